@@ -1,0 +1,83 @@
+# `make lab` for learners, `make test` for contributors, `make help` for the rest.
+# PYTHON=python3.12 make lab   chooses the interpreter of a new environment.
+
+NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11
+ifndef PYTHON
+PYTHON := $(firstword $(shell for name in $(CANDIDATES); do \
+    $$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name; done) python3)
+endif
+VENV    = .venv
+BIN     = $(VENV)/bin
+WORKERS = 2
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help lab setup test lint check-notebooks pytest notebooks constraints format clean
+
+help: ## Show what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
+
+lab: setup ## Open the course in JupyterLab
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+
+setup: $(VENV)/.course ## Install what a learner needs
+
+test: lint check-notebooks pytest ## Prove all of it: lint, types, notebooks, tests
+
+lint: $(VENV)/.test ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check-notebooks: $(VENV)/.test ## The stored form of the notebooks
+	$(BIN)/python -m eip_ref.autograder.derive --check
+	$(BIN)/python -m eip_ref.autograder.notebooks --check
+
+pytest: $(VENV)/.test lint check-notebooks
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --nbval --nbval-current-env \
+	    tests notebooks solutions
+
+notebooks: $(VENV)/.test ## Run and store all lessons and solutions; derive the exercises
+	$(BIN)/python -m eip_ref.autograder.notebooks
+	$(BIN)/python -m eip_ref.autograder.derive
+
+format: $(VENV)/.test ## Mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(VENV)/.test ## Choose the newest version of every dependency
+	$(INSTALL) --target build/uv uv
+	build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	    --extra course --extra test --no-emit-index-url --no-emit-find-links \
+	    --no-annotate --no-header pyproject.toml -o constraints.txt
+	rm -rf build/uv
+
+clean: ## Remove the environment and all caches; a learner's progress stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+
+# A stamp says what was installed, so that the next time is quick.
+
+$(VENV)/.course: pyproject.toml constraints.txt $(VENV)/.python
+	@echo "Installing the course into $(VENV) (a few minutes the first time)"
+	@$(INSTALL) -c constraints.txt -e ".[course]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.python
+	@echo "Installing the course and its tests into $(VENV) (a few minutes the first time)"
+	@$(INSTALL) -c constraints.txt -e ".[test]"
+	@touch $(VENV)/.course $@
+
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; \
+	    exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { \
+	    echo "$$($(PYTHON) --version) is too old: the course needs Python 3.11 or newer."; \
+	    echo "Install a newer one, or name one: make PYTHON=python3.12"; \
+	    exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "This Python cannot make environments. On Debian or Ubuntu: sudo apt install python3-venv"; \
+	    exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@

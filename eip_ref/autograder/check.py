@@ -1,0 +1,106 @@
+"""What a learner calls in a notebook: `check`, `hint`, `solution` and `reset`.
+
+Each returns something to look at, so it belongs on the last line of a cell.
+
+*Left out:* a time limit for an answer that loops without awaiting; interrupt the kernel then.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from . import course, notebook_cells, page
+from .exercise import Exercise
+from .judging import judge_answer
+from .progress import Fact, remember, so_far
+from .registry import find, lesson
+from .report import Report
+
+__all__ = ["Note", "check", "hint", "reset", "solution"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A short text under a title, with code below it when there is some."""
+
+    title: str
+    words: str
+    code: str = ""
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        body = f'<p style="{page.TEXT}">{page.prose(self.words)}</p>'
+        return {"text/plain": str(self), "text/html": page.card(self.title, page.BLUE, body + self._code())}
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (self.title, self.words, self.code)))
+
+    __repr__ = __str__
+
+    def _code(self) -> str:
+        return page.code(self.code) if self.code else ""
+
+
+def check(name: str, answer: object) -> Report:
+    """Run and judge an answer, remember how it went, and return the report to be displayed.
+
+    Raises `UnknownExercise` for a name that no exercise has, and, where nbgrader runs the notebook
+    (it sets NBGRADER_EXECUTION), AssertionError with the report's text unless the answer passes.
+    """
+    exercise = find(name)
+    verdict = judge_answer(exercise, answer)
+    report = Report(verdict)
+    if os.environ.get("NBGRADER_EXECUTION"):
+        if not verdict.passed:
+            raise AssertionError(str(report))
+        return report
+    facts = [Fact("checked", name, {"mistake": verdict.diagnosis.name if verdict.diagnosis else ""})]
+    facts += [Fact("passed", name, {"points": verdict.points})] if verdict.passed else []
+    remember(*facts)
+    return report
+
+
+def hint(name: str) -> Note:
+    """The next hint: a step further at each call. Raises `UnknownExercise`."""
+    exercise = find(name)
+    given = so_far().of(name).hints
+    if given >= len(exercise.hints):
+        words = f'That was all. `solution("{name}", show=True)` shows the model answer.'
+        return Note(f"No more hints: {exercise.title}", f"{exercise.hints[-1]}\n{words}")
+    remember(Fact("hinted", name, {"step": given + 1}))
+    return Note(f"Hint {given + 1} of {len(exercise.hints)}: {exercise.title}", exercise.hints[given])
+
+
+def solution(name: str, *, show: bool = False) -> Note:
+    """The model answer, once yours has passed, or at once with `show=True`.
+
+    Raises `UnknownExercise`, and `NoCourse` where the folder of the course is not found.
+    """
+    exercise = find(name)
+    if not (show or so_far().of(name).passed or course.in_solutions()):
+        words = f'Pass the check first, or ask outright: `solution("{name}", show=True)`.'
+        return Note(f"Not yet: {exercise.title}", words)
+    code = notebook_cells.model_answer(course.root(), _notebook(exercise), exercise)
+    remember(Fact("solution shown", name))
+    return Note(f"Model answer: {exercise.title}", exercise.explanation, code)
+
+
+def reset(name: str) -> Note:
+    """Put the stub back into the exercise's cells of the notebook and count it as not begun.
+
+    The notebook as it was is kept beside the progress, in `.eip/backups/`. Raises `UnknownExercise`,
+    and `NoCourse` where the folder of the course is not found.
+    """
+    exercise = find(name)
+    backup = notebook_cells.reset(course.root(), course.backups(), _notebook(exercise), exercise)
+    remember(Fact("reset", name))
+    words = (
+        f"`{exercise.answer}` is as it was in the beginning. The notebook as you had saved it is kept in "
+        f"`.eip/backups/{backup.name}`. If the notebook is open, load it again without saving: "
+        "in JupyterLab, File, Reload Notebook from Disk."
+    )
+    return Note(f"Reset: {exercise.title}", words)
+
+
+def _notebook(exercise: Exercise) -> str:
+    return lesson(exercise.lesson).notebook

@@ -1,0 +1,178 @@
+"""An exercise is a scenario and a judge with a trace between them.
+
+`run(answer, seed)` lets the learner's answer work in a scenario and returns the trace; it is the
+only part that ever touches the answer. `judge(trace)` reads that trace, after a round trip through
+JSON, and names the mistakes that it shows. So any design that keeps the promise passes, and the two
+parts can live in different processes.
+
+*Left out:* where answers come from and how long they may run. That is the business of whoever calls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..lab.clock import simulate
+from ..trace import Event, Kind, Trace, record
+from .forms import Form
+
+__all__ = [
+    "KINDS",
+    "Diagnosis",
+    "Ending",
+    "Exercise",
+    "Mistake",
+    "Vacuous",
+    "answered",
+    "diagnose",
+    "facts",
+    "play",
+    "require",
+]
+
+KINDS = ("repair", "complete", "extend", "predict", "choose", "write the test")
+ANSWER = "answer"  #: the `where` of notes that hold what a learner chose
+NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
+SLUG = re.compile(r"[a-z][a-z0-9-]*")
+
+
+class Ending:
+    """How a run can end other than by itself; the keys of `Exercise.endings`."""
+
+    NOT_STARTED = "not started"
+    WRONG_FORM = "wrong form"
+    RAISED = "raised"
+    DEADLOCK = "deadlock"
+    RUNAWAY = "runaway"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake that people make, with a name that stays the same for every learner and class."""
+
+    name: str  #: "ack-on-receive"
+    title: str  #: "Acknowledged before the work was done"
+    explanation: str  #: why it does harm, in two or three sentences, without the answer
+
+    def __post_init__(self) -> None:
+        if not SLUG.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no name for a mistake; use small letters and dashes")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A mistake, seen in one trace: in words, with the events that prove it."""
+
+    mistake: Mistake
+    words: str
+    events: tuple[Event, ...] = ()
+
+
+class Observation(Protocol):
+    """What an invariant of the laboratory returns: words and the events that prove them."""
+
+    @property
+    def words(self) -> str: ...
+    @property
+    def events(self) -> Iterable[Event]: ...
+
+
+class Vacuous(Exception):
+    """The trace lacks what the judgement rests on, so it proves nothing. Raised by `require`."""
+
+
+def diagnose(mistake: Mistake, observations: Iterable[Observation]) -> list[Diagnosis]:
+    """Turn what an invariant found into diagnoses of `mistake`."""
+    return [Diagnosis(mistake, seen.words, tuple(seen.events)) for seen in observations]
+
+
+def require(trace: Trace, kind: str, because: str, *, where: str | None = None, at_least: int = 1) -> None:
+    """Raise `Vacuous` unless `kind` happened `at_least` times: the fault of the scenario really hit.
+
+    `because` ends the sentence "This run proves nothing: ".
+    """
+    if trace.count(kind, where=where) < at_least:
+        raise Vacuous(because)
+
+
+Scenario = Callable[[Any, int], Awaitable[object]]
+Run = Callable[[Any, int], Trace]
+
+
+def play(scenario: Scenario, *, max_events: int = 20_000, max_time: float = 24 * 3600.0) -> Run:
+    """Make a `run` of `async scenario(answer, seed)`: it is simulated, within bounds for an exercise."""
+
+    def run(answer: object, seed: int) -> Trace:
+        return simulate(scenario, answer, seed, seed=seed, max_events=max_events, max_time=max_time)
+
+    return run
+
+
+def answered(ask: Callable[[Any], Mapping[str, object]]) -> Run:
+    """Make a `run` for an answer that is chosen: `ask(answer)` says what, as JSON values by name."""
+
+    async def scenario(answer: object, seed: int) -> None:
+        for name, value in ask(answer).items():
+            record(Kind.NOTE, ANSWER, text=f"{name}: {value}", name=name, value=value)
+
+    return play(scenario)
+
+
+def facts(trace: Trace) -> dict[str, Any]:
+    """For judges: what the learner chose, by name, from a trace that `answered` made."""
+    notes = trace.filter(Kind.NOTE, where=ANSWER)
+    return {event.data["name"]: event.data["value"] for event in notes if "name" in event.data}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exercise:
+    """One task of a lesson. Raises ValueError when it is not complete."""
+
+    name: str  #: "message_queue/mend_the_worker": the lesson's module, then the exercise
+    title: str
+    points: int
+    minutes: int
+    difficulty: int  #: 1 to 3
+    kind: str  #: one of KINDS
+    answer: str  #: the name that the learner's answer has in the notebook
+    form: Form  #: what the answer must look like
+    called: str  #: what the check calls, in words
+    promised: str  #: what was promised, in words
+    hints: tuple[str, str, str]
+    explanation: str  #: why the model answer keeps the promise; shown with it
+    run: Run = field(repr=False)
+    judge: Callable[[Trace], list[Diagnosis]] = field(repr=False)
+    endings: Mapping[str, Mistake] = field(default_factory=dict, repr=False)
+    #: a mistake for a run that does not end by itself: by `Ending`, or by the name of what was raised
+    seeds: tuple[int, ...] = (1, 2, 3)  #: what the notebook's check runs with, in this order
+
+    def __post_init__(self) -> None:
+        problems = [problem for problem, found in self._problems().items() if found]
+        if problems:
+            raise ValueError(f"exercise {self.name!r}: " + "; ".join(problems))
+
+    def _problems(self) -> dict[str, bool]:
+        texts = (self.title, self.called, self.promised, self.explanation)
+        return {
+            "the name must be lesson_module/exercise in small letters": not NAME.fullmatch(self.name),
+            f"the kind must be one of {', '.join(KINDS)}": self.kind not in KINDS,
+            "the difficulty must be 1, 2 or 3": self.difficulty not in (1, 2, 3),
+            "points and minutes must be above 0": self.points < 1 or self.minutes < 1,
+            "it needs exactly three hints, none empty": len(self.hints) != 3 or not all(self.hints),
+            "title, called, promised and explanation must say something": not all(texts),
+            "the answer must be a Python name": not self.answer.isidentifier(),
+            "it needs a seed": not self.seeds,
+        }
+
+    @property
+    def lesson(self) -> str:
+        """The lesson's module, such as "message_queue"."""
+        return self.name.partition("/")[0]
+
+    @property
+    def slug(self) -> str:
+        """The exercise's name in its lesson, and the `grade_id` of its answer cell."""
+        return self.name.partition("/")[2]

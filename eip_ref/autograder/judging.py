@@ -1,0 +1,223 @@
+"""From an answer to a verdict, in two halves that share nothing but JSON.
+
+`run_answer` lets the answer work and always comes back with a trace, however the run ended: how it
+ended is the last event of the trace. `judge_trace` reads that trace, never sees the answer, and says
+what the verdict is. `judge_answer` puts both together over several seeds.
+
+*Left out:* a limit on real time and memory. An answer that loops without ever awaiting hangs here
+until it is interrupted.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..lab.clock import Deadlock, Runaway
+from ..trace import Event, Kind, Trace, TraceTooLong
+from .exercise import Diagnosis, Ending, Exercise, Mistake, Vacuous
+
+__all__ = ["Verdict", "judge_answer", "judge_trace", "run_answer"]
+
+ENDING = "the run"  #: the `where` of the note that says how a run ended
+
+NOT_STARTED = Mistake(
+    "not-started",
+    "The answer has not been started",
+    "The cell still holds the line `raise NotImplementedError()`. Put your code in its place, "
+    "run the cell, then run the check again.",
+)
+WRONG_FORM = Mistake(
+    "wrong-form",
+    "The answer does not have the form that the check can call",
+    "The check calls what you write with fixed arguments, so its kind and its parameters must stay "
+    "as they are in the first lines of the cell.",
+)
+RAISED = Mistake(
+    "raised",
+    "The answer raised an error that nobody handled",
+    "An error that leaves your code ends the participant that ran it. Either the line is wrong, or "
+    "your code has to decide what becomes of the message when this happens.",
+)
+DEADLOCK = Mistake(
+    "waits-for-ever",
+    "Everybody waits, and nothing can wake them",
+    "Each task waits for something that only another task could do. Look for an answer that is never "
+    "given: a message never settled, a channel never closed, a wait without a deadline.",
+)
+RUNAWAY = Mistake(
+    "never-ends",
+    "The run goes round in a circle",
+    "The same steps repeat without coming to an end. Look for a loop without a way out, for a retry "
+    "without a pause, and for an `except` that also swallows the cancellation.",
+)
+PROVES_NOTHING = Mistake(
+    "proves-nothing",
+    "The run did not get as far as the fault",
+    "The check breaks something on purpose and looks at what your answer makes of it. Here that point "
+    "was never reached, so nothing is proved, neither good nor bad.",
+)
+ENDINGS = {
+    Ending.NOT_STARTED: NOT_STARTED,
+    Ending.WRONG_FORM: WRONG_FORM,
+    Ending.RAISED: RAISED,
+    Ending.DEADLOCK: DEADLOCK,
+    Ending.RUNAWAY: RUNAWAY,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge says of one run of an answer."""
+
+    exercise: Exercise
+    passed: bool
+    seed: int
+    trace: Trace
+    seen: str  #: what was seen, in words
+    findings: tuple[Diagnosis, ...] = ()
+
+    @property
+    def points(self) -> int:
+        """The points that it earns."""
+        return self.exercise.points if self.passed else 0
+
+    @property
+    def diagnosis(self) -> Mistake | None:
+        """The mistake that the first finding looks like, or None when it passed."""
+        return self.findings[0].mistake if self.findings else None
+
+
+def judge_answer(exercise: Exercise, answer: object, seeds: Iterable[int] | None = None) -> Verdict:
+    """Run and judge `answer` with each seed until one fails, and return the last verdict.
+
+    Never raises for anything that the answer does, but for `KeyboardInterrupt`.
+    """
+    for seed in exercise.seeds if seeds is None else seeds:
+        verdict = judge_trace(exercise, run_answer(exercise, answer, seed).to_json(), seed)
+        if not verdict.passed:
+            break
+    return verdict
+
+
+def run_answer(exercise: Exercise, answer: object, seed: int) -> Trace:
+    """The trace of one run. When it does not end by itself, the last event is a note that says how."""
+    complaint = exercise.form.complaint(answer)
+    if complaint is not None:
+        words = f"`{exercise.answer}` must be {exercise.form.words}. {complaint}"
+        return _ended(Trace((), seed=seed), Ending.WRONG_FORM, words)
+    try:
+        trace = exercise.run(answer, seed)
+        trace.to_json()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit and the like are the answer's doing as well
+        return _ended_by(error, answer, seed)
+    return trace
+
+
+def judge_trace(exercise: Exercise, text: str, seed: int) -> Verdict:
+    """Judge a trace from its JSON. Pure: the same text gives the same verdict.
+
+    Raises ValueError when the text is no trace.
+    """
+    trace = Trace.from_json(text)
+    if trace and _is_ending(trace[-1]):
+        findings = [_diagnose_ending(exercise, trace[-1])]
+        trace = trace[:-1]
+    else:
+        try:
+            findings = exercise.judge(trace)
+        except Vacuous as nothing:
+            findings = [Diagnosis(PROVES_NOTHING, f"This run proves nothing: {nothing}")]
+    if findings:
+        return Verdict(exercise, False, seed, trace, findings[0].words, tuple(findings))
+    return Verdict(exercise, True, seed, trace, "All that was promised.")
+
+
+def _is_ending(event: Event) -> bool:
+    return event.kind == Kind.NOTE and event.where == ENDING and event.data.get("ended") in ENDINGS
+
+
+def _diagnose_ending(exercise: Exercise, event: Event) -> Diagnosis:
+    ended, error = event.data["ended"], event.data.get("error")
+    mistake = exercise.endings.get(error) or exercise.endings.get(ended) or ENDINGS[ended]
+    return Diagnosis(mistake, str(event.data["text"]))
+
+
+def _ended(trace: Trace, ended: str, words: str, error: str = "") -> Trace:
+    data = {"ended": ended, "text": words, "error": error}
+    return Trace([*_storable(trace), Event(trace.end, "note", ENDING, "", "", data)], seed=trace.seed)
+
+
+def _storable(trace: Trace) -> Iterable[Event]:
+    """The events of a trace, without those that cannot be written as JSON."""
+    for event in trace:
+        try:
+            Trace([event]).to_json()
+        except (TypeError, ValueError):
+            continue
+        yield event
+
+
+def _ended_by(error: BaseException, answer: object, seed: int) -> Trace:
+    partial = getattr(error, "trace", None)
+    trace = Trace(partial.events if isinstance(partial, Trace) else (), seed=seed)
+    leaves = list(_leaves(error))
+    cause = next((leaf for leaf in leaves if isinstance(leaf, NotImplementedError)), leaves[0])
+    name = type(cause).__name__
+    if isinstance(cause, NotImplementedError):
+        return _ended(trace, Ending.NOT_STARTED, "The answer raises NotImplementedError.", name)
+    if isinstance(cause, Deadlock):
+        return _ended(trace, Ending.DEADLOCK, _sentence(cause), name)
+    if isinstance(cause, Runaway | TraceTooLong):
+        return _ended(trace, Ending.RUNAWAY, _sentence(cause), name)
+    return _ended(trace, Ending.RAISED, _raised(cause, answer), name)
+
+
+def _leaves(error: BaseException) -> Iterable[BaseException]:
+    """The errors themselves, taken out of the groups that task groups put them in."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _raised(error: BaseException, answer: object) -> str:
+    """The error in words, with the line of the learner's own code that it left last."""
+    said = f": {error}" if str(error) else ""
+    what = f"{type(error).__name__}{said}"
+    line = _own_line(error, answer)
+    if line is None:
+        return f"The run ended with {what}"
+    number, code = line
+    return f"Line {number} of your cell raised {what}\n    {code}"
+
+
+def _own_line(error: BaseException, answer: object) -> tuple[int, str] | None:
+    module = _module(answer)
+    own = [
+        (number, frame.f_code.co_filename)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__") == module
+    ]
+    if not own:
+        return None
+    number, filename = own[-1]
+    return number, linecache.getline(filename, number).strip()
+
+
+def _module(answer: Any) -> str:
+    if inspect.isroutine(answer) or inspect.isclass(answer):
+        return answer.__module__ or ""
+    return _module(answer.func) if hasattr(answer, "func") else type(answer).__module__
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,132 @@
+"""A verdict for the learner's eyes: as text, complete in itself, and as HTML with the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from textwrap import indent
+
+from ..lab.captions import caption, labels
+from ..trace import Event, Kind, Trace
+from . import page
+from .exercise import Exercise, Mistake
+from .judging import Verdict
+
+__all__ = ["Report", "drawn"]
+
+MOST_EVENTS = 6  #: events that are listed as proof
+MOST_DRAWN = 60  #: events that a picture stays readable with
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` shows. Equal verdicts give equal bytes."""
+
+    verdict: Verdict
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict.passed
+
+    @property
+    def points(self) -> int:
+        return self.verdict.points
+
+    @property
+    def diagnosis(self) -> Mistake | None:
+        return self.verdict.diagnosis
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._html()}
+
+    def __str__(self) -> str:
+        parts = [f"{name}:\n{indent(text, '    ')}" for name, text in self._parts()]
+        if self._figure:
+            parts.append(f"The picture:\n    {self._figure[1]}")
+        return "\n".join([f"{self._title} ({self._score})", *parts])
+
+    __repr__ = __str__
+
+    def _html(self) -> str:
+        parts = [(name, page.prose(text)) for name, text in self._parts()]
+        colour = page.GREEN if self.passed else page.VERMILLION
+        drawing = page.picture(*self._figure) if self._figure else ""
+        figure = f'<figure style="margin:12px 0 0 0">{drawing}</figure>' if drawing else ""
+        return page.card(self._title, colour, page.sections(parts) + figure, self._score)
+
+    @property
+    def _title(self) -> str:
+        sign = "✓ Passed" if self.passed else "✗ Not passed yet"
+        return f"{sign}: {self._exercise.title}"
+
+    @property
+    def _score(self) -> str:
+        most = self._exercise.points
+        return f"{self.points} of {most} point{'' if most == 1 else 's'}"
+
+    @property
+    def _exercise(self) -> Exercise:
+        return self.verdict.exercise
+
+    def _parts(self) -> Iterator[tuple[str, str]]:
+        yield "Called", self._exercise.called
+        yield "Seen", self._seen()
+        yield "Promised", self._exercise.promised
+        if self.diagnosis:
+            yield "Looks like", f"{self.diagnosis.title}. {self.diagnosis.explanation}"
+        yield "Next", self._next()
+
+    def _seen(self) -> str:
+        verdict = self.verdict
+        if verdict.passed:
+            return f"{verdict.seen} {_seeds(self._exercise.seeds)}"
+        events = verdict.findings[0].events
+        names = labels(verdict.trace)
+        lines = [f"    {_line(event, names)}" for event in events[:MOST_EVENTS]]
+        more = len(events) - MOST_EVENTS
+        lines += [f"    and {more} more event{'' if more == 1 else 's'}"] if more > 0 else []
+        lines += self._others()
+        return "\n".join([f"{verdict.seen} (seed {verdict.seed})", *lines])
+
+    def _others(self) -> list[str]:
+        mistakes = dict.fromkeys(finding.mistake.title for finding in self.verdict.findings)
+        return [f"Also: {title}." for title in list(mistakes)[1:]]
+
+    def _next(self) -> str:
+        name = self._exercise.name
+        if self.passed:
+            return f'`solution("{name}")` shows the model answer, to compare with yours.'
+        return f'Mend it and check again. `hint("{name}")` helps, a step at each call.'
+
+    @cached_property
+    def _figure(self) -> tuple[str, str] | None:
+        """The picture of what went wrong and its text, where there is something to draw."""
+        trace = drawn(self.verdict)
+        if self.passed or not trace.messages():
+            return None
+        from ..lab.figures import sequence  # matplotlib is loaded when a picture is needed, not before
+
+        figure = sequence(trace)
+        return figure.svg, figure.alt
+
+
+def drawn(verdict: Verdict) -> Trace:
+    """The part of the trace that the picture shows: without remarks, and of a long trace only the
+    messages that the first finding is about."""
+    trace = verdict.trace.filter(test=lambda event: event.kind != Kind.NOTE)
+    guilty = {event.message for finding in verdict.findings[:1] for event in finding.events}
+    if len(trace) > MOST_DRAWN and guilty:
+        trace = trace.filter(test=lambda event: not event.message or event.message in guilty)
+    return trace[:MOST_DRAWN]
+
+
+def _line(event: Event, names: dict[str, str]) -> str:
+    return f"{event.at:8.2f} s  {caption(event, names.get(event.message, ''))}"
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    if len(seeds) == 1:
+        return f"(seed {seeds[0]})"
+    return f"(seeds {', '.join(map(str, seeds[:-1]))} and {seeds[-1]})"
+

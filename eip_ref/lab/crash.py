@@ -1,0 +1,105 @@
+"""Crashes: a life is the set of tasks that one participant runs, and it can end at any await.
+
+Cancelling a task is not a crash: `except` and `finally` blocks still run, and can still send,
+acknowledge and write. When a life ends, its tasks are never stepped again: no line of them runs,
+exactly as when the machine loses power. All that other participants hold stays as it is.
+
+*Left out:* what an operating system does for a dead process, such as closing its connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar
+from typing import Any
+
+_life: ContextVar[Life | None] = ContextVar("life", default=None)
+abandoned: ContextVar[list[Coroutine[Any, Any, Any]]] = ContextVar("abandoned")
+
+
+class Life:
+    """The tasks of one participant, from its start to its crash."""
+
+    def __init__(
+        self, *, dies_at_step: int | None = None, last_words: Callable[[], None] | None = None
+    ) -> None:
+        self.over = False
+        self.steps = 0  #: how often one of the tasks was run on from an await
+        self.tasks: list[asyncio.Task[Any]] = []
+        self._dies_at_step = dies_at_step
+        self._last_words = last_words
+
+    @staticmethod
+    def current(context: Context | None = None) -> Life | None:
+        """The life that a task made here belongs to; `context` is the task's, if not this one."""
+        life = context.get(_life) if context is not None else _life.get()
+        return None if life is None or life.over else life
+
+    @contextmanager
+    def begins(self) -> Iterator[None]:
+        """Tasks started inside belong to this life, and so do the tasks that they start."""
+        token = _life.set(self)
+        try:
+            yield
+        finally:
+            _life.reset(token)
+
+    def end(self) -> None:
+        """Crash: none of the tasks runs on. Idempotent."""
+        if self.over:
+            return
+        self.over = True
+        if self._last_words:
+            self._last_words()
+        for task in self.tasks:
+            if task is not asyncio.current_task():
+                task.cancel()  # wakes it, so that it sees the end
+
+    async def guard(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        """Run `coro` until this life is over."""
+        return await self._steps(coro)
+
+    @types.coroutine
+    def _steps(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        error: BaseException | None = None
+        while True:
+            self.steps += 1
+            if self.steps == self._dies_at_step:
+                self.end()
+            if self.over:
+                abandoned.get().append(coro)
+                return None
+            try:
+                waits_for = coro.send(None) if error is None else coro.throw(error)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                yield waits_for
+                error = None
+            except BaseException as thrown:
+                error = thrown
+
+
+def frames(coro: Any) -> list[types.FrameType]:
+    """The frames of a waiting coroutine, from the outermost to where it waits."""
+    found: list[types.FrameType] = []
+    while coro is not None:
+        frame = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
+        if frame is None:
+            break
+        if frame.f_code is Life._steps.__code__:
+            coro = frame.f_locals["coro"]
+            continue
+        found.append(frame)
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None)
+    return found
+
+
+def bury(coros: list[Coroutine[Any, Any, Any]]) -> None:
+    """Free what crashed lives left behind, without letting any of it be seen or heard."""
+    for coro in coros:
+        with suppress(BaseException):
+            coro.close()

@@ -1,0 +1,35 @@
+"""Invariants: judgements over a trace. Each names what broke, in plain words, and proves it.
+
+    check(trace, conservation, prefetch_never_exceeded(limit=2))      a list of findings, empty when all holds
+    assert_holds(trace, conservation, order_per_key(kind="started"))  AssertionError with the findings
+
+An invariant is a function of a trace that returns its findings, in time linear in the events. What
+it needs to know comes as keyword arguments, with the trace or before it.
+
+*Left out:* judging a trace while it still grows, and invariants over a sample of a production
+system's events, where some are always missing.
+"""
+
+from .conservation import conservation
+from .finding import Check, Finding, Invariant, assert_holds, check, in_words
+from .leases import lease_fencing, one_in_flight_per_key, prefetch_never_exceeded
+from .loss import exactly_one_receiver, no_duplicate_effect, nothing_acked_lost
+from .order import fifo, order_per_key
+
+__all__ = [
+    "Check",
+    "Finding",
+    "Invariant",
+    "assert_holds",
+    "check",
+    "conservation",
+    "exactly_one_receiver",
+    "fifo",
+    "in_words",
+    "lease_fencing",
+    "no_duplicate_effect",
+    "nothing_acked_lost",
+    "one_in_flight_per_key",
+    "order_per_key",
+    "prefetch_never_exceeded",
+]

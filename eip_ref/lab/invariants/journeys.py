@@ -1,0 +1,128 @@
+"""The journey of each message through a channel, step by step, as the trace tells it.
+
+    accepted ─▶ ready ─▶ in flight ─▶ acked
+                  ▲          │
+                  └─ resting ┴─▶ dead, dropped
+
+A message is known by channel and id: the same id in the dead letters is a journey of its own. A
+channel that does not refuse duplicates may accept an id twice; then two copies travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from ...trace import Event, Kind
+
+STEPS = frozenset(
+    {
+        Kind.ACCEPTED,
+        Kind.DELIVERED,
+        Kind.ACKED,
+        Kind.NACKED,
+        Kind.EXPIRED,
+        Kind.RETURNED,
+        Kind.DEAD,
+        Kind.DROPPED,
+        Kind.REPLAYED,
+    }
+)
+
+
+@dataclass(slots=True)
+class Copies:
+    """Where the copies of one message in one channel are now, and how they came there."""
+
+    ready: int = 0
+    resting: int = 0  #: handed back or expired, and not yet ready again
+    held: dict[Hashable, Event] = field(default_factory=dict)  #: lease -> its delivery
+    received: int = 0  #: delivered without a lease: the end of a one-way journey
+    history: list[Event] = field(default_factory=list)  #: every step, the illegal ones too
+
+    @property
+    def waiting(self) -> int:
+        """Copies that a receiver may still get: ready ones and resting ones."""
+        return self.ready + self.resting
+
+    def step(self, event: Event) -> bool:
+        """Follow one event; False when the message could not have taken this step from where it was."""
+        self.history.append(event)
+        match event.kind:
+            case Kind.ACCEPTED:
+                self.ready += 1
+                return True
+            case Kind.DELIVERED:
+                return self._deliver(event)
+            case Kind.ACKED:
+                return self._release(event)
+            case Kind.NACKED | Kind.EXPIRED:
+                self.resting += 1
+                return self._release(event)
+            case Kind.RETURNED:
+                self.ready += 1
+                return self._rest_over() or self._release(event)
+            case Kind.REPLAYED:
+                return bool(self.held) or self._unready() or self._rest_over()
+        return self._give_up(event)
+
+    def _deliver(self, event: Event) -> bool:
+        legal = self._unready()
+        lease = event.data.get("lease")
+        if lease is None:
+            self.received += 1
+        else:
+            legal = lease not in self.held and legal
+            self.held[lease] = event
+        return legal
+
+    def _give_up(self, event: Event) -> bool:
+        by_lease = "lease" in event.data and self._release(event)
+        return by_lease or self._rest_over() or self._unready() or self._release(event)
+
+    def _release(self, event: Event) -> bool:
+        lease = event.data.get("lease")
+        if lease is not None:
+            return self.held.pop(lease, None) is not None
+        if self.held:
+            self.held.popitem()
+        elif self.received:
+            self.received -= 1
+        else:
+            return False
+        return True
+
+    def _unready(self) -> bool:
+        self.ready -= (was := self.ready > 0)
+        return was
+
+    def _rest_over(self) -> bool:
+        self.resting -= (was := self.resting > 0)
+        return was
+
+
+class Journeys:
+    """The journeys of all messages of a trace, followed event by event."""
+
+    def __init__(self) -> None:
+        self.copies: dict[tuple[str, str], Copies] = {}  #: by channel and message id
+
+    def follow(self, event: Event) -> bool:
+        """Follow one event; False when its step is illegal. Events that are no step are legal."""
+        if event.kind not in STEPS or not event.message:
+            return True
+        return self.of(event).step(event)
+
+    def of(self, event: Event) -> Copies:
+        """The copies of the event's message in the event's channel."""
+        key = event.where, event.message
+        if key not in self.copies:
+            self.copies[key] = Copies()
+        return self.copies[key]
+
+
+def dead_letter_channels(events: list[Event] | tuple[Event, ...]) -> set[str]:
+    """The channels that keep dead letters: declared as such, or named by a message that died."""
+    return {e.where for e in events if e.kind == Kind.OPENED and e.data.get("role") == "dead letters"} | {
+        str(e.data["to"]) for e in events if e.kind == Kind.DEAD and e.data.get("to")
+    }

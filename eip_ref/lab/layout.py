@@ -1,0 +1,123 @@
+"""Where the boxes of a trace stand in a picture: senders left, channels between, receivers right.
+
+*Left out:* traces with so many participants that they need more than one screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..trace import Event, Kind, Trace
+
+__all__ = ["Box", "arrows", "boxes"]
+
+_INSIDE = (Kind.STARTED, Kind.EFFECT, Kind.FINISHED, Kind.FAILED, Kind.CANCELLED, Kind.DUPLICATE)
+_PARTICIPANT = (*_INSIDE, Kind.CRASHED, Kind.RESTARTED)
+_LINK = (Kind.LOST, Kind.DUPLICATED, Kind.ARRIVED)
+_MOST_COLUMNS = 5
+
+
+@dataclass
+class Box:
+    """A participant or channel and its place in the picture, counted in columns and rows."""
+
+    name: str
+    role: str  #: participant, channel, link or dead letters
+    capacity: int | None = None
+    column: int = 0
+    row: int = 0
+    peak: int = 0  #: the most tokens that it ever shows at once
+
+
+def boxes(trace: Trace, columns: Sequence[Sequence[str]] | None = None) -> list[Box]:
+    """Every participant and channel of the trace with its place: senders left, receivers right.
+
+    `columns` names the boxes of each column from left to right, to be used instead; boxes that it
+    does not name come last. Raises ValueError for a name that the trace does not have.
+    """
+    found = _found(trace)
+    if columns is None:
+        columns = _ranked(found, list(arrows(trace, found)))
+    named = [name for column in columns for name in column]
+    if unknown := [name for name in named if name not in found]:
+        raise ValueError(f"no {unknown[0]!r} in this trace; it has {', '.join(found)}")
+    if rest := [name for name in found if name not in named]:
+        columns = [*columns, rest]
+    for x, column in enumerate(columns):
+        for y, name in enumerate(column):
+            found[name].column, found[name].row = x, y
+    return [found[name] for column in columns for name in column]
+
+
+def _found(trace: Trace) -> dict[str, Box]:
+    found: dict[str, Box] = {}
+    for e in trace:
+        if e.who and e.kind != Kind.NOTE:
+            found.setdefault(e.who, Box(e.who, "participant"))
+        if e.where and e.kind != Kind.NOTE:
+            box = found.setdefault(e.where, Box(e.where, ""))
+            box.role = box.role or _role(e)
+            if e.kind == Kind.OPENED:
+                box.role, box.capacity = _role(e), e.data.get("capacity")
+            elif e.kind in _LINK:
+                box.role = "link"
+        if e.kind == Kind.DEAD and e.data.get("to"):
+            found.setdefault(e.data["to"], Box(e.data["to"], "")).role = "dead letters"
+    return found
+
+
+def _role(event: Event) -> str:
+    role = str(event.data.get("role", "")) if event.kind == Kind.OPENED else ""
+    if role in ("participant", "channel", "link", "dead letters"):
+        return role
+    return "participant" if event.kind in _PARTICIPANT or event.where == event.who else "channel"
+
+
+def arrows(trace: Trace, found: dict[str, Box]) -> Iterator[tuple[str, str]]:
+    """Who hands messages to whom, each pair once, in the order of their first message."""
+    seen: set[tuple[str, str]] = set()
+    for e in trace:
+        pair = ("", "")
+        if e.kind == Kind.SENT and e.who:
+            pair = (e.who, e.where)
+        elif e.kind in (Kind.DELIVERED, Kind.ARRIVED):
+            pair = (e.where, e.who or str(e.data.get("to", "")))
+        elif e.kind == Kind.DEAD and e.data.get("to"):
+            pair = (e.where, e.data["to"])
+        if pair not in seen and pair[0] != pair[1] and all(name in found for name in pair):
+            seen.add(pair)
+            yield pair
+
+
+def _ranked(found: dict[str, Box], pairs: list[tuple[str, str]]) -> list[list[str]]:
+    """Columns such that messages go right; what would close a circle goes back to the left."""
+    forward: list[tuple[str, str]] = []
+    for a, b in pairs:
+        if "dead letters" not in (found[a].role, found[b].role) and not _leads(b, a, forward):
+            forward.append((a, b))
+    rank = dict.fromkeys(found, 0)
+    for _ in found:
+        for a, b in forward:
+            rank[b] = max(rank[b], rank[a] + 1)
+    touched = {name for pair in forward for name in pair}
+    for a, b in pairs:
+        if found[a].role == "channel" and not any(a == start for start, _ in forward) and rank[b] < rank[a]:
+            rank[a] = max(rank[b] + 1, rank[a] - 2)  # a reply channel stands between, not behind
+        if found[b].role == "dead letters":
+            rank[b] = rank[a]
+            touched.add(b)
+    last = max(rank.values(), default=0)
+    for name, box in found.items():
+        if name not in touched:
+            rank[name] = min(1, last) if box.role != "participant" else last
+    used = sorted({min(r, _MOST_COLUMNS - 1) for r in rank.values()})
+    lower = sorted(found, key=lambda name: found[name].role == "dead letters")
+    return [[name for name in lower if min(rank[name], _MOST_COLUMNS - 1) == r] for r in used]
+
+
+def _leads(a: str, b: str, arrows: Iterable[tuple[str, str]]) -> bool:
+    reached, pairs = {a}, list(arrows)
+    for _ in pairs:
+        reached |= {end for start, end in pairs if start in reached}
+    return b in reached

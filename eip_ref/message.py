@@ -1,0 +1,84 @@
+"""Message: the envelope that every pattern carries, and the rule that nobody shares what can change.
+
+A message is a frozen record around a body. Channels call `copy()` when they accept a message and
+again for every receiver, so a sender that changes its list afterwards, or a receiver that changes
+what it got, changes nothing for anybody else.
+
+*Left out:* serialisation formats and schema registries. Bodies here are plain JSON values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import anyio
+
+from .trace import new_id
+
+__all__ = ["Message"]
+
+_UNCHANGEABLE = (str, bytes, int, float, bool, type(None))
+
+
+def _now() -> float:
+    try:
+        return anyio.current_time()
+    except RuntimeError:  # made outside any event loop, where there is no clock to ask
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What travels: a body and what channels and receivers need to know about it.
+
+    Times are seconds on anyio's clock. The names are those of *Enterprise Integration Patterns*
+    (Hohpe and Woolf): Correlation Identifier, Return Address, Message Expiration.
+    """
+
+    body: Any = None
+    type: str = ""  #: what the body means, such as "OrderPlaced"
+    key: str | None = None  #: messages with the same key keep their order
+    id: str = field(default_factory=new_id)  #: the same for every delivery and every resend
+    correlation_id: str | None = None  #: the conversation that it belongs to
+    causation_id: str | None = None  #: the id of the message that led to this one
+    reply_to: str | None = None  #: the channel that an answer should go to
+    deadline: float | None = None  #: after this time nobody needs it any more
+    version: int = 1  #: of the schema of the body
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    created: float = field(default_factory=_now)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not self.id:
+            raise ValueError(f"a message id must be text and not empty, not {self.id!r}")
+        if self.key is not None and not isinstance(self.key, str):
+            raise ValueError(f"a message key must be text or None, not {self.key!r}")
+        object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
+
+    def copy(self, **changes: Any) -> Message:
+        """The same message, with the same id, that shares nothing changeable with this one."""
+        if "body" not in changes and not isinstance(self.body, _UNCHANGEABLE):
+            changes["body"] = deepcopy(self.body)
+        if "headers" not in changes and self.headers:
+            changes["headers"] = deepcopy(dict(self.headers))
+        return replace(self, **changes) if changes else self
+
+    def reply(self, body: Any, type: str = "") -> Message:
+        """An answer to this message: correlated with it and caused by it."""
+        return Message(
+            body,
+            type=type,
+            key=self.key,
+            correlation_id=self.correlation_id or self.id,
+            causation_id=self.id,
+        )
+
+    @property
+    def label(self) -> str:
+        """A few words that tell a reader which message this is."""
+        if isinstance(self.body, str) and self.body:
+            return self.body
+        return self.type or self.id

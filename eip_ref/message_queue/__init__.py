@@ -1,0 +1,50 @@
+"""Message queue: each message is worked on by one consumer at a time, until one of them says done.
+
+The promise: a message that `put` has accepted is handed out under a lease, again and again, until a
+consumer acknowledges it or the dead-letter policy moves it aside; at every instant
+
+    ready + in flight + acked + dead + dropped = accepted.
+
+The guarantee is a pair of the queue's lease and the consumer's ack: ack first is at-most-once, ack
+last is at-least-once, and an effect happens exactly once only at a receiver that is idempotent and
+whose record of the message commits together with the effect.
+
+Read `queue.py` first, then `consumer.py`, `dead_letters.py` and `idempotent.py`; `protocol.py` says
+what any queue must offer, whatever it is made of.
+
+*Left out:* surviving the death of the queue's own process (that is a durable queue), routing,
+priorities and transactions over several queues.
+"""
+
+from .consumer import AckMode, Consumer, Worker, heartbeat, process
+from .dead_letters import NEVER, Backoff, DeadLetterPolicy, dead_letter, original, replay
+from .idempotent import Conflict, Duplicate, IdempotentReceiver, Ledger, Transaction
+from .protocol import Empty, Lease, Queue, QueueClosed, QueueFull, Settled
+from .queue import Counts, MessageQueue
+
+__all__ = [
+    "NEVER",
+    "AckMode",
+    "Backoff",
+    "Conflict",
+    "Consumer",
+    "Counts",
+    "DeadLetterPolicy",
+    "Duplicate",
+    "Empty",
+    "IdempotentReceiver",
+    "Lease",
+    "Ledger",
+    "MessageQueue",
+    "Queue",
+    "QueueClosed",
+    "QueueFull",
+    "Settled",
+    "Transaction",
+    "Worker",
+    "dead_letter",
+    "heartbeat",
+    "original",
+    "process",
+    "replay",
+]

@@ -1,0 +1,226 @@
+"""Consumers: credit, heartbeat, and the four ways in which a handler can end.
+
+A handler returns: ack. It raises, or takes too long: nack. It is cancelled: nothing is settled, and
+the lease expires. Its process dies: nothing can be settled, and the lease expires too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+
+from ..message import Message
+from ..trace import Kind, record, whoami
+from .protocol import Lease, Queue, QueueClosed, Settled
+
+__all__ = ["AckMode", "Consumer", "Handler", "Worker", "heartbeat", "process"]
+
+Handler = Callable[[Message], Awaitable[object]]
+
+
+class AckMode(StrEnum):
+    """When the worker acknowledges, and so which guarantee it gives."""
+
+    FIRST = "first"  #: before the work: at most once; a crash loses the message
+    LAST = "last"  #: after the work: at least once; a crash repeats the message
+
+
+class Consumer:
+    """Takes leases ahead of its work, never more than `prefetch` unsettled at a time.
+
+    `async with Consumer(queue) as leases: async for lease in leases: …` ends when the queue is
+    closed and settled, or after `stop`. Leaving the block returns what was not begun.
+    """
+
+    def __init__(
+        self, queue: Queue, *, prefetch: int = 1, name: str | None = None, lease: float | None = None
+    ) -> None:
+        if prefetch < 1:
+            raise ValueError(f"prefetch must be at least 1, not {prefetch}")
+        self.name = whoami() if name is None else name
+        self._queue = queue
+        self._lease = lease
+        self._credit = anyio.Semaphore(prefetch, max_value=prefetch)
+        self._fetched, self._next = anyio.create_memory_object_stream[Lease](prefetch)
+        self._intake = anyio.CancelScope()
+        self._stopped = False
+        self._group: anyio.abc.TaskGroup
+
+    async def __aenter__(self) -> Self:
+        self._group = await anyio.create_task_group().__aenter__()
+        self._group.start_soon(self._fetch, name=f"fetch for {self.name or 'a consumer'}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self.stop()
+        try:
+            return await self._group.__aexit__(kind, error, trace)
+        finally:
+            with anyio.CancelScope(shield=True):  # whatever ends this consumer, others may go on at once
+                await self._return_unstarted()
+
+    def stop(self) -> None:
+        """Take no more; the iteration ends after the lease in hand. Idempotent."""
+        self._stopped = True
+        self._intake.cancel()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Lease:
+        while not self._stopped:
+            try:
+                lease = await self._next.receive()
+            except anyio.EndOfStream:
+                break
+            if not lease.over:  # it may have waited here for too long
+                return lease
+        raise StopAsyncIteration
+
+    async def _fetch(self) -> None:
+        with self._fetched, self._intake:
+            while True:
+                await self._credit.acquire()
+                try:
+                    lease = await self._queue.receive(lease=self._lease, consumer=self.name)
+                except QueueClosed:
+                    return
+                lease.on_end.append(self._credit.release)
+                self._fetched.send_nowait(lease)
+
+    async def _return_unstarted(self) -> None:
+        while True:
+            try:
+                lease = self._next.receive_nowait()
+            except (anyio.WouldBlock, anyio.EndOfStream):
+                break
+            if not lease.over:
+                await lease.extend(0)
+        self._next.close()
+
+
+@asynccontextmanager
+async def heartbeat(lease: Lease, every: float | None = None) -> AsyncIterator[None]:
+    """Extend the lease again and again while the block runs, by default after each third of it.
+
+    When the lease turns out to be over, somebody else may have the message: the block is cancelled.
+    """
+    pause = lease.seconds / 3 if every is None else every
+    failure: Exception | None = None
+
+    async def beat() -> None:
+        while await lease.extend():
+            await anyio.sleep(pause)
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(beat, name="heartbeat")
+        try:
+            yield
+        except Exception as error:  # it must come out as itself, not in a group
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def process(
+    lease: Lease,
+    handle: Handler,
+    *,
+    ack: AckMode | str = AckMode.LAST,
+    timeout: float = math.inf,
+    beat: bool = False,
+) -> Settled:
+    """Handle one message and settle it; the answer is that of the ack or nack.
+
+    A handler that takes longer than `timeout` seconds is cancelled and nacked: it *may* have had its
+    effect. With `beat` the lease is extended for as long as the handler runs, and the handler is
+    cancelled when the lease is lost all the same.
+    """
+    if AckMode(ack) is AckMode.FIRST:
+        settled = await lease.ack()
+        if settled:
+            await _handled(lease, handle, timeout, beat=False)
+        return settled
+    failure = await _handled(lease, handle, timeout, beat)
+    with anyio.CancelScope(shield=True):  # the effect has happened: the queue must hear of it
+        settled = await (lease.ack() if failure is None else lease.nack(reason=failure))
+    return settled
+
+
+async def _handled(lease: Lease, handle: Handler, timeout: float, beat: bool) -> str | None:
+    """Run the handler and record how it ended: None when it returned, or why it failed, in words."""
+    where, message = whoami(), lease.message
+    record(Kind.STARTED, where, message.id, lease=lease.token, key=message.key)
+    returned = False
+    try:
+        with anyio.move_on_after(timeout) as limit:
+            async with AsyncExitStack() as stack:
+                if beat:
+                    await stack.enter_async_context(heartbeat(lease))
+                await handle(message)
+                returned = True
+    except anyio.get_cancelled_exc_class():
+        record(Kind.CANCELLED, where, message.id, lease=lease.token)
+        raise
+    except Exception as error:
+        record(Kind.FAILED, where, message.id, lease=lease.token, error=repr(error))
+        return f"the handler raised {error!r}"
+    if returned:
+        record(Kind.FINISHED, where, message.id, lease=lease.token)
+        return None
+    why = f"not done after {timeout:g} s" if limit.cancelled_caught else "the lease was lost"
+    record(Kind.CANCELLED, where, message.id, lease=lease.token, reason=why)
+    return why
+
+
+class Worker:
+    """Consumes a queue with a handler, one message after the other, until the queue is closed."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        handle: Handler,
+        *,
+        prefetch: int = 1,
+        ack: AckMode | str = AckMode.LAST,
+        timeout: float = math.inf,
+        beat: bool = False,
+    ) -> None:
+        self._queue = queue
+        self._handle = handle
+        self._prefetch = prefetch
+        self._ack = AckMode(ack)
+        self._timeout = timeout
+        self._beat = beat
+        self._consumer: Consumer | None = None
+        self._deadline = math.inf
+
+    async def run(self) -> None:
+        """Work until the queue is closed and settled, or until `stop`."""
+        lease: Lease | None = None
+        async with Consumer(self._queue, prefetch=self._prefetch) as self._consumer:
+            if self._deadline < math.inf:
+                return
+            with anyio.CancelScope() as self._scope:
+                async for lease in self._consumer:
+                    await process(lease, self._handle, ack=self._ack, timeout=self._timeout, beat=self._beat)
+            if self._scope.cancelled_caught and lease is not None and not lease.over:
+                await lease.extend(0)
+
+    def stop(self, *, within: float) -> None:
+        """Take no more messages; give the one in hand `within` seconds, then return it too."""
+        self._deadline = anyio.current_time() + within
+        if self._consumer is not None:
+            self._consumer.stop()
+            self._scope.deadline = self._deadline

@@ -1,0 +1,127 @@
+"""Idempotent receiver: however often a message comes, its effect happens once.
+
+The rule that makes it true: the record "I have seen this id" commits in the same transaction as the
+effect. A first attempt that fails leaves neither, so the retry is no duplicate. A duplicate that
+runs beside the first attempt finds at its commit that it lost, and its writes are gone.
+
+*Left out:* effects outside the ledger, such as an e-mail. They cannot join the transaction: write
+"e-mail to send" into it, and let another idempotent step send it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ..message import Message
+from ..trace import Kind, record, whoami
+
+__all__ = ["Conflict", "Duplicate", "IdempotentReceiver", "Ledger", "Transaction"]
+
+
+class Duplicate(Exception):
+    """The effect of this message is committed already; nothing was changed."""
+
+
+class Conflict(Exception):
+    """Something that this transaction read was changed meanwhile; nothing was changed. Try again."""
+
+
+class Transaction:
+    """Reads and writes of one attempt. Nothing is seen by others before the commit."""
+
+    def __init__(self, ledger: Ledger, message_id: str) -> None:
+        self._ledger = ledger
+        self._message_id = message_id
+        self._read: dict[str, int] = {}
+        self._writes: dict[str, Any] = {}
+        self._effects: list[tuple[str, dict[str, Any]]] = []
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value as this transaction sees it: its own write, or what is committed."""
+        if name in self._writes:
+            return self._writes[name]
+        self._read.setdefault(name, self._ledger._versions.get(name, 0))
+        return self._ledger.values.get(name, default)
+
+    def set(self, name: str, value: Any) -> None:
+        """Write a value, to be seen by others after the commit."""
+        self._writes[name] = value
+
+    def effect(self, effect: str, **data: Any) -> None:
+        """Note what this does in the world, for the trace; recorded at the commit."""
+        self._effects.append((effect, data))
+
+
+class Ledger:
+    """A small store in memory whose values and seen message ids commit together.
+
+    It remembers the last `remember` ids. A duplicate that comes later than that is not recognised,
+    so the window must be longer than a message can live in the queue.
+    """
+
+    def __init__(self, *, remember: int = 10_000) -> None:
+        if remember < 1:
+            raise ValueError(f"remember must be at least 1 message id, not {remember}")
+        self.values: dict[str, Any] = {}
+        self._versions: dict[str, int] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._remember = remember
+
+    def __contains__(self, message_id: str) -> bool:
+        return message_id in self._seen
+
+    def __len__(self) -> int:
+        """How many message ids are remembered."""
+        return len(self._seen)
+
+    @asynccontextmanager
+    async def transaction(self, message_id: str) -> AsyncIterator[Transaction]:
+        """Commit at the end of the block; an exception or a crash inside it leaves nothing behind.
+
+        Raises `Duplicate`, at the start or at the commit, when the id is committed already, and
+        `Conflict` at the commit when a value that was read has changed.
+        """
+        self._refuse_duplicate(message_id)
+        transaction = Transaction(self, message_id)
+        yield transaction
+        self._refuse_duplicate(message_id)
+        self._commit(transaction)
+
+    def _refuse_duplicate(self, message_id: str) -> None:
+        if message_id in self._seen:
+            raise Duplicate(f"the effect of {message_id} is committed already")
+
+    def _commit(self, transaction: Transaction) -> None:
+        for name, version in transaction._read.items():
+            if self._versions.get(name, 0) != version:
+                raise Conflict(f"{name} was changed by another transaction")
+        for name, value in transaction._writes.items():
+            self.values[name] = value
+            self._versions[name] = self._versions.get(name, 0) + 1
+        self._seen[transaction._message_id] = None
+        if len(self._seen) > self._remember:
+            self._seen.popitem(last=False)
+        for effect, data in transaction._effects:
+            record(Kind.EFFECT, whoami(), transaction._message_id, effect=effect, **data)
+
+
+class IdempotentReceiver:
+    """A handler for a worker: calls `handle(message, transaction)`, with an effect at most once."""
+
+    def __init__(self, ledger: Ledger, handle: Callable[[Message, Transaction], Awaitable[object]]) -> None:
+        self._ledger = ledger
+        self._handle = handle
+
+    async def __call__(self, message: Message) -> None:
+        """Handle the message, or return at once when its effect is committed.
+
+        What `handle` raises comes out, and then nothing is committed: the message may come again.
+        """
+        try:
+            async with self._ledger.transaction(message.id) as transaction:
+                await self._handle(message, transaction)
+        except Duplicate:
+            record(Kind.DUPLICATE, whoami(), message.id)

@@ -1,0 +1,62 @@
+"""Exercises in JupyterLab, answered as a learner answers them: first wrong, then right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from eip_ref.autograder.notebooks import read
+from tests.browser.lab import ROOT, LabPage
+
+EXERCISES = sorted((ROOT / "exercises").glob("*.ipynb"))
+
+
+def model_answers(name: str) -> dict[str, str]:
+    """What a learner is to write: the source of each answer cell of the solution, by its `grade_id`."""
+    cells = read(ROOT / "solutions" / name)["cells"]
+    graded = [(cell["metadata"].get("nbgrader", {}), cell["source"]) for cell in cells]
+    return {about["grade_id"]: source for about, source in graded if about.get("solution")}
+
+
+def answer_cells(name: str) -> dict[str, int]:
+    """Where the answers go: the index of each answer cell of the exercise, by its `grade_id`."""
+    cells = enumerate(read(ROOT / "exercises" / name)["cells"])
+    graded = [(cell["metadata"].get("nbgrader", {}), index) for index, cell in cells]
+    return {about["grade_id"]: index for about, index in graded if about.get("solution")}
+
+
+def verdicts(lab: LabPage, words: str) -> Locator:
+    """The headings of the reports that say this."""
+    return lab.page.locator(".jp-OutputArea-output h4", has_text=words)
+
+
+@pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
+def test_each_exercise_fails_with_its_stub_and_passes_with_the_right_answer(
+    lab: LabPage, path: Path
+) -> None:
+    """The learner sees the verdict in both cases, and never an error."""
+    cells, answers = answer_cells(path.name), model_answers(path.name)
+    lab.open(f"exercises/{path.name}")
+    lab.run_all()
+    expect(verdicts(lab, "Not passed yet")).not_to_have_count(0)
+    expect(verdicts(lab, "✓ Passed")).to_have_count(0)
+    wrong = verdicts(lab, "Not passed yet").count()
+    for name, index in cells.items():
+        lab.write(index, answers[name])
+    lab.run_all()
+    expect(verdicts(lab, "✓ Passed")).to_have_count(wrong)
+    expect(verdicts(lab, "Not passed yet")).to_have_count(0)
+    assert lab.errors() == []
+
+
+@pytest.mark.parametrize("path", EXERCISES[:1], ids=lambda path: path.stem)
+def test_an_answer_that_is_typed_is_what_is_judged(lab: LabPage, path: Path) -> None:
+    """By keyboard, in the cell, with Shift and Enter; the verdict follows at once."""
+    name, index = next(iter(answer_cells(path.name).items()))
+    lab.open(f"exercises/{path.name}")
+    lab.run_all()
+    lab.type(index, model_answers(path.name)[name])
+    lab.run_next(index)
+    expect(verdicts(lab, "✓ Passed")).to_have_count(1)
