@@ -1,5 +1,6 @@
 # `make lab` for learners, `make test` for contributors, `make help` for the rest.
-# PYTHON=python3.12 make lab   chooses the interpreter of a new environment.
+# PYTHON=python3.12 make lab       chooses the interpreter of a new environment.
+# make lab ARGS=--no-browser       gives JupyterLab, or with pytest gives pytest, more arguments.
 
 NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11
@@ -10,7 +11,9 @@ endif
 VENV    = .venv
 BIN     = $(VENV)/bin
 WORKERS = 2
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ARGS    =
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: help lab setup test lint check-notebooks pytest notebooks constraints format clean
 
@@ -18,7 +21,7 @@ help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
 
 lab: setup ## Open the course in JupyterLab
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(ARGS)
 
 setup: $(VENV)/.course ## Install what a learner needs
 
@@ -34,8 +37,8 @@ check-notebooks: $(VENV)/.test ## The stored form of the notebooks
 	$(BIN)/python -m eip_ref.autograder.notebooks --check
 
 pytest: $(VENV)/.test lint check-notebooks
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --nbval --nbval-current-env \
-	    tests notebooks solutions
+	$(BIN)/python -m pytest -q -n $(WORKERS) --nbval --nbval-current-env \
+	    tests notebooks solutions $(ARGS)
 
 notebooks: $(VENV)/.test ## Run and store all lessons and solutions; derive the exercises
 	$(BIN)/python -m eip_ref.autograder.notebooks

@@ -5,21 +5,32 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadfile import LoadFileScheduling  # type: ignore[import-untyped]
 
-BROWSER = Path(__file__).parent / "browser"
+BROWSER = "tests/browser/"
 HOMES = pytest.StashKey[dict[Path, str]]()
 
 
-@pytest.hookimpl(tryfirst=True)
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """A file to a worker: cells of a notebook share a kernel. All browser tests share one JupyterLab."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return BROWSER if nodeid.startswith(BROWSER) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Under `-n`, whatever `--dist` says."""
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: cells of one notebook share a kernel, and browser tests one JupyterLab."""
-    for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name + "/" + item.path.stem))
-        elif item.path.is_relative_to(BROWSER):
-            item.add_marker(pytest.mark.xdist_group("browser"))
+    """What takes longest begins first, so that no worker waits for the other."""
+    items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
 
 
 @pytest.hookimpl(tryfirst=True)

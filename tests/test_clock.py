@@ -139,7 +139,8 @@ async def scenario():
         for n in range(20):
             with acting(f"worker-{n}"):
                 group.start_soon(Worker(queue, handle, prefetch=2).run)
-        async with chance.link("net", queue.put, latency=faults.Uniform(0, 1), loss=0.1, duplication=0.2) as net:
+        slow = faults.Uniform(0, 1)
+        async with chance.link("net", queue.put, latency=slow, loss=0.1, duplication=0.2) as net:
             for n in range(200):
                 await net.send(Message(n, key=f"key {n % 7}"))
                 await chance.sleep("shop", 0.1)

@@ -278,7 +278,7 @@ def test_a_later_message_of_the_same_key_first_breaks_order() -> None:
     story.at(5).done("m2", "worker-2").at(6).done("m1", "worker-1")
     (finding,) = order_per_key(story.trace)
     assert finding.words == (
-        "key ann: message m1 (order 1) was 'charged card' done by worker-1 at 6.0 s, after message m2 "
+        "key ann: message m1 (order 1) was handled ('charged card') by worker-1 at 6.0 s, after message m2 "
         "(order 2) at 5.0 s; but it was accepted by orders at 0.0 s, before message m2 (order 2) at 1.0 s"
     )
 
@@ -409,7 +409,8 @@ def test_two_receivers_of_one_message_are_found() -> None:
     story = Story().put("m1").deliver("m1", "billing", None).at(1).deliver("m1", "stock", None)
     (finding,) = exactly_one_receiver(story.trace)
     assert finding.words == (
-        "message m1 (order 1) of orders was delivered to billing at 0.0 s, and then delivered to stock at 1.0 s"
+        "message m1 (order 1) of orders was delivered to billing at 0.0 s, "
+        "and then delivered to stock at 1.0 s"
     )
 
 

@@ -1,0 +1,11 @@
+"""Exercises with feedback at once, predictions, and the learner's own progress.
+
+In a notebook: `from eip_ref.autograder import check, hint, solution, reset, predict, board, doctor`.
+"""
+
+from .board import board
+from .check import check, hint, reset, solution
+from .doctor import doctor
+from .predict import predict
+
+__all__ = ["board", "check", "doctor", "hint", "predict", "reset", "solution"]

@@ -52,11 +52,13 @@ class Board:
     __repr__ = __str__
 
     def _html(self) -> str:
-        heads = ("Lesson", "Exercises passed", "", "Points", "Predictions")
-        head = "".join(f'<th scope="col" style="{page.HEAD}">{name}</th>' for name in heads if name)
+        heads = ("Lesson", "Exercises passed", "Points", "Predictions")
+        head = "".join(f'<th scope="col" style="{page.HEAD}">{name}</th>' for name in heads)
         rows = "".join(self._row(row) for row in self.rows)
         table = f'<table style="{page.TABLE}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        return page.card("Your progress", page.BLUE, f'{table}<p style="{page.TEXT}">{page.prose(self.next)}</p>')
+        return page.card(
+            "Your progress", page.BLUE, f'{table}<p style="{page.TEXT}">{page.prose(self.next)}</p>'
+        )
 
     @staticmethod
     def _row(row: Row) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from . import course, notebook_cells, page
+from . import course, page
 from .exercise import Exercise
 from .judging import judge_answer
 from .progress import Fact, remember, so_far
@@ -80,7 +80,9 @@ def solution(name: str, *, show: bool = False) -> Note:
     if not (show or so_far().of(name).passed or course.in_solutions()):
         words = f'Pass the check first, or ask outright: `solution("{name}", show=True)`.'
         return Note(f"Not yet: {exercise.title}", words)
-    code = notebook_cells.model_answer(course.root(), _notebook(exercise), exercise)
+    from . import workbook  # reading notebooks loads a second's worth of code
+
+    code = workbook.solved(course.root(), _notebook(exercise), exercise)
     remember(Fact("solution shown", name))
     return Note(f"Model answer: {exercise.title}", exercise.explanation, code)
 
@@ -92,7 +94,9 @@ def reset(name: str) -> Note:
     and `NoCourse` where the folder of the course is not found.
     """
     exercise = find(name)
-    backup = notebook_cells.reset(course.root(), course.backups(), _notebook(exercise), exercise)
+    from . import workbook
+
+    backup = workbook.reset(course.root(), course.backups(), _notebook(exercise), exercise)
     remember(Fact("reset", name))
     words = (
         f"`{exercise.answer}` is as it was in the beginning. The notebook as you had saved it is kept in "

@@ -51,9 +51,9 @@ DEADLOCK = Mistake(
 )
 RUNAWAY = Mistake(
     "never-ends",
-    "The run goes round in a circle",
-    "The same steps repeat without coming to an end. Look for a loop without a way out, for a retry "
-    "without a pause, and for an `except` that also swallows the cancellation.",
+    "The run does not come to an end",
+    "The same steps repeat without end. Look for a loop without a way out, for a retry without a "
+    "pause, and for an `except` that also swallows the cancellation.",
 )
 PROVES_NOTHING = Mistake(
     "proves-nothing",
@@ -144,7 +144,7 @@ def _is_ending(event: Event) -> bool:
 
 
 def _diagnose_ending(exercise: Exercise, event: Event) -> Diagnosis:
-    ended, error = event.data["ended"], event.data.get("error")
+    ended, error = event.data["ended"], event.data.get("error", "")
     mistake = exercise.endings.get(error) or exercise.endings.get(ended) or ENDINGS[ended]
     return Diagnosis(mistake, str(event.data["text"]))
 

@@ -11,13 +11,27 @@ from base64 import b64encode
 from collections.abc import Iterable
 from html import escape
 
-__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "VERMILLION", "bar", "card", "code", "picture", "prose", "sections"]
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "VERMILLION",
+    "bar",
+    "card",
+    "code",
+    "picture",
+    "prose",
+    "sections",
+]
 
 BLUE, GREEN, ORANGE, VERMILLION, GREY = "#0072B2", "#009E73", "#E69F00", "#D55E00", "#6b7280"
 
 _LINE = "var(--jp-border-color2, #c8ccd1)"
 _FONT = "font-family:var(--jp-ui-font-family, system-ui, sans-serif);font-size:14px;line-height:1.5"
 _CODE = "font-family:var(--jp-code-font-family, monospace);font-size:13px;background:transparent;padding:0"
+_WRAP = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
+_PART = "display:block;float:none;width:auto;margin:0"  # JupyterLab floats the parts of lists
 TEXT = "margin:0 0 6px 0"
 TABLE = "border-collapse:collapse;margin:0 0 10px 0;font-size:14px"
 HEAD = f"text-align:left;padding:4px 24px 4px 0;border-bottom:2px solid {_LINE};font-weight:600"
@@ -28,18 +42,19 @@ def card(title: str, colour: str, body: str, note: str = "") -> str:
     """A framed part with a title, a coloured edge and, on the right of the title, a note."""
     aside = f'<span style="font-weight:400;white-space:nowrap">{prose(note)}</span>' if note else ""
     return (
-        f'<div style="{_FONT};color:var(--jp-content-font-color1, inherit);max-width:860px;'
+        f'<div style="{_FONT};color:var(--jp-content-font-color1, inherit);max-width:860px;box-sizing:border-box;'
         f"margin:6px 0;padding:12px 18px;border:1px solid {_LINE};border-left:6px solid {colour};"
-        f'border-radius:6px">'
-        '<h4 style="margin:0 0 10px 0;font-size:16px;line-height:1.4;display:flex;flex-wrap:wrap;'
-        f'justify-content:space-between;gap:0 24px"><span>{prose(title)}</span> {aside}</h4>{body}</div>'
+        # JupyterLab adds a link to every <h4>, so the heading is one by its role.
+        'border-radius:6px"><div role="heading" aria-level="4" style="margin:0 0 10px 0;font-size:16px;'
+        'font-weight:600;display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 24px">'
+        f"<span>{prose(title)}</span> {aside}</div>{body}</div>"
     )
 
 
 def sections(parts: Iterable[tuple[str, str]]) -> str:
     """Named parts under each other, each a heading and its HTML."""
     rows = "".join(
-        f'<dt style="font-weight:600;margin:0">{escape(name)}</dt><dd style="margin:0">{body}</dd>'
+        f'<dt style="{_PART};font-weight:600">{escape(name)}</dt><dd style="{_PART}">{body}</dd>'
         for name, body in parts
     )
     return (
@@ -54,7 +69,7 @@ def prose(text: str) -> str:
     for block in re.split(r"((?:^|\n)(?: {4}.*(?:\n|$))+)", text):
         if block.strip() and block.lstrip("\n").startswith("    "):
             code = "\n".join(line[4:] for line in block.strip("\n").split("\n"))
-            parts.append(f'<pre style="{_CODE};margin:4px 0">{escape(code)}</pre>')
+            parts.append(f'<pre style="{_CODE};{_WRAP};margin:4px 0">{escape(code)}</pre>')
         else:
             parts.append(_inline(block).replace("\n", "<br>"))
     return "".join(parts)
@@ -87,5 +102,6 @@ def bar(part: int, whole: int) -> str:
     return (
         f'<span aria-hidden="true" style="display:inline-block;width:90px;height:8px;margin-left:10px;'
         f'border:1px solid {GREY};border-radius:4px;vertical-align:middle">'
-        f'<span style="display:block;width:{share}%;height:8px;background:{GREEN};border-radius:3px"></span></span>'
+        f'<span style="display:block;width:{share}%;height:8px;background:{GREEN};border-radius:3px">'
+        "</span></span>"
     )

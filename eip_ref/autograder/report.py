@@ -8,15 +8,15 @@ from functools import cached_property
 from textwrap import indent
 
 from ..lab.captions import caption, labels
-from ..trace import Event, Kind, Trace
+from ..trace import Event, Kind
 from . import page
 from .exercise import Exercise, Mistake
 from .judging import Verdict
 
-__all__ = ["Report", "drawn"]
+__all__ = ["Report"]
 
 MOST_EVENTS = 6  #: events that are listed as proof
-MOST_DRAWN = 60  #: events that a picture stays readable with
+LONG = 40  #: more events than this, and the picture shows only the messages that prove it
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class Report:
         more = len(events) - MOST_EVENTS
         lines += [f"    and {more} more event{'' if more == 1 else 's'}"] if more > 0 else []
         lines += self._others()
-        return "\n".join([f"{verdict.seen} (seed {verdict.seed})", *lines])
+        gap = "\n" if "\n" in verdict.seen else " "
+        return "\n".join([f"{verdict.seen}{gap}(seed {verdict.seed})", *lines])
 
     def _others(self) -> list[str]:
         mistakes = dict.fromkeys(finding.mistake.title for finding in self.verdict.findings)
@@ -102,23 +103,15 @@ class Report:
     @cached_property
     def _figure(self) -> tuple[str, str] | None:
         """The picture of what went wrong and its text, where there is something to draw."""
-        trace = drawn(self.verdict)
-        if self.passed or not trace.messages():
+        if self.passed or not self.verdict.trace.messages():
             return None
         from ..lab.figures import sequence  # matplotlib is loaded when a picture is needed, not before
 
-        figure = sequence(trace)
+        trace = self.verdict.trace.filter(test=lambda event: event.kind != Kind.NOTE)
+        guilty = {event.message for event in self.verdict.findings[0].events if event.message}
+        long = len(trace) > LONG
+        figure = sequence(trace, messages=guilty if long and guilty else None, title="What happened")
         return figure.svg, figure.alt
-
-
-def drawn(verdict: Verdict) -> Trace:
-    """The part of the trace that the picture shows: without remarks, and of a long trace only the
-    messages that the first finding is about."""
-    trace = verdict.trace.filter(test=lambda event: event.kind != Kind.NOTE)
-    guilty = {event.message for finding in verdict.findings[:1] for event in finding.events}
-    if len(trace) > MOST_DRAWN and guilty:
-        trace = trace.filter(test=lambda event: not event.message or event.message in guilty)
-    return trace[:MOST_DRAWN]
 
 
 def _line(event: Event, names: dict[str, str]) -> str:
@@ -129,4 +122,3 @@ def _seeds(seeds: tuple[int, ...]) -> str:
     if len(seeds) == 1:
         return f"(seed {seeds[0]})"
     return f"(seeds {', '.join(map(str, seeds[:-1]))} and {seeds[-1]})"
-

@@ -67,7 +67,9 @@ def _trace(error: BaseException) -> Trace:
     return found if isinstance(found, Trace) else Trace(())
 
 
-def judge_test(accuses: Mistake, misses: Mistake | Mapping[str, Mistake]) -> Callable[[Trace], list[Diagnosis]]:
+def judge_test(
+    accuses: Mistake, misses: Mistake | Mapping[str, Mistake]
+) -> Callable[[Trace], list[Diagnosis]]:
     """Make a `judge`: `accuses` for a test that fails a correct implementation, `misses` for one that
     accepts a broken one; give a mapping to name a mistake for each broken implementation."""
 

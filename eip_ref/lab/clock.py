@@ -104,7 +104,7 @@ class _JumpingSelector(selectors.BaseSelector):
     def _jump(self, then: float) -> None:
         # asyncio asks for a difference; adding it back may miss the timer by a rounding error.
         # The timers' own times are exact, so take the one that was meant.
-        while self.due and self.due[0] < then - 1e-9:
+        while self.due and (self.due[0] <= self.now or self.due[0] < then - 1e-9):
             heapq.heappop(self.due)
         if self.due and self.due[0] <= then + 1e-9:
             then = self.due[0]
@@ -147,6 +147,11 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         heapq.heappush(self._virtual.due, when)
         return super().call_at(when, callback, *args, context=context)
 
+    async def shutdown_asyncgens(self) -> None:
+        # Closing the generators of a crashed participant would run code of the dead.
+        if not abandoned.get():
+            await super().shutdown_asyncgens()
+
     def cancel_in_order(self, task: _Task, msg: Any) -> None:
         if not self._to_cancel:
             self.call_soon(self._cancel_all)
@@ -161,7 +166,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         life = Life.current(rest.get("context"))
         task = _Task(life.guard(coro) if life else coro, loop=loop, number=next(self._numbers), **rest)
         if life:
-            life.tasks.append(task)
+            life.adopt(task, coro)
         return task
 
 

@@ -10,8 +10,10 @@ exactly as when the machine loses power. All that other participants hold stays 
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
 import types
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from typing import Any
@@ -28,7 +30,7 @@ class Life:
     ) -> None:
         self.over = False
         self.steps = 0  #: how often one of the tasks was run on from an await
-        self.tasks: list[asyncio.Task[Any]] = []
+        self._tasks: dict[asyncio.Task[Any], Coroutine[Any, Any, Any]] = {}
         self._dies_at_step = dies_at_step
         self._last_words = last_words
 
@@ -54,9 +56,19 @@ class Life:
         self.over = True
         if self._last_words:
             self._last_words()
-        for task in self.tasks:
+        abandoned.get().extend(self._tasks.values())
+        for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()  # wakes it, so that it sees the end
+
+    def adopt(self, task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:
+        """This task runs `coro` as a part of this life, until it ends by itself."""
+        self._tasks[task] = coro
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        if not self.over:
+            del self._tasks[task]
 
     async def guard(self, coro: Coroutine[Any, Any, Any]) -> Any:
         """Run `coro` until this life is over."""
@@ -70,7 +82,6 @@ class Life:
             if self.steps == self._dies_at_step:
                 self.end()
             if self.over:
-                abandoned.get().append(coro)
                 return None
             try:
                 waits_for = coro.send(None) if error is None else coro.throw(error)
@@ -98,8 +109,11 @@ def frames(coro: Any) -> list[types.FrameType]:
     return found
 
 
-def bury(coros: list[Coroutine[Any, Any, Any]]) -> None:
+def bury(coros: Iterable[Any]) -> None:
     """Free what crashed lives left behind, without letting any of it be seen or heard."""
     for coro in coros:
+        if inspect.getcoroutinestate(coro) == inspect.CORO_CREATED and coro.cr_frame is not None:
+            held = list(coro.cr_frame.f_locals.values())  # what it was about to run has not begun either
+            bury(inner for inner in held + gc.get_referents(*held) if inspect.iscoroutine(inner))
         with suppress(BaseException):
             coro.close()

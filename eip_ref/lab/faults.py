@@ -101,7 +101,7 @@ class Faults:
 
     def link(self, name: str, deliver: Callable[[Message], Awaitable[object]], **faults: Any) -> Link:
         """A link that carries messages to `deliver`; see `Link` for its faults."""
-        return Link(name, deliver, self.random(f"link {name}"), **faults)
+        return Link(name, deliver, self.random(f"link {name}"), self.random(f"latency {name}"), **faults)
 
     def participant(
         self, name: str, main: Callable[..., Awaitable[object]], *args: Any, crashes: tuple[Crash, ...] = ()
@@ -124,6 +124,7 @@ class Link:
         name: str,
         deliver: Callable[[Message], Awaitable[object]],
         random: Random,
+        delays: Random,
         *,
         latency: Latency = 0.0,
         loss: float = 0.0,
@@ -137,6 +138,7 @@ class Link:
         self.name = name
         self._deliver = deliver
         self._random = random
+        self._delays = delays
         self._latency = latency
         self._loss = loss
         self._duplication = duplication
@@ -167,7 +169,7 @@ class Link:
         await anyio.lowlevel.checkpoint()
         # Each message takes the same draws whatever the settings: changing one shifts no other.
         lost, doubled, overtaken = (self._random.random() for _ in range(3))
-        seconds, again, hold = (_draw(d, self._random) for d in (self._latency, self._latency, self._hold))
+        seconds, again, hold = (_draw(d, self._delays) for d in (self._latency, self._latency, self._hold))
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         if lost < self._loss:
             record(Kind.LOST, self.name, message.id, who="")

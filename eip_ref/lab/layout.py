@@ -33,15 +33,14 @@ class Box:
 def boxes(trace: Trace, columns: Sequence[Sequence[str]] | None = None) -> list[Box]:
     """Every participant and channel of the trace with its place: senders left, receivers right.
 
-    `columns` names the boxes of each column from left to right, to be used instead; boxes that it
-    does not name come last. Raises ValueError for a name that the trace does not have.
+    `columns` names the boxes of each column from left to right, to be used instead: names that the
+    trace does not have are passed over, and boxes that it does not name come last.
     """
     found = _found(trace)
     if columns is None:
         columns = _ranked(found, list(arrows(trace, found)))
-    named = [name for column in columns for name in column]
-    if unknown := [name for name in named if name not in found]:
-        raise ValueError(f"no {unknown[0]!r} in this trace; it has {', '.join(found)}")
+    columns = [here for column in columns if (here := [name for name in column if name in found])]
+    named = {name for column in columns for name in column}
     if rest := [name for name in found if name not in named]:
         columns = [*columns, rest]
     for x, column in enumerate(columns):
@@ -77,14 +76,19 @@ def _role(event: Event) -> str:
 def arrows(trace: Trace, found: dict[str, Box]) -> Iterator[tuple[str, str]]:
     """Who hands messages to whom, each pair once, in the order of their first message."""
     seen: set[tuple[str, str]] = set()
+    carried: dict[str, str] = {}  # messages that have come to the end of a link, and which
     for e in trace:
-        pair = ("", "")
-        if e.kind == Kind.SENT and e.who:
-            pair = (e.who, e.where)
-        elif e.kind in (Kind.DELIVERED, Kind.ARRIVED):
-            pair = (e.where, e.who or str(e.data.get("to", "")))
-        elif e.kind == Kind.DEAD and e.data.get("to"):
-            pair = (e.where, e.data["to"])
+        pair = (e.where, e.who or str(e.data.get("to", "")))
+        if e.kind == Kind.SENT:
+            pair = (carried.pop(e.message, e.who), e.where)
+            if found[e.where].role == "dead letters":
+                continue
+        elif e.kind == Kind.ARRIVED and pair[1] not in found:
+            carried[e.message] = e.where
+        elif e.kind not in (Kind.ARRIVED, Kind.DELIVERED, Kind.DEAD):
+            continue
+        if e.kind == Kind.DEAD:
+            pair = (e.where, str(e.data.get("to", "")))
         if pair not in seen and pair[0] != pair[1] and all(name in found for name in pair):
             seen.add(pair)
             yield pair

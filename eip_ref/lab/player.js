@@ -68,7 +68,8 @@ class Film {
     this.until = new Float64Array(n);
     this.order = new Float64Array(n);
     this.everSeen = new Set(scene.moves.map((move) => move[3]));
-    this.about.forEach(() => 0);
+    this.origin = new Int32Array(n).fill(-1);
+    for (const [, token, box] of scene.moves) if (this.origin[token] < 0) this.origin[token] = box;
     this.measure();
   }
 
@@ -152,7 +153,7 @@ class Plan {
   constructor(film, width, measureText) {
     this.film = film;
     this.text = measureText;
-    this.width = Math.max(width, 520);
+    this.width = Math.max(width, 440);
     this.widestLabel = Math.max(0, ...film.messages.slice(0, 400).map(([, label]) => measureText(label)));
     this.widestId = Math.max(0, ...film.messages.slice(-40).map(([id]) => measureText(id)));
     const columns = [];
@@ -175,7 +176,7 @@ class Plan {
       const w = wide[c] ? rest : narrow;
       let y = 0;
       for (const i of column) {
-        const rect = this.measure(i, w, most > 6);
+        const rect = this.measure(i, w, most > 6, most > 8);
         Object.assign(rect, { x, y });
         this.rects[i] = rect;
         y += rect.h + (most > 6 ? 7 : 14);
@@ -190,14 +191,14 @@ class Plan {
     });
   }
 
-  measure(i, w, tight) {
+  measure(i, w, tight, crowded) {
     const [, role, capacity, , , peak] = this.film.boxes[i];
     const channel = role !== "participant";
     const slots = channel && capacity && capacity <= 60 ? Math.max(capacity, peak) : Math.max(peak, 1);
-    const inner = channel ? w - 36 : w - 14;
-    const fit = this.fit(inner, slots, channel ? 84 : tight ? 22 : 48);
+    const inner = channel ? w - 36 : tight ? w - 42 : w - 14; // tight: a counter stands beside the tokens
+    const fit = this.fit(inner, slots, channel ? 84 : tight && crowded ? 24 : 48);
     const token = Math.max(fit.rows * (fit.h + 4), channel ? 28 : 22);
-    const counters = channel ? this.counters(i, w) : [];
+    const counters = channel ? this.counters(i, w - 24) : [];
     const top = channel ? 20 : tight ? 20 : 24, bottom = channel ? counters.length * 17 + 2 : tight ? 2 : 20;
     const pipe = channel ? token + 12 : token;
     return { w, h: top + pipe + bottom, top, pipe, fit, slots, channel, tight, counters, inner, left: channel ? 18 : 7 };
@@ -206,14 +207,16 @@ class Plan {
   /** The largest tokens of which `n` fit into `width` and `height`. */
   fit(width, n, height) {
     const sizes = [
-      ["label", clamp(this.widestLabel + 24, 34, 104), 20], ["id", clamp(this.widestId + 22, 30, 90), 20],
-      ["id", clamp(this.widestId + 8, 24, 80), 18], ["dot", 14, 14], ["dot", 11, 11], ["dot", 8, 8], ["dot", 6, 6],
+      ["label", clamp(this.widestLabel + 26, 40, 104), 20], ["id", clamp(this.widestId + 26, 40, 90), 20],
+      ["bare", clamp(this.widestId + 8, 24, 80), 18], ["dot", 14, 14], ["dot", 11, 11], ["dot", 8, 8], ["dot", 6, 6],
       ["dot", 4, 4],
     ];
     for (const [mode, w, h] of sizes) {
       const gap = h > 8 ? 4 : 2, across = Math.floor((width + gap) / (w + gap));
       const rows = across ? Math.ceil(n / across) : Infinity;
-      if (rows * (h + gap) <= height || h === 4) return { mode, w, h, gap, across: Math.max(across, 1), rows };
+      const room = h <= 8 && height > 80 ? 124 : height;
+      if (rows * (h + gap) > room && h > 4) continue;
+      return { mode, w, h, gap, rows, across: Math.max(1, mode === "dot" ? across : Math.ceil(n / rows)) };
     }
   }
 
@@ -304,29 +307,32 @@ class Stage {
   aim() {
     const { film, plan } = this;
     if (this.aimed === film.index) return;
+    const leap = this.reduced.matches || Math.abs(film.index - this.aimed) > 80;
+    const faded = film.beat[film.index] - FADE;
     this.aimed = film.index;
     const inBox = film.boxes.map(() => []);
     this.visible = [];
     for (let t = 0; t < film.tokens.length; t++) {
       const box = film.box[t], state = film.state[t];
-      if (box < 0 || state === S.GONE) { this.px[t] = NaN; continue; }
+      const stays = this.stays(t);
+      if (box < 0 || state === S.GONE || (!stays && film.beat[film.since[t]] < faded)) {
+        this.px[t] = NaN;
+        continue;
+      }
       this.visible.push(t);
-      if (state < S.ACKED || state === S.DEAD) inBox[box].push(t);
+      if (stays) inBox[box].push(t);
+      else if (Number.isNaN(this.px[t])) [this.tx[t], this.ty[t]] = plan.slot(box, 0);
     }
     inBox.forEach((tokens, box) => {
       tokens.sort((a, b) => film.order[a] - film.order[b] || a - b);
       tokens.forEach((t, n) => { [this.tx[t], this.ty[t]] = plan.slot(box, n); });
     });
     for (const t of this.visible) {
-      if (Number.isNaN(this.px[t])) this.appear(t);
+      if (!Number.isNaN(this.px[t])) continue;
+      const from = film.origin[t];
+      [this.px[t], this.py[t]] = leap || from < 0 ? [this.tx[t], this.ty[t]] : plan.slot(from, 0);
+      this.vx[t] = this.vy[t] = 0;
     }
-  }
-
-  appear(t) {
-    if (this.tx[t] === 0) [this.tx[t], this.ty[t]] = this.plan.slot(this.film.box[t], 0);
-    this.px[t] = this.tx[t];
-    this.py[t] = this.ty[t];
-    this.vx[t] = this.vy[t] = 0;
   }
 
   /** Move the tokens for `dt` seconds, as critically damped springs. True while any still moves. */
@@ -358,16 +364,16 @@ class Stage {
     c.textBaseline = "middle";
     this.drawArrows();
     this.film.boxes.forEach((box, i) => (this.plan.rects[i].channel ? this.drawChannel(i) : this.drawParticipant(i, beat)));
-    const late = [];
     for (const t of this.visible) {
-      if (this.film.state[t] < S.ACKED || this.film.state[t] === S.DEAD) this.drawToken(t, now, 1, 0);
-      else late.push(t);
+      const gone = this.stays(t) ? 0 : (beat - this.film.beat[this.film.since[t]]) / FADE;
+      if (gone > 0 && gone < 1) this.drawToken(t, now, 1 - gone * gone, gone);
     }
-    for (const t of late) {
-      const gone = (beat - this.film.beat[this.film.since[t]]) / FADE;
-      if (gone < 1) this.drawToken(t, now, 1 - gone * gone, gone);
+    for (const t of this.visible) {
+      if (this.stays(t) || beat <= this.film.beat[this.film.since[t]]) this.drawToken(t, now, 1, 0);
     }
   }
+
+  stays(t) { return this.film.state[t] < S.ACKED || this.film.state[t] === S.DEAD; }
 
   drawArrows() {
     const c = this.context;
@@ -378,7 +384,7 @@ class Stage {
       const middle = (r) => (r.channel ? r.y + r.top + r.pipe / 2 : r.y + r.h / 2);
       c.beginPath();
       if (this.film.boxes[a][3] === this.film.boxes[b][3]) {
-        const x = from.x + from.w / 2 + (from.w * 0.36), end = to.y + to.top - 3;
+        const x = from.x + from.w - 14, end = to.y + to.top - 3;
         c.moveTo(x, from.y + from.top + from.pipe);
         c.lineTo(x, end);
         this.arrowHead(x, end, 0, 1);
@@ -417,17 +423,16 @@ class Stage {
     c.stroke();
     c.setLineDash([]);
     this.drawFlash(i, beat);
-    const right = r.tight && this.footer(i);
-    this.write(film.boxes[i][0], r.x + 8, r.y + 12, r.w - 16 - (right ? this.textWidth(right) + 8 : 0), BOLD, down ? this.soft : this.ink);
+    this.write(film.boxes[i][0], r.x + 8, r.y + 12, r.w - 16, BOLD, down ? this.soft : this.ink);
     const text = this.footer(i);
-    if (text && r.tight) this.write(text, r.x + r.w - 8 - this.textWidth(text), r.y + 12, 90, FONT, this.soft);
+    if (text && r.tight) this.write(text, r.x + r.w - 6 - this.textWidth(text), r.y + r.h - 13, 60, FONT, this.soft);
     else if (text) this.write(text, r.x + 8, r.y + r.h - 11, r.w - 16, FONT, this.soft);
     if (down) this.drawCross(r);
     c.globalAlpha = 1;
   }
 
   footer(i) {
-    if (this.film.crashed[i]) return "crashed";
+    if (this.film.crashed[i]) return this.plan.rects[i].tight ? "" : "crashed";
     return this.film.effects[i] ? (this.plan.rects[i].tight ? "✓ " : "effects ") + this.film.effects[i] : "";
   }
 
@@ -521,7 +526,7 @@ class Stage {
   drawToken(t, now, alpha, gone) {
     const c = this.context, { film } = this, state = film.state[t], look = LOOKS[state];
     const { fit } = this.plan.rects[film.box[t]], { w, h, mode } = fit;
-    const x = this.px[t], y = this.py[t] - gone * 16;
+    const x = this.px[t] + gone * 24, y = this.py[t];
     c.globalAlpha = alpha;
     this.round(x - w / 2, y - h / 2, w, h, Math.min(h / 2, 9));
     c.fillStyle = look.fill ?? this.paper;
@@ -548,7 +553,7 @@ class Stage {
   }
 
   label(t, look, x, y, w, mode, now) {
-    const sign = look.sign && w >= 40;
+    const sign = look.sign && mode !== "bare";
     const colour = look.ink ?? this.ink;
     if (sign) this.sign(look.sign, x - w / 2 + 10, y, 4.5, colour, this.leaseLeft(t, now));
     const [id, label] = this.labels[t], text = mode === "label" ? label : id;
@@ -628,7 +633,7 @@ class Stage {
   tokenAt(x, y) {
     for (let k = this.visible.length - 1; k >= 0; k--) {
       const t = this.visible[k], { fit } = this.plan.rects[this.film.box[t]];
-      if (this.film.state[t] >= S.ACKED && this.film.state[t] !== S.DEAD) continue;
+      if (!this.stays(t)) continue;
       if (Math.abs(x - this.px[t]) <= fit.w / 2 + 2 && Math.abs(y - this.py[t]) <= fit.h / 2 + 2) return t;
     }
     return -1;
@@ -638,3 +643,443 @@ class Stage {
     return this.plan.rects.findIndex((r) => x >= r.x && x <= r.x + r.w && y >= r.y && y <= r.y + r.h);
   }
 }
+
+/** The strip above the slider: how much is ready and in flight over time, and where we are. */
+class Strip {
+  constructor(canvas, stage) {
+    this.canvas = canvas;
+    this.stage = stage;
+    this.height = 64;
+  }
+
+  resize(width) {
+    const ratio = window.devicePixelRatio || 1;
+    this.width = width;
+    this.canvas.style.height = this.height + "px";
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = this.height * ratio;
+    this.context = this.canvas.getContext("2d");
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.still = null;
+  }
+
+  x(time) {
+    const { end } = this.stage.film;
+    return 8 + (end ? time / end : 0) * (this.width - 16);
+  }
+
+  draw(now) {
+    if (!this.still) this.paint();
+    const c = this.context;
+    c.clearRect(0, 0, this.width, this.height);
+    c.drawImage(this.still, 0, 0, this.width, this.height);
+    c.fillStyle = this.stage.ink;
+    c.fillRect(this.x(now) - 1, 0, 2, this.height);
+  }
+
+  paint() {
+    this.still = element("canvas");
+    this.still.width = this.canvas.width;
+    this.still.height = this.canvas.height;
+    const c = this.still.getContext("2d"), { film } = this.stage, base = this.height - 2;
+    const ratio = this.still.width / this.width;
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    let most = 1;
+    for (let i = 0; i < film.length; i++) most = Math.max(most, film.ready[i] + film.flying[i]);
+    const y = (n) => base - n / most * (base - 17);
+    const ready = film.ready, all = (i) => film.ready[i] + film.flying[i];
+    this.band(c, film, () => base, (i) => y(ready[i]), BLUE);
+    this.band(c, film, (i) => y(ready[i]), (i) => y(all(i)), ORANGE);
+    c.fillStyle = this.stage.line;
+    c.fillRect(8, base, this.width - 16, 1);
+    this.markCrashes(c, film);
+    c.font = FONT;
+    c.textBaseline = "top";
+    c.fillStyle = this.stage.soft;
+    c.fillText(`ready and in flight over ${seconds(film.end, 1e9)}, at most ${most}`, 10, 1);
+  }
+
+  /** The area between two step lines. */
+  band(c, film, low, high, colour) {
+    const right = this.width - 8, n = film.length;
+    c.beginPath();
+    for (let i = 0; i < n; i++) {
+      const next = i + 1 < n ? this.x(film.at[i + 1]) : right;
+      c.lineTo(this.x(film.at[i]), high(i));
+      c.lineTo(next, high(i));
+    }
+    for (let i = n - 1; i >= 0; i--) {
+      const next = i + 1 < n ? this.x(film.at[i + 1]) : right;
+      c.lineTo(next, low(i));
+      c.lineTo(this.x(film.at[i]), low(i));
+    }
+    c.fillStyle = colour;
+    c.fill();
+  }
+
+  markCrashes(c, film) {
+    c.strokeStyle = this.stage.ink;
+    c.lineWidth = 2;
+    for (const [event, , mark] of film.marks) {
+      if (mark !== MARK.CRASHED) continue;
+      const x = this.x(film.at[event]), y = this.height - 7;
+      c.beginPath();
+      c.moveTo(x - 4, y - 4);
+      c.lineTo(x + 4, y + 4);
+      c.moveTo(x + 4, y - 4);
+      c.lineTo(x - 4, y + 4);
+      c.stroke();
+    }
+  }
+}
+
+const ICONS = {
+  first: "M1 2h2v10H1zM13 2v10L4 7z", back: "M11 2v10L3 7z", play: "M3 1l10 6-10 6z",
+  pause: "M2 2h4v10H2zM8 2h4v10H8z", next: "M3 2v10l8-5z", last: "M11 2h2v10h-2zM1 2v10l9-5z",
+};
+const icon = (name) => {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  svg.setAttribute("viewBox", "0 0 14 14");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+};
+const dark = (colour) => {
+  const [r, g, b] = (colour.match(/[\d.]+/g) ?? [255, 255, 255]).map(Number);
+  return 0.3 * r + 0.6 * g + 0.1 * b < 128;
+};
+
+/** The controls, and the clock that drives the stage. */
+class Player {
+  constructor(model, el) {
+    this.model = model;
+    this.speed = model.get("speed");
+    this.playing = false;
+    this.touched = false;
+    this.build(el);
+    this.stage = new Stage(this.canvas, this.root);
+    this.strip = new Strip(this.stripCanvas, this.stage);
+    this.wire();
+    this.load();
+  }
+
+  build(el) {
+    const button = (name, label, act) => element("button", { type: "button", title: label, "aria-label": label, onclick: act }, icon(name));
+    this.title = element("div", { class: "eip-title" });
+    this.canvas = element("canvas", { class: "eip-stage", tabindex: "0", role: "img" });
+    this.stripCanvas = element("canvas", { class: "eip-strip", "aria-hidden": "true" });
+    this.caption = element("div", { class: "eip-caption", role: "status", "aria-live": "polite" });
+    this.slider = element("input", { type: "range", min: "0", max: "1000", step: "any", "aria-label": "Time" });
+    this.playButton = element("button", { type: "button", class: "eip-play", onclick: () => this.toggle() });
+    this.clock = element("span", { class: "eip-clock" });
+    this.speedSelect = element("select", { onchange: () => { this.speed = Number(this.speedSelect.value); } },
+      ...[...new Set([...SPEEDS, this.speed])].sort((a, b) => a - b).map((s) => element("option", { value: s }, `${s}×`)));
+    this.speedSelect.value = this.speed;
+    this.picker = element("select", { onchange: () => this.select(Number(this.picker.value)) });
+    this.history = element("div", { class: "eip-history", hidden: "" });
+    this.legend = element("ul", { class: "eip-legend", "aria-label": "What the tokens mean" });
+    this.told = element("div", { class: "eip-unseen", role: "status", "aria-live": "polite" });
+    this.help = element("div", { class: "eip-unseen" },
+      "Space plays and pauses. Left and right arrow step from event to event. Home and End go to the start and the end. " +
+      "Up and down arrow choose a message and show its history; Escape hides it.");
+    this.controls = element("div", { class: "eip-controls", role: "group", "aria-label": "Playback" },
+      button("first", "To the start", () => this.go(0)), button("back", "Previous event", () => this.step(-1)),
+      this.playButton, button("next", "Next event", () => this.step(1)),
+      button("last", "To the end", () => this.go(Infinity)), this.clock,
+      element("label", { class: "eip-of" }, "History", this.picker),
+      element("label", {}, "Speed", this.speedSelect));
+    this.scroll = element("div", { class: "eip-scroll" }, this.canvas);
+    this.root = element("div", { class: "eip-player", "data-lm-suppress-shortcuts": "true" }, this.title, this.scroll,
+      this.caption, this.stripCanvas, this.slider, this.controls, this.legend, this.history, this.told, this.help);
+    el.append(this.root);
+  }
+
+  wire() {
+    this.abort = new AbortController();
+    const on = (target, name, act) => target.addEventListener(name, act, { signal: this.abort.signal });
+    this.slider.addEventListener("input", () => this.scrub(this.slider.value / 1000));
+    on(this.stripCanvas, "pointerdown", (event) => { this.stripCanvas.setPointerCapture(event.pointerId); this.scrubAt(event); });
+    on(this.stripCanvas, "pointermove", (event) => { if (event.buttons) this.scrubAt(event); });
+    on(this.root, "keydown", (event) => this.key(event));
+    on(this.canvas, "pointermove", (event) => this.hover(event));
+    on(this.canvas, "pointerleave", () => this.point(-1));
+    on(this.canvas, "click", (event) => this.select(this.messageAt(event)));
+    on(this.canvas, "blur", () => this.point(-1));
+    on(matchMedia("(prefers-color-scheme: dark)"), "change", () => this.theme());
+    on(this.stage.reduced, "change", () => this.wake());
+    this.themes = new MutationObserver(() => this.theme());
+    this.themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class", "data-vscode-theme-kind"] });
+    this.sizes = new ResizeObserver(() => this.resize());
+    this.sizes.observe(this.root);
+    this.onScene = () => this.load();
+    this.onTitle = () => this.entitle();
+    this.model.on("change:scene", this.onScene);
+    this.model.on("change:title change:description", this.onTitle);
+  }
+
+  destroy() {
+    this.abort.abort();
+    this.themes.disconnect();
+    this.sizes.disconnect();
+    cancelAnimationFrame(this.frame);
+    this.playing = false;
+    this.model.off("change:scene", this.onScene);
+    this.model.off("change:title change:description", this.onTitle);
+  }
+
+  entitle() {
+    const title = this.model.get("title");
+    this.title.textContent = title;
+    this.title.hidden = !title;
+    this.canvas.setAttribute("aria-label", `${title ? title + ". " : ""}${this.model.get("description")} ${this.help.textContent}`);
+    this.root.setAttribute("aria-label", title || "Player");
+  }
+
+  /** A new trace: keep the place, the speed and whether it plays. */
+  load() {
+    const old = this.film, place = old && old.end ? this.now() / old.end : 0;
+    this.film = new Film(this.model.get("scene"));
+    this.entitle();
+    this.stage.show(this.film, this.room());
+    this.strip.resize(this.room());
+    this.fillPicker();
+    this.fillLegend();
+    this.point(-1);
+    this.beat = !this.touched ? this.film.beat[this.film.poster] ?? 0 : place >= 1 ? this.film.beat.at(-1) ?? 0 : this.film.beatOf(place * this.film.end);
+    this.index = this.touched ? before(this.film.beat, this.beat) : this.film.poster;
+    this.theme();
+    this.update(true);
+  }
+
+  room() { return this.scroll.clientWidth || 760; }
+
+  resize() {
+    const width = this.scroll.clientWidth;
+    this.root.toggleAttribute("data-narrow", width < 640);
+    if (!width || width === this.lastWidth) return; // 0 while it is not in the page
+    this.lastWidth = width;
+    this.stage.resize(width);
+    this.strip.resize(width);
+    this.theme(); // outside the page there were no colours to ask for
+    this.update(true);
+  }
+
+  theme() {
+    const root = this.root;
+    const themed = getComputedStyle(document.body).getPropertyValue("--jp-layout-color0") || getComputedStyle(document.body).getPropertyValue("--vscode-editor-background");
+    root.toggleAttribute("data-themed", Boolean(themed));
+    root.toggleAttribute("data-dark", dark(getComputedStyle(root).backgroundColor));
+    this.stage.recolour();
+    this.strip.still = null;
+    this.fillLegend();
+    this.wake();
+  }
+
+  fillPicker() {
+    const options = this.film.messages.map(([id, label], i) => element("option", { value: i }, label === id ? id : `${label} (${id})`));
+    this.picker.replaceChildren(element("option", { value: -1 }, "none"), ...options);
+    this.stage.selected = -1;
+  }
+
+  fillLegend() {
+    const ratio = window.devicePixelRatio || 1;
+    const items = STATES.map((_, state) => state).filter((state) => LOOKS[state] && this.film.everSeen.has(state) && state !== S.SENT);
+    this.legend.replaceChildren(...items.map((state) => {
+      const look = LOOKS[state], swatch = element("canvas", { width: 24 * ratio, height: 16 * ratio, "aria-hidden": "true" });
+      const brush = Object.assign(Object.create(Stage.prototype), { context: swatch.getContext("2d") });
+      brush.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      brush.round(1.5, 1.5, 21, 13, 6.5);
+      brush.context.fillStyle = look.fill ?? this.stage.paper;
+      brush.context.fill();
+      brush.context.strokeStyle = look.line ?? look.fill;
+      brush.context.lineWidth = 2;
+      brush.context.setLineDash(look.dash ? [4, 3] : []);
+      brush.context.stroke();
+      brush.context.setLineDash([]);
+      if (look.sign) brush.sign(look.sign, 12, 8, 4, look.ink ?? this.stage.ink, 0.65);
+      return element("li", {}, swatch, look.word);
+    }));
+  }
+
+  // The clock
+
+  /** The display time that is drawn: with reduced motion nothing moves between two events. */
+  drawnBeat() { return this.stage.reduced.matches ? this.film.beat[this.index] ?? 0 : this.beat; }
+
+  now() { return this.film.time(this.drawnBeat()); }
+
+  toggle() {
+    if (!this.playing && (!this.touched || this.index >= this.film.length - 1)) this.moveTo(0, this.film.beat[0]);
+    this.touched = true;
+    this.playing = !this.playing;
+    this.update();
+  }
+
+  go(index) {
+    this.touched = true;
+    this.playing = false;
+    index = clamp(index, 0, this.film.length - 1);
+    this.moveTo(index, this.film.beat[index]);
+    this.update();
+  }
+
+  step(by) { this.go(this.index + by); }
+
+  scrub(part) {
+    this.touched = true;
+    const { film } = this, beat = film.end ? film.beatOf(part * film.end) : film.beat[Math.round(part * (film.length - 1))];
+    this.moveTo(before(film.beat, beat), beat);
+    this.update();
+  }
+
+  scrubAt(event) { this.scrub(clamp((event.offsetX - 8) / (this.strip.width - 16), 0, 1)); }
+
+  moveTo(index, beat) {
+    this.index = index;
+    this.beat = beat ?? 0;
+  }
+
+  tick(time) {
+    const dt = Math.min((time - (this.lastTick ?? time)) / 1000, 0.1), { film } = this;
+    this.lastTick = time;
+    if (this.playing) {
+      const end = film.beat.at(-1) ?? 0, beat = Math.min(this.beat + dt * this.speed, end + FADE);
+      const index = Math.max(this.index, before(film.beat, beat));
+      if (beat >= end) this.playing = false;
+      this.moveTo(index, beat);
+    }
+    const moving = this.render(dt);
+    if (this.playing || moving) this.frame = requestAnimationFrame((t) => this.tick(t));
+    else { this.frame = 0; this.update(); }
+  }
+
+  wake() {
+    if (!this.frame && this.film) {
+      this.lastTick = undefined;
+      this.frame = requestAnimationFrame((t) => this.tick(t));
+    }
+  }
+
+  render(dt) {
+    const { film, stage } = this;
+    if (!film.length) {
+      stage.context.clearRect(0, 0, stage.plan.width, stage.plan.height);
+      this.caption.textContent = "Nothing happened in this trace.";
+      return false;
+    }
+    if (film.index !== this.index) film.seek(this.index);
+    stage.aim();
+    const moving = stage.glide(dt, this.playing ? this.speed : 1), now = this.now();
+    stage.draw(now, this.drawnBeat());
+    this.strip.draw(now);
+    this.say(now);
+    return moving;
+  }
+
+  say(now) {
+    const { film } = this;
+    const clock = `${seconds(now, film.end)}, event ${this.index + 1} of ${film.length}`;
+    if (clock !== this.said) {
+      this.said = clock;
+      this.clock.textContent = clock;
+      this.slider.value = film.end ? now / film.end * 1000 : this.index / Math.max(1, film.length - 1) * 1000;
+      this.slider.setAttribute("aria-valuetext", clock);
+    }
+    if (this.index === this.captioned) return;
+    this.captioned = this.index;
+    this.caption.replaceChildren(element("b", {}, seconds(film.at[this.index], film.end)), film.say[this.index]);
+  }
+
+  /** Bring the controls in line with what is so, and draw. */
+  update(fresh = false) {
+    if (fresh) this.captioned = this.said = undefined;
+    const name = this.playing ? "Pause" : "Play";
+    if (this.playButton.dataset.is !== name) {
+      this.playButton.dataset.is = name;
+      this.playButton.replaceChildren(icon(this.playing ? "pause" : "play"), name);
+    }
+    this.caption.setAttribute("aria-live", this.playing ? "off" : "polite");
+    if (fresh) this.render(0);
+    this.wakeIfMoving();
+  }
+
+  wakeIfMoving() {
+    const drawn = `${this.index} ${this.beat} ${this.playing}`;
+    if (this.playing || drawn !== this.drawn) this.wake();
+    this.drawn = drawn;
+  }
+
+  // Histories
+
+  messageAt(event) {
+    const t = this.stage.tokenAt(event.offsetX, event.offsetY);
+    return t < 0 ? -1 : this.film.tokens[t][0];
+  }
+
+  hover(event) {
+    const message = this.messageAt(event);
+    const box = message < 0 ? this.stage.boxAt(event.offsetX, event.offsetY) : -1;
+    this.canvas.title = box >= 0 ? this.film.boxes[box][0] : "";
+    this.canvas.style.cursor = message < 0 ? "default" : "pointer";
+    this.point(message, event.offsetX, event.offsetY);
+  }
+
+  select(message) {
+    this.stage.selected = message;
+    this.picker.value = message;
+    this.point(message, 0, this.stage.plan.height - 20);
+    this.told.textContent = message < 0 ? "" : this.history.innerText;
+    this.wake();
+  }
+
+  story(message) {
+    const { film } = this, lines = [];
+    for (let i = 0; i <= this.index; i++) if (film.about[i] === message) lines.push([seconds(film.at[i], film.end), film.say[i]]);
+    return lines;
+  }
+
+  point(message, x = 0, y = 0) {
+    if (message < 0) { this.history.hidden = true; return; }
+    const [id, label] = this.film.messages[message], lines = this.story(message), later = this.film.about.filter((m, i) => m === message && i > this.index).length;
+    const shown = lines.slice(-12).map(([at, say]) => element("li", {}, element("span", {}, at), element("span", {}, say)));
+    const more = later ? element("span", {}, `${later} more to come`) : "";
+    this.history.replaceChildren(element("strong", {}, label === id ? id : `${label} (${id})`), element("ol", {}, ...shown), more);
+    this.history.hidden = false;
+    const left = clamp(x - 40, 4, Math.max(4, this.root.clientWidth - this.history.offsetWidth - 8));
+    this.history.style.left = left + "px";
+    this.history.style.top = this.scroll.offsetTop + y + 18 + "px";
+  }
+
+  choose(by) {
+    const shown = [...new Set(this.stage.visible.map((t) => this.film.tokens[t][0]))].sort((a, b) => a - b);
+    if (!shown.length) return;
+    const at = shown.indexOf(this.stage.selected);
+    this.select(shown[at < 0 ? (by > 0 ? 0 : shown.length - 1) : (at + by + shown.length) % shown.length]);
+  }
+
+  key(event) {
+    event.stopPropagation();
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const onStage = event.target === this.canvas, onTime = onStage || event.target === this.slider;
+    const acts = {
+      " ": (onTime || event.target === this.root) && (() => this.toggle()),
+      ArrowRight: onTime && (() => this.step(1)), ArrowLeft: onTime && (() => this.step(-1)),
+      Home: onTime && (() => this.go(0)), End: onTime && (() => this.go(Infinity)),
+      ArrowDown: onStage && (() => this.choose(1)), ArrowUp: onStage && (() => this.choose(-1)),
+      Escape: () => this.select(-1),
+    };
+    if (!acts[event.key]) return;
+    event.preventDefault();
+    acts[event.key]();
+  }
+}
+
+export default {
+  render({ model, el }) {
+    const player = new Player(model, el);
+    el.eipPlayer = player; // for the browser tests
+    return () => player.destroy();
+  },
+};

@@ -7,6 +7,7 @@ the lease expires. Its process dies: nothing can be settled, and the lease expir
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import Self
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from ..message import Message
 from ..trace import Kind, record, whoami
@@ -48,7 +50,8 @@ class Consumer:
         self._queue = queue
         self._lease = lease
         self._credit = anyio.Semaphore(prefetch, max_value=prefetch)
-        self._fetched, self._next = anyio.create_memory_object_stream[Lease](prefetch)
+        self._fetched: deque[Lease] = deque()  # and not begun
+        self._news = anyio.Event()
         self._intake = anyio.CancelScope()
         self._stopped = False
         self._group: anyio.abc.TaskGroup
@@ -77,35 +80,35 @@ class Consumer:
         return self
 
     async def __anext__(self) -> Lease:
+        await anyio.lowlevel.checkpoint()
         while not self._stopped:
-            try:
-                lease = await self._next.receive()
-            except anyio.EndOfStream:
-                break
-            if not lease.over:  # it may have waited here for too long
-                return lease
+            while self._fetched:
+                lease = self._fetched.popleft()
+                if not lease.over:  # it may have waited here for too long
+                    return lease
+            self._news = anyio.Event()
+            await self._news.wait()
         raise StopAsyncIteration
 
     async def _fetch(self) -> None:
-        with self._fetched, self._intake:
+        with self._intake:
             while True:
                 await self._credit.acquire()
                 try:
                     lease = await self._queue.receive(lease=self._lease, consumer=self.name)
                 except QueueClosed:
-                    return
+                    break
                 lease.on_end.append(self._credit.release)
-                self._fetched.send_nowait(lease)
+                self._fetched.append(lease)
+                self._news.set()
+        self._stopped = True
+        self._news.set()
 
     async def _return_unstarted(self) -> None:
-        while True:
-            try:
-                lease = self._next.receive_nowait()
-            except (anyio.WouldBlock, anyio.EndOfStream):
-                break
+        while self._fetched:
+            lease = self._fetched.popleft()
             if not lease.over:
                 await lease.extend(0)
-        self._next.close()
 
 
 @asynccontextmanager

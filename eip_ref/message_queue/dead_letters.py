@@ -8,7 +8,7 @@ import anyio
 
 from ..message import Message
 from ..trace import Kind, record
-from .protocol import Empty, Queue
+from .protocol import Empty, Queue, QueueClosed
 
 __all__ = ["NEVER", "Backoff", "DeadLetterPolicy", "dead_letter", "original", "replay"]
 
@@ -81,21 +81,22 @@ def original(message: Message) -> Message:
 async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
     """Put dead letters back into a queue, oldest first, and say how many.
 
-    Only those that are ready when it starts; a message that dies again meanwhile waits for the next
+    Only those that were dead when it started; a message that dies again meanwhile waits for the next
     replay. Each is put before it is acked, so a crash between the two repeats it and loses nothing.
     """
     started = anyio.current_time()
-    replayed = 0
-    while limit is None or replayed < limit:
+    replayed: set[str] = set()
+    while limit is None or len(replayed) < limit:
         try:
             lease = await dead.receive(wait=0)
-        except Empty:
+        except (Empty, QueueClosed):
             break
-        if lease.message.headers.get(_PREFIX + "last", started) > started:
+        letter = lease.message
+        if letter.id in replayed and letter.headers.get(_PREFIX + "last", 0.0) >= started:
             await lease.extend(0)
             break
-        record(Kind.REPLAYED, dead.name, lease.message.id, to=to.name, lease=lease.token)
-        await to.put(original(lease.message))
+        record(Kind.REPLAYED, dead.name, letter.id, to=to.name, lease=lease.token)
+        await to.put(original(letter))
         await lease.ack()
-        replayed += 1
-    return replayed
+        replayed.add(letter.id)
+    return len(replayed)

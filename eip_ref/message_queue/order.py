@@ -26,6 +26,7 @@ class Entry:
     place: int
     ready_at: float  #: it rests until then
     lease: Lease | None = None  #: who has it now
+    token: int | None = None  #: of its last lease
     deliveries: int = 0
     failures: int = 0
     first: float = math.nan  #: when it was first delivered

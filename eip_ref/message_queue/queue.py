@@ -196,7 +196,8 @@ class MessageQueue:
             consumer=consumer,
             queue=self,
         )
-        self._held[entry.lease.token] = entry
+        entry.token = entry.lease.token
+        self._held[entry.token] = entry
         self._set_alarm(entry.lease.expires, entry)
         record(
             Kind.DELIVERED,
@@ -290,8 +291,11 @@ class MessageQueue:
             return
         entry.ready_at = anyio.current_time() + rest
         if rest == 0:
-            record(Kind.RETURNED, self.name, entry.message.id, who="", reason=reason)
+            self._returned(entry, reason)
         self._offer(entry)
+
+    def _returned(self, entry: Entry, reason: str) -> None:
+        record(Kind.RETURNED, self.name, entry.message.id, who="", lease=entry.token, reason=reason)
 
     def _offer(self, entry: Entry) -> None:
         now = anyio.current_time()
@@ -333,7 +337,7 @@ class MessageQueue:
                 self._expire(entry)
                 continue
             if entry.deliveries:
-                record(Kind.RETURNED, self.name, entry.message.id, who="", reason="its delay is over")
+                self._returned(entry, "its delay is over")
             self._offer(entry)
         return now
 
@@ -365,7 +369,8 @@ class MessageQueue:
             entry.ready_at = now + self.backoff.seconds(max(1, entry.failures))
             self._offer(entry)
             return
-        record(Kind.DEAD, self.name, entry.message.id, who="", reason=reason, to=self.dead_letters.name)
+        to = self.dead_letters.name
+        record(Kind.DEAD, self.name, entry.message.id, who="", lease=entry.token, reason=reason, to=to)
         self._dead += 1
         self._forget(entry)
 

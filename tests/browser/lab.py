@@ -62,7 +62,9 @@ def jupyterlab(home: Path) -> Iterator[Server]:
     root, settings = home / "course", home / "settings"
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns(".*"))
-    shutil.copy(ROOT / "pyproject.toml", root)  # by which the course knows its folder, and keeps progress there
+    shutil.copy(
+        ROOT / "pyproject.toml", root
+    )  # by which the course knows its folder, and keeps progress there
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(SETTINGS))
     token, port = secrets.token_hex(16), _free_port()
@@ -137,7 +139,7 @@ class LabPage:
                     && panel.context.sessionContext.session?.kernel?.status === "idle";
             }""",
             arg=notebook,
-            timeout=60_000,
+            timeout=30_000,
         )
 
     def run_all(self, timeout: float = 180) -> None:
@@ -182,6 +184,14 @@ class LabPage:
             """,
             [index, source],
         )
+
+    def type(self, index: int, source: str) -> None:
+        """Type `source` over what the cell at `index` says, as one who pastes, and run it by keyboard."""
+        self.cell(index).locator(".cm-content").click()
+        self.page.keyboard.press("ControlOrMeta+A")
+        self.page.keyboard.insert_text(source)
+        self.page.keyboard.press("Shift+Enter")
+        self._settle()
 
     def sources(self) -> list[str]:
         """The text of each cell, in order."""

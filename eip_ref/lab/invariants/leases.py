@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from .order import keys_of
 from .words import Names, happened, listing, plural, seconds
 
 _ENDS = frozenset({Kind.ACKED, Kind.NACKED, Kind.EXPIRED, Kind.RETURNED, Kind.DEAD, Kind.DROPPED})
+_LEAVES = frozenset({Kind.ACKED, Kind.DEAD, Kind.DROPPED})
 _SETTLES = frozenset({Kind.ACKED, Kind.NACKED, Kind.EXTENDED})
 
 
@@ -31,6 +32,8 @@ class _Leases:
     def __init__(self) -> None:
         self.granted: dict[tuple[str, Hashable], _Grant] = {}  # by channel and lease
         self.newest: dict[tuple[str, str], _Grant] = {}  # by channel and message
+        self.copies: Counter[tuple[str, str]] = Counter()  # unsettled, of one message id in one channel
+        self.several: set[tuple[str, str]] = set()
 
     def granted_by(self, event: Event) -> _Grant | None:
         """The lease that a settling event speaks of: by its token, else the message's newest."""
@@ -38,7 +41,19 @@ class _Leases:
         newest = self.newest.get((event.where, event.message))
         return newest if lease is None else self.granted.get((event.where, lease))
 
+    def newer_than(self, event: Event) -> _Grant | None:
+        """The newest lease of the message, unless several copies of it were in the channel at a time."""
+        copy = event.where, event.message
+        return None if copy in self.several else self.newest.get(copy)
+
+    def _count(self, event: Event) -> None:
+        copy = event.where, event.message
+        self.copies[copy] += (event.kind == Kind.ACCEPTED) - (event.kind in _LEAVES)
+        if self.copies[copy] > 1:
+            self.several.add(copy)
+
     def read(self, event: Event) -> None:
+        self._count(event)
         if event.kind == Kind.DELIVERED and event.data.get("lease") is not None:
             until = event.data.get("until")
             grant = _Grant(event, math.inf if until is None else until)
@@ -61,7 +76,7 @@ def lease_fencing(trace: Trace, *, where: str | None = None) -> list[Finding]:
     for event in trace:
         if event.kind in _SETTLES and where in (None, event.where):
             grant = leases.granted_by(event)
-            if why := _why_over(event, grant, leases.newest.get((event.where, event.message))):
+            if why := _why_over(event, grant, leases.newer_than(event)):
                 lease = event.data.get("lease")
                 words = f"{names.message(event.message)} was {happened(event)} with lease {lease}, {why}"
                 proof = [e for e in ((grant.delivery, grant.end) if grant else ()) if e is not None]

@@ -79,7 +79,7 @@ def happened(event: Event) -> str:
     """'delivered to worker-1 at 2.0 s', 'acknowledged by worker-1 at 3.0 s'."""
     did = _PAST.get(Kind(event.kind), event.kind)
     if event.kind == Kind.EFFECT:
-        did = f"'{event.data.get('effect', 'the effect')}' done"
+        did = f"handled ('{event.data.get('effect', 'the effect')}')"
     if event.kind == Kind.ACCEPTED:
         return f"{did} by {event.where} at {seconds(event.at)}"
     who = event.who if event.kind not in (Kind.EXPIRED, Kind.RETURNED, Kind.DEAD, Kind.DROPPED) else ""

@@ -1,0 +1,69 @@
+"""The `eip` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from . import course
+from .board import board
+from .check import reset
+from .doctor import examine
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 when all is well, 1 when not, 2 for a wrong call."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except (FileNotFoundError, LookupError) as error:
+        print(f"eip: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="eip", description="Enterprise integration patterns: the course.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=words, description=words)
+        added.set_defaults(command=command)
+        return added
+
+    add("doctor", _doctor, "Is this machine ready? Says what is missing and how to mend it.")
+    add("progress", _progress, "Show how far you are.")
+    again = add("reset", _reset, "Begin an exercise again; your notebook is kept in .eip/backups/.")
+    again.add_argument("name", help='the exercise, such as "message_queue/mend_the_worker"')
+    made = add("derive", _derive, "Make exercises/ from solutions/ (for those who write them).")
+    made.add_argument("--check", action="store_true", help="write nothing; show what differs")
+    return parser
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    found = examine()
+    print(found)
+    return 0 if found.well else 1
+
+
+def _progress(options: argparse.Namespace) -> int:
+    print(board())
+    return 0
+
+
+def _reset(options: argparse.Namespace) -> int:
+    print(reset(options.name))
+    return 0
+
+
+def _derive(options: argparse.Namespace) -> int:
+    from . import derive  # it loads nbformat and nbclient, which the other commands do without
+
+    return derive.update(course.root(), check=options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Demos: a scenario with controls becomes a player and figures, in a few lines.
+
+A demo shows itself once and afterwards only changes the values of its own widgets, so that the
+stored output of a notebook is the same in every run: a static figure of the default run and a
+sentence, and, where there is a kernel, the widgets.
+
+*Left out:* running scenarios in the background. A run is short, and the browser sends the next value
+of a slider only when the last one is done, keeping the newest alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from html import escape
+from typing import Any
+
+import ipywidgets
+
+from ..trace import Trace
+from .captions import describe
+from .clock import simulate
+from .controls import Control, choice, slider, toggle
+from .player import Player
+from .still import svg
+
+__all__ = ["Control", "Demo", "choice", "demo", "slider", "toggle"]
+
+_REST = 0.1  # seconds without a change after which the figures below the player are drawn
+_SHEET = '<div style="background:#fff;border-radius:6px;overflow-x:auto;padding:4px">{}</div>'
+_COLUMNS = "repeat(auto-fit, minmax(min(100%, 340px), 1fr))"  # as many as there is room for
+_STOPPED = "The scenario stopped with an error. The picture shows what happened until then."
+_ALERT = (
+    '<div role="alert" style="border-left:4px solid #d55e00;padding:6px 12px;line-height:1.5">'
+    "<b>{}</b><br>{}</div>"
+)
+
+
+class Demo:
+    """A scenario, its controls and what they show. `trace` is that of the values set now."""
+
+    def __init__(
+        self,
+        scenario: Callable[..., Awaitable[Any]],
+        controls: Mapping[str, Control],
+        *,
+        seed: int = 0,
+        figures: Sequence[Callable[[Trace], Any]] = (),
+        summary: Callable[[Trace], str] = describe,
+        presets: Mapping[str, Mapping[str, Any]] | None = None,
+        player: bool = True,
+        title: str = "",
+        layout: Sequence[Sequence[str]] | None = None,
+        max_events: int = 100_000,
+    ) -> None:
+        self.controls = dict(controls)
+        self.presets = {name: dict(values) for name, values in (presets or {}).items()}
+        self.figures = tuple(figures)
+        self.summary = summary
+        self.trace = Trace(())
+        self.error: Exception | None = None
+        self._scenario = scenario
+        self._max_events = max_events
+        self._default_seed = seed
+        self._quiet = False
+        self._later: asyncio.TimerHandle | None = None
+        self._still: dict[str, str] | None = None
+        for values in self.presets.values():
+            self._check(values)
+        self.player = Player(title=title, columns=layout) if player else None
+        self.box = self._build(title)
+        self._run()
+
+    # Values
+
+    @property
+    def default_values(self) -> dict[str, Any]:
+        """The values at the start, by name, without the seed."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values set now, by name, without the seed."""
+        return {name: widget.value for name, widget in self.widgets.items()}
+
+    def end_points(self) -> Iterator[dict[str, Any]]:
+        """The values to test: each control at each of its ends, the others as at the start."""
+        for name, control in self.controls.items():
+            for end in control.ends:
+                yield {**self.default_values, name: end}
+
+    def run(self, *, seed: int | None = None, **values: Any) -> Trace:
+        """The trace for these values, the others as at the start. Nothing that is shown changes.
+
+        Raises ValueError for a value that the controls do not allow, and what the scenario raises.
+        """
+        self._check(values)
+        call = partial(self._scenario, **{**self.default_values, **values})
+        chosen = self._default_seed if seed is None else seed
+        return simulate(call, seed=chosen, max_events=self._max_events)
+
+    def set(self, *, seed: int | None = None, **values: Any) -> None:
+        """Set some controls, as the reader would, and show the outcome. Raises ValueError as `run` does."""
+        self._check(values)
+        self._quiet = True
+        try:
+            for name, value in values.items():
+                self.widgets[name].value = value
+            if seed is not None:
+                self.seed.value = seed
+        finally:
+            self._quiet = False
+        self._run()
+
+    def reset(self) -> None:
+        """Set everything as it was at the start."""
+        self.set(seed=self._default_seed, **self.default_values)
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if name not in self.controls:
+                raise ValueError(f"no control {name!r}; there are {', '.join(self.controls)}")
+            if not self.controls[name].allows(value):
+                raise ValueError(f"{name}={value!r} is not allowed; its ends are {self.controls[name].ends}")
+
+    # What is shown
+
+    def _build(self, title: str) -> Any:
+        beside = [c.label_of(name) for name, c in self.controls.items() if c.ends != (False, True)]
+        width = f"{max(map(len, [*beside, 'Seed'])) * 0.52 + 0.8:.1f}em"
+        self.widgets = {name: control.widget(name, width) for name, control in self.controls.items()}
+        self.seed = ipywidgets.BoundedIntText(
+            value=self._default_seed, min=0, max=10**6, description="Seed", layout={"width": "auto"}
+        )
+        self.seed.style.description_width = width
+        self.seed.layout.max_width = "520px"
+        self._message = ipywidgets.HTML()
+        self._sheets = [ipywidgets.HTML() for _ in self.figures]
+        for widget in (*self.widgets.values(), self.seed):
+            widget.observe(self._changed, "value")
+        grid = ipywidgets.GridBox(
+            [*self.widgets.values(), self.seed],
+            layout={"grid_template_columns": _COLUMNS, "grid_gap": "2px 24px"},
+        )
+        heading = [] if self.player or not title else [ipywidgets.HTML(f"<b>{escape(title)}</b>")]
+        shown = [self.player] if self.player else []
+        parts = [*heading, self._buttons(), grid, *shown, self._message, *self._sheets]
+        return ipywidgets.VBox(parts, layout={"max_width": "1100px"})
+
+    def _buttons(self) -> Any:
+        def button(text: str, icon: str, act: Callable[[], None]) -> Any:
+            made = ipywidgets.Button(description=text, icon=icon, layout={"width": "auto"})
+            made.on_click(lambda _: act())
+            return made
+
+        buttons = [
+            button(name, "", partial(self.set, **{**self.default_values, **values}))
+            for name, values in self.presets.items()
+        ]
+        buttons.append(button("Reset", "undo", self.reset))
+        return ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"})
+
+    def _changed(self, _: object) -> None:
+        if not self._quiet:
+            self._run(at_rest=True)
+
+    def _run(self, *, at_rest: bool = False) -> None:
+        """Run and show; with `at_rest` what is slow to draw waits until the values rest."""
+        self.error = None
+        try:
+            self.trace = self.run(seed=self.seed.value, **self.values)
+            words = f'<div role="status" style="line-height:1.5">{escape(self.summary(self.trace))}</div>'
+        except Exception as error:
+            self.error = error
+            self.trace = getattr(error, "trace", Trace(()))
+            words = _alert(_STOPPED, error)
+        if self.player:
+            self.player.show(self.trace)
+        self._message.value = words
+        self._draw_later() if at_rest and self.player else self._draw()
+
+    def _draw_later(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self._draw()
+        if self._later:
+            self._later.cancel()
+        self._later = loop.call_later(_REST, self._draw)
+        return None
+
+    def _draw(self) -> None:
+        if self._later:
+            self._later.cancel()
+        for sheet, figure in zip(self._sheets, self.figures, strict=True):
+            try:
+                sheet.value = _SHEET.format(svg(figure(self.trace)))
+            except Exception as error:
+                sheet.value = _alert("This figure could not be drawn.", error)
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        if self._still is None:
+            trace = self.run()
+            first = self.figures[0](trace) if self.figures else trace
+            self._still = {"image/svg+xml": svg(first), "text/plain": self.summary(trace)}
+        return {**self.box._repr_mimebundle_(**options), **self._still}
+
+
+def demo(scenario: Callable[..., Awaitable[Any]], controls: Mapping[str, Control], **options: Any) -> Demo:
+    """Make `await scenario(**values)` something to play with; `options` are those of `Demo`.
+
+    `presets` are named sets of values, `figures` functions from a trace to a figure, `summary` one to
+    a sentence. Raises ValueError for a preset that the controls do not allow.
+    """
+    return Demo(scenario, controls, **options)
+
+
+def _alert(says: str, error: Exception) -> str:
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    what = escape(f"{type(error).__name__}: {error}").replace("\n", "<br>")
+    return _ALERT.format(says, what)

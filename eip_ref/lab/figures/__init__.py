@@ -1,0 +1,19 @@
+"""Figures of a trace: pictures that show themselves in a notebook, and say in words what they show.
+
+    sequence(trace)   who sent what to whom          timeline(trace)   who worked when, and was down
+    depth(trace)      how many messages wait         counters(trace)   accepted, acked, dead … so far
+    latency(trace)    how long they waited           bars(…), lines(…) numbers compared
+
+Each returns a `Figure` with `svg` and `alt`. The same trace gives the same bytes in every process.
+
+*Left out:* zooming, tooltips and figures of a trace that still grows; the player is for looking around.
+"""
+
+from .over_time import counters, depth
+from .plain import bars, lines
+from .sequence import sequence
+from .sheet import Figure
+from .timeline import timeline
+from .waiting import latency
+
+__all__ = ["Figure", "bars", "counters", "depth", "latency", "lines", "sequence", "timeline"]

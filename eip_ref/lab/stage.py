@@ -1,0 +1,252 @@
+"""A stage: replays a trace and notes which token moves to which box, in which state, at which event.
+
+*Left out:* anything about pixels and colours; those are the browser's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from ..trace import Event, Kind, Trace
+
+__all__ = ["MARKS", "Mark", "Stage", "State", "Token"]
+
+
+class State(IntEnum):
+    """What a token says about its message. The browser has the same list."""
+
+    SENT = 0  #: on its way to the channel, which has not accepted it
+    BLOCKED = 1  #: its sender waits
+    READY = 2
+    RESTING = 3  #: in the channel, but not to be handed out yet
+    IN_FLIGHT = 4  #: at a receiver, under a lease
+    RECEIVED = 5  #: at a receiver that works on it, without a lease
+    GHOST = 6  #: a receiver still works on it, although its lease is over
+    LATE = 7  #: a receiver works on it after it was acknowledged
+    ACKED = 8
+    DONE = 9  #: received without a lease, and done
+    DEAD = 10
+    DROPPED = 11
+    LOST = 12
+    REFUSED = 13
+    GONE = 14  #: not to be seen any more
+
+
+class Mark(IntEnum):
+    """What happens to a box itself."""
+
+    CRASHED = 0
+    RESTARTED = 1
+    EFFECT = 2
+    FAILED = 3
+    DUPLICATE = 4
+    STALE = 5
+    CLOSED = 6
+
+
+MARKS = {str(Kind[mark.name]): mark for mark in Mark}  #: by kind of event
+_LINK = (Kind.LOST, Kind.DUPLICATED, Kind.ARRIVED)
+_ENDED = (Kind.FINISHED, Kind.FAILED, Kind.CANCELLED)
+_VISIBLE = frozenset(State) - {State.ACKED, State.DONE, State.DROPPED, State.LOST, State.REFUSED, State.GONE}
+
+
+@dataclass(eq=False)
+class Token:
+    number: int
+    message: str
+    home: str  #: the channel that counts it, or "" for a second picture of the same message
+    state: State = State.SENT
+    box: str = ""
+    order: int = 0  #: its place in the channel, kept when it comes back
+    lease: Any = None
+
+
+class Stage:
+    """Replays a trace, once, and notes what each event changes."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.tokens: list[Token] = []
+        self.rows: list[list[Any]] = []
+        self.peaks: Counter[str] = Counter()
+        self.busiest = (0, 0)
+        self._of: dict[str, list[Token]] = {}  # by message
+        self._ghosts: dict[tuple[str, str], Token] = {}
+        self._working: set[tuple[str, str]] = set()
+        self._will_work = {(e.who, e.message) for e in trace if e.kind == Kind.STARTED}
+        self.remarks: dict[int, str] = {}  #: what else to say of an event, by its index
+        self._effects: Counter[str] = Counter()
+        self._links = {e.where for e in trace if e.kind in _LINK or e.data.get("role") == "link"}
+        self._carried: dict[str, str] = {}  # messages at the end of a link, and which
+        self._dead_boxes = {str(e.data["to"]) for e in trace if e.kind == Kind.DEAD and e.data.get("to")}
+        self._here: Counter[str] = Counter()
+        self._now = 0
+
+    def play(self, index: int, event: Event) -> None:
+        self._now = index
+        handler = getattr(self, f"_on_{event.kind}", None)
+        if handler is not None and event.where not in self._dead_boxes:
+            handler(event)
+        elif event.where in self._dead_boxes and event.kind in (Kind.REPLAYED, Kind.ACKED):
+            self._leave_the_dead(event)
+        elif event.kind in _ENDED:
+            self._end_work(event)
+        score = sum(self._here.values())
+        self.busiest = max(self.busiest, (score, -index))
+
+    def _move(self, token: Token, box: str, state: State, until: float = 0.0) -> None:
+        if token.state in _VISIBLE and token.box:
+            self._here[token.box] -= 1
+        token.box, token.state = box, state
+        if state in _VISIBLE:
+            self._here[box] += 1
+            self.peaks[box] = max(self.peaks[box], self._here[box])
+        self.rows.append([self._now, token.number, box, int(state), until, token.order])
+
+    def _new(self, message: str, home: str) -> Token:
+        token = Token(len(self.tokens), message, home)
+        self.tokens.append(token)
+        self._of.setdefault(message, []).append(token)
+        return token
+
+    def _token(self, event: Event, *states: State) -> Token:
+        """The token that the event is about: the one with its lease, or the first in such a state."""
+        mine = [t for t in self._of.get(event.message, ()) if t.home == event.where]
+        lease = event.data.get("lease")
+        for token in mine:
+            if lease is not None and token.lease == lease and event.kind != Kind.DELIVERED:
+                return token
+        for token in mine:
+            if token.state in states:
+                return token
+        return mine[-1] if mine else self._new(event.message, event.where)
+
+    # One method for each kind that moves a token
+
+    def _on_sent(self, event: Event) -> None:
+        start = self._carried.pop(event.message, event.who) or event.where
+        mine = [t for t in self._of.get(event.message, ()) if t.home == event.where]
+        if not any(t.state == State.SENT for t in mine):  # else it comes from the dead letters
+            token = self._new(event.message, event.where)
+            self._move(token, start, State.SENT)
+            if event.where in self._links:
+                self._move(token, event.where, State.SENT)
+
+    def _on_blocked(self, event: Event) -> None:
+        self._move(self._token(event, State.SENT), event.who or event.where, State.BLOCKED)
+
+    def _on_accepted(self, event: Event) -> None:
+        token = self._token(event, State.SENT, State.BLOCKED)
+        token.order = token.order or self._now + 1
+        self._move(token, event.where, State.READY)
+
+    def _on_refused(self, event: Event) -> None:
+        token = self._token(event, State.SENT, State.BLOCKED)
+        self._move(token, token.box or event.where, State.REFUSED)
+
+    def _on_lost(self, event: Event) -> None:
+        self._move(self._token(event, State.SENT), event.where, State.LOST)
+
+    def _on_duplicated(self, event: Event) -> None:
+        self._move(self._new(event.message, event.where), event.where, State.SENT)
+
+    def _on_arrived(self, event: Event) -> None:
+        end = event.who or str(event.data.get("to") or event.where)
+        if end == event.where:
+            self._carried[event.message] = end
+        self._move(self._token(event, State.SENT), end, State.DONE)
+
+    def _on_delivered(self, event: Event) -> None:
+        token = self._token(event, State.READY, State.RESTING)
+        token.lease = event.data.get("lease")
+        if token.lease is not None:
+            state = State.IN_FLIGHT
+        else:
+            state = State.RECEIVED if (event.who, event.message) in self._will_work else State.DONE
+        self._move(token, event.who or event.where, state, float(event.data.get("until") or 0.0))
+
+    def _on_extended(self, event: Event) -> None:
+        token = self._token(event, State.IN_FLIGHT)
+        self._move(token, token.box, State.IN_FLIGHT, float(event.data.get("until") or 0.0))
+
+    def _on_acked(self, event: Event) -> None:
+        token = self._token(event, State.IN_FLIGHT, State.RECEIVED)
+        if (token.box, event.message) in self._working:
+            self._haunt(token.box, event.message, State.LATE)
+        self._move(token, token.box, State.ACKED)
+
+    def _on_nacked(self, event: Event) -> None:
+        self._move(self._token(event, State.IN_FLIGHT), event.where, State.RESTING)
+
+    def _on_expired(self, event: Event) -> None:
+        token = self._token(event, State.IN_FLIGHT)
+        if (token.box, event.message) in self._working:
+            self._haunt(token.box, event.message, State.GHOST)
+        self._move(token, event.where, State.RESTING)
+
+    def _on_returned(self, event: Event) -> None:
+        token = self._token(event, State.RESTING, State.IN_FLIGHT)
+        self._move(token, event.where, State.READY)
+
+    def _on_dead(self, event: Event) -> None:
+        token = self._token(event, State.RESTING, State.READY, State.IN_FLIGHT)
+        token.order = self._now + 1
+        self._move(token, str(event.data.get("to") or event.where), State.DEAD)
+
+    def _on_dropped(self, event: Event) -> None:
+        token = self._token(event, State.READY, State.RESTING, State.SENT, State.IN_FLIGHT)
+        self._move(token, token.box or event.where, State.DROPPED)
+
+    def _on_started(self, event: Event) -> None:
+        self._working.add((event.who, event.message))
+        held = any(
+            t.box == event.who and t.state in (State.IN_FLIGHT, State.RECEIVED)
+            for t in self._of.get(event.message, ())
+        )
+        if not held:
+            self._haunt(event.who, event.message, State.LATE)
+
+    def _on_effect(self, event: Event) -> None:
+        self._effects[event.message] += 1
+        if event.message and self._effects[event.message] > 1:
+            self.remarks[self._now] = f"time {self._effects[event.message]}"
+
+    def _on_crashed(self, event: Event) -> None:
+        who = event.who or event.where
+        self._working = {(name, message) for name, message in self._working if name != who}
+        for token in self.tokens:
+            if token.box == who and token.state in (State.RECEIVED, State.LATE):
+                self._move(token, who, State.LOST)
+                self.remarks[self._now] = f"{token.message} is lost: nobody will try it again"
+            elif token.box == who and token.state == State.GHOST:
+                self._move(token, who, State.GONE)
+        self._ghosts = {key: token for key, token in self._ghosts.items() if key[0] != who}
+
+    def _end_work(self, event: Event) -> None:
+        key = (event.who or event.where, event.message)
+        self._working.discard(key)
+        done = event.kind == Kind.FINISHED
+        ghost = self._ghosts.pop(key, None)
+        if ghost is not None:
+            lost = ghost.state == State.LATE and not done
+            self._move(ghost, key[0], State.LOST if lost else State.GONE)
+        for token in self._of.get(event.message, ()):
+            if token.state == State.RECEIVED and token.box == key[0]:
+                self._move(token, key[0], State.DONE if done else State.LOST)
+
+    def _haunt(self, who: str, message: str, state: State) -> None:
+        """Show that `who` still works on a message that its channel no longer counts on it for."""
+        ghost = self._ghosts[who, message] = self._new(message, "")
+        ghost.order = self._now
+        self._move(ghost, who, state)
+
+    def _leave_the_dead(self, event: Event) -> None:
+        dead = [t for t in self._of.get(event.message, ()) if t.box == event.where]
+        for token in dead:
+            if event.kind == Kind.REPLAYED:
+                token.order = 0
+                self._move(token, event.where, State.SENT)
+            else:
+                self._move(token, "", State.DEAD)

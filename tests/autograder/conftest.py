@@ -1,0 +1,41 @@
+"""A course with one toy lesson, so that the framework is tested without the real exercises."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from eip_ref.autograder import derive, registry
+from eip_ref.autograder.notebooks import write
+
+from .answers import SOLUTION, notebook
+
+TOYS = Path(__file__).with_name("toys")
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.Lesson]:
+    """The lesson of `toys/toy.py` is the only one that has exercises."""
+    package = ModuleType(registry.PACKAGE)
+    package.__path__ = [str(TOYS)]
+    monkeypatch.setitem(sys.modules, registry.PACKAGE, package)
+    yield registry.lesson("toy")
+    sys.modules.pop(f"{registry.PACKAGE}.toy", None)
+
+
+@pytest.fixture
+def course(toys: registry.Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a course with the toy lesson's notebooks; a learner works in `exercises/`."""
+    folder = tmp_path / "course"
+    (folder / "solutions").mkdir(parents=True)
+    (folder / "exercises").mkdir()
+    (folder / "pyproject.toml").touch()
+    write(notebook(*SOLUTION), folder / "solutions" / toys.notebook)
+    assert derive.update(folder) == 0
+    monkeypatch.setenv("EIP_HOME", str(folder))
+    monkeypatch.chdir(folder / "exercises")
+    return folder

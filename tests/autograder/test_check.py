@@ -1,0 +1,167 @@
+"""What a learner calls in a notebook, and what it shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from eip_ref.autograder import check, hint, reset, solution
+from eip_ref.autograder.cli import main
+from eip_ref.autograder.notebooks import read, write
+from eip_ref.autograder.progress import so_far
+from eip_ref.autograder.registry import UnknownExercise
+
+from . import answers
+
+NAME = "toy/mend_the_worker"
+pytestmark = pytest.mark.usefixtures("course")
+
+
+def test_a_failing_check_says_everything_in_plain_text() -> None:
+    """Called, seen with proof, promised, the mistake, what next, and the picture in words."""
+    shown = str(check(NAME, answers.ack_first))
+    assert shown.startswith("✗ Not passed yet: Mend the worker (0 of 3 points)\nCalled:\n    Your `worker(")
+    assert "order 2 was acknowledged at 1.2 s and its card never charged. (seed 1)" in shown
+    assert "1.20 s  worker acknowledges order 2 (m2)" in shown
+    assert "Promised:\n    Each order" in shown
+    assert "Looks like:\n    Acknowledged before the work was done." in shown
+    assert "Next:\n    Mend it" in shown
+    assert "The picture:\n    " in shown
+
+
+def test_a_failing_check_draws_the_trace_with_its_text() -> None:
+    """The picture is an image that has an alternative text."""
+    page = check(NAME, answers.ack_first)._repr_mimebundle_()["text/html"]
+    assert re.search(r'<img alt="[^"]{40,}" src="data:image/svg\+xml;base64,', page)
+
+
+def test_a_passing_check_shows_the_points_and_no_picture() -> None:
+    """There is nothing to mend, so the report is short."""
+    report = check(NAME, answers.ack_last)
+    assert str(report).startswith("✓ Passed: Mend the worker (3 of 3 points)")
+    assert "<img" not in report._repr_mimebundle_()["text/html"]
+
+
+@pytest.mark.parametrize(
+    "answer", [answers.ack_first, answers.ack_last, answers.disconnects, answers.not_started]
+)
+def test_the_same_answer_is_shown_in_the_same_bytes(answer: object) -> None:
+    """Reports are stored in notebooks and compared."""
+    assert check(NAME, answer)._repr_mimebundle_() == check(NAME, answer)._repr_mimebundle_()
+
+
+def test_what_an_answer_says_cannot_become_html() -> None:
+    """An error's text is shown as it is."""
+
+    async def worker(orders: object, charge: object) -> None:
+        raise ValueError("<script>alert(1)</script>")
+
+    assert "<script>" not in check(NAME, worker)._repr_mimebundle_()["text/html"]
+
+
+def test_a_check_is_remembered() -> None:
+    """First wrong, then right: two checks, and passed."""
+    check(NAME, answers.ack_first)
+    check(NAME, answers.ack_last)
+    assert (so_far().of(NAME).checks, so_far().of(NAME).passed) == (2, True)
+
+
+def test_nbgrader_sees_a_failing_check_as_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nbgrader gives points to cells that raise nothing."""
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(AssertionError, match="Acknowledged before the work was done"):
+        check(NAME, answers.ack_first)
+    assert check(NAME, answers.ack_last).passed
+
+
+def test_an_unknown_exercise_is_an_error() -> None:
+    """A wrong name is the caller's mistake and no verdict."""
+    with pytest.raises(UnknownExercise, match="did you mean"):
+        check("toy/mend_worker", answers.ack_last)
+
+
+def test_hints_go_one_step_further_at_each_call() -> None:
+    """Three hints, then word that this was all."""
+    titles = [hint(NAME).title for _ in range(4)]
+    assert [title.partition(":")[0] for title in titles] == [
+        "Hint 1 of 3",
+        "Hint 2 of 3",
+        "Hint 3 of 3",
+        "No more hints",
+    ]
+
+
+def test_the_solution_waits_for_a_pass() -> None:
+    """Before it there is no code, after it there is, with an explanation."""
+    assert "charge(order)" not in str(solution(NAME))
+    check(NAME, answers.ack_last)
+    assert "    await charge(order)\n        await orders.ack(order)" in str(solution(NAME))
+    assert "a crash leaves it in the channel" in str(solution(NAME))
+
+
+def test_the_solution_is_shown_on_explicit_request() -> None:
+    """It has neither markers nor the broken code."""
+    shown = str(solution(NAME, show=True))
+    assert "async def worker(orders, charge):" in shown
+    assert "SOLUTION" not in shown
+    assert "#~" not in shown
+
+
+def _work(course: Path, source: str) -> Path:
+    """The learner changes and saves the answer cell."""
+    path = course / "exercises" / "07_toy.ipynb"
+    notebook = read(path)
+    notebook["cells"][2]["source"] = source
+    write(notebook, path)
+    return path
+
+
+def test_reset_brings_back_the_stub_and_keeps_a_copy(course: Path) -> None:
+    """The other cells stay as they are, and the board counts the exercise as not begun."""
+    before = read(course / "exercises" / "07_toy.ipynb")
+    path = _work(course, "my work")
+    check(NAME, answers.ack_last)
+    shown = reset(NAME)
+    assert read(path) == before
+    assert read(course / ".eip" / "backups" / "07_toy-1.ipynb")["cells"][2]["source"] == "my work"
+    assert ".eip/backups/07_toy-1.ipynb" in str(shown)
+    assert not so_far().of(NAME).passed
+
+
+def test_reset_brings_back_a_cell_that_was_deleted(course: Path) -> None:
+    """It stands before its check again."""
+    path = course / "exercises" / "07_toy.ipynb"
+    before = read(path)
+    write(before | {"cells": before["cells"][:2] + before["cells"][3:]}, path)
+    reset(NAME)
+    assert [cell["source"] for cell in read(path)["cells"]] == [cell["source"] for cell in before["cells"]]
+
+
+def test_a_second_reset_keeps_the_first_copy(course: Path) -> None:
+    """Copies are counted, never written over."""
+    for work in ("first", "second"):
+        _work(course, work)
+        reset(NAME)
+    kept = [
+        read(course / ".eip" / "backups" / f"07_toy-{number}.ipynb")["cells"][2]["source"]
+        for number in (1, 2)
+    ]
+    assert kept == ["first", "second"]
+
+
+def test_the_command_line_resets_and_shows_progress(course: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`eip reset` does what `reset` does, `eip progress` what `board` does."""
+    _work(course, "my work")
+    check(NAME, answers.ack_last)
+    assert main(["progress"]) == 0
+    assert "1 of 3 exercises" in capsys.readouterr().out
+    assert main(["reset", NAME]) == 0
+    assert "backups/07_toy-1.ipynb" in capsys.readouterr().out
+
+
+def test_the_command_line_says_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown name is one line and exit code 1."""
+    assert main(["reset", "toy/mend"]) == 1
+    assert capsys.readouterr().err.startswith("eip: there is no exercise 'toy/mend'")

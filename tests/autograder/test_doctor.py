@@ -1,0 +1,128 @@
+"""The doctor says what is missing and how to mend it, and looks the same on every healthy machine."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from eip_ref.autograder import doctor
+from eip_ref.autograder.cli import main
+from eip_ref.autograder.doctor import Diagnostics, Line, examine
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EIP_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("home")
+def test_a_machine_that_has_everything_is_ready() -> None:
+    """Where the tests run, the course runs."""
+    found = doctor()
+    assert found.problems == []
+    assert found.summary == "Your machine is ready."
+
+
+@pytest.mark.usefixtures("home")
+def test_every_package_of_the_course_is_named_with_what_it_needs() -> None:
+    """The list is that of the package's own metadata."""
+    shown = str(doctor())
+    needed = [each for each in metadata.requires("eip-ref") or () if 'extra == "course"' in each]
+    assert needed
+    for each in needed:
+        name, _, least = each.partition(";")[0].partition(">=")
+        assert f"{name}: ready (needs {least.strip()} or newer)" in shown
+    assert "anyio: ready" in shown
+    assert "pytest" not in shown
+
+
+def test_what_a_notebook_shows_does_not_depend_on_a_healthy_machine(home: Path) -> None:
+    """No version that was found and no path of this machine is in it."""
+    shown = str(doctor()._repr_mimebundle_())
+    assert metadata.version("anyio") not in shown
+    assert str(home) not in shown
+
+
+def _old(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == "anyio" else real(name))
+
+
+def _missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "anyio":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_an_old_package_is_a_problem_with_its_fix(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what is needed, what was found, and the command."""
+    _old(monkeypatch)
+    (line,) = doctor().problems
+    assert (line.what, line.found) == ("anyio", "0.1")
+    assert line.fix.startswith('python -m pip install "anyio>=')
+
+
+def test_a_missing_package_is_a_problem(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was found."""
+    _missing(monkeypatch)
+    assert "anyio: problem (needs" in str(doctor())
+    assert "found nothing" in str(doctor())
+
+
+def test_a_package_of_the_course_that_was_not_installed_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without metadata there is one thing to do first."""
+
+    def requires(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    (line,) = doctor().problems
+    assert line.fix == 'python -m pip install -e ".[course]"'
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_problem(home: Path) -> None:
+    """A learner's progress would be lost without a word."""
+    home.rmdir()
+    (line,) = doctor().problems
+    assert line.what == "your progress"
+    assert "EIP_HOME" in line.fix
+
+
+def test_what_only_tests_need_is_no_problem() -> None:
+    """A learner without a test browser is ready."""
+    found = Diagnostics((Line("Chromium", "a browser", False, "get one", needed=False),))
+    assert found.well
+    assert "Chromium: not there (needs a browser)" in str(found)
+
+
+def test_the_command_line_fails_when_there_is_a_problem(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0 when ready, 1 when not."""
+    assert main(["doctor"]) == 0
+    _old(monkeypatch)
+    assert main(["doctor"]) == 1
+    assert "1 problem. Mend the first one" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("home")
+def test_the_command_line_also_names_what_tests_need() -> None:
+    """For those who write for the course."""
+    assert "pytest (for tests): ready" in str(examine())
+
+
+@pytest.mark.usefixtures("home")
+def test_the_page_tells_state_in_words_and_not_by_colour_alone() -> None:
+    """Each row has its state as text."""
+    page = doctor()._repr_mimebundle_()["text/html"]
+    assert page.count("✓ ready") == len(doctor().lines)

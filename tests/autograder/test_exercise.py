@@ -1,0 +1,272 @@
+"""An answer becomes a trace, the trace becomes a verdict, and nothing but JSON goes between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref.autograder import judging, registry
+from eip_ref.autograder.exercise import Mistake, Vacuous, diagnose, require
+from eip_ref.autograder.forms import Form, a_class, async_function, function, one_of
+from eip_ref.autograder.judging import judge_answer, judge_trace, run_answer
+from eip_ref.autograder.registry import UnknownExercise, find
+from eip_ref.lab.invariants import Finding
+from eip_ref.trace import Event, Trace, record
+
+from . import answers
+from .toys import toy
+
+WORKER = toy.MEND_THE_WORKER
+
+
+def test_a_right_answer_passes_and_earns_its_points() -> None:
+    """What keeps the promise passes with every seed."""
+    verdict = judge_answer(WORKER, answers.ack_last)
+    assert (verdict.passed, verdict.points, verdict.diagnosis) == (True, 3, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "mistake"),
+    [
+        (answers.ack_first, toy.ACK_FIRST),
+        (answers.not_started, judging.NOT_STARTED),
+        (answers.waits_for_ever, toy.STUCK),
+        (answers.goes_round, judging.RUNAWAY),
+        (answers.never_sleeps, judging.RUNAWAY),
+        (answers.divides, judging.RAISED),
+        (answers.disconnects, toy.ACKS_NOTHING),
+        (answers.exits, judging.RAISED),
+        (None, judging.WRONG_FORM),
+        (lambda orders: None, judging.WRONG_FORM),
+    ],
+)
+def test_a_wrong_answer_is_named(answer: object, mistake: Mistake) -> None:
+    """Whatever an answer does, the verdict is a mistake with a name."""
+    verdict = judge_answer(WORKER, answer)
+    assert (verdict.passed, verdict.points, verdict.diagnosis) == (False, 0, mistake)
+
+
+def test_an_error_is_told_with_the_line_of_the_learners_own_code() -> None:
+    """The words name the error, the line, and what it says, even out of a task group."""
+    seen = judge_answer(WORKER, answers.divides).seen
+    first = answers.divides.__code__.co_firstlineno
+    assert (
+        seen == f"Line {first + 3} of your cell raised ZeroDivisionError: division by zero\n    print(1 / 0)"
+    )
+
+
+def test_an_error_keeps_the_trace_until_then() -> None:
+    """What happened before the error is there to be drawn."""
+    assert judge_answer(WORKER, answers.divides).trace.count("delivered") == 1
+
+
+def test_a_deadlock_says_where_the_learners_task_waits() -> None:
+    """The words name the task and the line where it waits."""
+    assert "waits_for_ever, line" in judge_answer(WORKER, answers.waits_for_ever).seen
+
+
+def test_an_interrupt_is_not_the_answers_fault() -> None:
+    """Who interrupts the kernel wants it to stop."""
+
+    async def interrupted(orders: object, charge: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_answer(WORKER, interrupted)
+
+
+def test_the_first_seed_that_fails_is_the_one_reported() -> None:
+    """A verdict says which seed shows the mistake again."""
+    exercise = dataclasses.replace(WORKER, judge=lambda trace: [] if trace.seed != 2 else [_found()])
+    assert judge_answer(exercise, answers.ack_last).seed == 2
+
+
+def _found() -> Any:
+    return diagnose(toy.ACK_FIRST, [Finding("x", "seen", ())])[0]
+
+
+def test_the_judge_reads_what_json_holds_and_nothing_else() -> None:
+    """A tuple has become a list before the judge sees it: live objects do not reach it."""
+    seen: list[Any] = []
+
+    def run(answer: object, seed: int) -> Trace:
+        return Trace([Event(0, "note", "answer", "", "", {"value": (1, 2)})], seed=seed)
+
+    def judge(trace: Trace) -> list[Any]:
+        seen.append(trace[0].data["value"])
+        return []
+
+    judge_answer(dataclasses.replace(WORKER, run=run, judge=judge), answers.ack_last)
+    assert seen[0] == [1, 2]
+    assert isinstance(seen[0], list)
+
+
+@pytest.mark.parametrize("answer", [answers.ack_last, answers.ack_first, answers.divides])
+def test_the_verdict_on_a_saved_trace_is_the_same(answer: object) -> None:
+    """The halves can live in two processes: a trace read back from JSON is judged alike."""
+    text = run_answer(WORKER, answer, 1).to_json()
+    assert judge_trace(WORKER, text, 1) == judge_trace(WORKER, Trace.from_json(text).to_json(), 1)
+
+
+def test_an_answer_that_records_what_json_cannot_hold_is_told() -> None:
+    """A trace that cannot be saved is an error of the answer, not of the check."""
+
+    async def answer(orders: Any, charge: object) -> None:
+        record("note", "worker", text=object())
+        await answers.ack_last(orders, charge)  # type: ignore[arg-type]
+
+    assert judge_answer(WORKER, answer).diagnosis == judging.RAISED
+
+
+def test_a_run_in_which_the_fault_never_hit_proves_nothing() -> None:
+    """A pass needs a trace in which the thing to survive really happened."""
+    exercise = dataclasses.replace(WORKER, run=lambda answer, seed: Trace((), seed=seed))
+    verdict = judge_answer(exercise, answers.ack_last)
+    assert verdict.diagnosis == judging.PROVES_NOTHING
+    assert verdict.seen == "This run proves nothing: the worker never crashed."
+
+
+def test_require_counts() -> None:
+    """`at_least` says how often the fault has to hit."""
+    trace = Trace([Event(0, "crashed", "worker", "", "worker", {})])
+    require(trace, "crashed", "it never crashed.")
+    with pytest.raises(Vacuous):
+        require(trace, "crashed", "it crashed once.", at_least=2)
+
+
+def test_a_chosen_answer_is_judged_by_what_was_chosen() -> None:
+    """The choice is a fact of the trace."""
+    assert judge_answer(toy.CHOOSE_THE_MODE, lambda job: "ack last").passed
+    assert judge_answer(toy.CHOOSE_THE_MODE, lambda job: "ack first").diagnosis == toy.WRONG_MODE
+
+
+async def _listens(make: Any) -> None:
+    with anyio.fail_after(60):
+        assert await make().ring() == "ding"
+
+
+async def _accepts_all(make: Any) -> None:
+    make()
+
+
+async def _accuses_all(make: Any) -> None:
+    raise AssertionError("no bell is good enough")
+
+
+async def _trusts_that_it_rings(make: Any) -> None:
+    assert await make().ring() == "ding"
+
+
+def test_a_learners_test_passes_when_it_tells_good_from_broken() -> None:
+    """It accepts every correct implementation and catches every broken one, one that hangs included."""
+    assert judge_answer(toy.WRITE_THE_TEST, _listens).passed
+    assert judge_answer(toy.WRITE_THE_TEST, _trusts_that_it_rings).passed
+
+
+def test_a_learners_test_that_accepts_a_broken_thing_is_told_which() -> None:
+    """The picture then shows the broken thing at work."""
+    verdict = judge_answer(toy.WRITE_THE_TEST, _accepts_all)
+    assert (verdict.diagnosis, verdict.seen) == (toy.MISSES, "Your test accepts a silent bell.")
+
+
+def test_a_learners_test_that_fails_a_correct_thing_is_told_so_first() -> None:
+    """It says what the test said."""
+    verdict = judge_answer(toy.WRITE_THE_TEST, _accuses_all)
+    assert verdict.diagnosis == toy.ACCUSES
+    assert "no bell is good enough" in verdict.seen
+
+
+def test_a_learners_test_that_is_a_stub_is_not_started() -> None:
+    """The stub's error is not taken for a caught mistake."""
+
+    async def stub(make: object) -> None:
+        raise NotImplementedError()
+
+    assert judge_answer(toy.WRITE_THE_TEST, stub).diagnosis == judging.NOT_STARTED
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hints": ("one", "two")}, "exactly three hints"),
+        ({"kind": "essay"}, "the kind must be one of"),
+        ({"difficulty": 4}, "the difficulty must be"),
+        ({"name": "Mend the worker"}, "the name must be"),
+        ({"points": 0}, "above 0"),
+        ({"promised": ""}, "must say something"),
+        ({"answer": "my worker"}, "a Python name"),
+        ({"seeds": ()}, "needs a seed"),
+    ],
+)
+def test_an_exercise_that_is_not_complete_is_refused(change: dict[str, Any], words: str) -> None:
+    """An author learns at import what is missing."""
+    with pytest.raises(ValueError, match=words):
+        dataclasses.replace(WORKER, **change)
+
+
+async def _asks(queue: object) -> None: ...
+
+
+def _plain(queue: object) -> None: ...
+
+
+class _Thing:
+    def __init__(self, size: int) -> None: ...
+    def take(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("form", "answer", "words"),
+    [
+        (async_function("queue"), _asks, None),
+        (async_function("queue"), _plain, r"must be asynchronous: write `async def _plain\(queue\):`"),
+        (async_function("queue", "n"), _asks, r"called with \(queue, n\), and yours takes \(queue\)"),
+        (async_function("queue"), 5, "what you passed is an int"),
+        (async_function("queue"), None, "what you passed is None"),
+        (function("queue"), _plain, None),
+        (function("queue"), _asks, "without `async`"),
+        (a_class("size", methods=("take",)), _Thing, None),
+        (a_class("size"), _Thing(1), "what you passed is a _Thing"),
+        (a_class("size", methods=("put",)), _Thing, "lacks the method put"),
+        (a_class(), _Thing, r"yours takes \(size\)"),
+        (one_of("ack first", "ack last"), "ack last", None),
+        (one_of("ack first", "ack last"), "never", "'never' is no choice here"),
+    ],
+)
+def test_a_form_says_what_is_wrong(form: Form, answer: object, words: str | None) -> None:
+    """Nothing, for an answer that can be called; else a sentence that says what to do."""
+    complaint = form.complaint(answer)
+    if words is None:
+        assert complaint is None
+    else:
+        assert complaint
+        assert re.search(words, complaint)
+
+
+def test_a_function_that_was_called_by_mistake_is_explained() -> None:
+    """The commonest slip with async functions has its own words, and no warning from Python."""
+    assert "Pass the function itself: `_asks`" in str(async_function("queue").complaint(_asks(None)))
+
+
+def test_an_exercise_is_found_by_its_name(toys: registry.Lesson) -> None:
+    """The name leads to the lesson's module, which is imported when it is needed."""
+    assert find("toy/mend_the_worker").title == "Mend the worker"
+    assert (toys.notebook, toys.points) == ("07_toy.ipynb", 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("toy/mend_the_workr", "did you mean 'toy/mend_the_worker'"),
+        ("toi/mend", "did you mean 'toy'"),
+        ("mend_the_worker", "is named lesson/exercise"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_a_known_one(toys: registry.Lesson, name: str, words: str) -> None:
+    """A slip of the pen is mended by the message."""
+    with pytest.raises(UnknownExercise, match=words):
+        find(name)

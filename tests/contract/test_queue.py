@@ -1,0 +1,701 @@
+"""The contract of every queue with leases: the sentences of the protocol, one test each.
+
+An implementation joins by adding its class to QUEUES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from eip_ref.message import Message
+from eip_ref.message_queue import (
+    NEVER,
+    DeadLetterPolicy,
+    Empty,
+    MessageQueue,
+    Queue,
+    QueueClosed,
+    QueueFull,
+    Settled,
+    original,
+    replay,
+)
+
+from ..backends import Play, everywhere
+
+QUEUES = pytest.mark.parametrize("make", [MessageQueue])
+Make = Callable[..., MessageQueue]
+pytestmark = [everywhere, QUEUES]
+
+TICK = 0.001
+
+
+async def bodies(queue: Queue) -> list[Any]:
+    """Receive and ack everything that is ready now."""
+    found = []
+    while True:
+        try:
+            lease = await queue.receive(wait=0)
+        except (Empty, QueueClosed):
+            return found
+        found.append(lease.message.body)
+        await lease.ack()
+
+
+async def letters(queue: MessageQueue) -> list[Message]:
+    """The dead letters, taken out."""
+    assert queue.dead_letters is not None
+    found = []
+    while True:
+        try:
+            lease = await queue.dead_letters.receive(wait=0)
+        except (Empty, QueueClosed):
+            return found
+        found.append(lease.message)
+        await lease.ack()
+
+
+# 1. States
+
+
+def test_the_counts_always_add_up(play: Play, make: Make) -> None:
+    """ready + in flight + acked + dead + dropped = accepted, at every step of a varied life."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5, policy=DeadLetterPolicy(max_failures=2)) as queue:
+
+            def holds(*expected: int) -> None:
+                assert tuple(queue.counts)[:5] == expected
+                assert sum(expected) == queue.counts.accepted
+
+            holds(0, 0, 0, 0, 0)
+            for n in range(4):
+                await queue.put(Message(n))
+            await queue.put(Message("late", deadline=anyio.current_time() + 1))
+            holds(5, 0, 0, 0, 0)
+            first = await queue.receive()
+            second = await queue.receive()
+            holds(3, 2, 0, 0, 0)
+            await first.ack()
+            holds(3, 1, 1, 0, 0)
+            await second.nack(delay=100)
+            holds(4, 0, 1, 0, 0)
+            await anyio.sleep(1)
+            assert await bodies(queue) == [2, 3]
+            holds(1, 0, 3, 0, 1)
+            await anyio.sleep(100)
+            await queue.receive()
+            await anyio.sleep(5)
+            await anyio.sleep(TICK)
+            holds(0, 0, 3, 1, 1)
+
+    play(scenario)
+
+
+def test_a_put_that_raised_was_not_accepted(play: Play, make: Make) -> None:
+    """Full and closed are definite: nothing is in the queue that the producer was refused."""
+
+    async def scenario() -> None:
+        async with make("orders", capacity=1) as queue:
+            await queue.put(Message("in"))
+            with pytest.raises(QueueFull, match="holds 1"):
+                await queue.put(Message("out"))
+            queue.close()
+            with pytest.raises(QueueClosed):
+                await queue.put(Message("out"))
+            assert await bodies(queue) == ["in"]
+
+    assert play(scenario).count("refused") == 2
+
+
+def test_an_unsettled_message_counts_against_the_capacity(play: Play, make: Make) -> None:
+    """A message in flight may come back, so its room is kept."""
+
+    async def scenario() -> None:
+        async with make("orders", capacity=1) as queue:
+            await queue.put(Message("first"))
+            lease = await queue.receive()
+            with pytest.raises(QueueFull):
+                await queue.put(Message("second"))
+            await lease.ack()
+            await queue.put(Message("second"))
+
+    play(scenario)
+
+
+# 2. Leases
+
+
+def test_each_receive_grants_a_fresh_lease(play: Play, make: Make) -> None:
+    """A later lease of the same message has a higher token."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            await queue.put(Message("order 1"))
+            first = await queue.receive()
+            await first.nack(delay=0)
+            second = await queue.receive()
+            assert second.token > first.token
+            assert (second.deliveries, second.failures) == (2, 1)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("settle", ["ack", "nack", "extend"])
+def test_an_old_lease_settles_nothing(play: Play, make: Make, settle: str) -> None:
+    """Fencing: after expiry the old lease is stale, and the newer one is untouched."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5) as queue:
+            await queue.put(Message("order 1"))
+            old = await queue.receive()
+            await anyio.sleep(6)
+            new = await queue.receive()
+            assert await getattr(old, settle)() is Settled.STALE
+            assert queue.counts.in_flight == 1
+            assert await new.ack() is Settled.DONE
+
+    assert play(scenario).count("stale") == 1
+
+
+def test_settling_twice_is_idempotent_and_ways_exclude_each_other(play: Play, make: Make) -> None:
+    """The second ack is as good as the first; a nack after an ack, or an ack after a nack, is refused."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            await queue.put(Message("order 1"))
+            await queue.put(Message("order 2"))
+            acked, nacked = await queue.receive(), await queue.receive()
+            assert [await acked.ack(), await acked.ack()] == [Settled.DONE] * 2
+            assert [await nacked.nack(delay=9), await nacked.nack()] == [Settled.DONE] * 2
+            assert await acked.nack() is Settled.REFUSED
+            assert await nacked.ack() is Settled.REFUSED
+            assert await acked.extend() is Settled.REFUSED
+            assert bool(Settled.DONE)
+            assert not bool(Settled.REFUSED)
+            assert queue.counts[:3] == (1, 0, 1)
+
+    play(scenario)
+
+
+def test_a_settled_lease_stays_settled_after_its_time(play: Play, make: Make) -> None:
+    """An ack repeated after the lease would have ended is still answered with the truth."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5) as queue:
+            await queue.put(Message("order 1"))
+            lease = await queue.receive()
+            await lease.ack()
+            await anyio.sleep(10)
+            assert await lease.ack() is Settled.DONE
+
+    play(scenario)
+
+
+# 3. Visibility timeout, heartbeat, release
+
+
+@pytest.mark.parametrize(
+    ("wait", "answer"), [(5 - TICK, Settled.DONE), (5, Settled.STALE), (5 + TICK, Settled.STALE)]
+)
+def test_a_lease_is_over_at_the_very_instant(play: Play, make: Make, wait: float, answer: Settled) -> None:
+    """One tick before it still settles; at the instant and after it no longer does."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5) as queue:
+            await queue.put(Message("order 1"))
+            lease = await queue.receive()
+            with anyio.CancelScope(deadline=lease.expires - 5 + wait):
+                await anyio.sleep_forever()
+            assert await lease.ack() is answer
+
+    play(scenario)
+
+
+def test_an_expired_lease_makes_the_message_ready_at_once(play: Play, make: Make) -> None:
+    """Somebody who waits gets it at the instant at which the lease ends."""
+
+    async def scenario() -> float:
+        async with make("orders", lease=5) as queue:
+            await queue.put(Message("order 1"))
+            granted = anyio.current_time()
+            await queue.receive()
+            again = await queue.receive()
+            assert again.failures == 1
+            return anyio.current_time() - granted
+
+    trace = play(scenario)
+    assert trace.result == pytest.approx(5)
+    assert [e.kind for e in trace.filter("expired", "returned")] == ["expired", "returned"]
+
+
+def test_a_heartbeat_keeps_the_lease(play: Play, make: Make) -> None:
+    """extend() moves the end to its seconds from now; nobody else gets the message meanwhile."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5) as queue:
+            await queue.put(Message("order 1"))
+            lease = await queue.receive()
+            for _ in range(5):
+                await anyio.sleep(4)
+                assert await lease.extend() is Settled.DONE
+                with pytest.raises(Empty):
+                    await queue.receive(wait=0)
+            assert await lease.ack() is Settled.DONE
+
+    assert play(scenario).count("expired") == 0
+
+
+def test_extending_to_zero_releases_without_a_failure(play: Play, make: Make) -> None:
+    """The message is ready at once, the lease is over, and the failure counter stands still."""
+
+    async def scenario() -> None:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+            await queue.put(Message("order 1"))
+            lease = await queue.receive()
+            assert await lease.extend(0) is Settled.DONE
+            assert await lease.ack() is Settled.STALE
+            again = await queue.receive(wait=0)
+            assert (again.deliveries, again.failures) == (2, 0)
+
+    play(scenario)
+
+
+# 4. and 5. Two counters, dead letters
+
+
+def test_nacks_and_expiries_both_count_as_failures(play: Play, make: Make) -> None:
+    """A crash loop, which never nacks, reaches the dead letters too."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5, policy=DeadLetterPolicy(max_failures=2)) as queue:
+            await queue.put(Message("nacked"))
+            await (await queue.receive()).nack(delay=0)
+            await queue.receive()
+            await anyio.sleep(5 + TICK)
+            assert queue.counts.dead == 1
+            assert [letter.body for letter in await letters(queue)] == ["nacked"]
+
+    play(scenario)
+
+
+def test_a_policy_on_deliveries_counts_releases_too(play: Play, make: Make) -> None:
+    """max_deliveries looks at leases granted, however they ended."""
+
+    async def scenario() -> None:
+        policy = DeadLetterPolicy(max_failures=None, max_deliveries=2)
+        async with make("orders", policy=policy) as queue:
+            await queue.put(Message("order 1"))
+            for _ in range(2):
+                await (await queue.receive()).extend(0)
+            await anyio.sleep(TICK)
+            assert queue.counts.dead == 1
+
+    play(scenario)
+
+
+def test_the_move_happens_when_the_lease_ends_and_not_at_the_next_receive(play: Play, make: Make) -> None:
+    """Whoever watches the dead letters hears at once, though nobody receives from the queue."""
+
+    async def scenario() -> None:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+            await queue.put(Message("order 1"))
+            await (await queue.receive()).nack()
+            assert queue.dead_letters is not None
+            await queue.dead_letters.receive(wait=TICK)
+
+    play(scenario)
+
+
+def test_a_dead_letter_keeps_everything_and_gains_the_facts(play: Play, make: Make) -> None:
+    """Id, body, key and headers stay; reason, source, counts, first and last time are added."""
+
+    async def scenario() -> None:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=2)) as queue:
+            start = anyio.current_time()
+            message = Message({"sku": "tea"}, key="c-1", headers={"channel": "web"}, correlation_id="c")
+            await queue.put(message)
+            await anyio.sleep(3)
+            await (await queue.receive()).nack(delay=2, reason="no stock")
+            await (await queue.receive()).nack(reason="no stock")
+            await anyio.sleep(TICK)
+            (letter,) = await letters(queue)
+            facts = {k: v for k, v in letter.headers.items() if k.startswith("dead-letter-")}
+            assert "no stock" in facts.pop("dead-letter-reason")
+            times = facts.pop("dead-letter-first") - start, facts.pop("dead-letter-last") - start
+            assert times == pytest.approx((3, 5), abs=TICK)
+            assert facts == {
+                "dead-letter-source": "orders",
+                "dead-letter-deliveries": 2,
+                "dead-letter-failures": 2,
+            }
+            assert original(letter) == message
+
+    play(scenario)
+
+
+def test_when_the_dead_letters_refuse_nothing_is_lost(play: Play, make: Make) -> None:
+    """A full dead-letter channel: the original is neither acked nor dropped, and moves later."""
+
+    async def scenario() -> None:
+        async with make("graveyard", policy=NEVER, capacity=1) as graveyard:
+            policy = DeadLetterPolicy(max_failures=1)
+            async with make("orders", policy=policy, dead_letters=graveyard) as queue:
+                for n in range(2):
+                    await queue.put(Message(n))
+                    await (await queue.receive()).nack()
+                    await anyio.sleep(TICK)
+                assert queue.counts[:4] == (1, 0, 0, 1)
+                assert await bodies(graveyard) == [0]
+                lease = await queue.receive()
+                assert lease.message.body == 1
+                await lease.nack()
+                await anyio.sleep(TICK)
+                assert await bodies(graveyard) == [1]
+
+    play(scenario)
+
+
+def test_dead_letters_are_replayed_in_order_as_they_were(play: Play, make: Make) -> None:
+    """Replay puts the originals back, oldest first, up to a limit, and takes them off the dead."""
+
+    async def scenario() -> None:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+            messages = [Message(n, headers={"n": n}) for n in range(3)]
+            for message in messages:
+                await queue.put(message)
+                await (await queue.receive()).nack()
+            await anyio.sleep(1)
+            assert queue.dead_letters is not None
+            assert await replay(queue.dead_letters, queue, limit=2) == 2
+            first = await queue.receive()
+            assert first.message == messages[0]
+            assert (first.deliveries, first.failures) == (1, 0)
+            await first.ack()
+            assert await bodies(queue) == [1]
+            assert await replay(queue.dead_letters, queue) == 1
+            assert await replay(queue.dead_letters, queue) == 0
+
+    assert play(scenario).count("replayed") == 3
+
+
+def test_replay_ends_although_messages_die_again(play: Play, make: Make) -> None:
+    """A poison message that dies during the replay waits for the next one."""
+
+    async def scenario() -> int:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+
+            async def always_fails() -> None:
+                while True:
+                    await (await queue.receive()).nack()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(always_fails)
+                for n in range(3):
+                    await queue.put(Message(n))
+                await anyio.sleep(1)
+                assert queue.dead_letters is not None
+                count = await replay(queue.dead_letters, queue)
+                group.cancel_scope.cancel()
+            return count
+
+    assert play(scenario).result == 3
+
+
+# 6. Nack
+
+
+def test_a_nack_takes_a_delay(play: Play, make: Make) -> None:
+    """The message rests for exactly that long, and others go first meanwhile."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            await queue.put(Message("rests"))
+            await queue.put(Message("goes on"))
+            await (await queue.receive()).nack(delay=7)
+            nacked = anyio.current_time()
+            assert await bodies(queue) == ["goes on"]
+            assert (await queue.receive()).message.body == "rests"
+            assert anyio.current_time() - nacked == pytest.approx(7)
+
+    play(scenario)
+
+
+def test_a_nack_without_a_delay_does_not_make_a_hot_loop(play: Play, make: Make) -> None:
+    """The rest grows from failure to failure."""
+
+    async def scenario() -> list[float]:
+        times = []
+        async with make("orders") as queue:
+            await queue.put(Message("poison"))
+            for _ in range(5):
+                lease = await queue.receive()
+                times.append(anyio.current_time())
+                await lease.nack()
+        return [round(b - a, 3) for a, b in pairwise(times)]
+
+    assert play(scenario).result == [1, 2, 4, 8]
+
+
+def test_a_returned_message_has_its_old_place(play: Play, make: Make) -> None:
+    """Nacked with delay 0, released or expired: it is again before all that were put after it."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5) as queue:
+            for n in range(4):
+                await queue.put(Message(n))
+            await (await queue.receive()).nack(delay=0)
+            await (await queue.receive()).extend(0)
+            await queue.receive()
+            await anyio.sleep(5)
+            assert await bodies(queue) == [0, 1, 2, 3]
+
+    play(scenario)
+
+
+# 8. Order
+
+
+def test_one_consumer_without_redelivery_sees_fifo(play: Play, make: Make) -> None:
+    """First in, first out."""
+
+    async def scenario() -> list[int]:
+        async with make("orders") as queue:
+            for n in range(50):
+                await queue.put(Message(n, key=f"key {n % 3}" if n % 2 else None))
+            found = []
+            for _ in range(50):
+                lease = await queue.receive()
+                found.append(lease.message.body)
+                await lease.ack()
+            return found
+
+    assert play(scenario).result == list(range(50))
+
+
+def test_at_most_one_message_of_a_key_is_in_flight(play: Play, make: Make) -> None:
+    """The next of the key comes only when the one before is settled; other keys do not wait."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            for body, key in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("free", None), ("a3", "a")):
+                await queue.put(Message(body, key=key))
+            first = await queue.receive()
+            assert first.message.body == "a1"
+            assert await bodies(queue) == ["b1", "free"]
+            await first.ack()
+            assert await bodies(queue) == ["a2", "a3"]
+
+    play(scenario)
+
+
+def test_a_failing_head_blocks_only_its_key_and_in_order(play: Play, make: Make) -> None:
+    """While the head rests, its key waits, and later messages of the key do not overtake it."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            for body, key in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")):
+                await queue.put(Message(body, key=key))
+            await (await queue.receive()).nack(delay=10)
+            assert await bodies(queue) == ["b1", "b2"]
+            await anyio.sleep(10)
+            assert await bodies(queue) == ["a1", "a2"]
+
+    play(scenario)
+
+
+def test_a_dead_head_frees_its_key(play: Play, make: Make) -> None:
+    """A poison message moves aside, and the ones behind it go on."""
+
+    async def scenario() -> None:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+            await queue.put(Message("poison", key="a"))
+            await queue.put(Message("next", key="a"))
+            await (await queue.receive()).nack()
+            await anyio.sleep(TICK)
+            assert await bodies(queue) == ["next"]
+
+    play(scenario)
+
+
+# Waiting, closing, copying, cancelling, bad input
+
+
+def test_receive_waits_as_long_as_told(play: Play, make: Make) -> None:
+    """Empty after exactly `wait` seconds; a message that comes before is taken when it comes."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            start = anyio.current_time()
+            with pytest.raises(Empty):
+                await queue.receive(wait=3)
+            assert anyio.current_time() - start == pytest.approx(3)
+
+    play(scenario)
+
+
+def test_a_delayed_put_is_ready_after_its_delay(play: Play, make: Make) -> None:
+    """A message can be put now for later."""
+
+    async def scenario() -> float:
+        async with make("orders") as queue:
+            await queue.put(Message("later"), delay=9)
+            start = anyio.current_time()
+            await queue.receive()
+            return anyio.current_time() - start
+
+    assert play(scenario).result == pytest.approx(9)
+
+
+def test_a_closed_queue_ends_for_receivers_when_all_is_settled(play: Play, make: Make) -> None:
+    """A message in flight may come back, so receivers wait for it; then they are told the end."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5) as queue:
+            await queue.put(Message("order 1"))
+            await queue.receive()
+            queue.close()
+            again = await queue.receive()
+            await again.ack()
+            with pytest.raises(QueueClosed):
+                await queue.receive()
+            await queue.join()
+
+    play(scenario)
+
+
+def test_a_waiting_receiver_is_told_when_the_queue_closes(play: Play, make: Make) -> None:
+    """Nobody waits for ever at a closed queue."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue, anyio.create_task_group() as group:
+
+            async def wait_for_the_end() -> None:
+                with pytest.raises(QueueClosed):
+                    await queue.receive()
+
+            group.start_soon(wait_for_the_end)
+            await anyio.sleep(1)
+            queue.close()
+
+    play(scenario)
+
+
+def test_a_cancelled_receive_takes_no_message(play: Play, make: Make) -> None:
+    """Whatever the instant of the cancellation, each message is delivered or still ready."""
+
+    async def scenario() -> None:
+        leases = []
+        async with make("orders", lease=1000) as queue:
+
+            async def receive() -> None:
+                leases.append(await queue.receive())
+
+            for n in range(40):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(receive)
+                    group.start_soon(queue.put, Message(n))
+                    for _ in range(n % 8):
+                        await anyio.lowlevel.checkpoint()
+                    group.cancel_scope.cancel()
+            assert 0 < len(leases) == queue.counts.in_flight
+
+    play(scenario)
+
+
+def test_no_two_deliveries_share_a_payload(play: Play, make: Make) -> None:
+    """What a producer or an earlier consumer changes, a later consumer does not see."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            lines = ["tea"]
+            await queue.put(Message(lines))
+            lines.append("producer")
+            first = await queue.receive()
+            first.message.body.append("consumer")
+            await first.nack(delay=0)
+            assert (await queue.receive()).message.body == ["tea"]
+
+    play(scenario)
+
+
+def test_a_message_past_its_deadline_is_dropped_and_counted(play: Play, make: Make) -> None:
+    """Nobody works for a caller who has gone; the drop is in the trace with its reason."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            await queue.put(Message("late", deadline=anyio.current_time() + 5))
+            await anyio.sleep(5)
+            with pytest.raises(Empty):
+                await queue.receive(wait=0)
+            assert queue.counts.dropped == 1
+            await queue.join()
+
+    assert "deadline" in play(scenario).filter("dropped")[0].data["reason"]
+
+
+def test_work_is_shared_among_idle_consumers(play: Play, make: Make) -> None:
+    """Competing consumers that are all idle take turns: nobody starves."""
+
+    async def scenario() -> list[int]:
+        taken = [0, 0, 0]
+        async with make("orders") as queue, anyio.create_task_group() as group:
+
+            async def work(who: int) -> None:
+                while True:
+                    lease = await queue.receive()
+                    taken[who] += 1
+                    await anyio.sleep(0.1)
+                    await lease.ack()
+
+            for who in range(3):
+                group.start_soon(work, who)
+            for n in range(30):
+                await anyio.sleep(1)
+                await queue.put(Message(n))
+            await queue.join()
+            group.cancel_scope.cancel()
+        return taken
+
+    taken = play(scenario).result
+    assert sum(taken) == 30
+    if play.__name__ == "on_virtual_asyncio":  # trio wakes in an order of its own choice
+        assert taken == [10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lease": 0},
+        {"capacity": 0},
+        {"policy": {"max_failures": 0}},
+    ],
+)
+def test_wrong_settings_are_refused_in_words(play: Play, make: Make, wrong: dict[str, Any]) -> None:
+    """A setting that cannot work is an error where it is made."""
+    with pytest.raises(ValueError, match=r"must (last|be)"):
+        make("orders", **{k: DeadLetterPolicy(**v) if k == "policy" else v for k, v in wrong.items()})
+
+
+def test_wrong_arguments_are_refused_in_words(play: Play, make: Make) -> None:
+    """Negative times, leases of other queues, and a queue that is not open."""
+
+    async def scenario() -> None:
+        with pytest.raises(RuntimeError, match="not open"):
+            await make("orders").put(Message("x"))
+        async with make("orders") as queue, make("invoices") as other:
+            await queue.put(Message("x"))
+            lease = await queue.receive()
+            for wrong in (lease.nack(delay=-1), lease.extend(-1), queue.put(Message("x"), delay=-1)):
+                with pytest.raises(ValueError, match="seconds"):
+                    await wrong
+            with pytest.raises(ValueError, match="one of orders"):
+                await other.ack(lease)
+
+    play(scenario)

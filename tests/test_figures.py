@@ -1,0 +1,384 @@
+"""The figures show what the trace says, in the same bytes everywhere, and say it in words too."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import matplotlib
+import pytest
+
+from eip_ref.lab.figures import Figure, bars, counters, depth, latency, lines, sequence, timeline
+from eip_ref.lab.figures.ink import fit, width_of
+from eip_ref.lab.figures.rows import by_number
+from eip_ref.lab.figures.waiting import quantile, waiting_times
+from eip_ref.trace import Event, Trace
+
+OF_A_TRACE: tuple[Callable[[Trace], Figure], ...] = (sequence, timeline, depth, counters, latency)
+
+
+def trace_of(*rows: tuple[float, str, str, str, str, dict[str, Any]]) -> Trace:
+    """A trace from (time, kind, where, message, who, data)."""
+    return Trace(Event(*row) for row in rows)
+
+
+def sold(number: int, at: float, who: str = "worker-1", *, took: float = 0.5) -> list[Event]:
+    """The journey of one order that is handled without trouble."""
+    message, label = f"m{number}", f"order {number}"
+    end = at + took
+    return [
+        Event(at, "sent", "orders", message, "shop", {"label": label}),
+        Event(at, "accepted", "orders", message, "shop", {}),
+        Event(at, "delivered", "orders", message, who, {"lease": number, "deliveries": 1, "until": at + 30}),
+        Event(at, "started", who, message, who, {}),
+        Event(end, "effect", who, message, who, {"effect": "charged card"}),
+        Event(end, "finished", who, message, who, {}),
+        Event(end, "acked", "orders", message, who, {"lease": number}),
+    ]
+
+
+CRASH = trace_of(
+    (0.0, "sent", "orders", "m1", "shop", {"label": "order 17"}),
+    (0.0, "accepted", "orders", "m1", "shop", {}),
+    (1.0, "delivered", "orders", "m1", "worker-1", {"lease": 1, "deliveries": 1, "until": 31.0}),
+    (1.0, "started", "worker-1", "m1", "worker-1", {}),
+    (2.4, "crashed", "worker-1", "", "worker-1", {}),
+    (31.0, "expired", "orders", "m1", "worker-1", {"lease": 1}),
+    (31.0, "returned", "orders", "m1", "", {"reason": "the lease expired"}),
+    (31.0, "delivered", "orders", "m1", "worker-2", {"lease": 2, "deliveries": 2, "until": 61.0}),
+    (31.0, "started", "worker-2", "m1", "worker-2", {}),
+    (31.5, "finished", "worker-2", "m1", "worker-2", {}),
+    (31.5, "acked", "orders", "m1", "worker-2", {"lease": 2}),
+    (32.5, "stale", "orders", "m1", "worker-1", {"lease": 1, "attempted": "ack"}),
+)
+DEAD = trace_of(
+    (0.0, "sent", "orders", "m1", "shop", {"label": "order 17"}),
+    (0.0, "accepted", "orders", "m1", "shop", {}),
+    (0.0, "delivered", "orders", "m1", "worker-1", {"lease": 1, "deliveries": 1}),
+    (0.2, "nacked", "orders", "m1", "worker-1", {"lease": 1, "reason": "no such product"}),
+    (0.2, "sent", "orders.dead", "m1", "", {"label": "order 17"}),
+    (0.2, "accepted", "orders.dead", "m1", "", {}),
+    (0.2, "dead", "orders", "m1", "", {"reason": "1 failure", "to": "orders.dead"}),
+    (9.0, "delivered", "orders.dead", "m1", "operator", {"lease": 1, "deliveries": 1}),
+    (9.0, "replayed", "orders.dead", "m1", "operator", {"to": "orders"}),
+    (9.0, "sent", "orders", "m1", "operator", {"label": "order 17"}),
+    (9.0, "accepted", "orders", "m1", "operator", {}),
+    (9.0, "acked", "orders.dead", "m1", "operator", {"lease": 1}),
+)
+LINK = trace_of(
+    (0.0, "sent", "shop to orders", "m1", "shop", {"label": "order 1"}),
+    (0.3, "arrived", "shop to orders", "m1", "", {}),
+    (0.3, "sent", "orders", "m1", "shop", {"label": "order 1"}),
+    (0.3, "accepted", "orders", "m1", "shop", {}),
+    (1.0, "sent", "shop to orders", "m2", "shop", {"label": "order 2"}),
+    (1.0, "lost", "shop to orders", "m2", "", {}),
+)
+STRANGE = 'Ünïcödé 東京 <b> & "quoted" $x_1$ %s \\alpha'
+MANY = Trace(event for n in range(1, 144) for event in sold(n, n * 0.3, f"worker-{n % 4}", took=0.25))
+
+
+def texts(figure: Figure) -> list[str]:
+    """Everything that is written in the picture."""
+    root = ElementTree.fromstring(figure.svg)
+    return [node.text or "" for node in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def every_figure() -> list[Figure]:
+    """One of each figure for each sample, and the plain ones."""
+    of_traces = [draw(trace) for draw in OF_A_TRACE for trace in (CRASH, DEAD, LINK, MANY, Trace([]))]
+    plain = [
+        bars({"worker-1": 3, "worker-2": 4.5}, unit="messages"),
+        lines({"direct": [(2, 2), (3, 6)]}, mark=2.5),
+    ]
+    return [*of_traces, *plain]
+
+
+# Every figure
+
+
+def test_every_figure_is_one_svg_element_with_title_words_and_role() -> None:
+    """A picture can stand inside a page, and a screen reader finds its words."""
+    for figure in every_figure():
+        root = ElementTree.fromstring(figure.svg)
+        labels = str(root.get("aria-labelledby")).split()
+        named = {node.get("id"): node.text for node in root if node.get("id")}
+        assert figure.svg.startswith("<svg")
+        assert root.get("role") == "img"
+        assert named[labels[1]] == figure.alt
+        assert not re.search("<style|<metadata|matplotlib|NaN|nan", figure.svg.replace(figure.alt, ""))
+
+
+def test_a_figure_shows_itself_as_svg_and_its_words_as_text() -> None:
+    """A notebook shows the picture; a terminal and an untrusted notebook show the words."""
+    figure = depth(CRASH)
+    assert figure._repr_mimebundle_() == {"image/svg+xml": figure.svg, "text/plain": figure.alt}
+
+
+def test_no_text_is_smaller_than_9_points() -> None:
+    """The picture's user unit is a point, and every font size is given in it."""
+    for figure in every_figure():
+        width, box = re.search(r'width="([\d.]+)pt".*?viewBox="0 0 ([\d.]+)', figure.svg, re.S).groups()  # type: ignore[union-attr]
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?:[^;\"]*?([\d.]+)px", figure.svg)]
+        assert width == box
+        assert len(sizes) == len(texts(figure))
+        assert min(sizes) >= 9
+
+
+def test_no_text_leaves_the_picture() -> None:
+    """Long names and labels are cut, not drawn past the edge."""
+    events = [event for n in range(1, 13) for event in sold(n, float(n), f"{STRANGE * 3}-{n}")]
+    trace = Trace(e._replace(where=STRANGE * 4) if e.where == "orders" else e for e in events)
+    for figure in [draw(trace) for draw in OF_A_TRACE]:
+        for tag, x, words in re.findall(r'(<text[^>]*? x="([\d.]+)"[^>]*>)([^<]*)', figure.svg):
+            part = 0.5 if "anchor: middle" in tag else 1.0 if "anchor: end" in tag else 0.0
+            wide = width_of(words.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+            if "rotate" not in tag:
+                assert float(x) - part * wide > -1
+                assert float(x) + (1 - part) * wide < 581
+
+
+@pytest.mark.parametrize("draw", OF_A_TRACE)
+def test_an_empty_trace_gives_a_picture_that_says_so(draw: Callable[[Trace], Figure]) -> None:
+    """Nothing to draw is no error."""
+    assert re.search("without any event|Nobody|No channel|no message|No message", draw(Trace([])).alt)
+
+
+@pytest.mark.parametrize("draw", OF_A_TRACE)
+@pytest.mark.parametrize(
+    "kind", ["sent", "accepted", "delivered", "dead", "crashed", "note", "lost", "stale"]
+)
+def test_a_single_event_of_any_kind_can_be_drawn(draw: Callable[[Trace], Figure], kind: str) -> None:
+    """A trace may begin anywhere."""
+    ElementTree.fromstring(draw(trace_of((0.0, kind, "orders", "m1", "shop", {}))).svg)
+
+
+@pytest.mark.parametrize("draw", OF_A_TRACE)
+def test_names_in_any_script_are_written_as_they_are(draw: Callable[[Trace], Figure]) -> None:
+    """No character is taken for markup, mathematics or a format."""
+    trace = Trace(e._replace(where=STRANGE) if e.where == "orders" else e for e in sold(1, 0.0, STRANGE))
+    figure = draw(trace)
+    ElementTree.fromstring(figure.svg)
+    if draw in (depth, sequence):
+        assert STRANGE in figure.alt
+
+
+@pytest.mark.parametrize("draw", [*OF_A_TRACE, lambda trace, title: bars({"a": 1}, title=title)])
+def test_a_title_replaces_the_default_one(draw: Callable[..., Figure]) -> None:
+    """It stands in the picture and begins the words."""
+    figure = draw(CRASH, title="My title")
+    assert "My title" in texts(figure)
+    assert figure.alt.startswith("My title")
+
+
+_DRAW = """
+import sys; sys.path.insert(0, "tests")
+from test_figures import every_figure
+from hashlib import sha256
+print(sha256("".join(figure.svg for figure in every_figure()).encode()).hexdigest())
+"""
+
+
+def test_the_bytes_are_the_same_in_every_process() -> None:
+    """The order of sets and dictionaries of strings, which differs between processes, does not show."""
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", _DRAW],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "77")
+    }
+    assert len(hashes) == 1
+
+
+def test_the_users_own_settings_do_not_matter() -> None:
+    """A dark style or another font in the notebook changes nothing, and stays as it was."""
+    before = depth(CRASH).svg
+    with matplotlib.rc_context({"font.family": ["serif"], "text.color": "white", "axes.edgecolor": "white"}):
+        assert depth(CRASH).svg == before
+        assert matplotlib.rcParams["text.color"] == "white"
+
+
+def test_figures_drawn_in_several_threads_are_the_same() -> None:
+    """Matplotlib's settings are global; the figures take turns."""
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: sequence(CRASH).svg, range(12)))) == 1
+
+
+@pytest.mark.parametrize("draw", OF_A_TRACE)
+def test_a_thousand_events_are_drawn_well_within_a_slider_step(draw: Callable[[Trace], Figure]) -> None:
+    """Some 20 ms here; the bound leaves room for a busy machine."""
+    assert len(MANY) > 1000
+    draw(MANY)
+    spent = []
+    for _ in range(3):
+        begin = time.process_time()
+        draw(MANY)
+        spent.append(time.process_time() - begin)
+    assert min(spent) < 0.08
+
+
+def test_a_figure_saves_to_a_file(tmp_path: Any) -> None:
+    """The file is the picture alone."""
+    depth(CRASH).save(tmp_path / "depth.svg")
+    assert ElementTree.parse(tmp_path / "depth.svg").getroot().get("role") == "img"
+
+
+# The sequence diagram
+
+
+def test_a_crash_is_told_step_by_step() -> None:
+    """Crash, lease over, second delivery, ack and stale ack each have a label of their own."""
+    written = texts(sequence(CRASH))
+    for label in (
+        "worker-1 crashed",
+        "lease over: order 17, ready again",
+        "order 17, delivery 2",
+        "ack order 17",
+        "stale ack order 17",
+        "28.6 s pass",
+    ):
+        assert label in written
+    assert sequence(CRASH).alt == (
+        "Message by message. Message sequence diagram of shop, orders, worker-1 and worker-2, from 0.0 s to "
+        "32.5 s: 1 sent, 2 delivered, 1 of these delivered again, 1 acknowledged, 1 taken back because the "
+        "lease was over, 1 stale. worker-1 crashed at 2.4 s."
+    )
+
+
+def test_a_dead_letter_and_its_replay_are_one_arrow_each() -> None:
+    """What the dead-letter channel records about the same move is not drawn twice."""
+    written = texts(sequence(DEAD))
+    assert written.count("dead: order 17 (1 failure)") == 1
+    assert written.count("replay of order 17") == 1
+    assert written.count("order 17") == 3  # sent, delivered, and delivered to the operator
+
+
+def test_a_link_is_an_arrow_and_a_loss_is_labelled() -> None:
+    """The link has no lifeline; its messages go from the sender to the channel."""
+    written = texts(sequence(LINK))
+    assert "shop to orders" not in written
+    assert "lost: order 2" in written
+    assert "1 lost on the way" in sequence(LINK).alt
+
+
+def test_a_long_trace_is_cut_and_says_so() -> None:
+    """The note counts what is shown and how far it goes, in the picture and in the words."""
+    figure = sequence(MANY, max_events=10)
+    (note,) = re.findall(r"Cut here: \d+ of 1,001 events shown, until [\d.]+ s of 43\.15 s\.", figure.alt)
+    assert note in texts(figure)
+
+
+def test_messages_and_a_time_window_can_be_chosen() -> None:
+    """Only the chosen messages are drawn, and only events inside the window."""
+    chosen = sequence(MANY, messages=["m3"])
+    assert "order 3" in texts(chosen)
+    assert "order 4" not in texts(chosen)
+    assert "from 30.0 s to 30.55 s" in sequence(MANY, start=30.0, end=30.6, messages=["m100", "m101"]).alt
+
+
+def test_more_participants_than_there_is_room_for_are_named_in_a_note() -> None:
+    """Nobody disappears without a word."""
+    trace = Trace(event for n in range(1, 15) for event in sold(n, float(n), f"worker-{n}"))
+    assert "No room for worker-8, worker-9" in sequence(trace).alt
+
+
+# The others
+
+
+def test_the_timeline_says_work_and_down_time() -> None:
+    """The words give the seconds of work and when somebody was down."""
+    alt = timeline(CRASH).alt
+    assert (
+        "worker-1: worked on 1 message for 1.4 s (4 % of the time), 1 stale attempt, down from 2.4 s" in alt
+    )
+    assert "is down" in texts(timeline(CRASH))
+
+
+def test_the_depth_says_the_highest_number_the_capacity_and_the_rest() -> None:
+    """The high-water mark is marked and said, with its time."""
+    opened = Event(0.0, "opened", "orders", "", "", {"role": "channel", "capacity": 5})
+    puts = [Event(n / 2, "accepted", "orders", f"m{n}", "shop", {}) for n in range(1, 4)]
+    taken = Event(2.0, "delivered", "orders", "m1", "worker-1", {"lease": 1})
+    figure = depth(Trace([opened, *puts, taken]))
+    said = "orders: at most 3 ready at 1.5 s, 1 in flight, capacity 5, 2 left at the end"
+    assert said in figure.alt
+    assert said in texts(figure)
+
+
+def test_a_resting_message_still_waits() -> None:
+    """Handed back with a delay: in flight no more, and still to be done."""
+    trace = Trace(e for e in DEAD if e.at < 0.1 or e.kind == "nacked")
+    assert "1 left at the end" in depth(trace).alt
+
+
+def test_the_depth_of_chosen_channels_leaves_out_the_others() -> None:
+    """`where` is a name or several."""
+    assert "orders.dead" in depth(DEAD).alt
+    assert "orders.dead" not in depth(DEAD, where="orders").alt
+
+
+def test_counters_count_and_leave_the_dead_letters_apart() -> None:
+    """A message in the dead letters is not accepted twice."""
+    assert counters(DEAD).alt == "Counted so far. By 9.0 s: 2 accepted, 1 delivered and 1 dead."
+    assert "1 lost" in counters(LINK).alt
+
+
+def test_waiting_times_run_from_accepted_to_first_delivered() -> None:
+    """A redelivery is no second wait; a replay is a wait of its own."""
+    assert waiting_times(CRASH) == [1.0]
+    assert "Of 1 message, half waited at most 1.0 s" in latency(CRASH).alt
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 10.0), (0.95, 19.0), (1.0, 20.0), (0.01, 1.0)])
+def test_a_quantile_is_a_value_that_occurred(share: float, value: float) -> None:
+    """The smallest value that the share does not exceed."""
+    assert quantile([float(n) for n in range(1, 21)], share) == value
+
+
+def test_bars_write_each_value_and_refuse_what_is_no_length() -> None:
+    """A negative bar would point the wrong way."""
+    figure = bars(
+        {"worker-1": 1200, "worker-2": 0.5}, unit="messages", title="Handled", highlight=["worker-2"]
+    )
+    assert figure.alt == "Handled: worker-1 1,200 messages and worker-2 0.5 messages."
+    with pytest.raises(ValueError, match="'worker-2' has -1"):
+        bars({"worker-2": -1})
+
+
+def test_lines_say_their_ends_and_the_marked_values() -> None:
+    """Between two points the marked value lies on the line."""
+    figure = lines(
+        {"direct": [(2, 2), (20, 380)], "hub": [(2, 4), (20, 40)]}, x="systems", y="links", mark=11
+    )
+    assert "direct goes from 2 to 380 and hub goes from 4 to 40, for systems from 2 to 20" in figure.alt
+    assert "At 11 systems: direct 191, hub 22." in figure.alt
+    with pytest.raises(ValueError, match="at most 6 lines"):
+        lines({str(n): [(0, 0)] for n in range(7)})
+
+
+def test_text_is_cut_to_its_room() -> None:
+    """At the end, or in the middle for names that end in a number."""
+    assert fit("short", 100) == "short"
+    assert fit("a very long name indeed", 60).endswith("…")
+    assert fit("warehouse-worker-12", 60, middle=True).endswith("12")
+    assert width_of(fit("a very long name indeed", 60)) <= 60
+
+
+def test_numbered_names_are_sorted_by_number_within_their_places() -> None:
+    """Others stay where they first appeared."""
+    assert by_number(["shop", "worker-10", "orders", "worker-2"]) == [
+        "shop",
+        "worker-2",
+        "orders",
+        "worker-10",
+    ]

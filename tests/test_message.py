@@ -1,0 +1,39 @@
+"""The envelope: what it keeps, and that nobody shares what can change."""
+
+from __future__ import annotations
+
+import pytest
+
+from eip_ref.message import Message
+
+
+def test_a_copy_shares_nothing_that_can_change() -> None:
+    """Changing the body or headers of one copy changes no other."""
+    message = Message({"lines": [1]}, headers={"route": ["shop"]})
+    copy = message.copy()
+    copy.body["lines"].append(2)
+    copy.headers["route"].append("billing")
+    assert message.body == {"lines": [1]}
+    assert message.headers["route"] == ["shop"]
+    assert copy.id == message.id
+
+
+def test_headers_cannot_be_changed_in_place() -> None:
+    """A message is a record: change it by making another."""
+    with pytest.raises(TypeError):
+        Message(headers={"a": 1}).headers["a"] = 2  # type: ignore[index]
+
+
+def test_a_reply_is_correlated_with_its_cause() -> None:
+    """The correlation goes on through a conversation; the cause is the message before."""
+    question = Message("stock?", key="sku-1", correlation_id="order-7")
+    answer = question.reply("3 left")
+    assert (answer.correlation_id, answer.causation_id, answer.key) == ("order-7", question.id, "sku-1")
+    assert Message("hello").reply("hi").id != question.id
+
+
+@pytest.mark.parametrize("wrong", [{"id": ""}, {"id": 7}, {"key": 7}])
+def test_a_wrong_id_or_key_is_refused(wrong: dict[str, object]) -> None:
+    """Ids and keys are text."""
+    with pytest.raises(ValueError, match="must be text"):
+        Message("x", **wrong)  # type: ignore[arg-type]
