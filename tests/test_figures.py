@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from typing import Any
 
 import matplotlib
@@ -115,10 +117,17 @@ def test_every_figure_is_one_svg_element_with_title_words_and_role() -> None:
         assert not re.search("<style|<metadata|matplotlib|NaN|nan", figure.svg.replace(figure.alt, ""))
 
 
-def test_a_figure_shows_itself_as_svg_and_its_words_as_text() -> None:
-    """A notebook shows the picture; a terminal and an untrusted notebook show the words."""
+def test_a_figure_shows_itself_as_an_image_with_its_words() -> None:
+    """A notebook shows the picture with its alternative text; a terminal shows the words."""
     figure = depth(CRASH)
-    assert figure._repr_mimebundle_() == {"image/svg+xml": figure.svg, "text/plain": figure.alt}
+    shown = figure._repr_mimebundle_()
+    assert shown == {"text/html": figure.html, "text/plain": figure.alt}
+    image = re.fullmatch(
+        r'<img alt="([^"]*)".*? src="data:image/svg\+xml;base64,([^"]*)">', shown["text/html"]
+    )
+    assert image is not None
+    assert unescape(image[1]) == figure.alt
+    assert b64decode(image[2]).decode() == figure.svg
 
 
 def test_no_text_is_smaller_than_9_points() -> None:
@@ -134,9 +143,11 @@ def test_no_text_is_smaller_than_9_points() -> None:
 def test_no_text_leaves_the_picture() -> None:
     """Long names and labels are cut, not drawn past the edge."""
     events = [event for n in range(1, 13) for event in sold(n, float(n), f"{STRANGE * 3}-{n}")]
-    trace = Trace(e._replace(where=STRANGE * 4) if e.where == "orders" else e for e in events)
+    long = {"label": STRANGE * 4}
+    moved = [e._replace(where=STRANGE * 4) if e.where == "orders" else e for e in events]
+    trace = Trace(e._replace(data=long) if e.kind == "sent" else e for e in moved)
     for figure in [draw(trace) for draw in OF_A_TRACE]:
-        for tag, x, words in re.findall(r'(<text[^>]*? x="([\d.]+)"[^>]*>)([^<]*)', figure.svg):
+        for tag, x, words in re.findall(r'(<text[^>]*? x="(-?[\d.]+)"[^>]*>)([^<]*)', figure.svg):
             part = 0.5 if "anchor: middle" in tag else 1.0 if "anchor: end" in tag else 0.0
             wide = width_of(words.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
             if "rotate" not in tag:
@@ -165,6 +176,7 @@ def test_names_in_any_script_are_written_as_they_are(draw: Callable[[Trace], Fig
     trace = Trace(e._replace(where=STRANGE) if e.where == "orders" else e for e in sold(1, 0.0, STRANGE))
     figure = draw(trace)
     ElementTree.fromstring(figure.svg)
+    assert " ".join(STRANGE.split()) in texts(draw(trace, title=STRANGE))  # type: ignore[call-arg]
     if draw in (depth, sequence):
         assert STRANGE in figure.alt
 
@@ -255,6 +267,12 @@ def test_a_crash_is_told_step_by_step() -> None:
     )
 
 
+def test_messages_with_the_same_label_are_told_apart_by_id() -> None:
+    """Two orders named "order" would be one to the reader."""
+    sends = [(float(n), "sent", "orders", f"m{n}", "shop", {"label": "order"}) for n in (1, 2)]
+    assert {"order m1", "order m2"} <= set(texts(sequence(trace_of(*sends))))
+
+
 def test_a_dead_letter_and_its_replay_are_one_arrow_each() -> None:
     """What the dead-letter channel records about the same move is not drawn twice."""
     written = texts(sequence(DEAD))
@@ -297,11 +315,12 @@ def test_more_participants_than_there_is_room_for_are_named_in_a_note() -> None:
 
 def test_the_timeline_says_work_and_down_time() -> None:
     """The words give the seconds of work and when somebody was down."""
-    alt = timeline(CRASH).alt
-    assert (
-        "worker-1: worked on 1 message for 1.4 s (4 % of the time), 1 stale attempt, down from 2.4 s" in alt
-    )
-    assert "is down" in texts(timeline(CRASH))
+    again = Event(40.0, "restarted", "worker-1", "", "worker-1", {})
+    later = Event(50.0, "note", "", "", "", {"text": "the end"})
+    figure = timeline(Trace([*CRASH, again, later]))
+    said = "worked on 1 message for 1.4 s (3 % of the time), 1 stale attempt, down from 2.4 s to 40.0 s"
+    assert f"worker-1: {said}." in figure.alt
+    assert "is down" in texts(figure)
 
 
 def test_the_depth_says_the_highest_number_the_capacity_and_the_rest() -> None:
@@ -317,8 +336,10 @@ def test_the_depth_says_the_highest_number_the_capacity_and_the_rest() -> None:
 
 def test_a_resting_message_still_waits() -> None:
     """Handed back with a delay: in flight no more, and still to be done."""
-    trace = Trace(e for e in DEAD if e.at < 0.1 or e.kind == "nacked")
-    assert "1 left at the end" in depth(trace).alt
+    resting = Trace(e for e in DEAD if e.at < 0.1 or e.kind == "nacked")
+    ready = Trace([*resting, Event(2.0, "returned", "orders", "m1", "", {})])
+    assert "1 left at the end" in depth(resting).alt
+    assert "at most 1 ready at 0.0 s, 1 in flight, 1 left at the end" in depth(ready).alt
 
 
 def test_the_depth_of_chosen_channels_leaves_out_the_others() -> None:

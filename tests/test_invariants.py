@@ -318,6 +318,15 @@ def test_delivery_out_of_order_breaks_fifo() -> None:
     )
 
 
+def test_work_that_is_overtaken_breaks_fifo_of_effects() -> None:
+    """Starts may be in order while ends are not: effects of two workers are put in one line."""
+    story = Story().put("m1", "m2").add("effect", "worker-2", "m2", "worker-2")
+    story.add("effect", "worker-1", "m1", "worker-1")
+    (finding,) = fifo(story.trace, kind="effect", where="orders")
+    assert "m1" in finding.words
+    assert fifo(story.trace) == []
+
+
 def test_fifo_per_sender_compares_only_what_the_same_sender_sent() -> None:
     """Two senders are in no order; one sender is."""
     story = Story().put("m1", who="shop").put("m2", who="billing").put("m3", who="shop")

@@ -29,7 +29,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-__all__ = ["WidgetWithoutPicture", "check", "execute", "main", "normalise", "read", "write"]
+__all__ = ["METADATA", "WidgetWithoutPicture", "check", "execute", "main", "normalise", "read", "write"]
 
 Notebook = dict[str, Any]
 
@@ -203,7 +203,7 @@ def check(path: Path) -> str | None:
         for cell in stored["cells"]
         if cell["cell_type"] == "code" and cell["source"].strip() and cell["execution_count"] is None
     ]
-    return f"{path}: {len(not_run)} cells were not run; run `make notebooks`" if not_run else None
+    return f"{path}: not run: {len(not_run)} cells; run `make notebooks`" if not_run else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..trace import Event, Kind, Trace
@@ -85,10 +85,10 @@ def describe(trace: Trace) -> str:
     sent = trace.filter(Kind.SENT, test=lambda e: e.where not in inner)
     if not sent:
         return f"A trace of {len(trace)} events in {trace.end:g} s, without any message."
-    senders = _listed({e.who or "a sender" for e in sent}, sent, "who")
-    channels = _listed({e.where for e in sent}, sent, "where")
-    receivers = list(dict.fromkeys(e.who for e in trace.filter(Kind.DELIVERED) if e.who))
-    to = f" to {_and(receivers)}" if receivers else ""
+    senders = _names(e.who for e in sent) or "a sender"
+    channels = _names(e.where for e in sent)
+    receivers = _names(e.who for e in trace.filter(Kind.DELIVERED) if e.where not in inner)
+    to = f" to {receivers}" if receivers else ""
     many = _count(len({e.message for e in sent}), "message")
     return f"{many} from {senders} through {channels}{to} in {trace.end:g} s: {_ending(trace)}."
 
@@ -117,12 +117,9 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _listed(wanted: set[str], events: Trace, field: str) -> str:
-    ordered = dict.fromkeys(getattr(e, field) for e in events)
-    return _and([name or "a sender" for name in ordered if (name or "a sender") in wanted])
-
-
-def _and(names: list[str]) -> str:
+def _names(found: Iterable[str]) -> str:
+    """Each name once, in their order, as one would list them in a sentence; at most four."""
+    names = [name for name in dict.fromkeys(found) if name]
     if len(names) > 4:
         names = [*names[:3], f"{len(names) - 3} others"]
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

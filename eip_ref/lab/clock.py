@@ -17,6 +17,7 @@ import selectors
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any
 
 import anyio
@@ -45,6 +46,9 @@ def current_seed() -> int | None:
 def in_simulation() -> bool:
     """Whether this code runs under virtual time."""
     return _seed.get() is not None
+
+
+_NOT_THE_SCENARIO = ("anyio.", "asyncio.", "eip_ref.")
 
 
 class _Task(asyncio.Task[Any]):
@@ -191,6 +195,7 @@ def simulate(
     outcome: dict[str, Any] = {}
 
     async def main() -> None:
+        asyncio.current_task().set_name("the scenario")  # type: ignore[union-attr]
         outcome["result"] = await scenario(*args)
 
     def run() -> None:
@@ -220,15 +225,19 @@ def simulate(
 
 
 def _waiting() -> str:
-    """The tasks that wait, each with the line of the scenario or pattern where it does."""
-    lines = []
-    for task in sorted(asyncio.all_tasks(), key=hash):
-        here = frames(task.get_coro())
-        ours = [f for f in here if not f.f_globals.get("__name__", "").startswith(("anyio.", "asyncio."))]
-        place = (
-            f"{ours[-1].f_code.co_qualname}, line {ours[-1].f_lineno}"
-            if ours
-            else here[-1].f_code.co_qualname
-        )
-        lines.append(f"  {task.get_name()} waits in {place}")
-    return "Waiting tasks:\n" + "\n".join(lines)
+    """The tasks that wait, each with the line of the scenario at which it does."""
+    return "Waiting tasks:\n" + "\n".join(
+        f"  {task.get_name()} waits in {_place(frames(task.get_coro()))}"
+        for task in sorted(asyncio.all_tasks(), key=hash)
+    )
+
+
+def _place(stack: list[FrameType]) -> str:
+    modules = [frame.f_globals.get("__name__", "") for frame in stack]
+    theirs = [f for f, name in zip(stack, modules, strict=True) if not name.startswith(_NOT_THE_SCENARIO)]
+    ours = [f for f, name in zip(stack, modules, strict=True) if not name.startswith(("anyio.", "asyncio."))]
+    inner = (ours or stack)[-1].f_code.co_qualname
+    if not theirs:
+        return inner
+    outer = f"{theirs[-1].f_code.co_qualname}, line {theirs[-1].f_lineno}"
+    return outer if theirs[-1] is (ours or stack)[-1] else f"{outer}, for {inner}"

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import anywidget
 import ipywidgets
 
-__all__ = ["Control", "choice", "slider", "toggle"]
+__all__ = ["Control", "Names", "choice", "slider", "toggle"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,29 @@ class Control:
         return self.label or name.replace("_", " ").capitalize()
 
 
+class Names(anywidget.AnyWidget):
+    """Gives the sliders of a demo their names for screen readers, which ipywidgets leaves out."""
+
+    _esm = """
+    export default {
+      render({ el }) {
+        el.style.display = "none";
+        const handles = () => [...(el.closest(".eip-demo")?.querySelectorAll(".noUi-handle") ?? [])];
+        const name = (handle) => {
+          const label = handle.closest(".widget-slider")?.querySelector(".widget-label");
+          if (label) handle.setAttribute("aria-label", label.textContent);
+        };
+        let tries = 0; // the sliders appear when their own views are ready
+        const timer = setInterval(() => {
+          handles().forEach(name);
+          if (++tries === 20) clearInterval(timer);
+        }, 250);
+        return () => clearInterval(timer);
+      },
+    };
+    """
+
+
 def slider(
     least: float, most: float, step: float = 1, *, value: float | None = None, label: str = ""
 ) -> Control:
@@ -57,7 +81,7 @@ def slider(
         label,
         start,
         (least, most),
-        lambda v: isinstance(v, int | float) and least <= v <= most,
+        lambda v: isinstance(v, int if whole else int | float) and least <= v <= most,
         lambda: kind(value=start, min=least, max=most, step=step, continuous_update=True, **options),
     )
 

@@ -21,7 +21,7 @@ import ipywidgets
 from ..trace import Trace
 from .captions import describe
 from .clock import simulate
-from .controls import Control, choice, slider, toggle
+from .controls import Control, Names, choice, slider, toggle
 from .player import Player
 from .still import svg
 
@@ -64,11 +64,11 @@ class Demo:
         self._max_events = max_events
         self._default_seed = seed
         self._quiet = False
-        self._later: asyncio.TimerHandle | None = None
+        self._resting: asyncio.Task[None] | None = None
         self._still: dict[str, str] | None = None
         for values in self.presets.values():
             self._check(values)
-        self.player = Player(title=title, columns=layout) if player else None
+        self.player = Player(columns=layout) if player else None
         self.box = self._build(title)
         self._run()
 
@@ -113,9 +113,10 @@ class Demo:
             self._quiet = False
         self._run()
 
-    def reset(self) -> None:
-        """Set everything as it was at the start."""
-        self.set(seed=self._default_seed, **self.default_values)
+    def press(self, button: str) -> None:
+        """Press a preset's button, or "Reset": its values are set, and the others as at the start."""
+        seed = self._default_seed if button == "Reset" else None
+        self.set(seed=seed, **{**self.default_values, **self.presets.get(button, {})})
 
     def _check(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
@@ -143,22 +144,21 @@ class Demo:
             [*self.widgets.values(), self.seed],
             layout={"grid_template_columns": _COLUMNS, "grid_gap": "2px 24px"},
         )
-        heading = [] if self.player or not title else [ipywidgets.HTML(f"<b>{escape(title)}</b>")]
+        heading = [ipywidgets.HTML(f"<b>{escape(title)}</b>")] if title else []
         shown = [self.player] if self.player else []
-        parts = [*heading, self._buttons(), grid, *shown, self._message, *self._sheets]
-        return ipywidgets.VBox(parts, layout={"max_width": "1100px"})
+        parts = [*heading, self._buttons(), grid, Names(), self._message, *shown, *self._sheets]
+        box = ipywidgets.VBox(parts, layout={"max_width": "1100px"})
+        box.add_class("eip-demo")
+        return box
 
     def _buttons(self) -> Any:
-        def button(text: str, icon: str, act: Callable[[], None]) -> Any:
-            made = ipywidgets.Button(description=text, icon=icon, layout={"width": "auto"})
-            made.on_click(lambda _: act())
-            return made
-
-        buttons = [
-            button(name, "", partial(self.set, **{**self.default_values, **values}))
-            for name, values in self.presets.items()
-        ]
-        buttons.append(button("Reset", "undo", self.reset))
+        acts = {name: partial(self.press, name) for name in [*self.presets, "Reset"]}
+        buttons = []
+        for name, act in acts.items():
+            icon = "undo" if name == "Reset" else ""
+            button = ipywidgets.Button(description=name, icon=icon, layout={"width": "auto"})
+            button.on_click(lambda _, act=act: act())
+            buttons.append(button)
         return ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"})
 
     def _changed(self, _: object) -> None:
@@ -178,21 +178,30 @@ class Demo:
         if self.player:
             self.player.show(self.trace)
         self._message.value = words
-        self._draw_later() if at_rest and self.player else self._draw()
+        if self._resting:
+            self._resting.cancel()
+            self._resting = None
+        if at_rest and self.player:
+            self._draw_at_rest()
+        else:
+            self._draw()
 
-    def _draw_later(self) -> None:
+    def _draw_at_rest(self) -> None:
         try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return self._draw()
-        if self._later:
-            self._later.cancel()
-        self._later = loop.call_later(_REST, self._draw)
-        return None
+            self._resting = asyncio.get_running_loop().create_task(self._rest())
+        except RuntimeError:  # no loop, so nobody drags a slider
+            self._draw()
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(_REST)
+        self._draw()
+
+    async def drawn(self) -> None:
+        """Wait until the figures show the values that are set now."""
+        if self._resting:
+            await self._resting
 
     def _draw(self) -> None:
-        if self._later:
-            self._later.cancel()
         for sheet, figure in zip(self._sheets, self.figures, strict=True):
             try:
                 sheet.value = _SHEET.format(svg(figure(self.trace)))

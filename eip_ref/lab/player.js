@@ -153,12 +153,14 @@ class Plan {
   constructor(film, width, measureText) {
     this.film = film;
     this.text = measureText;
-    this.width = Math.max(width, 440);
+    this.width = Math.max(width, 380);
     this.widestLabel = Math.max(0, ...film.messages.slice(0, 400).map(([, label]) => measureText(label)));
     this.widestId = Math.max(0, ...film.messages.slice(-40).map(([id]) => measureText(id)));
     const columns = [];
     film.boxes.forEach((box, i) => (columns[box[3]] ??= []).push(i));
     this.columns = columns.filter(Boolean);
+    const column = (i) => film.boxes[i][3]; // a channel whose messages leave to the left is drawn the other way round
+    this.flipped = film.boxes.map((_, i) => film.arrows.some(([a, b]) => a === i && column(b) < column(i)));
     this.place();
   }
 
@@ -166,7 +168,7 @@ class Plan {
     const wide = this.columns.map((column) => column.some((i) => this.film.boxes[i][1] !== "participant"));
     const gap = clamp(this.width * 0.06, 18, 56), wides = wide.filter(Boolean).length;
     const gaps = gap * (this.columns.length - 1);
-    let narrow = clamp((this.width - gaps) * 0.2, 92, 156);
+    let narrow = clamp((this.width - gaps) * 0.2, 84, 156);
     if (!wides) narrow = Math.min(260, (this.width - gaps) / this.columns.length);
     const rest = (this.width - gaps - narrow * (wide.length - wides)) / (wides || 1) - 2;
     const most = Math.max(...this.columns.map((column) => column.length));
@@ -199,9 +201,20 @@ class Plan {
     const fit = this.fit(inner, slots, channel ? 84 : tight && crowded ? 24 : 48);
     const token = Math.max(fit.rows * (fit.h + 4), channel ? 28 : 22);
     const counters = channel ? this.counters(i, w - 24) : [];
-    const top = channel ? 20 : tight ? 20 : 24, bottom = channel ? counters.length * 17 + 2 : tight ? 2 : 20;
+    const lines = channel ? [] : this.wrap(this.film.boxes[i][0], w - 16);
+    const top = (channel || tight ? 20 : 24) + 15 * Math.max(0, lines.length - 1), bottom = channel ? counters.length * 17 + 2 : tight ? 2 : 20;
     const pipe = channel ? token + 12 : token;
-    return { w, h: top + pipe + bottom, top, pipe, fit, slots, channel, tight, counters, inner, left: channel ? 18 : 7 };
+    return { w, h: top + pipe + bottom, top, pipe, lines, fit, slots, channel, tight, counters, inner, left: channel ? 18 : 7 };
+  }
+
+  /** A name in at most two lines; what is longer still will be cut, and shown whole when pointed at. */
+  wrap(name, room) {
+    const fits = (text) => this.text(text) * 1.08 <= room; // names are bold
+    if (fits(name)) return [name];
+    const parts = name.split(/(?<=[\s\-_.])/);
+    let first = parts.shift();
+    while (parts.length && fits((first + parts[0]).trim())) first += parts.shift();
+    return parts.length ? [first.trim(), parts.join("")] : [first];
   }
 
   /** The largest tokens of which `n` fit into `width` and `height`. */
@@ -240,7 +253,7 @@ class Plan {
     const step = fit.w + fit.gap, height = rows * (fit.h + fit.gap) - fit.gap;
     const dy = y + top + (pipe - height) / 2 + row * (fit.h + fit.gap) + fit.h / 2;
     const dx = left + column * step + fit.w / 2;
-    return [channel ? x + w - dx : x + dx, dy];
+    return [channel && !this.flipped[i] ? x + w - dx : x + dx, dy];
   }
 
   slotsIn(i) {
@@ -423,7 +436,7 @@ class Stage {
     c.stroke();
     c.setLineDash([]);
     this.drawFlash(i, beat);
-    this.write(film.boxes[i][0], r.x + 8, r.y + 12, r.w - 16, BOLD, down ? this.soft : this.ink);
+    r.lines.forEach((line, n) => this.write(line, r.x + 8, r.y + 12 + 15 * n, r.w - 16, BOLD, down ? this.soft : this.ink));
     const text = this.footer(i);
     if (text && r.tight) this.write(text, r.x + r.w - 6 - this.textWidth(text), r.y + r.h - 13, 60, FONT, this.soft);
     else if (text) this.write(text, r.x + 8, r.y + r.h - 11, r.w - 16, FONT, this.soft);
@@ -489,7 +502,7 @@ class Stage {
     c.setLineDash([]);
     if (!dead) { // the near rim of the pipe
       c.beginPath();
-      c.ellipse(r.x + bend, y + r.pipe / 2, bend, r.pipe / 2, 0, 0, 2 * Math.PI);
+      c.ellipse(this.plan.flipped[i] ? r.x + r.w - bend : r.x + bend, y + r.pipe / 2, bend, r.pipe / 2, 0, 0, 2 * Math.PI);
       c.stroke();
     }
     this.drawSlots(i, r);
@@ -781,15 +794,16 @@ class Player {
     this.history = element("div", { class: "eip-history", hidden: "" });
     this.legend = element("ul", { class: "eip-legend", "aria-label": "What the tokens mean" });
     this.told = element("div", { class: "eip-unseen", role: "status", "aria-live": "polite" });
-    this.help = element("div", { class: "eip-unseen" },
+    this.help = element("div", { class: "eip-unseen", id: `eip-${crypto.getRandomValues(new Uint32Array(2)).join("-")}` },
       "Space plays and pauses. Left and right arrow step from event to event. Home and End go to the start and the end. " +
       "Up and down arrow choose a message and show its history; Escape hides it.");
+    this.canvas.setAttribute("aria-describedby", this.help.id);
     this.controls = element("div", { class: "eip-controls", role: "group", "aria-label": "Playback" },
       button("first", "To the start", () => this.go(0)), button("back", "Previous event", () => this.step(-1)),
       this.playButton, button("next", "Next event", () => this.step(1)),
       button("last", "To the end", () => this.go(Infinity)), this.clock,
-      element("label", { class: "eip-of" }, "History", this.picker),
-      element("label", {}, "Speed", this.speedSelect));
+      element("span", { class: "eip-more" }, element("label", { class: "eip-of" }, "History", this.picker),
+        element("label", {}, "Speed", this.speedSelect)));
     this.scroll = element("div", { class: "eip-scroll" }, this.canvas);
     this.root = element("div", { class: "eip-player", "data-lm-suppress-shortcuts": "true" }, this.title, this.scroll,
       this.caption, this.stripCanvas, this.slider, this.controls, this.legend, this.history, this.told, this.help);
@@ -833,7 +847,7 @@ class Player {
     const title = this.model.get("title");
     this.title.textContent = title;
     this.title.hidden = !title;
-    this.canvas.setAttribute("aria-label", `${title ? title + ". " : ""}${this.model.get("description")} ${this.help.textContent}`);
+    this.canvas.setAttribute("aria-label", `${title ? title + ". " : ""}${this.model.get("description")}`);
     this.root.setAttribute("aria-label", title || "Player");
   }
 

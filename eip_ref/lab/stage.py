@@ -160,6 +160,9 @@ class Stage:
 
     def _on_delivered(self, event: Event) -> None:
         token = self._token(event, State.READY, State.RESTING)
+        if token.box and token.state not in (State.READY, State.RESTING, State.SENT, State.BLOCKED):
+            token = self._new(event.message, event.where)  # one more receiver gets a copy
+            self._move(token, event.where, State.READY)
         token.lease = event.data.get("lease")
         if token.lease is not None:
             state = State.IN_FLIGHT
@@ -201,11 +204,8 @@ class Stage:
 
     def _on_started(self, event: Event) -> None:
         self._working.add((event.who, event.message))
-        held = any(
-            t.box == event.who and t.state in (State.IN_FLIGHT, State.RECEIVED)
-            for t in self._of.get(event.message, ())
-        )
-        if not held:
+        mine = [t for t in self._of.get(event.message, ()) if t.box == event.who]
+        if not any(t.state in (State.IN_FLIGHT, State.RECEIVED) for t in mine):
             self._haunt(event.who, event.message, State.LATE)
 
     def _on_effect(self, event: Event) -> None:
@@ -228,8 +228,7 @@ class Stage:
         key = (event.who or event.where, event.message)
         self._working.discard(key)
         done = event.kind == Kind.FINISHED
-        ghost = self._ghosts.pop(key, None)
-        if ghost is not None:
+        if ghost := self._ghosts.pop(key, None):
             lost = ghost.state == State.LATE and not done
             self._move(ghost, key[0], State.LOST if lost else State.GONE)
         for token in self._of.get(event.message, ()):

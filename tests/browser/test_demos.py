@@ -19,8 +19,16 @@ CONTROLS = ", ".join(
     f"{OUTPUT} .jupyter-widgets {control}{NOT_IN_A_PLAYER}"
     for control in ("[role=slider]", "select", "input[type=checkbox]", "input[type=number]")
 )
-KEYS = {"slider": ("ArrowRight", "ArrowLeft"), "select-one": ("ArrowDown", "ArrowUp"), "checkbox": ("Space",)}
-MOST_PRESSES = 20  # in one direction, until the picture changes
+# The keys that set a control one further and one back. JupyterLab takes arrows from a closed list, and
+# presses of letters too, so that a list is opened first.
+KEYS = {
+    "slider": (["ArrowRight"], ["ArrowLeft"]),
+    "select-one": (["Space", "ArrowDown", "Enter"], ["Space", "ArrowUp", "Enter"]),
+    "checkbox": (["Space"],),
+    "number": (["ArrowUp"],),
+}
+MOST_MOVES = {"slider": 8}  # in one direction, until the picture changes; else 3
+MAY_BE_IDLE = {"Seed"}  # a scenario in which nothing is left to chance is the same for every seed
 
 # All that is drawn in the output of which `control` is a part, but not the icons of buttons.
 PICTURE = """control => Array.from(
@@ -46,18 +54,35 @@ def wait_for_change(page: Page, part: Locator, before: str, milliseconds: float)
 
 def wait_until_still(page: Page, part: Locator) -> None:
     """Until nothing in the output has moved for a while: a widget that appears may glide into place."""
-    while wait_for_change(page, part, picture(part), 300):
+    while wait_for_change(page, part, picture(part), 400):
         pass
+
+
+def matters(page: Page, control: Locator) -> bool:
+    """Whether moving it changes the picture: from the start, or else from one of the presets.
+
+    A control may rest until another is set, such as the size of a buffer that is not in use.
+    """
+    demo = control.locator("xpath=ancestor::*[contains(@class, 'jp-OutputArea-output')][1]")
+    if moves_the_picture(page, control):
+        return True
+    for preset in demo.locator(f".jupyter-button{NOT_IN_A_PLAYER}").all():
+        preset.press("Enter")
+        if moves_the_picture(page, control):
+            return True
+    return False
 
 
 def moves_the_picture(page: Page, control: Locator) -> bool:
     """Press keys, first one way and then the other, until the picture changes."""
+    wait_until_still(page, control)
     kind = control.evaluate("node => node.getAttribute('role') ?? node.type")
-    for key in KEYS.get(kind, ("ArrowUp", "ArrowDown")):
-        for _ in range(MOST_PRESSES):
+    for keys in KEYS[kind]:
+        for _ in range(MOST_MOVES.get(kind, 3)):
             before = picture(control)
-            control.press(key)
-            if wait_for_change(page, control, before, 400):
+            for key in keys:
+                control.press(key)
+            if wait_for_change(page, control, before, 300):
                 return True
     return False
 
@@ -73,12 +98,9 @@ def test_each_control_of_each_demo_changes_the_picture(lab: LabPage, lesson: Pat
     """By keyboard alone, and without an error."""
     lab.open(f"notebooks/{lesson.name}")
     lab.run_all()
-    idle = []
-    for control in lab.page.locator(CONTROLS).all():
-        wait_until_still(lab.page, control)
-        if not moves_the_picture(lab.page, control):
-            idle.append(name_of(control))
-    assert idle == []
+    controls = lab.page.locator(CONTROLS).all()
+    idle = {name_of(control) for control in controls if not matters(lab.page, control)}
+    assert idle - MAY_BE_IDLE == set()
     assert lab.errors() == []
 
 

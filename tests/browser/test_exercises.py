@@ -28,8 +28,8 @@ def answer_cells(name: str) -> dict[str, int]:
 
 
 def verdicts(lab: LabPage, words: str) -> Locator:
-    """The headings of the reports that say this."""
-    return lab.page.locator(".jp-OutputArea-output h4", has_text=words)
+    """The reports that say this."""
+    return lab.page.locator(".jp-OutputArea-output", has_text=words)
 
 
 @pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
@@ -38,14 +38,14 @@ def test_each_exercise_fails_with_its_stub_and_passes_with_the_right_answer(lab:
     cells, answers = answer_cells(path.name), model_answers(path.name)
     lab.open(f"exercises/{path.name}")
     lab.run_all()
-    expect(verdicts(lab, "Not passed yet")).not_to_have_count(0)
-    expect(verdicts(lab, "✓ Passed")).to_have_count(0)
-    wrong = verdicts(lab, "Not passed yet").count()
+    expect(verdicts(lab, "✗ Not passed yet:")).not_to_have_count(0)
+    expect(verdicts(lab, "✓ Passed:")).to_have_count(0)
+    wrong = verdicts(lab, "✗ Not passed yet:").count()
     for name, index in cells.items():
         lab.write(index, answers[name])
     lab.run_all()
-    expect(verdicts(lab, "✓ Passed")).to_have_count(wrong)
-    expect(verdicts(lab, "Not passed yet")).to_have_count(0)
+    expect(verdicts(lab, "✓ Passed:")).to_have_count(wrong)
+    expect(verdicts(lab, "✗ Not passed yet:")).to_have_count(0)
     assert lab.errors() == []
 
 
@@ -59,4 +59,4 @@ def test_an_answer_that_is_typed_is_what_is_judged(lab: LabPage, path: Path) -> 
     lab.type(index, answer)
     assert lab.sources()[index] == answer
     lab.run_cell(next(i for i, source in enumerate(lab.sources()) if i > index and "check(" in source))
-    expect(verdicts(lab, "✓ Passed")).to_have_count(1)
+    expect(verdicts(lab, "✓ Passed:")).to_have_count(1)

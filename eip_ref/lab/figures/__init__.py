@@ -2,13 +2,15 @@
 
     sequence(trace)   who sent what to whom          timeline(trace)   who worked when, and was down
     depth(trace)      how many messages wait         counters(trace)   accepted, acked, dead … so far
-    latency(trace)    how long they waited           bars(…), lines(…) numbers compared
+    latency(trace)    how long they waited           network(trace)    who is linked to whom
+    bars(…), lines(…) numbers compared
 
 Each returns a `Figure` with `svg` and `alt`. The same trace gives the same bytes in every process.
 
 *Left out:* zooming, tooltips and figures of a trace that still grows; the player is for looking around.
 """
 
+from .network import network
 from .over_time import counters, depth
 from .plain import bars, lines
 from .sequence import sequence
@@ -16,4 +18,4 @@ from .sheet import Figure
 from .timeline import timeline
 from .waiting import latency
 
-__all__ = ["Figure", "bars", "counters", "depth", "latency", "lines", "sequence", "timeline"]
+__all__ = ["Figure", "bars", "counters", "depth", "latency", "lines", "network", "sequence", "timeline"]

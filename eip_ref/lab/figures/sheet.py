@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -68,7 +69,17 @@ class Figure:
         self.alt = alt  #: what the picture shows, in words
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": self.alt}
+        return {"text/html": self.html, "text/plain": self.alt}
+
+    @property
+    def html(self) -> str:
+        """The picture as an HTML image with its alternative text.
+
+        Notebooks show it so, since JupyterLab draws bare SVG without alternative text, and not at all
+        in a notebook that it does not trust yet, such as one from a fresh clone.
+        """
+        data = b64encode(self.svg.encode()).decode()
+        return f'<img alt="{escape(self.alt)}" style="max-width:100%" src="data:image/svg+xml;base64,{data}">'
 
     def __repr__(self) -> str:
         return f"<Figure: {self.alt}>"

@@ -10,6 +10,8 @@ from ...trace import Event, Kind, Trace
 from .finding import Finding, Invariant
 from .words import Names, happened, seconds
 
+_AT_RECEIVERS = frozenset({Kind.STARTED, Kind.EFFECT, Kind.FINISHED, Kind.FAILED})
+
 
 @Invariant
 def order_per_key(
@@ -39,14 +41,21 @@ def fifo(
 ) -> list[Finding]:
     """First in, first out: a channel's events of `kind` come in the order of acceptance.
 
+    Events inside receivers, such as "effect", are put in one line, whichever receiver they happen to.
     With `first_only` redeliveries do not count; with `per_sender` only the order in which each
     sender sent its messages matters.
     """
-    here = trace if where is None else trace.filter(where=where)
+    here = (
+        trace if where is None else trace.filter(test=lambda e: e.where == where or e.kind in _AT_RECEIVERS)
+    )
     senders = {e.message: e.who for e in here if e.kind == Kind.SENT} if per_sender else {}
     since = Kind.SENT if per_sender else Kind.ACCEPTED
-    order = _Order(here, "fifo", since, lambda event: (event.where, event.message))
-    return order.judge(kind, lambda event: (event.where, senders.get(event.message)), first_only)
+
+    def channel(event: Event) -> str:
+        return "" if kind in _AT_RECEIVERS else event.where
+
+    order = _Order(here, "fifo", since, lambda event: (channel(event), event.message))
+    return order.judge(kind, lambda event: (channel(event), senders.get(event.message)), first_only)
 
 
 def keys_of(trace: Trace) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ...trace import Event, Kind
@@ -64,6 +65,7 @@ class Names:
         for event in trace:
             if event.kind == Kind.SENT and event.data.get("label"):
                 self.labels.setdefault(event.message, str(event.data["label"]))
+        self._uses = Counter(self.labels.values())
 
     def message(self, identity: str) -> str:
         """'message m3 (order 17)'."""
@@ -71,8 +73,11 @@ class Names:
         return f"message {short(identity)}" + (f" ({label})" if label and label != identity else "")
 
     def label(self, identity: str) -> str:
-        """'order 17', or the id of a message without a label."""
-        return self.labels.get(identity) or short(identity)
+        """'order 17'; 'order m3' where others have the same label; the id where there is none."""
+        label = self.labels.get(identity)
+        if not label:
+            return short(identity)
+        return f"{label} {short(identity)}" if self._uses[label] > 1 and label != identity else label
 
 
 def happened(event: Event) -> str:

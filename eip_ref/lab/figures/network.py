@@ -1,0 +1,93 @@
+"""The network: who is linked to whom, and which links carried nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ...trace import Kind, Trace
+from ..invariants.words import plural
+from .ink import BLUE, GREY, INK, PAPER, RED, WIDTH, Point, cross, fit, ring, width_of
+from .sheet import Figure, Sheet, drawing
+
+__all__ = ["ARROW", "network"]
+
+ARROW = " → "  #: a channel with this in its name is a link, as in "shop → billing"
+_RADIUS, _TOP = 150.0, 62.0
+
+
+def network(trace: Trace, *, hub: str = "", title: str = "Who is linked to whom") -> Figure:
+    """Draw every link of a trace: participants on a circle, with `hub` in the middle if there is one.
+
+    A link is a channel named "from → to". A participant that closed the receiving end of a link is
+    down: it is crossed out, and each link in which a message was refused is drawn dashed.
+    """
+    links = sorted({event.where for event in trace if ARROW in event.where})
+    broken = {event.where for event in trace if event.kind == Kind.REFUSED}
+    down = {_ends(event.where)[1] for event in trace if event.kind == Kind.CLOSED and ARROW in event.where}
+    names = sorted({end for link in links for end in _ends(link)})
+    alt = (
+        f"{title}. {plural(len(names) - (hub in names), 'system')}, "
+        f"{plural(len(links), 'one-way link')}, {len(links) - len(broken & set(links))} of them working. "
+        f"Down: {', '.join(sorted(down)) or 'nobody'}."
+    )
+    with drawing():
+        sheet = Sheet(_TOP + 2 * _RADIUS + 40, title)
+        places = _places(names, hub)
+        lines: dict[bool, list[list[Point]]] = {True: [], False: []}
+        for link in links:
+            start, end = (places[name] for name in _ends(link))
+            lines[link in broken].append(_beside(start, end))
+        thin = 0.7 if len(links) > 100 else 1.1
+        sheet.lines(lines[False], BLUE, thin)
+        sheet.lines(lines[True], RED, thin, (4.0, 2.0))
+        sheet.shapes([ring(*place, r=5) for place in places.values()], PAPER, INK, z=3)
+        sheet.lines(
+            [arm for name in down if name in places for arm in cross(*places[name], r=7)], RED, 2.2, z=4
+        )
+        _write(sheet, places, hub)
+        sheet.key(
+            36, ("line", BLUE, "working link"), ("dashed", RED, "link that failed"), ("cross", RED, "down")
+        )
+        return sheet.picture(alt, title)
+
+
+def _ends(link: str) -> tuple[str, str]:
+    start, _, end = link.partition(ARROW)
+    return start, end
+
+
+def _places(names: Iterable[str], hub: str) -> dict[str, Point]:
+    around = [name for name in names if name != hub]
+    centre = (WIDTH / 2, _TOP + _RADIUS + 8)
+    places = {hub: centre} if hub else {}
+    for number, name in enumerate(around):
+        angle = 2 * math.pi * number / len(around) - math.pi / 2
+        places[name] = (centre[0] + _RADIUS * math.cos(angle), centre[1] + _RADIUS * math.sin(angle))
+    return places
+
+
+def _beside(start: Point, end: Point, apart: float = 1.6) -> list[Point]:
+    """The two directions of a pair lie side by side."""
+    length = math.dist(start, end) or 1.0
+    x, y = (end[1] - start[1]) / length * apart, (start[0] - end[0]) / length * apart
+    return [(start[0] + x, start[1] + y), (end[0] + x, end[1] + y)]
+
+
+def _write(sheet: Sheet, places: dict[str, Point], hub: str) -> None:
+    for name, (x, y) in places.items():
+        if name == hub:
+            half = width_of(name, bold=True) / 2 + 4
+            sheet.shapes(
+                [[(x - half, y + 9), (x + half, y + 9), (x + half, y + 24), (x - half, y + 24)]],
+                PAPER,
+                GREY,
+                z=4,
+            )
+            sheet.text(x, y + 16.5, name, align="center", bold=True)
+            continue
+        side = x - WIDTH / 2
+        align = "center" if abs(side) < 12 else "left" if side > 0 else "right"
+        up = -13 if y < _TOP + _RADIUS else 15
+        shift = 0 if align == "center" else math.copysign(11, side)
+        sheet.text(x + shift, y + (up if align == "center" else 0), fit(name, 110), align=align)

@@ -1,0 +1,183 @@
+"""The player's browser half on a page of its own: keys, words, reduced motion, and how fast it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import anyio
+import pytest
+from playwright.sync_api import Browser, Page
+
+from eip_ref.lab import simulate
+from eip_ref.lab.captions import describe
+from eip_ref.lab.scene import scene
+from eip_ref.message import Message
+from eip_ref.message_queue import MessageQueue, Worker
+from eip_ref.trace import Trace, acting
+
+LAB = Path(__file__).parents[2] / "eip_ref" / "lab"
+MOUNT = """async ([script, style, state]) => {
+  const sheet = document.createElement("style");
+  sheet.textContent = style;
+  document.head.append(sheet);
+  const module = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  const listeners = {};
+  window.model = {
+    get: (name) => state[name],
+    set(name, value) { state[name] = value; (listeners["change:" + name] ?? []).forEach((act) => act()); },
+    on(names, act) { names.split(" ").forEach((name) => (listeners[name] ??= []).push(act)); },
+    off() {},
+  };
+  const el = document.getElementById("here");
+  module.default.render({ model: window.model, el });
+  window.player = el.eipPlayer;
+}"""
+CHANGE = """(scene) => {
+  const start = performance.now();
+  model.set("scene", scene);
+  return performance.now() - start;
+}"""
+Open = Callable[..., Page]
+
+
+def burst(count: int, *, workers: int = 3, gap: float = 0.01, work: float = 1.0) -> Trace:
+    """Many orders at once, worked on slowly."""
+
+    async def handle(_: Message) -> None:
+        await anyio.sleep(work)
+
+    async def scenario() -> None:
+        async with MessageQueue("orders") as queue, anyio.create_task_group() as group:
+            for number in range(1, workers + 1):
+                with acting(f"worker-{number}"):
+                    group.start_soon(Worker(queue, handle).run)
+            with acting("shop"):
+                for number in range(1, count + 1):
+                    await queue.put(Message(f"order {number}"))
+                    await anyio.sleep(gap)
+            queue.close()
+
+    return simulate(scenario)
+
+
+@pytest.fixture
+def open_player(browser: Browser) -> Iterator[Open]:
+    """Open a page with a player of a trace; an error on the page fails the test."""
+    errors: list[str] = []
+    contexts = []
+
+    def open_page(trace: Trace, *, reduced_motion: Any = "no-preference") -> Page:
+        context = browser.new_context(viewport={"width": 900, "height": 700}, reduced_motion=reduced_motion)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_content('<body style="background: white"><div id="here"></div>')
+        state = {"title": "", "description": describe(trace), "speed": 1, "scene": scene(trace)}
+        sources = [(LAB / name).read_text(encoding="utf-8") for name in ("player.js", "player.css")]
+        page.evaluate(MOUNT, [*sources, state])
+        page.wait_for_timeout(100)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def shown(page: Page) -> str:
+    return page.locator(".eip-caption").inner_text()
+
+
+def test_keys_step_through_the_events_and_the_caption_says_each(open_player: Open) -> None:
+    """Arrows, Home and End on the stage; what happened is said in a live region."""
+    page = open_player(burst(3))
+    stage = page.locator("canvas.eip-stage")
+    stage.press("Home")
+    stage.press("ArrowRight")
+    page.wait_for_timeout(50)
+    second = shown(page)
+    stage.press("End")
+    page.wait_for_timeout(50)
+    assert "worker" in shown(page)
+    stage.press("Home")
+    stage.press("ArrowRight")
+    page.wait_for_timeout(50)
+    assert shown(page) == second
+    assert page.locator(".eip-caption").get_attribute("aria-live") == "polite"
+
+
+def test_space_plays_and_pauses(open_player: Open) -> None:
+    """While it plays, the live region is silent."""
+    page = open_player(burst(3))
+    stage = page.locator("canvas.eip-stage")
+    stage.press("Space")
+    assert page.locator(".eip-caption").get_attribute("aria-live") == "off"
+    stage.press("Space")
+    assert page.evaluate("player.playing") is False
+
+
+def test_arrows_up_and_down_show_the_history_of_a_message(open_player: Open) -> None:
+    """On the screen and for a screen reader; Escape hides it."""
+    page = open_player(burst(5))
+    stage, history = page.locator("canvas.eip-stage"), page.locator(".eip-history")
+    stage.press("ArrowDown")
+    assert "orders accepts order" in history.inner_text()
+    assert "orders accepts order" in page.locator(".eip-unseen[role=status]").inner_text()
+    stage.press("Escape")
+    assert history.is_hidden()
+
+
+def test_every_control_has_a_name(open_player: Open) -> None:
+    """Buttons, lists and the slider can be told apart without seeing them."""
+    page = open_player(burst(3))
+    names = ["To the start", "Previous event", "Play", "Next event", "To the end"]
+    assert [page.get_by_role("button", name=name, exact=True).count() for name in names] == [1] * 5
+    assert [page.get_by_role("combobox", name=name).count() for name in ("History", "Speed")] == [1, 1]
+    slider = page.get_by_role("slider", name="Time")
+    assert "event" in str(slider.get_attribute("aria-valuetext"))
+
+
+def test_with_reduced_motion_tokens_jump(open_player: Open) -> None:
+    """After a step each token is at its place at once."""
+    page = open_player(burst(6), reduced_motion="reduce")
+    page.evaluate("player.go(6)")
+    page.wait_for_timeout(100)
+    page.evaluate("player.go(7); player.render(1 / 60)")
+    assert page.evaluate("player.stage.visible.every((t) => player.stage.px[t] === player.stage.tx[t])")
+
+
+def test_another_trace_is_drawn_within_50_milliseconds(open_player: Open) -> None:
+    """A thousand events, in the same place: the page keeps the canvas and the focus."""
+    page = open_player(burst(200))
+    page.locator("canvas.eip-stage").focus()
+    page.evaluate("window.before = document.activeElement")
+    took = []
+    for count in range(195, 204):
+        took.append(page.evaluate(CHANGE, scene(burst(count))))
+    assert page.evaluate("player.film.length") > 1000
+    assert median(took) < 50
+    assert page.evaluate("document.activeElement === window.before")
+
+
+def test_500_messages_are_drawn_in_less_than_a_frame(open_player: Open) -> None:
+    """Sixty pictures a second leave 16.7 ms for each."""
+    page = open_player(burst(520))
+    took = page.evaluate(
+        """async () => {
+          player.scrub(4.9 / player.film.end);
+          const took = [], render = player.render.bind(player);
+          player.render = (dt) => {
+            const start = performance.now(), moving = render(dt);
+            took.push(performance.now() - start);
+            return moving;
+          };
+          player.toggle();
+          await new Promise((done) => setTimeout(done, 1500));
+          return took;
+        }"""
+    )
+    assert page.evaluate("player.stage.visible.length") > 480
+    assert quantiles(took, n=20)[-1] < 16.7
