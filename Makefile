@@ -15,7 +15,7 @@ ARGS    =
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help lab setup test lint check-notebooks pytest notebooks constraints format clean
+.PHONY: help lab setup test lint check-notebooks pytest notebooks bench constraints format clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ pytest: $(VENV)/.test lint check-notebooks
 notebooks: $(VENV)/.test ## Run and store all lessons and solutions; derive the exercises
 	$(BIN)/python -m eip_ref.autograder.notebooks
 	$(BIN)/python -m eip_ref.autograder.derive
+
+bench: $(VENV)/.test ## Compare the laboratory with the primitives beneath it
+	$(BIN)/python -m benchmarks.core
 
 format: $(VENV)/.test ## Mend what lint can mend
 	$(BIN)/ruff check --fix .

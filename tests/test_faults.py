@@ -114,7 +114,7 @@ def test_latencies_are_what_their_names_say(latency: Latency, low: float, high: 
 
 
 @pytest.mark.parametrize("wrong", [{"loss": 1.5}, {"duplication": -0.1}, {"reordering": 2}])
-def test_a_probability_outside_0_and_1_is_refused(wrong: dict[str, float]) -> None:
+def test_a_probability_outside_0_and_1_is_refused(wrong: dict[str, Any]) -> None:
     """The message names the setting."""
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is a probability"):
         through_a_link(**wrong)

@@ -6,25 +6,23 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from eip_ref.lab import player as module
 from eip_ref.lab.captions import caption, describe
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Faults
 from eip_ref.lab.layout import Box, boxes
-from eip_ref.lab.player import player
+from eip_ref.lab.player import Player, player
 from eip_ref.lab.scene import beats, scene
-from eip_ref.lab.stage import Mark, State
+from eip_ref.lab.states import Mark, State
 from eip_ref.message import Message
 from eip_ref.message_queue import DeadLetterPolicy, MessageQueue, Worker, replay
 from eip_ref.trace import Event, Kind, Trace, acting, record, whoami
 
-JAVASCRIPT = Path(module.__file__).with_suffix(".js").read_text(encoding="utf-8")
+JAVASCRIPT = str(Player._esm)
 
 
 def event(at: float, kind: str, where: str, message: str = "", who: str = "", **data: Any) -> Event:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eip_ref.autograder import predict
-from eip_ref.autograder.predict import Prediction, _widget
+from eip_ref.autograder.predict import Prediction, UnknownPrediction, _widget, predictions
 from eip_ref.autograder.progress import so_far
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -27,7 +27,7 @@ def _prediction(**change: Any) -> Prediction:
         "why": "After `ack` the queue keeps <nothing>.",
         "name": "message_queue/ack_then_die",
     }
-    return predict(**(asked | change))
+    return Prediction(**(asked | change))
 
 
 def test_a_choice_is_answered_with_right_or_wrong_and_why() -> None:
@@ -76,9 +76,31 @@ def test_the_static_form_is_the_same_each_time() -> None:
     assert first == second
 
 
-def test_a_prediction_without_a_name_is_named_by_its_question() -> None:
-    """So that it counts once, however often the cell runs."""
-    assert _prediction(name="").name == "the_worker_dies_after_ack_what_becomes_of_the_order"
+def test_a_prediction_is_found_by_its_name() -> None:
+    """The notebook names it and does not hold the answer."""
+    assert predict("point_to_point/silence").name == "point_to_point/silence"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("point_to_point/silense", "point_to_point has .*silence"), ("point/x", "there are .*point_to_point")],
+)
+def test_an_unknown_name_is_answered_with_the_known_ones(name: str, words: str) -> None:
+    """A typing mistake is quickly mended."""
+    with pytest.raises(UnknownPrediction, match=words):
+        predict(name)
+
+
+@pytest.mark.parametrize("lesson", ["start_here", "point_to_point", "message_queue"])
+def test_each_lesson_asks_for_all_of_its_predictions_and_three_at_least(lesson: str) -> None:
+    """Each belongs to its lesson, is asked there, and once."""
+    (notebook,) = (Path(__file__).parents[1] / "notebooks").glob(f"*_{lesson}.ipynb")
+    names = [each.name for each in predictions(lesson)]
+    assert len(set(names)) == len(names) >= 3
+    assert all(name.startswith(f"{lesson}/") for name in names)
+    assert [notebook.read_text(encoding="utf-8").count(f'predict(\\"{name}\\")') for name in names] == [
+        1
+    ] * len(names)
 
 
 @pytest.mark.parametrize(

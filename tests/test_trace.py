@@ -55,9 +55,10 @@ def test_ids_are_counted_while_somebody_records_and_random_otherwise() -> None:
 
 def test_a_full_recording_says_so() -> None:
     """The bound on events is an error with the bound in its words."""
-    with recording(lambda: 0.0, limit=1), pytest.raises(TraceTooLong, match="more than 1 events"):
+    with recording(lambda: 0.0, limit=1):
         record(Kind.NOTE, "here")
-        record(Kind.NOTE, "here")
+        with pytest.raises(TraceTooLong, match="more than 1 events"):
+            record(Kind.NOTE, "here")
 
 
 def test_filters_combine() -> None:

@@ -42,8 +42,9 @@ def card(title: str, colour: str, body: str, note: str = "") -> str:
     """A framed part with a title, a coloured edge and, on the right of the title, a note."""
     aside = f'<span style="font-weight:400;white-space:nowrap">{prose(note)}</span>' if note else ""
     return (
-        f'<div style="{_FONT};color:var(--jp-content-font-color1, inherit);max-width:860px;box-sizing:border-box;'
-        f"margin:6px 0;padding:12px 18px;border:1px solid {_LINE};border-left:6px solid {colour};"
+        f'<div style="{_FONT};color:var(--jp-content-font-color1, inherit);max-width:860px;'
+        f"box-sizing:border-box;margin:6px 0;padding:12px 18px;border:1px solid {_LINE};"
+        f"border-left:6px solid {colour};"
         # JupyterLab adds a link to every <h4>, so the heading is one by its role.
         'border-radius:6px"><div role="heading" aria-level="4" style="margin:0 0 10px 0;font-size:16px;'
         'font-weight:600;display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 24px">'

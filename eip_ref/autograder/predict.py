@@ -1,7 +1,7 @@
 """A prediction: the learner says what will happen before the notebook shows it.
 
-`predict(...)` is the last line of a cell. In a running notebook it shows the choices, nothing chosen
-beforehand; the answer and the reason come once the learner has committed to one. It never waits, so
+`predict("lesson/name")` is the last line of a cell. In a running notebook it shows the choices,
+nothing chosen beforehand; the answer and the reason come once the learner has committed to one. It never waits, so
 a notebook runs from top to bottom without anybody. Where there is no kernel a static form is left,
 with the answer folded away.
 
@@ -10,8 +10,8 @@ with the answer folded away.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import importlib
+import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,17 @@ from .progress import Fact, remember
 if TYPE_CHECKING:
     import anywidget
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "UnknownPrediction", "predict", "predictions"]
+
+
+PACKAGE = "eip_ref.autograder.predictions"
+
+
+class UnknownPrediction(LookupError):
+    """No prediction or lesson has this name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -80,14 +90,28 @@ class Prediction:
         return page.card("Predict", page.BLUE, body + folded)
 
 
-def predict(question: str, options: Sequence[str], answer: str, why: str, *, name: str = "") -> Prediction:
-    """Ask for a prediction. `answer` is one of `options`; `why` explains it, with `code` in backticks.
+def predict(name: str) -> Prediction:
+    """Ask for the prediction "lesson/name" of `eip_ref.autograder.predictions`.
 
-    `name` is "lesson/what"; without one it is made from the question, and counts for no lesson.
-    Raises ValueError when the answer is none of the options, or there are fewer than two.
+    Raises `UnknownPrediction`, with the names that there are.
     """
-    made = re.sub(r"[^a-z0-9]+", "_", question.lower()).strip("_")
-    return Prediction(question, tuple(options), answer, why, name or made)
+    lesson = name.partition("/")[0]
+    known = {each.name: each for each in predictions(lesson)}
+    if name not in known:
+        raise UnknownPrediction(f"there is no prediction {name!r}; {lesson} has {', '.join(known)}")
+    return known[name]
+
+
+def predictions(lesson: str) -> tuple[Prediction, ...]:
+    """All predictions of a lesson, in their order. Raises `UnknownPrediction`."""
+    try:
+        found = importlib.import_module(f"{PACKAGE}.{lesson}")
+    except ModuleNotFoundError as error:
+        known = ", ".join(
+            module.name for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
+        )
+        raise UnknownPrediction(f"no lesson {lesson!r} has predictions; there are {known}") from error
+    return tuple(found.PREDICTIONS)
 
 
 def _widget(prediction: Prediction) -> anywidget.AnyWidget:

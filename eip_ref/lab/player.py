@@ -1,7 +1,8 @@
 """The player: a trace as a moving picture, in JupyterLab, Notebook and VS Code.
 
-Python works out what is to be seen (`scene.py`); the browser half, `player.js`, moves it. Beside the
-widget the display holds a static figure and a sentence, for print and for places without a kernel.
+Python works out what is to be seen (`scene.py`); the browser half, in the `.js` files beside this one,
+moves it. Beside the widget the display holds a static figure and a sentence, for print and for places
+without a kernel.
 
 *Left out:* recording a video, and synchronising two players.
 """
@@ -23,13 +24,15 @@ from .still import svg
 __all__ = ["Player", "player"]
 
 _HERE = Path(__file__).parent
+_PARTS = ("film", "plan", "brush", "picture", "stage", "strip", "panel")
+_SCRIPTS = (*(f"player_{part}.js" for part in _PARTS), "player.js")
 
 
 class Player(anywidget.AnyWidget):
     """A widget that plays a trace. Assign `trace`, or call `show`, to play another in its place."""
 
-    _esm = _HERE / "player.js"
-    _css = _HERE / "player.css"
+    _esm = "\n".join((_HERE / script).read_text(encoding="utf-8") for script in _SCRIPTS)
+    _css = (_HERE / "player.css").read_text(encoding="utf-8")
 
     title = traitlets.Unicode().tag(sync=True)
     description = traitlets.Unicode().tag(sync=True)  #: the trace in words, for screen readers

@@ -17,7 +17,8 @@ from typing import Any
 from ..trace import Kind, Trace
 from .captions import caption, labels
 from .layout import arrows, boxes
-from .stage import MARKS, Stage
+from .stage import Stage
+from .states import MARKS
 
 __all__ = ["beats", "scene"]
 

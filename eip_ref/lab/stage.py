@@ -7,47 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 from ..trace import Event, Kind, Trace
+from .states import State
 
-__all__ = ["MARKS", "Mark", "Stage", "State", "Token"]
-
-
-class State(IntEnum):
-    """What a token says about its message. The browser has the same list."""
-
-    SENT = 0  #: on its way to the channel, which has not accepted it
-    BLOCKED = 1  #: its sender waits
-    READY = 2
-    RESTING = 3  #: in the channel, but not to be handed out yet
-    IN_FLIGHT = 4  #: at a receiver, under a lease
-    RECEIVED = 5  #: at a receiver that works on it, without a lease
-    GHOST = 6  #: a receiver still works on it, although its lease is over
-    LATE = 7  #: a receiver works on it after it was acknowledged
-    ACKED = 8
-    DONE = 9  #: received without a lease, and done
-    DEAD = 10
-    DROPPED = 11
-    LOST = 12
-    REFUSED = 13
-    GONE = 14  #: not to be seen any more
+__all__ = ["Stage", "Token"]
 
 
-class Mark(IntEnum):
-    """What happens to a box itself."""
-
-    CRASHED = 0
-    RESTARTED = 1
-    EFFECT = 2
-    FAILED = 3
-    DUPLICATE = 4
-    STALE = 5
-    CLOSED = 6
-
-
-MARKS = {str(Kind[mark.name]): mark for mark in Mark}  #: by kind of event
 _LINK = (Kind.LOST, Kind.DUPLICATED, Kind.ARRIVED)
 _ENDED = (Kind.FINISHED, Kind.FAILED, Kind.CANCELLED)
 _VISIBLE = frozenset(State) - {State.ACKED, State.DONE, State.DROPPED, State.LOST, State.REFUSED, State.GONE}
@@ -71,7 +38,7 @@ class Stage:
         self.tokens: list[Token] = []
         self.rows: list[list[Any]] = []
         self.peaks: Counter[str] = Counter()
-        self.busiest = (0, 0)
+        self.busiest = (0, 0)  #: how much there is to see at most, and minus the event where first
         self._of: dict[str, list[Token]] = {}  # by message
         self._ghosts: dict[tuple[str, str], Token] = {}
         self._working: set[tuple[str, str]] = set()
@@ -81,7 +48,8 @@ class Stage:
         self._links = {e.where for e in trace if e.kind in _LINK or e.data.get("role") == "link"}
         self._carried: dict[str, str] = {}  # messages at the end of a link, and which
         self._dead_boxes = {str(e.data["to"]) for e in trace if e.kind == Kind.DEAD and e.data.get("to")}
-        self._here: Counter[str] = Counter()
+        self._here: Counter[str] = Counter()  # tokens that are seen, by box
+        self._seen: Counter[State] = Counter()  # and by state
         self._now = 0
 
     def play(self, index: int, event: Event) -> None:
@@ -93,15 +61,17 @@ class Stage:
             self._leave_the_dead(event)
         elif event.kind in _ENDED:
             self._end_work(event)
-        score = sum(self._here.values())
-        self.busiest = max(self.busiest, (score, -index))
+        kinds = sum(1 for state, n in self._seen.items() if n and state != State.SENT)
+        self.busiest = max(self.busiest, (4 * kinds + min(sum(self._here.values()), 12), -index))
 
     def _move(self, token: Token, box: str, state: State, until: float = 0.0) -> None:
         if token.state in _VISIBLE and token.box:
             self._here[token.box] -= 1
+            self._seen[token.state] -= 1
         token.box, token.state = box, state
         if state in _VISIBLE:
             self._here[box] += 1
+            self._seen[state] += 1
             self.peaks[box] = max(self.peaks[box], self._here[box])
         self.rows.append([self._now, token.number, box, int(state), until, token.order])
 
@@ -111,9 +81,12 @@ class Stage:
         self._of.setdefault(message, []).append(token)
         return token
 
+    def _mine(self, event: Event) -> list[Token]:
+        return [t for t in self._of.get(event.message, ()) if t.home == event.where]
+
     def _token(self, event: Event, *states: State) -> Token:
         """The token that the event is about: the one with its lease, or the first in such a state."""
-        mine = [t for t in self._of.get(event.message, ()) if t.home == event.where]
+        mine = self._mine(event)
         lease = event.data.get("lease")
         for token in mine:
             if lease is not None and token.lease == lease and event.kind != Kind.DELIVERED:
@@ -127,8 +100,7 @@ class Stage:
 
     def _on_sent(self, event: Event) -> None:
         start = self._carried.pop(event.message, event.who) or event.where
-        mine = [t for t in self._of.get(event.message, ()) if t.home == event.where]
-        if not any(t.state == State.SENT for t in mine):  # else it comes from the dead letters
+        if not any(t.state == State.SENT for t in self._mine(event)):  # else it comes from the dead letters
             token = self._new(event.message, event.where)
             self._move(token, start, State.SENT)
             if event.where in self._links:

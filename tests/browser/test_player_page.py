@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
@@ -13,12 +12,12 @@ from playwright.sync_api import Browser, Page
 
 from eip_ref.lab import simulate
 from eip_ref.lab.captions import describe
+from eip_ref.lab.player import Player
 from eip_ref.lab.scene import scene
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.trace import Trace, acting
 
-LAB = Path(__file__).parents[2] / "eip_ref" / "lab"
 MOUNT = """async ([script, style, state]) => {
   const sheet = document.createElement("style");
   sheet.textContent = style;
@@ -76,8 +75,7 @@ def open_player(browser: Browser) -> Iterator[Open]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_content('<body style="background: white"><div id="here"></div>')
         state = {"title": "", "description": describe(trace), "speed": 1, "scene": scene(trace)}
-        sources = [(LAB / name).read_text(encoding="utf-8") for name in ("player.js", "player.css")]
-        page.evaluate(MOUNT, [*sources, state])
+        page.evaluate(MOUNT, [str(Player._esm), str(Player._css), state])
         page.wait_for_timeout(100)
         return page
 
@@ -138,6 +136,14 @@ def test_every_control_has_a_name(open_player: Open) -> None:
     assert [page.get_by_role("combobox", name=name).count() for name in ("History", "Speed")] == [1, 1]
     slider = page.get_by_role("slider", name="Time")
     assert "event" in str(slider.get_attribute("aria-valuetext"))
+
+
+def test_a_trace_in_which_nothing_happened_is_no_error(open_player: Open) -> None:
+    """It says so, and every key may be pressed."""
+    page = open_player(Trace(()))
+    for key in ("Space", "ArrowRight", "ArrowDown", "Home", "End"):
+        page.locator("canvas.eip-stage").press(key)
+    assert shown(page) == "Nothing happened in this trace."
 
 
 def test_with_reduced_motion_tokens_jump(open_player: Open) -> None:

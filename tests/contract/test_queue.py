@@ -38,7 +38,7 @@ TICK = 0.001
 
 async def bodies(queue: Queue) -> list[Any]:
     """Receive and ack everything that is ready now."""
-    found = []
+    found: list[Any] = []
     while True:
         try:
             lease = await queue.receive(wait=0)
@@ -51,7 +51,7 @@ async def bodies(queue: Queue) -> list[Any]:
 async def letters(queue: MessageQueue) -> list[Message]:
     """The dead letters, taken out."""
     assert queue.dead_letters is not None
-    found = []
+    found: list[Message] = []
     while True:
         try:
             lease = await queue.dead_letters.receive(wait=0)

@@ -1,0 +1,94 @@
+"""What the laboratory costs, as ratios within one run: `make bench`.
+
+Each line compares two ways of doing the same thing on the same machine, one after the other, and
+takes the best of several rounds. Ratios travel between machines; seconds do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import anyio
+
+from eip_ref.lab.clock import simulate
+from eip_ref.message import Message
+from eip_ref.message_queue import MessageQueue
+from eip_ref.trace import Kind, record, recording
+
+ROUNDS = 5
+
+
+def best(work: Callable[[], object]) -> float:
+    """The seconds of the fastest of several rounds."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def noted(kind: str, where: str, message: str = "", **data: object) -> None:
+    """What a call with the same arguments costs when it does nothing."""
+
+
+def calls(count: int, call: Callable[..., None]) -> None:
+    for number in range(count):
+        call(Kind.SENT, "orders", "m1", label="order", key=None, number=number)
+
+
+def recorded(count: int) -> None:
+    with recording(time.perf_counter):
+        calls(count, record)
+
+
+async def sleeps(count: int) -> None:
+    for _ in range(count):
+        await anyio.sleep(0.001)
+
+
+def real_time_switches(count: int) -> None:
+    async def turns() -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    asyncio.run(turns())
+
+
+async def through_a_stream(count: int) -> None:
+    send, receive = anyio.create_memory_object_stream[Message](count)
+    with send, receive:
+        for number in range(count):
+            await send.send(Message(number, id="m"))
+            await receive.receive()
+
+
+async def through_a_queue(count: int) -> None:
+    async with MessageQueue("orders") as queue:
+        for number in range(count):
+            await queue.put(Message(number, id="m"))
+            await (await queue.receive()).ack()
+
+
+def line(what: str, seconds: float, count: int, beside: str, other: float) -> None:
+    print(f"{what:<46} {seconds / count * 1e6:8.2f} µs   {seconds / other:5.1f} × {beside}")
+
+
+def main() -> None:
+    count = 20_000
+    nothing = best(lambda: calls(count, noted))
+    line("record(), nobody listens", best(lambda: calls(count, record)), count, "an empty call", nothing)
+    line("record(), somebody listens", best(lambda: recorded(count)), count, "an empty call", nothing)
+    turn = best(lambda: real_time_switches(count))
+    line("a timer in virtual time", best(lambda: simulate(sleeps, count)), count, "a turn of asyncio", turn)
+    stream = best(lambda: anyio.run(through_a_stream, count))
+    queue = best(lambda: anyio.run(through_a_queue, count))
+    line("put, receive and ack, nobody listens", queue, count, "a bare anyio stream", stream)
+    ten = best(lambda: anyio.run(through_a_queue, 10 * count))
+    line("the same with ten times as many messages", ten, 10 * count, "the line above, for one", 10 * queue)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the lessons ask to predict, kept apart from the notebooks so that no cell tells the answer."""
