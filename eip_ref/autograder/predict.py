@@ -1,9 +1,9 @@
 """A prediction: the learner says what will happen before the notebook shows it.
 
 `predict("lesson/name")` is the last line of a cell. In a running notebook it shows the choices,
-nothing chosen beforehand; the answer and the reason come once the learner has committed to one. It never waits, so
-a notebook runs from top to bottom without anybody. Where there is no kernel a static form is left,
-with the answer folded away.
+nothing chosen beforehand; the answer and the reason come once the learner has committed to one. It
+never waits, so a notebook runs from top to bottom without anybody. Where there is no kernel a static
+form is left, with the answer folded away.
 
 *Left out:* hiding the answer from somebody who reads the notebook's source.
 """

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from ..trace import Kind
 
-__all__ = ["MARKS", "VISIBLE", "Mark", "State"]
+__all__ = ["MARKS", "Mark", "State"]
 
 
 class State(IntEnum):

@@ -35,7 +35,7 @@ PREDICTIONS = (
     ),
     Prediction(
         name="start_here/blast_radius",
-        question="Twenty systems. Once one of them fails, once the hub fails. What share of messages is lost?",
+        question="Twenty systems. First one of them fails, then the hub. What share of messages is lost?",
         options=(
             "10 % and 10 %",
             "10 % and 100 %",
