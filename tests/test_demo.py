@@ -10,6 +10,7 @@ import pytest
 
 from eip_ref.lab.controls import Control, choice, slider, toggle
 from eip_ref.lab.demo import Demo, demo
+from eip_ref.lab.still import image
 from eip_ref.trace import Kind, Trace, record
 
 
@@ -172,7 +173,11 @@ def test_the_display_is_the_same_in_every_run_but_for_the_model() -> None:
     second.set(count=9)
     bundles = [made._repr_mimebundle_() for made in (first, second)]
     assert view in bundles[0]
-    assert bundles[0]["image/svg+xml"] == bundles[1]["image/svg+xml"] == "<svg>6 events</svg>"
+    assert (
+        bundles[0]["text/html"]
+        == bundles[1]["text/html"]
+        == image("<svg>6 events</svg>", first.summary(first.run()))
+    )
     assert bundles[0]["text/plain"] == bundles[1]["text/plain"]
 
 

@@ -122,9 +122,7 @@ def test_a_figure_shows_itself_as_an_image_with_its_words() -> None:
     figure = depth(CRASH)
     shown = figure._repr_mimebundle_()
     assert shown == {"text/html": figure.html, "text/plain": figure.alt}
-    image = re.fullmatch(
-        r'<img alt="([^"]*)".*? src="data:image/svg\+xml;base64,([^"]*)">', shown["text/html"]
-    )
+    image = re.match(r'<img alt="([^"]*)" src="data:image/svg\+xml;base64,([^"]*)"', figure.html)
     assert image is not None
     assert unescape(image[1]) == figure.alt
     assert b64decode(image[2]).decode() == figure.svg

@@ -7,7 +7,6 @@ variables where there are any, and every piece keeps its meaning when its style 
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterable
 from html import escape
 
@@ -20,7 +19,6 @@ __all__ = [
     "bar",
     "card",
     "code",
-    "picture",
     "prose",
     "sections",
 ]
@@ -86,15 +84,6 @@ def code(text: str) -> str:
     back = "background:var(--jp-layout-color2, rgba(128, 128, 128, 0.1))"
     style = f"{_CODE};{back};padding:10px 14px;margin:8px 0 0 0;border-radius:4px;overflow-x:auto"
     return f'<pre style="{style}">{escape(text)}</pre>'
-
-
-def picture(svg: str, alt: str) -> str:
-    """A figure as an image: its ids cannot clash with another figure's, and it has its text."""
-    data = b64encode(svg.encode()).decode()
-    return (
-        f'<img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}" '
-        'style="max-width:100%;height:auto;background:#ffffff;border-radius:4px">'
-    )
 
 
 def bar(part: int, whole: int) -> str:

@@ -13,6 +13,7 @@ const STYLE = `
 .eip-predict label:has(input:checked) { border-color: #0072B2; }
 .eip-predict.done label { cursor: default; border-color: transparent; }
 .eip-predict.done label:has(input:checked) { border-color: var(--jp-border-color1, #9aa0a6); }
+.eip-predict .mine { margin-left: auto; white-space: nowrap; }
 .eip-predict input { margin: 0; accent-color: #0072B2; }
 .eip-predict input:focus-visible, .eip-predict button:focus-visible {
   outline: 3px solid #E69F00; outline-offset: 2px; }
@@ -27,41 +28,44 @@ const STYLE = `
 .eip-predict code, .eip-predict pre { font-family: var(--jp-code-font-family, monospace); font-size: 13px; }
 `;
 
-let counted = 0;
-
 function element(tag, props = {}, ...children) {
   const made = Object.assign(document.createElement(tag), props);
   made.append(...children);
   return made;
 }
 
-function choices(model, group) {
+function choices(model) {
   return model.get("options").map((option, index) => {
-    const input = element("input", { type: "radio", name: group, value: String(index) });
+    const input = element("input", { type: "radio", name: "prediction", value: String(index) });
     return element("label", {}, input, element("span", { innerHTML: option }));
   });
 }
 
 function render({ model, el }) {
-  const group = `eip-predict-${++counted}`;
   const legend = element("legend", { innerHTML: model.get("question") });
-  const fieldset = element("fieldset", {}, legend, ...choices(model, group));
-  const commit = element("button", { type: "button", textContent: "This is my prediction", disabled: true });
+  const fieldset = element("fieldset", {}, legend, ...choices(model));
+  const commit = element("button", { type: "submit", textContent: "This is my prediction", disabled: true });
   const outcome = element("div", { className: "outcome" });
   outcome.setAttribute("aria-live", "polite");
-  const root = element("div", { className: "eip-predict" }, fieldset, commit, outcome);
+  // A form of its own keeps the radio buttons of two predictions apart, and lets Enter commit.
+  const root = element("form", { className: "eip-predict" }, fieldset, commit, outcome);
   const inputs = [...fieldset.querySelectorAll("input")];
   // Else JupyterLab takes the arrow keys and Enter for itself. It looks at the focused element alone.
   for (const control of [...inputs, commit]) control.dataset.lmSuppressShortcuts = "true";
 
+  function lock(choice) {
+    root.classList.add("done");
+    fieldset.disabled = true;
+    inputs[choice].checked = true;
+    if (!fieldset.querySelector(".mine")) {
+      inputs[choice].parentElement.append(element("em", { className: "mine", textContent: "your prediction" }));
+    }
+  }
+
   function show() {
     const choice = model.get("choice");
     if (choice < 0) return;
-    root.classList.add("done");
-    inputs.forEach((input, index) => {
-      input.checked = index === choice;
-      input.disabled = true;
-    });
+    lock(choice);
     const told = model.get("outcome");
     commit.hidden = "verdict" in told;
     commit.disabled = true;
@@ -79,7 +83,8 @@ function render({ model, el }) {
   fieldset.addEventListener("change", () => {
     commit.disabled = false;
   });
-  commit.addEventListener("click", () => {
+  root.addEventListener("submit", (event) => {
+    event.preventDefault();
     model.set("choice", inputs.findIndex((input) => input.checked));
     model.save_changes();
     show();

@@ -8,6 +8,7 @@ from functools import cached_property
 from textwrap import indent
 
 from ..lab.captions import caption, labels
+from ..lab.still import image
 from ..trace import Event, Kind
 from . import page
 from .exercise import Exercise, Mistake
@@ -51,7 +52,7 @@ class Report:
     def _html(self) -> str:
         parts = [(name, page.prose(text)) for name, text in self._parts()]
         colour = page.GREEN if self.passed else page.VERMILLION
-        drawing = page.picture(*self._figure) if self._figure else ""
+        drawing = image(*self._figure) if self._figure else ""
         figure = f'<figure style="margin:12px 0 0 0">{drawing}</figure>' if drawing else ""
         return page.card(self._title, colour, page.sections(parts) + figure, self._score)
 
@@ -115,7 +116,7 @@ class Report:
 
 
 def _line(event: Event, names: dict[str, str]) -> str:
-    return f"{event.at:8.2f} s  {caption(event, names.get(event.message, ''))}"
+    return f"{event.at:6.2f} s  {caption(event, names.get(event.message, ''))}"
 
 
 def _seeds(seeds: tuple[int, ...]) -> str:

@@ -23,7 +23,7 @@ from .captions import describe
 from .clock import simulate
 from .controls import Control, Names, choice, slider, toggle
 from .player import Player
-from .still import svg
+from .still import still, svg
 
 __all__ = ["Control", "Demo", "choice", "demo", "slider", "toggle"]
 
@@ -212,7 +212,7 @@ class Demo:
         if self._still is None:
             trace = self.run()
             first = self.figures[0](trace) if self.figures else trace
-            self._still = {"image/svg+xml": svg(first), "text/plain": self.summary(trace)}
+            self._still = still(first, self.summary(trace))
         return {**self.box._repr_mimebundle_(**options), **self._still}
 
 

@@ -19,7 +19,7 @@ import traitlets
 from ..trace import Trace
 from .captions import describe
 from .scene import scene
-from .still import svg
+from .still import still
 
 __all__ = ["Player", "player"]
 
@@ -54,8 +54,7 @@ class Player(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         shown = super()._repr_mimebundle_(**options)
         bundle, metadata = shown if isinstance(shown, tuple) else (shown or {}, {})
-        still = {"image/svg+xml": svg(self.trace), "text/plain": self.description}
-        return {**bundle, **still}, metadata
+        return {**bundle, **still(self.trace, self.description)}, metadata
 
 
 def player(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -27,6 +26,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Strokes
 from matplotlib.transforms import Affine2D
 
+from ..still import image
 from .ink import (
     DASHES,
     GREY,
@@ -73,13 +73,8 @@ class Figure:
 
     @property
     def html(self) -> str:
-        """The picture as an HTML image with its alternative text.
-
-        Notebooks show it so, since JupyterLab draws bare SVG without alternative text, and not at all
-        in a notebook that it does not trust yet, such as one from a fresh clone.
-        """
-        data = b64encode(self.svg.encode()).decode()
-        return f'<img alt="{escape(self.alt)}" style="max-width:100%" src="data:image/svg+xml;base64,{data}">'
+        """The picture as an HTML image with its alternative text."""
+        return image(self.svg, self.alt)
 
     def __repr__(self) -> str:
         return f"<Figure: {self.alt}>"
