@@ -81,6 +81,7 @@ def test_one_more_message_on_a_link_does_not_shift_another_link() -> None:
     one.random("a").random()
     assert one.random("b").random() == two.random("b").random()
     assert one.random("a") is one.random("a")
+    assert one.random("c").random() != one.random("d").random()
 
 
 def test_faults_take_the_seed_of_the_simulation() -> None:

@@ -34,11 +34,17 @@ def test_a_repeated_message_has_one_effect(play: Play) -> None:
     """The second delivery is recognised by its id and reported as a duplicate."""
 
     async def scenario() -> object:
-        ledger = Ledger()
-        receive = IdempotentReceiver(ledger, charge)
+        ledger, attempts = Ledger(), []
+
+        async def counted(message: Message, transaction: Transaction) -> None:
+            attempts.append(message.id)
+            await charge(message, transaction)
+
+        receive = IdempotentReceiver(ledger, counted)
         message = Message(10)
         for _ in range(3):
             await receive(message)
+        assert len(attempts) == 1, "what is known to be a duplicate is not worked on"
         return ledger.values["bill"]
 
     trace = play(scenario)

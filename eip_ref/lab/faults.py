@@ -192,7 +192,7 @@ class Link:
             if due > anyio.current_time():
                 self._sent = anyio.Event()
                 with anyio.CancelScope(deadline=due):
-                    await (anyio.sleep_forever() if self._closed else self._sent.wait())
+                    await self._sent.wait()
                 continue
             _, _, message, sender = heapq.heappop(self._under_way)
             record(Kind.ARRIVED, self.name, message.id, who="")

@@ -30,6 +30,10 @@ class Alarms:
         self._call = anyio.Event()
         self._wakes = -math.inf
 
+    def __len__(self) -> int:
+        """How many are kept, pointless ones included."""
+        return len(self._heap)
+
     def set(self, alarm: Alarm) -> None:
         """Add an alarm; whoever waits for the next one is woken when this one is earlier."""
         heapq.heappush(self._heap, alarm)

@@ -198,6 +198,23 @@ def test_a_settled_lease_stays_settled_after_its_time(play: Play, make: Make) ->
     play(scenario)
 
 
+def test_a_lease_ends_in_time_among_thousands_that_were_settled(play: Play, make: Make) -> None:
+    """However many leases were granted and settled meanwhile, none that is open is forgotten."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=50) as queue:
+            await queue.put(Message("forgotten"))
+            await queue.receive()
+            for n in range(500):
+                await queue.put(Message(n))
+                await (await queue.receive()).ack()
+            start = anyio.current_time()
+            assert (await queue.receive()).message.body == "forgotten"
+            assert anyio.current_time() - start == pytest.approx(50)
+
+    play(scenario)
+
+
 # 3. Visibility timeout, heartbeat, release
 
 
@@ -380,6 +397,7 @@ def test_dead_letters_are_replayed_in_order_as_they_were(play: Play, make: Make)
             await first.ack()
             assert await bodies(queue) == [1]
             assert await replay(queue.dead_letters, queue) == 1
+            await anyio.sleep(1_000)
             assert await replay(queue.dead_letters, queue) == 0
 
     assert play(scenario).count("replayed") == 3
