@@ -15,7 +15,7 @@ ARGS    =
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help lab setup test lint check-notebooks pytest notebooks bench constraints format clean
+.PHONY: help lab setup test lint check-notebooks pytest notebooks bench bench-browser constraints format clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ notebooks: $(VENV)/.test ## Run and store all lessons and solutions; derive the 
 
 bench: $(VENV)/.test ## Compare the laboratory with the primitives beneath it
 	$(BIN)/python -m benchmarks.core
+
+bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider, in a real browser
+	$(BIN)/python -m benchmarks.demo_in_browser
 
 format: $(VENV)/.test ## Mend what lint can mend
 	$(BIN)/ruff check --fix .
