@@ -75,6 +75,10 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"  #: the handler was cancelled: not done, and not failed
     DUPLICATE = "duplicate"  #: an idempotent receiver knew the message and did nothing
 
+    # What a pattern decides about itself and its calls
+    STATE = "state"  #: a state machine changed its state; data: was, now, reason
+    TIMED_OUT = "timed out"  #: somebody waited in vain: it may have happened; data: after
+
     NOTE = "note"  #: a remark of the scenario for its reader; data: text
 
 
@@ -103,9 +107,12 @@ class TraceTooLong(RuntimeError):
 class Recorder:
     """Keeps events in the order in which they happen. Made by `recording()` or by a simulation."""
 
-    def __init__(self, clock: Callable[[], float], *, limit: int = 1_000_000) -> None:
+    def __init__(
+        self, clock: Callable[[], float], *, limit: int = 1_000_000, explain: Callable[[], str] = str
+    ) -> None:
         self.events: list[Event] = []
         self.limit = limit
+        self._explain = explain  # what else to say when the limit is passed
         self._clock = clock
         self._start = clock()
         self._counted: dict[str, int] = {}
@@ -114,9 +121,8 @@ class Recorder:
         if kind not in _KINDS:
             raise ValueError(f"{kind!r} is no kind of event; use one of {', '.join(sorted(_KINDS))}")
         if len(self.events) >= self.limit:
-            raise TraceTooLong(
-                f"more than {self.limit:,} events were recorded; is there a loop without an end?"
-            )
+            words = f"more than {self.limit:,} events were recorded; is there a loop without an end?"
+            raise TraceTooLong(f"{words}\n{self._explain()}".rstrip())
         self.events.append(Event(self._clock() - self._start, str(kind), where, message, who, data))
 
     def next_id(self, prefix: str) -> str:
@@ -166,9 +172,14 @@ def whoami() -> str:
 
 
 @contextmanager
-def recording(clock: Callable[[], float] | None = None, *, limit: int = 1_000_000) -> Iterator[Recorder]:
-    """Listen to everything recorded inside. Times count from here, on anyio's clock unless given."""
-    recorder = Recorder(clock or anyio.current_time, limit=limit)
+def recording(
+    clock: Callable[[], float] | None = None, *, limit: int = 1_000_000, explain: Callable[[], str] = str
+) -> Iterator[Recorder]:
+    """Listen to everything recorded inside. Times count from here, on anyio's clock unless given.
+
+    What `explain` returns is added to the words of `TraceTooLong`, raised past `limit` events.
+    """
+    recorder = Recorder(clock or anyio.current_time, limit=limit, explain=explain)
     token = _recorder.set(recorder)
     try:
         yield recorder

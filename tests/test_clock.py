@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from eip_ref.lab.clock import Deadlock, Runaway, current_seed, in_simulation, simulate
-from eip_ref.trace import Kind, record
+from eip_ref.trace import Kind, TraceTooLong, record
 
 
 def test_an_hour_passes_at_once_and_exactly() -> None:
@@ -73,6 +73,27 @@ def test_a_loop_without_a_sleep_is_stopped() -> None:
 
     with pytest.raises(Runaway, match="more than 500 turns"):
         simulate(spin, max_events=500)
+
+
+def test_a_loop_that_records_without_end_is_stopped_and_says_who_waits() -> None:
+    """The bound on recorded events names the waiting tasks too."""
+
+    async def shout() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 10, name="billing")
+            await anyio.sleep(1)
+            while True:
+                record(Kind.NOTE, "here")
+
+    def too_long(error: BaseException) -> bool:
+        return (
+            isinstance(error, TraceTooLong) and "billing waits" in str(error) and "500 events" in str(error)
+        )
+
+    with pytest.raises(ExceptionGroup) as caught:
+        simulate(shout, max_events=500)
+    assert caught.group_contains(TraceTooLong)
+    assert caught.value.subgroup(too_long)
 
 
 def test_virtual_time_has_a_bound() -> None:

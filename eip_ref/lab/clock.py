@@ -201,7 +201,7 @@ def simulate(
     def run() -> None:
         _seed.set(seed)
         abandoned.set([])
-        with recording(lambda: selector.now, limit=max_events) as recorder:
+        with recording(lambda: selector.now, limit=max_events, explain=_waiting) as recorder:
             try:
                 anyio.run(main, backend_options={"loop_factory": lambda: _VirtualLoop(selector)})
             except BaseException as error:
