@@ -64,6 +64,18 @@ def test_a_deadlock_is_an_error_that_names_who_waits() -> None:
     assert [event.kind for event in caught.value.trace] == ["note"]  # type: ignore[attr-defined]
 
 
+def test_to_sleep_for_ever_is_a_deadlock_too() -> None:
+    """A timer that never comes wakes nobody."""
+
+    async def scenario() -> None:
+        with anyio.move_on_after(5):
+            await anyio.sleep_forever()
+        await anyio.sleep_forever()
+
+    with pytest.raises(Deadlock, match="at 5 s"):
+        simulate(scenario)
+
+
 def test_a_loop_without_a_sleep_is_stopped() -> None:
     """The bound on turns of the loop is an error, not a hang."""
 

@@ -26,6 +26,10 @@ class Row:
     right: int
 
     @property
+    def done(self) -> str:
+        return f"{self.passed} of {self.exercises}" if self.exercises else "no"
+
+    @property
     def predictions(self) -> str:
         return f"{self.right} of {self.predicted} right" if self.predicted else "none yet"
 
@@ -43,7 +47,7 @@ class Board:
     def __str__(self) -> str:
         width = max([len(row.lesson) for row in self.rows], default=0)
         lines = [
-            f"{row.lesson:<{width}}  {row.passed} of {row.exercises} exercises, "
+            f"{row.lesson:<{width}}  {row.done} exercises, "
             f"{row.points} of {row.out_of} points, predictions: {row.predictions}"
             for row in self.rows
         ]
@@ -62,10 +66,10 @@ class Board:
 
     @staticmethod
     def _row(row: Row) -> str:
-        bar = page.bar(row.passed, row.exercises)
+        bar = page.bar(row.passed, row.exercises) if row.exercises else "exercises"
         return (
             f'<tr><th scope="row" style="{page.CELL};font-weight:600">{escape(row.lesson)}</th>'
-            f'<td style="{page.CELL}">{row.passed} of {row.exercises} {bar}</td>'
+            f'<td style="{page.CELL}">{row.done} {bar}</td>'
             f'<td style="{page.CELL}">{row.points} of {row.out_of}</td>'
             f'<td style="{page.CELL}">{row.predictions}</td></tr>'
         )

@@ -89,7 +89,8 @@ class Report:
         lines += [f"    and {more} more event{'' if more == 1 else 's'}"] if more > 0 else []
         lines += self._others()
         gap = "\n" if "\n" in verdict.seen else " "
-        return "\n".join([f"{verdict.seen}{gap}(seed {verdict.seed})", *lines])
+        seen = verdict.seen[:1].upper() + verdict.seen[1:]
+        return "\n".join([f"{seen}{gap}(seed {verdict.seed})", *lines])
 
     def _others(self) -> list[str]:
         mistakes = dict.fromkeys(finding.mistake.title for finding in self.verdict.findings)

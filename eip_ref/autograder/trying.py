@@ -49,8 +49,6 @@ def _try(test: Callable[[Make], Any], make: Make, seed: int, max_events: int) ->
     """The trace, and what the test said against the thing: "" when it accepted it."""
     try:
         return simulate(test, make, seed=seed, max_events=max_events), ""
-    except NotImplementedError:
-        raise
     except Deadlock as error:
         return _trace(error), "the test waits for ever"
     except Exception as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import selectors
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -92,7 +93,9 @@ class _JumpingSelector(selectors.BaseSelector):
         if self.stop is not None:
             stop, self.stop = self.stop, None
             raise stop
-        if timeout is None:
+        while self.due and self.due[0] <= self.now:
+            heapq.heappop(self.due)
+        if timeout is None or (timeout > 0 and self.due and self.due[0] == math.inf):
             raise Deadlock(f"at {self.now:g} s every task waits and no timer is set.\n{_waiting()}")
         self._left -= 1
         if self._left < 0:
@@ -108,7 +111,7 @@ class _JumpingSelector(selectors.BaseSelector):
     def _jump(self, then: float) -> None:
         # asyncio asks for a difference; adding it back may miss the timer by a rounding error.
         # The timers' own times are exact, so take the one that was meant.
-        while self.due and (self.due[0] <= self.now or self.due[0] < then - 1e-9):
+        while self.due and self.due[0] < then - 1e-9:
             heapq.heappop(self.due)
         if self.due and self.due[0] <= then + 1e-9:
             then = self.due[0]

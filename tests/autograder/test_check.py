@@ -23,7 +23,7 @@ def test_a_failing_check_says_everything_in_plain_text() -> None:
     """Called, seen with proof, promised, the mistake, what next, and the picture in words."""
     shown = str(check(NAME, answers.ack_first))
     assert shown.startswith("✗ Not passed yet: Mend the worker (0 of 3 points)\nCalled:\n    Your `worker(")
-    assert "order 2 was acknowledged at 1.2 s and its card never charged. (seed 1)" in shown
+    assert "Order 2 was acknowledged at 1.2 s and its card never charged. (seed 1)" in shown
     assert "1.20 s  worker acknowledges order 2 (m2)" in shown
     assert "Promised:\n    Each order" in shown
     assert "Looks like:\n    Acknowledged before the work was done." in shown
