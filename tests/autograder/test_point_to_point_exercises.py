@@ -1,0 +1,147 @@
+"""The exercises of lesson 01: stubs, model answers, other right answers, and each mistake by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from eip_ref.autograder.exercise import Exercise
+from eip_ref.autograder.judging import NOT_STARTED, judge_answer
+from eip_ref.autograder.registry import find, lesson
+from eip_ref.trace import Trace, record
+
+from .exercise_cases import (
+    Kept,
+    assert_passes,
+    assert_same_after_json,
+    assert_shows,
+    assert_well_kept,
+    each_exercise,
+    each_right,
+    each_wrong,
+    model,
+    stub,
+)
+from .wrong_answers import point_to_point as kept_answers
+from .wrong_answers.point_to_point import ANSWERS
+
+LESSON = "point_to_point"
+
+
+@each_exercise(LESSON)
+def test_a_stub_is_not_started(exercise: Exercise) -> None:
+    """Who has not begun is told so, with every seed."""
+    for seed in exercise.seeds:
+        diagnosis = judge_answer(exercise, stub(exercise), [seed]).diagnosis
+        assert diagnosis
+        assert diagnosis.name == NOT_STARTED.name
+
+
+@each_exercise(LESSON)
+def test_the_model_answer_passes(exercise: Exercise) -> None:
+    """With the check's own seeds, and with seeds that it has never seen."""
+    assert_passes(exercise, model(exercise))
+
+
+@each_right(ANSWERS)
+def test_another_right_answer_passes(kept: Kept) -> None:
+    """What is judged is the promise, not the design."""
+    assert_passes(kept.exercise, kept.answer)
+
+
+@each_wrong(ANSWERS)
+def test_a_wrong_answer_is_told_its_mistake(kept: Kept) -> None:
+    """The name of the mistake is the one that was meant, with each seed of the check."""
+    assert_shows(kept)
+
+
+@each_wrong(ANSWERS)
+def test_a_wrong_answer_is_judged_alike_in_another_process(kept: Kept) -> None:
+    """The trace as JSON is all that the verdict rests on."""
+    assert_same_after_json(kept)
+
+
+@each_exercise(LESSON)
+def test_enough_answers_are_kept(exercise: Exercise) -> None:
+    """Three wrong ones at least, and a right one of another design."""
+    assert_well_kept(ANSWERS, exercise)
+
+
+def test_the_lesson_has_at_least_four_exercises_of_four_kinds() -> None:
+    """About half an hour in all."""
+    exercises = lesson(LESSON).exercises
+    assert len(exercises) >= 4
+    assert len({exercise.kind for exercise in exercises}) >= 4
+    assert sum(exercise.minutes for exercise in exercises) == 35
+
+
+@each_wrong(ANSWERS)
+def test_the_words_name_who_and_when(kept: Kept) -> None:
+    """A learner can find the place: the words name a message, a channel or a question, and are short."""
+    seen = judge_answer(kept.exercise, kept.answer).seen
+    assert 20 < len(seen) < 900
+
+
+async def _forges(counter: Any, invoices: Any) -> list[str]:
+    """Swallow every refusal and record what the judge would like to see."""
+    await kept_answers.the_broken_code(counter, invoices)
+    everything = [f"m{number}" for number in range(1, 10)]
+    for message in everything:
+        record("accepted", "invoices", message)
+        record("delivered", "invoices", message, who="billing", lease=None)
+    record("note", "the books", invoices={}, offered=everything, accepted=everything, reported=[])
+    return []
+
+
+def test_recording_what_did_not_happen_does_not_help() -> None:
+    """The books are kept by the scenario, and it writes them last."""
+    verdict = judge_answer(find("point_to_point/report_what_was_not_sent"), _forges)
+    assert verdict.diagnosis
+    assert verdict.diagnosis.name == "refusal-swallowed"
+
+
+def _traces(slug: str) -> list[Trace]:
+    exercise = find(f"{LESSON}/{slug}")
+    return [
+        judge_answer(exercise, model(exercise), [seed]).trace for seed in (*exercise.seeds, *range(50, 70))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("slug", "happens"),
+    [
+        ("choose_for_absence", lambda trace: trace.count("refused", where="readings") >= 15),
+        ("report_what_was_not_sent", lambda trace: trace.count("closed", where="invoices") == 1),
+        ("report_what_was_not_sent", lambda trace: len(_reasons(trace)) == 2),
+        ("definite_or_unknown", lambda trace: trace.count("lost") == 3),
+        ("hand_over_before_leaving", lambda trace: "the sender gave up" in _reasons(trace)),
+        ("hand_over_before_leaving", lambda trace: any(e.at > 6 for e in trace.filter("accepted"))),
+    ],
+)
+def test_the_faults_really_hit(slug: str, happens: Callable[[Trace], bool]) -> None:
+    """With every seed the receiver is away, closes, or is too slow, and the line fails."""
+    assert all(happens(trace) for trace in _traces(slug))
+
+
+def test_the_fates_come_in_another_order_with_another_seed() -> None:
+    """Who counts invoices instead of looking at what happened to each is found out."""
+    orders = [
+        tuple(row["said"] for row in trace[-1].data["rows"]) for trace in _traces("definite_or_unknown")
+    ]
+    assert len(set(orders[:3])) == 3
+    assert len(set(orders)) > 10
+
+
+def _reasons(trace: Trace) -> set[str]:
+    return {event.data["reason"] for event in trace.filter("refused")}
+
+
+@pytest.mark.parametrize(
+    "slug", ["report_what_was_not_sent", "definite_or_unknown", "hand_over_before_leaving"]
+)
+def test_no_two_seeds_tell_the_same_story(slug: str) -> None:
+    """An answer that is written for one seed fails with another."""
+    traces = _traces(slug)
+    assert len({trace.to_json() for trace in traces}) == len(traces)
