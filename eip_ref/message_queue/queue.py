@@ -64,6 +64,8 @@ class MessageQueue:
         self._owned: MessageQueue | None = None
         if dead_letters is None and self.policy != NEVER:
             self.dead_letters = self._owned = MessageQueue(f"{name}.dead", lease=lease, policy=NEVER)
+            self._owned._role = "dead letters"
+        self._role = "channel"
         self._order = Order()
         self._held: dict[int, Entry] = {}  # in flight, by the token of its lease
         self._alarms = Alarms(self._is_live)
@@ -77,8 +79,7 @@ class MessageQueue:
 
     async def __aenter__(self) -> Self:
         self._open = await AsyncExitStack().__aenter__()
-        role = "channel" if self.policy != NEVER else "dead letters"
-        record(Kind.OPENED, self.name, who="", role=role, capacity=self.capacity)
+        record(Kind.OPENED, self.name, who="", role=self._role, capacity=self.capacity)
         if self._owned is not None:
             await self._open.enter_async_context(self._owned)
         group = await self._open.enter_async_context(anyio.create_task_group())
