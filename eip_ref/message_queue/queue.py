@@ -65,7 +65,7 @@ class MessageQueue:
         if dead_letters is None and self.policy != NEVER:
             self.dead_letters = self._owned = MessageQueue(f"{name}.dead", lease=lease, policy=NEVER)
             self._owned._role = "dead letters"
-        self._role = "channel"
+        self._role: str = "channel"
         self._order = Order()
         self._held: dict[int, Entry] = {}  # in flight, by the token of its lease
         self._alarms = Alarms(self._is_live)

@@ -1,18 +1,21 @@
 """The contract of every queue with leases: the sentences of the protocol, one test each.
 
-An implementation joins by adding its class to QUEUES.
+An implementation joins by adding its class to QUEUES, and to `make` if it needs more than a name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.message import Message
 from eip_ref.message_queue import (
     NEVER,
@@ -29,11 +32,19 @@ from eip_ref.message_queue import (
 
 from ..backends import Play, everywhere
 
-QUEUES = pytest.mark.parametrize("make", [MessageQueue])
-Make = Callable[..., MessageQueue]
+QUEUES = pytest.mark.parametrize("make", [MessageQueue, SQLiteQueue], indirect=True)
+AnyQueue = MessageQueue | SQLiteQueue
+Make = Callable[..., AnyQueue]
 pytestmark = [everywhere, QUEUES]
 
 TICK = 0.001
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Makes queues of one class; those that live in a file have one to themselves in each test."""
+    made: Make = request.param
+    return partial(made, tmp_path / "queues.db") if made is SQLiteQueue else made
 
 
 async def bodies(queue: Queue) -> list[Any]:
@@ -48,7 +59,7 @@ async def bodies(queue: Queue) -> list[Any]:
         await lease.ack()
 
 
-async def letters(queue: MessageQueue) -> list[Message]:
+async def letters(queue: AnyQueue) -> list[Message]:
     """The dead letters, taken out."""
     assert queue.dead_letters is not None
     found: list[Message] = []
