@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from eip_ref.lab.clock import Deadlock, Runaway, current_seed, in_simulation, simulate
@@ -106,6 +108,53 @@ def test_a_loop_that_records_without_end_is_stopped_and_says_who_waits() -> None
         simulate(shout, max_events=500)
     assert caught.group_contains(TraceTooLong)
     assert caught.value.subgroup(too_long)
+
+
+def test_a_cancellation_does_not_outlive_its_scope() -> None:
+    """Who has left a cancelled scope goes on, whatever woke him before the cancellation came."""
+
+    async def cancelled_while_ready() -> str:
+        async def set_and_cancel() -> None:
+            news.set()
+            scope.cancel()
+
+        news = anyio.Event()
+        async with anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                group.start_soon(set_and_cancel)
+                await news.wait()
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+        return "fine"
+
+    async def cancelled_beforehand() -> str:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        return "fine"
+
+    for scenario in (cancelled_while_ready, cancelled_beforehand):
+        assert simulate(scenario).result == anyio.run(scenario) == "fine"
+
+
+@pytest.mark.parametrize("error", [BaseException, Exception])
+def test_a_task_that_refuses_every_cancellation_cannot_hang_the_simulation(error: type) -> None:
+    """It is a Runaway, also when the code that catches all goes on after the loop has ended."""
+
+    async def stubborn() -> None:
+        while True:
+            with suppress(error):
+                await anyio.lowlevel.checkpoint()
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(stubborn)
+            await anyio.sleep(1)
+            group.cancel_scope.cancel()
+
+    with pytest.raises(Runaway):
+        simulate(scenario, max_events=500)
 
 
 def test_virtual_time_has_a_bound() -> None:

@@ -181,6 +181,23 @@ def test_a_crash_stops_every_task_and_runs_no_finally() -> None:
     assert trace.filter("crashed")[0].who == "worker"
 
 
+def test_the_dead_stay_dead_even_if_they_catch_everything() -> None:
+    """A loop around `except BaseException` neither runs on after its crash nor hangs the simulation."""
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await anyio.sleep(1)
+            except BaseException:
+                record("note", "worker", text="still here")
+
+    async def scenario() -> None:
+        await Participant("worker", stubborn, crashes=(Crash(at=2.5),)).run()
+        await anyio.sleep(10)
+
+    assert simulate(scenario).count("note") == 0
+
+
 def test_a_crashed_participant_starts_anew() -> None:
     """After `restart_after` seconds its main function begins again, from nothing."""
     trace = lives(Crash(at=1.2, restart_after=10))

@@ -63,19 +63,22 @@ class _Task(asyncio.Task[Any]):
         return self.number
 
     def cancel(self, msg: Any | None = None) -> bool:
-        # anyio keeps nested cancel scopes in a set that has no order of its own, so tasks that are
-        # cancelled together are cancelled in the order in which they were made. It always says why;
+        # anyio keeps nested cancel scopes in a set that has no order of its own, so tasks that wait and
+        # are cancelled together are woken in the order in which they were made. It always says why;
         # asyncio, when it closes the loop, does not.
-        if msg is None or self.done():
+        if msg is None or not self._waits():
             return super().cancel(msg)
         self.get_loop().cancel_in_order(self, msg)  # type: ignore[attr-defined]
         return True
 
     def cancel_now(self, msg: Any) -> None:
         # Like anyio, leave alone a task whose wait is over: it has its result, and anyio asks again.
-        waiter = getattr(self, "_fut_waiter", None)
-        if not self.done() and not (isinstance(waiter, asyncio.Future) and waiter.done()):
+        if self._waits():
             super().cancel(msg)
+
+    def _waits(self) -> bool:
+        waiter = getattr(self, "_fut_waiter", None)
+        return isinstance(waiter, asyncio.Future) and not waiter.done()
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -204,13 +207,15 @@ def simulate(
     def run() -> None:
         _seed.set(seed)
         abandoned.set([])
+        loop = _VirtualLoop(selector)
         with recording(lambda: selector.now, limit=max_events, explain=_waiting) as recorder:
             try:
-                anyio.run(main, backend_options={"loop_factory": lambda: _VirtualLoop(selector)})
+                anyio.run(main, backend_options={"loop_factory": lambda: loop})
             except BaseException as error:
                 outcome["error"] = error
         outcome["events"] = tuple(recorder.events)
-        bury(abandoned.get())
+        refused = [task for task in asyncio.all_tasks(loop) if not task.done()]  # to be cancelled
+        bury([*abandoned.get(), *(task.get_coro() for task in refused)])
 
     thread = threading.Thread(target=run, name="simulation")
     thread.start()
