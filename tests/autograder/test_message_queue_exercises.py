@@ -1,0 +1,198 @@
+"""The exercises of lesson 02: stubs, model answers, other right answers, and each mistake by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref.autograder.exercise import Exercise
+from eip_ref.autograder.judging import judge_answer
+from eip_ref.autograder.lessons.message_queue import Books, Conflict
+from eip_ref.autograder.registry import find, lesson
+from eip_ref.trace import Trace, record, whoami
+
+from .exercise_cases import (
+    Kept,
+    assert_passes,
+    assert_same_after_json,
+    assert_shows,
+    assert_well_kept,
+    each_exercise,
+    each_right,
+    each_wrong,
+    model,
+    stub,
+)
+from .wrong_answers.message_queue import ANSWERS
+
+LESSON = "message_queue"
+BOTH = {"worker", "operator"}
+BEGUN = {
+    "predict_the_shares": "no-prediction",
+    "keep_the_lease": "lease-ran-out",
+    "order_per_key": "two-of-a-key-at-once",
+}
+"""Exercises that begin with something that runs, and what it looks like in the check."""
+
+
+@each_exercise(LESSON)
+def test_a_stub_is_told_that_it_is_only_the_beginning(exercise: Exercise) -> None:
+    """Who has not begun is told so, with every seed."""
+    for seed in exercise.seeds:
+        diagnosis = judge_answer(exercise, stub(exercise), [seed]).diagnosis
+        assert diagnosis
+        assert diagnosis.name == BEGUN.get(exercise.slug, "not-started")
+
+
+@each_exercise(LESSON)
+def test_the_model_answer_passes(exercise: Exercise) -> None:
+    """With the check's own seeds, and with seeds that it has never seen."""
+    assert_passes(exercise, model(exercise))
+
+
+@each_right(ANSWERS)
+def test_another_right_answer_passes(kept: Kept) -> None:
+    """What is judged is the promise, not the design."""
+    assert_passes(kept.exercise, kept.answer)
+
+
+@each_wrong(ANSWERS)
+def test_a_wrong_answer_is_told_its_mistake(kept: Kept) -> None:
+    """The name of the mistake is the one that was meant, with each seed of the check."""
+    assert_shows(kept)
+
+
+@each_wrong(ANSWERS)
+def test_a_wrong_answer_is_judged_alike_in_another_process(kept: Kept) -> None:
+    """The trace as JSON is all that the verdict rests on."""
+    assert_same_after_json(kept)
+
+
+@each_exercise(LESSON)
+def test_enough_answers_are_kept(exercise: Exercise) -> None:
+    """Three wrong ones at least, and a right one of another design."""
+    assert_well_kept(ANSWERS, exercise)
+
+
+def test_the_lesson_has_ten_exercises_of_all_six_kinds() -> None:
+    """An hour and a half in all."""
+    exercises = lesson(LESSON).exercises
+    assert len(exercises) == 10
+    assert len({exercise.kind for exercise in exercises}) == 6
+    assert sum(exercise.minutes for exercise in exercises) == 92
+    assert lesson(LESSON).points == 28
+
+
+@each_wrong(ANSWERS)
+def test_the_words_name_who_and_when(kept: Kept) -> None:
+    """A learner can find the place: the words name a message, a participant or a question, and are short."""
+    seen = judge_answer(kept.exercise, kept.answer).seen
+    assert 20 < len(seen) < 900
+
+
+def _traces(slug: str) -> list[Trace]:
+    exercise = find(f"{LESSON}/{slug}")
+    answer = model(exercise)
+    return [judge_answer(exercise, answer, [seed]).trace for seed in (*exercise.seeds, *range(50, 70))]
+
+
+@pytest.mark.parametrize(
+    ("slug", "happens"),
+    [
+        ("choose_ack_mode", lambda trace: trace.count("crashed") == 6),
+        ("mend_the_worker", lambda trace: trace.count("crashed", "cancelled") == 2),
+        ("mend_the_worker", lambda trace: trace.count("failed") == 2),
+        ("keep_the_lease", lambda trace: trace.count("expired", "cancelled") == 2),
+        ("fence_the_store", lambda trace: trace.count("refused", where="store") == 2),
+        ("backoff_not_hot_loop", lambda trace: trace.count("failed") >= 6),
+        ("dead_letters_and_replay", lambda trace: {e.who for e in trace.filter("crashed")} == BOTH),
+        ("idempotent_receiver", lambda trace: trace.count("crashed") == 1),
+        (
+            "idempotent_receiver",
+            lambda trace: any("Conflict" in e.data["error"] for e in trace.filter("failed")),
+        ),
+    ],
+)
+def test_the_faults_really_hit(slug: str, happens: Callable[[Trace], bool]) -> None:
+    """With every seed processes die, orders fail, and attempts run side by side."""
+    assert all(happens(trace) for trace in _traces(slug))
+
+
+@pytest.mark.parametrize(
+    "slug",
+    [
+        "keep_the_lease",
+        "fence_the_store",
+        "backoff_not_hot_loop",
+        "dead_letters_and_replay",
+        "idempotent_receiver",
+        "order_per_key",
+    ],
+)
+def test_no_two_seeds_tell_the_same_story(slug: str) -> None:
+    """An answer that is written for one seed fails with another."""
+    traces = _traces(slug)
+    assert len({trace.to_json().replace(f'"seed":{trace.seed}', "") for trace in traces}) == len(traces)
+
+
+async def _forges(queue: Any, handle: Any) -> None:
+    """Record the effect in place of it."""
+    while True:
+        lease = await queue.receive()
+        record("effect", whoami(), lease.message.id, effect="packed")
+        await lease.ack()
+
+
+def test_recording_what_did_not_happen_does_not_help() -> None:
+    """An effect counts only with the receipt of the scenario."""
+    assert not judge_answer(find("message_queue/mend_the_worker"), _forges).passed
+    assert not judge_answer(find("message_queue/backoff_not_hot_loop"), _forges).passed
+
+
+async def _brew(books: Books, tea: int, beside: Callable[[], Awaitable[None]]) -> None:
+    async with books.transaction() as transaction:
+        transaction.set("tea", transaction.get("tea", 0) + tea)
+        await beside()
+
+
+async def _nothing() -> None:
+    """Nobody else is at work."""
+
+
+async def _out_of_tea() -> None:
+    raise ValueError("no tea")
+
+
+async def _tea(books: Books) -> object:
+    async with books.transaction() as transaction:
+        return transaction.get("tea")
+
+
+@pytest.mark.anyio
+async def test_of_two_transactions_that_read_the_same_the_slower_one_conflicts() -> None:
+    """What was read must still be so at the commit; else nothing is written."""
+    books = Books()
+    with pytest.raises(Conflict):
+        await _brew(books, 1, lambda: _brew(books, 10, _nothing))
+    assert await _tea(books) == 10
+
+
+@pytest.mark.anyio
+async def test_a_transaction_that_fails_leaves_nothing_behind() -> None:
+    """An error in the block undoes its writes."""
+    books = Books()
+    with pytest.raises(ValueError, match="no tea"):
+        await _brew(books, 1, _out_of_tea)
+    assert await _tea(books) is None
+
+
+@pytest.mark.anyio
+async def test_a_transaction_that_is_cancelled_leaves_nothing_behind() -> None:
+    """A cancellation is no commit."""
+    books = Books()
+    with anyio.move_on_after(0):
+        await _brew(books, 1, lambda: anyio.sleep(1))
+    assert await _tea(books) is None
