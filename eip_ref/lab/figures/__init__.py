@@ -3,7 +3,7 @@
     sequence(trace)   who sent what to whom          timeline(trace)   who worked when, and was down
     depth(trace)      how many messages wait         counters(trace)   accepted, acked, dead … so far
     latency(trace)    how long they waited           network(trace)    who is linked to whom
-    bars(…), lines(…) numbers compared
+    states(trace)     a strip per state machine      bars(…), lines(…) numbers compared
 
 Each returns a `Figure` with `svg` and `alt`. The same trace gives the same bytes in every process.
 
@@ -15,7 +15,19 @@ from .over_time import counters, depth
 from .plain import bars, lines
 from .sequence import sequence
 from .sheet import Figure
+from .states import states
 from .timeline import timeline
 from .waiting import latency
 
-__all__ = ["Figure", "bars", "counters", "depth", "latency", "lines", "network", "sequence", "timeline"]
+__all__ = [
+    "Figure",
+    "bars",
+    "counters",
+    "depth",
+    "latency",
+    "lines",
+    "network",
+    "sequence",
+    "states",
+    "timeline",
+]

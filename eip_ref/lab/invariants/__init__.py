@@ -10,17 +10,20 @@ it needs to know comes as keyword arguments, with the trace or before it.
 system's events, where some are always missing.
 """
 
+from .breaker import breaker_legality
 from .conservation import conservation
 from .finding import Check, Finding, Invariant, assert_holds, check, in_words
 from .leases import lease_fencing, one_in_flight_per_key, prefetch_never_exceeded
 from .loss import exactly_one_receiver, no_duplicate_effect, nothing_acked_lost
 from .order import fifo, order_per_key
+from .replies import no_stray_reply
 
 __all__ = [
     "Check",
     "Finding",
     "Invariant",
     "assert_holds",
+    "breaker_legality",
     "check",
     "conservation",
     "exactly_one_receiver",
@@ -28,6 +31,7 @@ __all__ = [
     "in_words",
     "lease_fencing",
     "no_duplicate_effect",
+    "no_stray_reply",
     "nothing_acked_lost",
     "one_in_flight_per_key",
     "order_per_key",
