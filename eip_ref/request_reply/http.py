@@ -1,0 +1,163 @@
+"""Request–reply over HTTP: the same errors, the same deadlines, the same answers to a repetition.
+
+The way there is the HTTP request and the way back its response. The time that is left travels in the
+header `Request-Timeout`, in seconds, since two machines have no clock in common; the idempotency key
+in `Idempotency-Key`, the correlation id in `Correlation-Id`. Needs the extra `course` (httpx,
+Starlette, uvicorn), on asyncio.
+
+*Left out:* TLS, authentication, limits on bodies, and `scatter`, which needs a way that forks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..message import Message
+from .envelope import ERROR, KEY, OUTCOME, Outcome
+from .errors import NoResponder, NotDelivered, RemoteErrors, TransportError
+from .replier import Replier
+from .requestor import Requestor
+
+__all__ = ["HttpRequestor", "serve", "service"]
+
+CORRELATION = "Correlation-Id"
+IDEMPOTENCY = "Idempotency-Key"
+TIMEOUT = "Request-Timeout"
+
+_STATUS = {Outcome.ANSWER: 200, Outcome.ERROR: 500, Outcome.IN_DOUBT: 500, Outcome.REFUSED: 503}
+_REFUSED = {"DeadlinePassed": 504, "KeyReused": 422}
+
+
+# The requestor
+
+
+class HttpRequestor(Requestor):
+    """Asks the service at `url` with the client that it is given; `request` is that of `Requestor`."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        *,
+        name: str = "",
+        errors: RemoteErrors | None = None,
+        max_waiting: int = 1_000,
+    ) -> None:
+        super().__init__(self._post, name=name, errors=errors, max_waiting=max_waiting)
+        self._client = client
+        self._url = url
+
+    async def _post(self, attempt: Message) -> None:
+        assert attempt.deadline is not None
+        left = attempt.deadline - anyio.current_time()
+        headers = {"Content-Type": "application/json", CORRELATION: attempt.id, TIMEOUT: f"{left:.6f}"}
+        if KEY in attempt.headers:
+            headers[IDEMPOTENCY] = attempt.headers[KEY]
+        asked = {"type": attempt.type, "key": attempt.key, "body": attempt.body}
+        try:
+            content = json.dumps(asked).encode()
+        except (TypeError, ValueError) as error:
+            raise NotDelivered(f"the request cannot be written as JSON: {error}") from error
+        try:
+            # The waiter has the deadline; a second clock in the client would only blur whose end it was.
+            response = await self._client.post(self._url, content=content, headers=headers, timeout=None)
+        except httpx.ConnectError as error:
+            raise NoResponder(f"nobody answers at {self._url}: {error}") from error
+        except (httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+            raise NotDelivered(f"the request was not sent to {self._url}: {error!r}") from error
+        except httpx.TransportError as error:
+            raise TransportError(f"the connection to {self._url} broke down: {error!r}") from error
+        await self.receive(_reply(attempt, response))
+
+
+def _reply(attempt: Message, response: httpx.Response) -> Message:
+    """The response as a reply. Raises NoResponder or TransportError when it is not the replier's."""
+    if response.status_code == 404:
+        raise NoResponder(f"nobody answers at this path: {response.url}")
+    if response.headers.get(CORRELATION) != attempt.id:
+        raise TransportError(f"not the replier, but something on the way answered: {response.status_code}")
+    answer = response.json()
+    return Message(
+        answer["body"],
+        key=attempt.key,
+        id=answer["id"],
+        correlation_id=attempt.id,
+        causation_id=attempt.id,
+        headers={OUTCOME: answer[OUTCOME], ERROR: answer[ERROR]},
+    )
+
+
+# The replier
+
+
+def service(replier: Replier, path: str = "/") -> Starlette:
+    """An application that answers POST requests at `path`; `replier` must be open while it is served."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            asked = await _message(request)
+        except (ValueError, KeyError, TypeError) as error:
+            return JSONResponse({"wrong": f"this is not a request: {error!r}"}, 400)
+        reply = await replier.answer(asked)
+        if reply is None:
+            return JSONResponse({"wrong": "a copy of this very attempt is being worked on"}, 409)
+        status = _STATUS[Outcome(reply.headers[OUTCOME])]
+        name = reply.headers.get(ERROR, "")
+        if reply.headers[OUTCOME] == Outcome.REFUSED:
+            status = _REFUSED.get(name, status)
+        content = {"id": reply.id, "body": reply.body, OUTCOME: reply.headers[OUTCOME], ERROR: name}
+        return JSONResponse(content, status, headers={CORRELATION: str(reply.correlation_id)})
+
+    return Starlette(routes=[Route(path, answer, methods=["POST"])])
+
+
+async def _message(request: Request) -> Message:
+    asked: dict[str, Any] = json.loads(await request.body())
+    headers = {KEY: request.headers[IDEMPOTENCY]} if IDEMPOTENCY in request.headers else {}
+    left = float(request.headers[TIMEOUT])
+    if not math.isfinite(left):
+        raise ValueError(f"{TIMEOUT} must be a number of seconds, not {left}")
+    return Message(
+        asked["body"],
+        type=asked["type"],
+        key=asked["key"],
+        id=request.headers[CORRELATION],  # the attempt's own, so that a copy of it is known as one
+        correlation_id=request.headers[CORRELATION],
+        reply_to="the response",
+        deadline=anyio.current_time() + left,
+        headers=headers,
+    )
+
+
+@asynccontextmanager
+async def serve(replier: Replier, path: str = "/") -> AsyncIterator[str]:
+    """Serve the replier on a free port of this machine for as long as the block runs; gives its URL.
+
+    Leaving the block gives what runs as many seconds as the replier's `grace`, rounded up.
+    """
+    grace = None if replier.grace == math.inf else math.ceil(replier.grace)
+    config = uvicorn.Config(
+        service(replier, path), log_level="critical", lifespan="off", timeout_graceful_shutdown=grace
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # from here on, clients can connect
+        server = uvicorn.Server(config)
+        async with replier, anyio.create_task_group() as group:
+            group.start_soon(server.serve, [listener])
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
+            finally:
+                replier.close()
+                server.should_exit = True
