@@ -1,0 +1,129 @@
+"""What the durable queue costs beside bare sqlite3, and what a shared fsync saves.
+
+Run it with `python -m benchmarks.durable_queue [folder]`; the folder should be on a real disk. Every
+line is a ratio within one run, so it travels between machines better than seconds do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+
+from eip_ref.durable_queue import SQLiteLog, SQLiteQueue
+from eip_ref.message import Message
+
+from .core import ROUNDS, line
+
+NUMBER = itertools.count()
+
+
+def bare(folder: Path, synchronous: str) -> sqlite3.Connection:
+    """A connection to a new file with the durability of the queue, and one table."""
+    connection = sqlite3.connect(folder / f"bare-{next(NUMBER)}.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("CREATE TABLE messages (place INTEGER PRIMARY KEY, body TEXT, token INTEGER)")
+    return connection
+
+
+def bare_puts(folder: Path, count: int, per_commit: int, synchronous: str = "FULL") -> None:
+    with closing(bare(folder, synchronous)) as connection:
+        for start in range(0, count, per_commit):
+            connection.execute("BEGIN IMMEDIATE")
+            for number in range(start, start + per_commit):
+                connection.execute("INSERT INTO messages (body) VALUES (?)", (f"order {number}",))
+            connection.execute("COMMIT")
+
+
+def bare_lives(folder: Path, count: int, synchronous: str = "FULL") -> None:
+    """Insert, mark as taken, delete: three commits for each message, as the queue has."""
+    with closing(bare(folder, synchronous)) as connection:
+        for number in range(count):
+            connection.execute("INSERT INTO messages (body) VALUES (?)", (f"order {number}",))
+            (place,) = connection.execute("SELECT min(place) FROM messages").fetchone()
+            connection.execute("UPDATE messages SET token = ? WHERE place = ?", (number, place))
+            connection.execute("DELETE FROM messages WHERE place = ?", (place,))
+
+
+async def puts(folder: Path, count: int, per_fsync: int, synchronous: str = "FULL") -> None:
+    path = folder / f"queue-{next(NUMBER)}.db"
+    async with SQLiteQueue(path, "orders", per_fsync=per_fsync, linger=1, synchronous=synchronous) as queue:
+
+        async def produce() -> None:
+            for number in range(count // per_fsync):
+                await queue.put(Message(f"order {number}", id="m"))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(per_fsync):
+                group.start_soon(produce)
+
+
+async def lives(folder: Path, count: int, synchronous: str = "FULL") -> None:
+    path = folder / f"queue-{next(NUMBER)}.db"
+    async with SQLiteQueue(path, "orders", synchronous=synchronous) as queue:
+        for number in range(count):
+            await queue.put(Message(f"order {number}", id="m"))
+            await (await queue.receive()).ack()
+
+
+async def appends(folder: Path, count: int) -> None:
+    async with SQLiteLog(folder / f"log-{next(NUMBER)}.db", "orders") as log:
+        for number in range(count):
+            await log.append(Message(f"order {number}", id="m"))
+
+
+def measured(works: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """The seconds of the best of several rounds of each; a round runs all of them, since disks have moods."""
+    times: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            times[name] = min(times.get(name, math.inf), time.perf_counter() - start)
+    return times
+
+
+def main(folder: Path) -> None:
+    count = 300
+    run = anyio.run
+    took = measured(
+        {
+            "bare": lambda: bare_puts(folder, count, 1),
+            "bare 10": lambda: bare_puts(folder, count, 10),
+            "bare 100": lambda: bare_puts(folder, count, 100),
+            "put": lambda: run(puts, folder, count, 1),
+            "put 10": lambda: run(puts, folder, count, 10),
+            "put 100": lambda: run(puts, folder, count, 100),
+            "append": lambda: run(appends, folder, count),
+            "bare life": lambda: bare_lives(folder, count),
+            "life": lambda: run(lives, folder, count),
+            "bare life, no fsync": lambda: bare_lives(folder, count, "OFF"),
+            "life, no fsync": lambda: run(lives, folder, count, "OFF"),
+            "ten lives, no fsync": lambda: run(lives, folder, 10 * count, "OFF"),
+        }
+    )
+    one, ten, hundred = (took[name] for name in ("put", "put 10", "put 100"))
+    line("put, 1 message per fsync", one, count, "bare INSERT and COMMIT", took["bare"])
+    line("put, 10 messages per fsync", ten, count, "10 bare INSERTs per COMMIT", took["bare 10"])
+    line("put, 100 messages per fsync", hundred, count, "100 bare INSERTs per COMMIT", took["bare 100"])
+    line("put, 1 message per fsync", one, count, "a put with 10 per fsync", ten)
+    line("put, 1 message per fsync", one, count, "a put with 100 per fsync", hundred)
+    line("append to the log, 1 message per fsync", took["append"], count, "bare INSERT, COMMIT", took["bare"])
+    line("put, receive and ack", took["life"], count, "bare INSERT, UPDATE, DELETE", took["bare life"])
+    quick, many = took["life, no fsync"], took["ten lives, no fsync"]
+    line("the same, no fsync", quick, count, "the same of bare sqlite3", took["bare life, no fsync"])
+    line("the same, with ten times as many messages", many, 10 * count, "the line above, for one", 10 * quick)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as temporary:
+        main(Path(temporary))
