@@ -1,7 +1,7 @@
 """What the tests of each lesson's exercises share: kept answers, model answers and stubs, and how they do.
 
-A lesson keeps its answers in `wrong_answers/<lesson>.py`, in one `Answers`; its test module then needs
-a few lines, such as `each_wrong(ANSWERS)` and `assert_shows(kept)`.
+A lesson keeps its answers in `wrong_answers/<lesson>.py`, in one `Answers` named ANSWERS, and
+`test_every_exercise.py` finds them there.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-
-import pytest
 
 from eip_ref.autograder import registry, workbook
 from eip_ref.autograder.exercise import Exercise
@@ -57,21 +55,6 @@ class Answers:
     def right(self, slug: str) -> Callable[[AnyFunction], AnyFunction]:
         """Keep the decorated answer as a right one of another design than the model answer."""
         return self.wrong(slug, "")
-
-
-def each_exercise(lesson: str) -> pytest.MarkDecorator:
-    """A test for each exercise of the lesson, as `exercise`."""
-    return pytest.mark.parametrize("exercise", registry.exercises(lesson), ids=lambda found: found.slug)
-
-
-def each_wrong(answers: Answers) -> pytest.MarkDecorator:
-    """A test for each wrong answer, as `kept`."""
-    return pytest.mark.parametrize("kept", [kept for kept in answers.kept if kept.mistake], ids=str)
-
-
-def each_right(answers: Answers) -> pytest.MarkDecorator:
-    """A test for each right answer of another design, as `kept`."""
-    return pytest.mark.parametrize("kept", [kept for kept in answers.kept if not kept.mistake], ids=str)
 
 
 def model(exercise: Exercise) -> Any:

@@ -1,0 +1,121 @@
+"""Every exercise of every lesson: stub, model answer, other right answers, each mistake by its name."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from eip_ref.autograder import workbook
+from eip_ref.autograder.exercise import Exercise
+from eip_ref.autograder.judging import judge_answer
+from eip_ref.autograder.notebooks import read
+from eip_ref.autograder.regions import model_answer, stubbed
+from eip_ref.autograder.registry import lesson, lessons
+
+from .exercise_cases import (
+    ROOT,
+    Answers,
+    Kept,
+    assert_passes,
+    assert_same_after_json,
+    assert_shows,
+    assert_well_kept,
+    model,
+    stub,
+)
+
+LESSONS = [found.module for found in lessons() if found.exercises]
+EXERCISES = [exercise for module in LESSONS for exercise in lesson(module).exercises]
+ANSWERS: dict[str, Answers] = {
+    module: import_module(f"tests.autograder.wrong_answers.{module}").ANSWERS for module in LESSONS
+}
+KEPT = [kept for answers in ANSWERS.values() for kept in answers.kept]
+BEGUN = {
+    "predict_the_shares": "no-prediction",
+    "keep_the_lease": "lease-ran-out",
+    "order_per_key": "two-of-a-key-at-once",
+}
+"""Exercises that begin with something that runs, and what it looks like in the check."""
+
+each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
+each_right = pytest.mark.parametrize("kept", [kept for kept in KEPT if not kept.mistake], ids=str)
+each_wrong = pytest.mark.parametrize("kept", [kept for kept in KEPT if kept.mistake], ids=str)
+
+
+@each_exercise
+def test_a_stub_is_told_that_it_is_only_the_beginning(exercise: Exercise) -> None:
+    """Who has not begun is told so, with every seed."""
+    for seed in exercise.seeds:
+        diagnosis = judge_answer(exercise, stub(exercise), [seed]).diagnosis
+        assert diagnosis
+        assert diagnosis.name == BEGUN.get(exercise.slug, "not-started")
+
+
+@each_exercise
+def test_the_model_answer_passes(exercise: Exercise) -> None:
+    """With the check's own seeds, and with seeds that it has never seen."""
+    assert_passes(exercise, model(exercise))
+
+
+@each_right
+def test_another_right_answer_passes(kept: Kept) -> None:
+    """What is judged is the promise, not the design."""
+    assert_passes(kept.exercise, kept.answer)
+
+
+@each_wrong
+def test_a_wrong_answer_is_told_its_mistake(kept: Kept) -> None:
+    """The name of the mistake is the one that was meant, with each seed of the check."""
+    assert_shows(kept)
+
+
+@each_wrong
+def test_a_wrong_answer_is_judged_alike_in_another_process(kept: Kept) -> None:
+    """The trace as JSON is all that the verdict rests on."""
+    assert_same_after_json(kept)
+
+
+@each_wrong
+def test_the_words_name_who_and_when(kept: Kept) -> None:
+    """A learner can find the place: the words name a message, a participant or a question, and are short."""
+    seen = judge_answer(kept.exercise, kept.answer).seen
+    assert 20 < len(seen) < 900
+
+
+@each_exercise
+def test_enough_answers_are_kept(exercise: Exercise) -> None:
+    """Three wrong ones at least, and a right one of another design."""
+    assert_well_kept(ANSWERS[exercise.lesson], exercise)
+
+
+@each_exercise
+def test_no_piece_of_the_solution_is_in_the_exercise(exercise: Exercise) -> None:
+    """The whole answer stands nowhere in what the learner opens, and no three lines of it where it belongs."""
+    solution = read(ROOT / "solutions" / lesson(exercise.lesson).notebook)
+    handed_out = read(ROOT / "exercises" / lesson(exercise.lesson).notebook)
+    given = "\n".join(_lines(cell["source"]) for cell in handed_out["cells"])
+    begun = "\n".join(_lines(cell["source"]) for cell in workbook.answer_cells(handed_out, exercise))
+    for cell in workbook.answer_cells(solution, exercise):
+        answer, stubs = _lines(model_answer(cell["source"])), _lines(stubbed(cell["source"]))
+        assert answer not in given
+        rows = [row for row in answer.splitlines() if row not in stubs]
+        pieces = ["\n".join(rows[n : n + 3]) for n in range(len(rows) - 2)]
+        assert [piece for piece in pieces if piece in begun] == []
+
+
+def _lines(source: str) -> str:
+    return "\n".join(line.strip() for line in source.splitlines() if line.strip())
+
+
+@pytest.mark.parametrize("module", LESSONS)
+def test_a_lesson_has_enough_exercises_of_different_kinds(module: str) -> None:
+    """Four at least, of four kinds; the notebook tells how many, for how many points and minutes."""
+    found = lesson(module)
+    minutes = sum(exercise.minutes for exercise in found.exercises)
+    assert len(found.exercises) >= 4
+    assert len({exercise.kind for exercise in found.exercises}) >= 4
+    text = Path(ROOT / "solutions" / found.notebook).read_text(encoding="utf-8")
+    assert re.search(rf"\w+ exercises, {found.points} points, {minutes} minutes in all", text)
