@@ -93,7 +93,7 @@ def test_enough_answers_are_kept(exercise: Exercise) -> None:
 
 @each_exercise
 def test_no_piece_of_the_solution_is_in_the_exercise(exercise: Exercise) -> None:
-    """The whole answer stands nowhere in what the learner opens, and no three lines of it where it belongs."""
+    """The whole answer stands nowhere in what the learner opens, nor three lines of it in its own cell."""
     solution = read(ROOT / "solutions" / lesson(exercise.lesson).notebook)
     handed_out = read(ROOT / "exercises" / lesson(exercise.lesson).notebook)
     given = "\n".join(_lines(cell["source"]) for cell in handed_out["cells"])
