@@ -44,8 +44,11 @@ notebooks: $(VENV)/.test ## Run and store all lessons and solutions; derive the 
 	$(BIN)/python -m eip_ref.autograder.notebooks
 	$(BIN)/python -m eip_ref.autograder.derive
 
-bench: $(VENV)/.test ## Compare the laboratory with the primitives beneath it
+bench: $(VENV)/.test ## Compare laboratory and patterns with the primitives beneath
 	$(BIN)/python -m benchmarks.core
+	$(BIN)/python -m benchmarks.circuit_breaker
+	$(BIN)/python -m benchmarks.request_reply
+	$(BIN)/python -m benchmarks.durable_queue
 
 bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider, in a real browser
 	$(BIN)/python -m benchmarks.demo_in_browser
