@@ -49,6 +49,7 @@ bench: $(VENV)/.test ## Compare laboratory and patterns with the primitives bene
 	$(BIN)/python -m benchmarks.circuit_breaker
 	$(BIN)/python -m benchmarks.request_reply
 	$(BIN)/python -m benchmarks.durable_queue
+	$(BIN)/python -m benchmarks.publish_subscribe
 
 bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider, in a real browser
 	$(BIN)/python -m benchmarks.demo_in_browser

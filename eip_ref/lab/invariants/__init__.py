@@ -17,6 +17,7 @@ from .leases import lease_fencing, one_in_flight_per_key, prefetch_never_exceede
 from .loss import exactly_one_receiver, no_duplicate_effect, nothing_acked_lost
 from .order import fifo, order_per_key
 from .replies import no_stray_reply
+from .subscriptions import every_subscription_gets_all, no_gap, one_owner_per_partition, order_per_publisher
 
 __all__ = [
     "Check",
@@ -26,14 +27,18 @@ __all__ = [
     "breaker_legality",
     "check",
     "conservation",
+    "every_subscription_gets_all",
     "exactly_one_receiver",
     "fifo",
     "in_words",
     "lease_fencing",
     "no_duplicate_effect",
+    "no_gap",
     "no_stray_reply",
     "nothing_acked_lost",
     "one_in_flight_per_key",
+    "one_owner_per_partition",
     "order_per_key",
+    "order_per_publisher",
     "prefetch_never_exceeded",
 ]
