@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 
 import anyio
@@ -30,7 +32,7 @@ from eip_ref.publish_subscribe import (
     SubscriptionEnded,
     listen,
 )
-from eip_ref.trace import Trace, acting, record, whoami
+from eip_ref.trace import Trace, acting, record, recording, whoami
 
 from .backends import Play, everywhere
 
@@ -321,6 +323,33 @@ def test_a_member_that_was_replaced_while_it_was_silent_does_not_come_back(play:
         assert len(old.partitions) == 1
 
     holds(play(scenario))
+
+
+def test_members_that_are_gone_cost_no_memory() -> None:
+    """Whether they left or fell silent."""
+
+    async def scenario() -> int:
+        topic = PartitionedTopic("orders", partitions=2, retain=2)
+
+        async def visits(names: list[str]) -> None:
+            for name in names:
+                topic.join("g", name=f"silent {name}", when_full="block", session=10)
+                await anyio.sleep(10)
+                topic.join("g", name=f"polite {name}", when_full="block", session=10).leave()
+
+        await visits([str(number) for number in range(20)])
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        with recording():  # which is thrown away
+            await visits([str(number) for number in range(1_000)])
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+
+    tracemalloc.start()
+    try:
+        assert simulate(scenario).result < 30_000
+    finally:
+        tracemalloc.stop()
 
 
 @everywhere

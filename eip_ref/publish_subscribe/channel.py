@@ -117,7 +117,7 @@ class PublishSubscribeChannel:
         await anyio.lowlevel.checkpoint()
         message = message.copy()
         kept = Published(0)
-        if self.log is not None and not self._closed:
+        if self.log is not None:
             kept = await self.log.append(topic, message)
         self._must_take(topic, message)
         boxes = self._interest.matching(topic)  # a list of its own: subscribers may come and go meanwhile

@@ -83,8 +83,7 @@ class Cursor:
             return False
         if not sent:
             self._sent(entry.topic, entry.message)
-        key, offset = entry.message.key, entry.offset
-        record(Kind.ACCEPTED, self.name, entry.message.id, who="", key=key, offset=offset)
+        record(Kind.ACCEPTED, self.name, entry.message.id, who="", key=entry.message.key, offset=entry.offset)
         self.bell.ring()
         return True
 
