@@ -129,7 +129,7 @@ class Demo:
 
     def _build(self, title: str) -> Any:
         beside = [c.label_of(name) for name, c in self.controls.items() if c.ends != (False, True)]
-        width = f"{max(map(len, [*beside, 'Seed'])) * 0.52 + 0.8:.1f}em"
+        width = f"{max(map(len, [*beside, 'Seed'])) * 0.58 + 0.8:.1f}em"
         self.widgets = {name: control.widget(name, width) for name, control in self.controls.items()}
         self.seed = ipywidgets.BoundedIntText(
             value=self._default_seed, min=0, max=10**6, description="Seed", layout={"width": "auto"}

@@ -85,8 +85,8 @@ async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
     replay. Each is put before it is acked, so a crash between the two repeats it and loses nothing.
     """
     started = anyio.current_time()
-    replayed: set[str] = set()
-    while limit is None or len(replayed) < limit:
+    count, replayed = 0, set[str]()
+    while limit is None or count < limit:
         try:
             lease = await dead.receive(wait=0)
         except (Empty, QueueClosed):
@@ -99,4 +99,5 @@ async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
         await to.put(original(letter))
         await lease.ack()
         replayed.add(letter.id)
-    return len(replayed)
+        count += 1
+    return count

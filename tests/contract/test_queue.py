@@ -417,6 +417,23 @@ def test_dead_letters_are_replayed_in_order_as_they_were(play: Play, make: Make)
     assert play(scenario).count("replayed") == 3
 
 
+def test_replay_counts_letters_and_not_ids(play: Play, make: Make) -> None:
+    """Three dead copies of one message are three letters, and a limit of two replays two."""
+
+    async def scenario() -> None:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+            message = Message("order 1")
+            for _ in range(3):
+                await queue.put(message)
+                await (await queue.receive()).nack()
+            await anyio.sleep(1)
+            assert queue.dead_letters is not None
+            assert await replay(queue.dead_letters, queue, limit=2) == 2
+            assert await replay(queue.dead_letters, queue) == 1
+
+    play(scenario)
+
+
 def test_replay_ends_although_messages_die_again(play: Play, make: Make) -> None:
     """A poison message that dies during the replay waits for the next one."""
 
