@@ -61,7 +61,7 @@ format: $(VENV)/.test ## Mend what lint can mend
 constraints: $(VENV)/.test ## Choose the newest version of every dependency
 	$(INSTALL) --target build/uv uv
 	build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-	    --extra course --extra test --no-emit-index-url --no-emit-find-links \
+	    --extra bench --no-emit-index-url --no-emit-find-links \
 	    --no-annotate --no-header pyproject.toml -o constraints.txt
 	rm -rf build/uv
 

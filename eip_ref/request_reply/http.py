@@ -10,12 +10,10 @@ Starlette, uvicorn), on asyncio.
 
 from __future__ import annotations
 
-import json
 import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import httpx
@@ -30,6 +28,7 @@ from .envelope import ERROR, KEY, OUTCOME, Outcome
 from .errors import NoResponder, NotDelivered, RemoteErrors, TransportError
 from .replier import Replier
 from .requestor import Requestor
+from .wire import read_reply, read_request, time_left, write_reply, write_request
 
 __all__ = ["HttpRequestor", "serve", "service"]
 
@@ -61,16 +60,11 @@ class HttpRequestor(Requestor):
         self._url = url
 
     async def _post(self, attempt: Message) -> None:
-        assert attempt.deadline is not None
-        left = attempt.deadline - anyio.current_time()
+        left = time_left(attempt)
         headers = {"Content-Type": "application/json", CORRELATION: attempt.id, TIMEOUT: f"{left:.6f}"}
         if KEY in attempt.headers:
             headers[IDEMPOTENCY] = attempt.headers[KEY]
-        asked = {"type": attempt.type, "key": attempt.key, "body": attempt.body}
-        try:
-            content = json.dumps(asked).encode()
-        except (TypeError, ValueError) as error:
-            raise NotDelivered(f"the request cannot be written as JSON: {error}") from error
+        content = write_request(attempt)
         try:
             # The waiter has the deadline; a second clock in the client would only blur whose end it was.
             response = await self._client.post(self._url, content=content, headers=headers, timeout=None)
@@ -89,15 +83,7 @@ def _reply(attempt: Message, response: httpx.Response) -> Message:
         raise NoResponder(f"nobody answers at this path: {response.url}")
     if response.headers.get(CORRELATION) != attempt.id:
         raise TransportError(f"not the replier, but something on the way answered: {response.status_code}")
-    answer = response.json()
-    return Message(
-        answer["body"],
-        key=attempt.key,
-        id=answer["id"],
-        correlation_id=attempt.id,
-        causation_id=attempt.id,
-        headers={OUTCOME: answer[OUTCOME], ERROR: answer[ERROR]},
-    )
+    return read_reply(attempt, response.json())
 
 
 # The replier
@@ -115,30 +101,19 @@ def service(replier: Replier, path: str = "/") -> Starlette:
         if reply is None:
             return JSONResponse({"wrong": "a copy of this very attempt is being worked on"}, 409)
         status = _STATUS[Outcome(reply.headers[OUTCOME])]
-        name = reply.headers.get(ERROR, "")
         if reply.headers[OUTCOME] == Outcome.REFUSED:
-            status = _REFUSED.get(name, status)
-        content = {"id": reply.id, "body": reply.body, OUTCOME: reply.headers[OUTCOME], ERROR: name}
-        return JSONResponse(content, status, headers={CORRELATION: str(reply.correlation_id)})
+            status = _REFUSED.get(reply.headers.get(ERROR, ""), status)
+        return JSONResponse(write_reply(reply), status, headers={CORRELATION: str(reply.correlation_id)})
 
     return Starlette(routes=[Route(path, answer, methods=["POST"])])
 
 
 async def _message(request: Request) -> Message:
-    asked: dict[str, Any] = json.loads(await request.body())
-    headers = {KEY: request.headers[IDEMPOTENCY]} if IDEMPOTENCY in request.headers else {}
-    left = float(request.headers[TIMEOUT])
-    if not math.isfinite(left):
-        raise ValueError(f"{TIMEOUT} must be a number of seconds, not {left}")
-    return Message(
-        asked["body"],
-        type=asked["type"],
-        key=asked["key"],
-        id=request.headers[CORRELATION],  # the attempt's own, so that a copy of it is known as one
-        correlation_id=request.headers[CORRELATION],
-        reply_to="the response",
-        deadline=anyio.current_time() + left,
-        headers=headers,
+    return read_request(
+        await request.body(),
+        correlation=request.headers[CORRELATION],
+        idempotency=request.headers.get(IDEMPOTENCY),
+        left=float(request.headers[TIMEOUT]),
     )
 
 

@@ -1,0 +1,159 @@
+"""Request–reply over gRPC: the same errors, the same deadlines, the same answers to a repetition.
+
+One unary method with JSON bodies. The time that is left, the correlation id and the idempotency key
+travel as metadata; a call that has only gRPC's own deadline has one too. Needs grpcio, on asyncio.
+
+gRPC's status UNAVAILABLE says both "nobody listens" and "the connection broke while you waited". The
+first is definite and the second is not, so a connection is made first, and only then is asked.
+
+*Left out:* TLS, authentication, streams, and messages described in protobuf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio.lowlevel
+import grpc
+import grpc.aio
+from anyio.abc import TaskGroup
+
+from ..message import Message
+from .envelope import KEY
+from .errors import NoResponder, RemoteErrors, TransportError
+from .replier import Replier
+from .requestor import Requestor
+from .wire import read_reply, read_request, time_left, write_reply, write_request
+
+__all__ = ["GrpcRequestor", "serve", "service"]
+
+CORRELATION = "correlation-id"
+IDEMPOTENCY = "idempotency-key"
+METHOD = "Ask"
+SERVICE = "eip.RequestReply"
+TIMEOUT = "request-timeout"  #: in seconds
+
+_A_DAY = 24 * 3600.0
+_STOPPED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+
+
+class GrpcRequestor(Requestor):
+    """Asks the service behind the channel that it is given; `request` is that of `Requestor`."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        service: str = SERVICE,
+        name: str = "",
+        errors: RemoteErrors | None = None,
+        max_waiting: int = 1_000,
+    ) -> None:
+        super().__init__(self._send, name=name, errors=errors, max_waiting=max_waiting)
+        self._channel = channel
+        self._method = f"/{service}/{METHOD}"
+        self._call: Any = channel.unary_unary(self._method)
+
+    async def _send(self, attempt: Message) -> None:
+        content = write_request(attempt)
+        left = time_left(attempt)
+        metadata = [(CORRELATION, attempt.id), (TIMEOUT, f"{left:.6f}")]
+        if KEY in attempt.headers:
+            metadata.append((IDEMPOTENCY, attempt.headers[KEY]))
+        await self._connect()
+        try:
+            # The waiter has the deadline; gRPC's own, which it rounds up, is only there to stop the call.
+            answer = await self._call(content, metadata=metadata, timeout=left + 1)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise NoResponder(f"nobody answers to {self._method}") from error
+            raise TransportError(f"gRPC says {error.code().name}: {error.details()}") from error
+        except asyncio.CancelledError as error:
+            await anyio.lowlevel.checkpoint()  # gRPC forgets whose cancellation it was; anyio does not
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise TransportError("the channel was closed while the answer was awaited") from error
+        await self.receive(_reply(attempt, answer))
+
+    async def _connect(self) -> None:
+        """Wait until the channel stands. Raises NoResponder when nobody is at its other end."""
+        while (state := self._channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+            if state in _STOPPED:
+                raise NoResponder("nobody answers at the other end of the channel")
+            await self._channel.wait_for_state_change(state)
+
+
+def _reply(attempt: Message, content: bytes) -> Message:
+    try:
+        answer = json.loads(content)
+        if answer["to"] != attempt.id:
+            raise TransportError(f"the answer is to another request: {answer['to']!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise TransportError(f"what came back is no reply: {error!r}") from error
+    return read_reply(attempt, answer)
+
+
+def service(replier: Replier, group: TaskGroup, name: str = SERVICE) -> grpc.GenericRpcHandler:
+    """A handler for a gRPC server; `replier` must be open while it is served.
+
+    The work runs in `group`: gRPC cancels its own task when the client gives up, and what has been begun
+    is to be finished all the same, since the next attempt will ask for its answer.
+    """
+
+    async def ask(content: bytes, context: Any) -> bytes:
+        told = dict(context.invocation_metadata())
+        try:
+            asked = read_request(
+                content,
+                correlation=told[CORRELATION],
+                idempotency=told.get(IDEMPOTENCY),
+                left=min(float(told.get(TIMEOUT, "inf")), context.time_remaining() or math.inf),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            words = f"this is not a request: {error!r}"
+            raise await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words) from error
+        reply = await _in_group(group, replier, asked)
+        if reply is None:
+            words = "a copy of this very attempt is being worked on"
+            raise await context.abort(grpc.StatusCode.ALREADY_EXISTS, words)
+        return json.dumps({"to": asked.id, **write_reply(reply)}).encode()
+
+    return grpc.method_handlers_generic_handler(name, {METHOD: grpc.unary_unary_rpc_method_handler(ask)})
+
+
+async def _in_group(group: TaskGroup, replier: Replier, asked: Message) -> Message | None:
+    replies: list[Message | None] = []
+    done = anyio.Event()
+
+    async def answer() -> None:
+        replies.append(await replier.answer(asked))
+        done.set()
+
+    group.start_soon(answer)
+    await done.wait()
+    return replies[0]
+
+
+@asynccontextmanager
+async def serve(replier: Replier, name: str = SERVICE) -> AsyncIterator[str]:
+    """Serve the replier on a free port of this machine for as long as the block runs; gives its address.
+
+    Leaving the block gives what runs as many seconds as the replier's `grace`.
+    """
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    async with replier, anyio.create_task_group() as group:
+        server.add_generic_rpc_handlers((service(replier, group, name),))
+        await server.start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            replier.close()
+            await server.stop(min(replier.grace, _A_DAY))
+            group.cancel_scope.cancel()

@@ -1,0 +1,266 @@
+"""Request–reply over real gRPC on loopback: the same sentences, with sockets and the real clock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import grpc
+import grpc.aio
+import pytest
+
+from eip_ref.message import Message
+from eip_ref.request_reply import (
+    DeadlinePassed,
+    KeyReused,
+    NoResponder,
+    NotDelivered,
+    RemoteError,
+    Replier,
+    TimedOut,
+    TransportError,
+    budget,
+)
+from eip_ref.request_reply.grpc import SERVICE, GrpcRequestor, serve
+
+from .test_request_reply import CardDeclined, Handle, fate
+from .test_request_reply_http import ERRORS, LONG, Gate, echo, run
+
+
+@asynccontextmanager
+async def online(handle: Handle, **bounds: Any) -> AsyncIterator[GrpcRequestor]:
+    """A shop that can ask the stock over gRPC."""
+    replier = Replier(handle, name="stock", errors=ERRORS, **{"grace": 0, **bounds})
+    async with serve(replier) as address, grpc.aio.insecure_channel(address) as channel:
+        with GrpcRequestor(channel, name="shop", errors=ERRORS) as shop:
+            yield shop
+
+
+async def raw(shop: GrpcRequestor, content: bytes, *metadata: tuple[str, str], timeout: float | None) -> Any:
+    """A call by hand: what came back, or the status."""
+    call: Any = shop._channel.unary_unary(f"/{SERVICE}/Ask")
+    try:
+        return json.loads(await call(content, metadata=metadata, timeout=timeout))
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+
+
+def test_an_answer_comes_back_and_both_ends_are_in_the_trace() -> None:
+    """The body, the type and the key arrive; the reply is correlated with the attempt."""
+
+    async def scenario() -> Message:
+        async with online(echo) as shop:
+            return await shop.request({"tea": 3}, type="price", key="customer 1", timeout=LONG)
+
+    trace = run(scenario)
+    assert trace.result.body == [{"tea": 3}, "price", "customer 1"]
+    assert trace.filter("state")[0].message == trace.result.correlation_id
+    assert trace.count("started", where="stock") == trace.count("delivered", where="shop") == 1
+
+
+def test_concurrent_requests_over_one_channel_each_get_their_own_answer() -> None:
+    """Twenty at the same time: all are in the handler before the first is answered."""
+
+    async def scenario() -> dict[int, Any]:
+        got: dict[int, Any] = {}
+        inside: list[int] = []
+        all_inside = anyio.Event()
+
+        async def handle(request: Message) -> Any:
+            inside.append(request.body)
+            if len(inside) == 20:
+                all_inside.set()
+            await all_inside.wait()
+            return request.body
+
+        async def ask(shop: GrpcRequestor, n: int) -> None:
+            got[n] = await fate(shop.request(n, timeout=LONG))
+
+        async with online(handle, concurrency=20) as shop, anyio.create_task_group() as group:
+            for n in range(20):
+                group.start_soon(ask, shop, n)
+        return got
+
+    assert run(scenario).result == {n: n for n in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("raised", "learns"), [(CardDeclined("card 17"), CardDeclined), (KeyError("secret"), RemoteError)]
+)
+def test_a_remote_error_keeps_its_type(raised: Exception, learns: type[Exception]) -> None:
+    """And it differs from a transport error and from a timeout."""
+
+    async def fails(request: Message) -> None:
+        raise raised
+
+    async def scenario() -> Exception:
+        async with online(fails) as shop:
+            with pytest.raises(learns) as caught:
+                await shop.request("charge", timeout=LONG)
+            return caught.value
+
+    error = run(scenario).result
+    assert not isinstance(error, TimedOut | TransportError)
+    assert "secret" not in str(error)
+
+
+def test_no_responder_fails_fast() -> None:
+    """Nobody listens at the port, or nobody has the method: definite, and no timeout."""
+
+    async def scenario() -> list[Any]:
+        replier = Replier(echo, name="stock")
+        async with serve(replier) as address, grpc.aio.insecure_channel(address) as channel:
+            elsewhere = GrpcRequestor(channel, service="eip.Nothing", name="lost")
+            learned = [await fate(elsewhere.request(1, timeout=LONG))]
+        async with grpc.aio.insecure_channel(address) as channel:
+            away = GrpcRequestor(channel, name="away")
+            return [*learned, await fate(away.request(1, timeout=LONG))]
+
+    assert run(scenario).result == [NoResponder, NoResponder]
+
+
+def test_a_timeout_is_indefinite_and_a_later_attempt_gets_the_first_answer() -> None:
+    """The handler goes on; with the same key the answer is there, and the work was done once."""
+
+    async def scenario() -> Any:
+        gate = Gate()
+        async with online(gate) as shop:
+            timeout = 0.05
+            while not gate.begun.is_set():  # on a slow machine the first may not even arrive
+                first = await fate(shop.request("order 17", timeout=timeout, idempotency_key="op"))
+                timeout *= 2
+            gate.open.set()
+            second = await fate(shop.request("order 17", timeout=LONG, idempotency_key="op"))
+            return first, second, len(gate.asked), shop.waiting
+
+    trace = run(scenario)
+    assert trace.result == (TimedOut, "answer 1 to order 17", 1, 0)
+    assert trace.count("timed out", where="shop") == 1
+
+
+def test_a_connection_that_breaks_while_the_answer_is_awaited_is_indefinite() -> None:
+    """gRPC says UNAVAILABLE here too, and this time the request has arrived."""
+
+    async def scenario() -> Any:
+        gate, learned = Gate(), []
+        replier = Replier(gate, name="stock", grace=0)
+
+        async def ask(address: str) -> None:
+            async with grpc.aio.insecure_channel(address) as channel:
+                shop = GrpcRequestor(channel, name="shop")
+                learned.append(await fate(shop.request("order 17", timeout=LONG)))
+
+        async with anyio.create_task_group() as group, serve(replier) as address:
+            group.start_soon(ask, address)
+            await gate.begun.wait()
+        return learned
+
+    assert run(scenario).result == [TransportError]
+
+
+def test_a_cancelled_request_ends_as_cancelled_and_frees_its_place() -> None:
+    """Whoever gives up is neither answered nor told of a broken connection."""
+
+    async def scenario() -> Any:
+        gate, learned = Gate(), []
+        async with online(gate) as shop:
+
+            async def ask() -> None:
+                learned.append(await fate(shop.request("order 17", timeout=LONG)))
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask)
+                await gate.begun.wait()
+                group.cancel_scope.cancel()
+            return learned, shop.waiting
+
+    assert run(scenario).result == ([], 0)
+
+
+def test_a_key_that_is_used_for_something_else_is_refused() -> None:
+    """As over channels."""
+
+    async def scenario() -> list[Any]:
+        async with online(echo) as shop:
+            return [await fate(shop.request(n, timeout=LONG, idempotency_key="op")) for n in (1, 2)]
+
+    assert run(scenario).result[1] is KeyReused
+
+
+def test_a_copy_of_an_attempt_is_not_carried_out_a_second_time() -> None:
+    """While the first is at work a copy is turned away; afterwards it gets the same answer."""
+
+    async def scenario() -> Any:
+        gate = Gate()
+        async with online(gate) as shop, anyio.create_task_group() as group:
+            group.start_soon(fate, shop.request("order 17", timeout=LONG))
+            await gate.begun.wait()
+            body = json.dumps({"body": "order 17", "type": "", "key": None}).encode()
+            copied = ("correlation-id", gate.asked[0].id)
+            while_it_runs = await raw(shop, body, copied, timeout=LONG)
+            gate.open.set()
+            again = await raw(shop, body, copied, timeout=LONG)
+            while again == "ALREADY_EXISTS":
+                again = await raw(shop, body, copied, timeout=LONG)
+            return while_it_runs, again["body"]
+
+    trace = run(scenario)
+    assert trace.result == ("ALREADY_EXISTS", "answer 1 to order 17")
+    assert trace.count("started") == 1
+
+
+def test_the_time_that_is_left_is_passed_on_and_shrinks_with_each_hop() -> None:
+    """Through two services: the second is told what the first has left, less its reserve."""
+
+    async def scenario() -> list[float]:
+        left: list[float] = []
+
+        async def far(request: Message) -> str:
+            left.append((request.deadline or 0) - anyio.current_time())
+            return "there"
+
+        async with online(far) as further:
+
+            async def near(request: Message) -> Any:
+                left.append((request.deadline or 0) - anyio.current_time())
+                return (await further.request("on", deadline=budget(request, reserve=10))).body
+
+            async with online(near) as shop:
+                assert (await shop.request("order 17", timeout=25)).body == "there"
+        return left
+
+    first, second = run(scenario).result
+    assert 15 < first <= 25
+    assert 5 < second <= first - 10
+
+
+def test_a_request_without_a_deadline_or_with_none_left_is_not_begun() -> None:
+    """The article's gRPC call has no deadline; here it is turned away, and so is what is no request."""
+
+    async def scenario() -> Any:
+        async with online(echo) as shop:
+            body = b'{"body": 1, "type": "", "key": null}'
+            named = ("correlation-id", "m1")
+            return [
+                await fate(shop.request(1, timeout=0)),
+                await raw(shop, body, named, timeout=None),
+                await raw(shop, b"?", named, timeout=LONG),
+                await raw(shop, b"{}", named, timeout=LONG),
+                await raw(shop, body, timeout=LONG),
+                await fate(shop.request({1, 2}, timeout=LONG)),
+            ]
+
+    trace = run(scenario)
+    assert trace.result == [DeadlinePassed, *["INVALID_ARGUMENT"] * 4, NotDelivered]
+    assert trace.count("started") == 0
+
+
+def test_the_package_needs_no_grpc() -> None:
+    """`import eip_ref.request_reply` needs anyio alone; the module for gRPC is asked for by name."""
+    code = "import sys, eip_ref.request_reply; print('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
