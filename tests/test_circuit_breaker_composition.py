@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import anyio
 import pytest
+import stamina
 
 from eip_ref.circuit_breaker import BreakerOpen, CircuitBreaker, ConsecutiveFailures, OpenTime
 
@@ -38,16 +39,12 @@ def timeout(work: Work) -> Work:
 
 def retry(work: Work) -> Work:
     """Three attempts, a second apart. That the breaker is open is an answer, and no reason to try again."""
+    again = stamina.AsyncRetryingCaller(
+        attempts=ATTEMPTS, timeout=None, wait_initial=1, wait_max=1, wait_jitter=0, wait_exp_base=1
+    )
 
     async def tried() -> None:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                await work()
-                return
-            except TimeoutError:
-                if attempt == ATTEMPTS:
-                    raise
-            await anyio.sleep(1)
+        await again(TimeoutError, work)
 
     return tried
 

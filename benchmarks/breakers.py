@@ -1,0 +1,200 @@
+"""Our circuit breaker beside those of other libraries: `python -m benchmarks.breakers`.
+
+First three probes, each in real time: what happens when 20 callers come while one call is allowed, when
+calls from before an outage fail after the recovery, and when a caller gives up. Then what a call costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from importlib.metadata import version
+
+import aiobreaker
+import circuitbreaker
+import purgatory
+import pybreaker
+
+from benchmarks.core import best, line
+from eip_ref.circuit_breaker import CircuitBreaker, ConsecutiveFailures, OpenTime
+
+Work = Callable[[], Awaitable[None]]
+Call = Callable[[Work], Awaitable[object]]
+
+FAILURES, OPEN = 3, 0.05
+CALLERS = 20
+
+
+def ours() -> Call:
+    policy = ConsecutiveFailures(FAILURES)
+    return CircuitBreaker("payments", policy=policy, open_time=OpenTime(OPEN)).call
+
+
+def of_purgatory() -> Call:
+    factory = purgatory.AsyncCircuitBreakerFactory(default_threshold=FAILURES, default_ttl=OPEN)
+
+    async def call(work: Work) -> None:
+        async with await factory.get_breaker("payments"):
+            await work()
+
+    return call
+
+
+def of_aiobreaker() -> Call:
+    breaker = aiobreaker.CircuitBreaker(fail_max=FAILURES, timeout_duration=timedelta(seconds=OPEN))
+    return lambda work: breaker.call_async(work)
+
+
+def of_circuitbreaker() -> Call:
+    breaker = circuitbreaker.CircuitBreaker(
+        failure_threshold=FAILURES, recovery_timeout=OPEN, name="payments"
+    )
+    return lambda work: breaker.call_async(work)
+
+
+def of_pybreaker() -> Call:
+    breaker = pybreaker.CircuitBreaker(fail_max=FAILURES, reset_timeout=OPEN)
+    return lambda work: breaker.call_async(work)  # type: ignore[no-untyped-call]
+
+
+MAKERS: dict[str, Callable[[], Call]] = {
+    "eip_ref": ours,
+    f"purgatory {version('purgatory')}": of_purgatory,
+    f"circuitbreaker {version('circuitbreaker')}": of_circuitbreaker,
+    f"pybreaker {version('pybreaker')}": of_pybreaker,
+    f"aiobreaker {version('aiobreaker')}": of_aiobreaker,
+}
+
+
+async def fails() -> None:
+    raise ConnectionError
+
+
+async def works() -> None:
+    """A call that does nothing."""
+
+
+async def long() -> None:
+    await asyncio.sleep(60)
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+
+
+async def tried(call: Call, work: Work) -> bool:
+    """Whether the call was let through and went well."""
+    try:
+        await call(work)
+    except Exception:
+        return False
+    return True
+
+
+async def opened(call: Call) -> None:
+    for _ in range(FAILURES):
+        await tried(call, fails)
+
+
+async def probe_half_open(call: Call) -> str:
+    """How many of 20 callers reach the sick service when the open time is over."""
+    await opened(call)
+    await asyncio.sleep(2 * OPEN)
+    reached = 0
+
+    async def slow() -> None:
+        nonlocal reached
+        reached += 1
+        await asyncio.sleep(OPEN)
+
+    await asyncio.gather(*(tried(call, slow) for _ in range(CALLERS)))
+    return f"{reached} of {CALLERS} let in"
+
+
+async def probe_stale(call: Call) -> str:
+    """Calls that began before the outage fail after the recovery: does the breaker open for them?"""
+
+    async def stale() -> None:
+        await asyncio.sleep(4 * OPEN)
+        raise ConnectionError
+
+    old = [asyncio.create_task(tried(call, stale)) for _ in range(FAILURES + 1)]
+    await asyncio.sleep(0)
+    await opened(call)
+    await asyncio.sleep(2 * OPEN)
+    await tried(call, works)
+    recovered = await tried(call, works)
+    await asyncio.gather(*old)
+    closed = await tried(call, works)
+    return "stays closed" if recovered and closed else "opens again" if recovered else "did not recover"
+
+
+async def probe_cancelled(call: Call) -> str:
+    """A caller gives up while its call is the one probe: is the next caller let in?"""
+    await opened(call)
+    await asyncio.sleep(2 * OPEN)
+    probe = asyncio.ensure_future(call(long))
+    await asyncio.sleep(OPEN / 5)
+    probe.cancel()
+    with suppress(asyncio.CancelledError):
+        await probe
+    return "next one let in" if await tried(call, works) else "next one rejected"
+
+
+async def probe_impatient(call: Call) -> str:
+    """Many callers give up on a service that is well: does the breaker open?"""
+    for _ in range(4 * FAILURES):
+        with suppress(Exception):
+            await asyncio.wait_for(call(long), 0.002)
+    return "stays closed" if await tried(call, works) else "opens"
+
+
+PROBES: dict[str, Callable[[Call], Awaitable[str]]] = {
+    "20 callers, 1 allowed": probe_half_open,
+    "stale failures": probe_stale,
+    "the probe's caller gives up": probe_cancelled,
+    "12 callers give up": probe_impatient,
+}
+
+
+def table() -> None:
+    """Print what each breaker does in each probe."""
+    print(f"{'':<24}" + "".join(f"{name:<30}" for name in PROBES))
+    for name, make in MAKERS.items():
+        said = [asyncio.run(_fresh(make, probe)) for probe in PROBES.values()]
+        print(f"{name:<24}" + "".join(f"{words:<30}" for words in said))
+
+
+async def _fresh(make: Callable[[], Call], probe: Callable[[Call], Awaitable[str]]) -> str:
+    return await probe(make())
+
+
+async def calls(count: int, make: Callable[[], Call], work: Work) -> None:
+    call = make()
+    for _ in range(count):
+        await call(work)
+
+
+async def bare(count: int, work: Work) -> None:
+    for _ in range(count):
+        await work()
+
+
+def costs(count: int = 20_000) -> None:
+    """Print what a call that takes a turn costs through each breaker."""
+    least = best(lambda: asyncio.run(bare(count, turn)))
+    for name, make in MAKERS.items():
+        spent = best(lambda make=make: asyncio.run(calls(count, make, turn)))  # type: ignore[misc]
+        line(f"a call through {name}", spent, count, "a bare await of a turn", least)
+
+
+def main() -> None:
+    table()
+    print()
+    costs()
+
+
+if __name__ == "__main__":
+    main()
