@@ -112,6 +112,7 @@ class Recorder:
     ) -> None:
         self.events: list[Event] = []
         self.limit = limit
+        self._added = 0
         self._explain = explain  # what else to say when the limit is passed
         self._clock = clock
         self._start = clock()
@@ -120,10 +121,15 @@ class Recorder:
     def add(self, kind: str, where: str, message: str, who: str, data: Mapping[str, Any]) -> None:
         if kind not in _KINDS:
             raise ValueError(f"{kind!r} is no kind of event; use one of {', '.join(sorted(_KINDS))}")
-        if len(self.events) >= self.limit:
+        if self._added >= self.limit:
             words = f"more than {self.limit:,} events were recorded; is there a loop without an end?"
             raise TraceTooLong(f"{words}\n{self._explain()}".rstrip())
-        self.events.append(Event(self._clock() - self._start, str(kind), where, message, who, data))
+        self._added += 1
+        self.keep(Event(self._clock() - self._start, str(kind), where, message, who, data))
+
+    def keep(self, event: Event) -> None:
+        """Take a fact that was found in order."""
+        self.events.append(event)
 
     def next_id(self, prefix: str) -> str:
         number = self._counted[prefix] = self._counted.get(prefix, 0) + 1

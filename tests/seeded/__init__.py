@@ -1,0 +1,68 @@
+"""Seeded fault runs: one pattern, many seeds, every invariant.
+
+Each module here, named as its pattern, has a list `RUNS`. `tests/test_seeded.py` plays 200 seeds of
+each in `make test`; `python -m tests.seeded --seeds 10000` plays as many as you like and prints the
+smallest failing seed with its trace.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from eip_ref.trace import Trace
+
+__all__ = ["Failure", "SeededRun", "every_run", "play", "wrong"]
+
+
+@dataclass(frozen=True)
+class SeededRun:
+    """A scenario with faults drawn from a seed, and what must hold whatever they were.
+
+    `play(seed)` returns the trace of one run, and the same trace whenever the seed is the same.
+    `judge(trace)` returns what is wrong, in words or as findings: nothing for a good run. It raises
+    AssertionError for a run that proves nothing, such as one in which no fault hit.
+    """
+
+    name: str
+    play: Callable[[int], Trace]
+    judge: Callable[[Trace], Sequence[object]]
+
+
+def every_run() -> dict[str, SeededRun]:
+    """All runs, by pattern and name: "saga/a crash at any moment"."""
+    modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
+    return {
+        f"{module}/{run.name}": run
+        for module in modules
+        for run in importlib.import_module(f"{__name__}.{module}").RUNS
+    }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A seed that did not go well, and what was wrong with it, in words."""
+
+    run: str
+    seed: int
+    words: tuple[str, ...]
+
+
+def play(name: str, seeds: range) -> Failure | None:
+    """Play a run with these seeds; the first that fails, or None."""
+    run = every_run()[name]
+    for seed in seeds:
+        words = wrong(run, seed)
+        if words:
+            return Failure(name, seed, tuple(words))
+    return None
+
+
+def wrong(run: SeededRun, seed: int) -> list[str]:
+    """What is wrong with one seed, in words."""
+    try:
+        return [str(found) for found in run.judge(run.play(seed))]
+    except Exception as error:  # a deadlock, a runaway, an error that nobody handled
+        return [f"{type(error).__name__}: {error}"]

@@ -1,0 +1,68 @@
+"""Seeded fault runs, 200 seeds each: whatever the faults were, every invariant holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from eip_ref.lab import simulate
+from eip_ref.trace import Kind, Trace, record
+
+from . import seeded
+from .seeded import SeededRun, every_run, wrong
+from .seeded.__main__ import main
+
+SEEDS, BLOCK = 200, 50
+
+
+@pytest.mark.parametrize("start", range(0, SEEDS, BLOCK))
+@pytest.mark.parametrize("name", every_run())
+def test_no_seed_breaks_an_invariant(name: str, start: int) -> None:
+    """Latency, loss, duplication, reordering and crashes, as the seed draws them."""
+    run = every_run()[name]
+    for seed in range(start, start + BLOCK):
+        assert not wrong(run, seed), (
+            f"seed {seed}; see it with: python -m tests.seeded {name.partition('/')[0]}"
+        )
+
+
+@pytest.mark.parametrize("name", every_run())
+def test_a_seed_gives_the_same_trace_again(name: str) -> None:
+    """Whatever went wrong once can be looked at again."""
+    run = every_run()[name]
+    assert run.play(7).to_json() == run.play(7).to_json()
+
+
+def test_the_command_shows_the_smallest_failing_seed_and_its_trace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that fails from seed 3 on is shown with seed 3."""
+
+    def play(seed: int) -> Trace:
+        async def scenario() -> None:
+            record(Kind.LOST if seed >= 3 else Kind.ARRIVED, "line", f"m{seed}")
+
+        return simulate(scenario, seed=seed)
+
+    def judge(trace: Trace) -> list[str]:
+        return [f"{message} was lost" for message in trace.messages(Kind.LOST)]
+
+    runs = {"line/loses": SeededRun("loses", play, judge)}
+    monkeypatch.setattr(seeded, "every_run", lambda: runs)
+    monkeypatch.setattr("tests.seeded.__main__.every_run", lambda: runs)
+    monkeypatch.setattr("tests.seeded.__main__.ProcessPoolExecutor", _InThisProcess)
+    assert main(["--seeds", "10"]) == 1
+    said = capsys.readouterr().out
+    assert "seed 3 failed" in said
+    assert "m3 was lost" in said
+    assert "line" in said.splitlines()[-1]
+
+
+class _InThisProcess:
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def __enter__(self) -> _InThisProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    map = staticmethod(map)
