@@ -3,13 +3,15 @@
     sequence(trace)   who sent what to whom          timeline(trace)   who worked when, and was down
     depth(trace)      how many messages wait         counters(trace)   accepted, acked, dead … so far
     latency(trace)    how long they waited           network(trace)    who is linked to whom
-    states(trace)     a strip per state machine      bars(…), lines(…) numbers compared
+    states(trace)     a strip per state machine      gantt(trace)      when each step or branch ran
+    bars(…), lines(…) numbers compared
 
 Each returns a `Figure` with `svg` and `alt`. The same trace gives the same bytes in every process.
 
 *Left out:* zooming, tooltips and figures of a trace that still grows; the player is for looking around.
 """
 
+from .gantt import gantt
 from .network import network
 from .over_time import counters, depth
 from .plain import bars, lines
@@ -24,6 +26,7 @@ __all__ = [
     "bars",
     "counters",
     "depth",
+    "gantt",
     "latency",
     "lines",
     "network",

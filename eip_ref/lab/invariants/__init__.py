@@ -17,6 +17,7 @@ from .leases import lease_fencing, one_in_flight_per_key, prefetch_never_exceede
 from .loss import exactly_one_receiver, no_duplicate_effect, nothing_acked_lost
 from .order import fifo, order_per_key
 from .replies import no_stray_reply
+from .sagas import saga_outcome
 from .subscriptions import every_subscription_gets_all, no_gap, one_owner_per_partition, order_per_publisher
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "order_per_key",
     "order_per_publisher",
     "prefetch_never_exceeded",
+    "saga_outcome",
 ]

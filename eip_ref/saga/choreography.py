@@ -1,0 +1,156 @@
+"""Saga, choreographed: nobody is in charge; each service listens for events and says what it did.
+
+The correlation id of every event is the saga's id. A service carries out an operation under the key
+`<saga>/<step>` and publishes what came of it under the id `<saga>/<event>`, so an event that comes
+twice changes nothing and says the same again: that heals a crash between the two.
+
+The graph of events must have no cycle, or a saga may run in it for ever; and an event that nobody
+reacts to must be a declared end, or the saga is forgotten there. Both are checked when it is defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..message import Message
+from ..trace import Kind, record
+from . import commands
+from .entries import Phase
+from .outcomes import Refused, Revoked
+from .participant import Participant
+
+__all__ = ["Choreography", "EventCycle", "Reaction", "Service", "event"]
+
+
+class EventCycle(ValueError):
+    """An event can lead to itself."""
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """On an event `who` does something, and says so: `then` when it is done, `otherwise` when refused.
+
+    With `undoes` it takes the step back. Without `otherwise` it cannot be refused.
+    """
+
+    who: str
+    on: str
+    does: str
+    step: str
+    then: str
+    otherwise: str | None = None
+    undoes: bool = False
+
+    @property
+    def says(self) -> tuple[str, ...]:
+        """The types of the events that it may publish."""
+        return (self.then,) if self.otherwise is None else (self.then, self.otherwise)
+
+    def command(self, event: Message) -> Message:
+        """What the service tells itself to do."""
+        make = commands.undo if self.undoes else commands.do
+        return make(event.correlation_id or event.id, self.step, self.does, event.body)
+
+
+@dataclass(frozen=True)
+class Choreography:
+    """All reactions, the event that begins a saga, and those that end it, each with how it then stands.
+
+    Raises `EventCycle`, or ValueError for an event that leads nowhere or comes from nowhere.
+    """
+
+    begins: str
+    reactions: Sequence[Reaction]
+    ends: Mapping[str, Phase]
+    leads_to: Mapping[str, frozenset[str]] = field(init=False)  #: from an event to those it causes
+
+    def __post_init__(self) -> None:
+        graph: dict[str, frozenset[str]] = {}
+        for reaction in self.reactions:
+            graph[reaction.on] = graph.get(reaction.on, frozenset()) | frozenset(reaction.says)
+        object.__setattr__(self, "leads_to", graph)
+        if cycle := _cycle(graph):
+            raise EventCycle(f"this saga may run in a circle: {' → '.join(cycle)}")
+        said = {self.begins, *(type_ for says in graph.values() for type_ in says)}
+        if lost := sorted(said - graph.keys() - self.ends.keys()):
+            raise ValueError(f"nobody reacts to {', '.join(lost)}: add a reaction, or declare an end")
+        if never := sorted((graph.keys() | self.ends.keys()) - said):
+            raise ValueError(f"nobody says {', '.join(never)}, and somebody waits for it")
+        for end, phase in self.ends.items():
+            if phase not in (Phase.COMPLETED, Phase.COMPENSATED):
+                raise ValueError(f"{end} ends a saga as completed or compensated, not as {phase}")
+
+    def reactions_of(self, who: str, on: str) -> Iterator[Reaction]:
+        """What a service does about a type of event."""
+        return (reaction for reaction in self.reactions if (reaction.who, reaction.on) == (who, on))
+
+    def listeners(self, type: str) -> list[str]:
+        """The services that react to a type of event, each once."""
+        return list(dict.fromkeys(reaction.who for reaction in self.reactions if reaction.on == type))
+
+
+def event(saga: str, type: str, body: Any, cause: str | None = None) -> Message:
+    """What happened in a saga: the same id whenever it is said again."""
+    return Message(body, type=type, id=f"{saga}/{type}", key=saga, correlation_id=saga, causation_id=cause)
+
+
+class Service:
+    """A participant that takes part in a choreography; `publish(event)` tells all who listen."""
+
+    def __init__(
+        self,
+        participant: Participant,
+        choreography: Choreography,
+        publish: Callable[[Message], Awaitable[object]],
+    ) -> None:
+        self._participant = participant
+        self._choreography = choreography
+        self._publish = publish
+
+    async def receive(self, message: Message) -> None:
+        """React to an event. What is raised means: not done, deliver it again."""
+        saga = message.correlation_id
+        if saga is None:
+            raise ValueError(f"event {message.id} has no correlation id: nobody knows which saga it is of")
+        for reaction in self._choreography.reactions_of(self._participant.name, message.type):
+            says = await self._react(reaction, message)
+            if says is not None:
+                await self._publish(event(saga, says, message.body, message.id))
+
+    async def _react(self, reaction: Reaction, message: Message) -> str | None:
+        command = reaction.command(message)
+        try:
+            await self._participant(command)
+        except Revoked:  # an old event: what it led to is undone already, and was told
+            record(Kind.DUPLICATE, self._participant.name, message.id, who=self._participant.name)
+            return None
+        except Refused as refusal:
+            if reaction.otherwise is None:
+                raise RuntimeError(
+                    f"{reaction.does} was refused, and no event says so: {refusal}"
+                ) from refusal
+            return reaction.otherwise
+        return reaction.then
+
+
+def _cycle(graph: Mapping[str, frozenset[str]]) -> list[str]:
+    """The events of some cycle, the first of them again at the end; empty when there is none."""
+    safe: set[str] = set()
+
+    def visit(type_: str, path: list[str]) -> list[str]:
+        if type_ in path:
+            return [*path[path.index(type_) :], type_]
+        if type_ in safe:
+            return []
+        for follower in sorted(graph.get(type_, ())):
+            if found := visit(follower, [*path, type_]):
+                return found
+        safe.add(type_)
+        return []
+
+    for type_ in sorted(graph):
+        if found := visit(type_, []):
+            return found
+    return []

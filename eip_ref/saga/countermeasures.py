@@ -1,0 +1,66 @@
+"""Countermeasures: a saga is not isolated, so others see and change what it has half done.
+
+    lost update   two sagas read a value, and the later write wipes out the earlier one
+    dirty read    somebody acts on what a saga wrote and then takes back
+    fuzzy read    a saga reads a value twice, and in between another has changed it
+
+Against the first: change by an amount, which commutes, and never write back what was read before.
+Against the second: a semantic lock says "not final" until its saga ends. Against the third: reread,
+and go on only if what was read still holds. (Garcia-Molina and Salem, *Sagas*, 1987; Frank and Zahle,
+*Semantic ACID properties in multidatabases*, 1998.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .outcomes import NotDone, Refused
+from .store import Draft
+
+__all__ = ["Changed", "Locked", "add", "lock", "reread", "unlock"]
+
+_LOCK = "lock "
+
+
+class Locked(NotDone):
+    """Another saga holds the lock: certainly not done, and worth another attempt."""
+
+
+class Changed(Refused):
+    """What the saga had read does not hold any more."""
+
+
+def lock(draft: Draft, name: str, saga: str) -> None:
+    """Semantic lock: `name` is not final until this saga unlocks it. Raises `Locked`.
+
+    It is a value like any other, so it survives a crash with the saga that holds it. Two sagas that
+    take two locks in different orders wait for each other until their attempts are used up: take
+    locks in one order everywhere.
+    """
+    holder = draft.get(_LOCK + name)
+    if holder not in (None, saga):
+        raise Locked(f"{name} is not final: saga {holder} holds it")
+    draft.set(_LOCK + name, saga)
+
+
+def unlock(draft: Draft, name: str, saga: str) -> None:
+    """The saga is over with it. The lock of another saga stays."""
+    if draft.get(_LOCK + name) == saga:
+        draft.set(_LOCK + name, None)
+
+
+def add(draft: Draft, name: str, amount: float, *, least: float | None = None) -> float:
+    """Commutative update: change by an amount, in any order with others. Raises `Refused` below `least`."""
+    value: float = draft.get(name, 0) + amount
+    if least is not None and value < least:
+        raise Refused(f"{name} is {draft.get(name, 0):g}, which does not allow {amount:+g}")
+    draft.set(name, value)
+    return value
+
+
+def reread(draft: Draft, name: str, seen: Any) -> Any:
+    """The value of `name`, if it is still what the saga saw. Raises `Changed`."""
+    value = draft.get(name)
+    if value != seen:
+        raise Changed(f"{name} was {seen!r} and is {value!r} now")
+    return value

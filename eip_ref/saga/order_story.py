@@ -1,0 +1,175 @@
+"""The story of the lessons: a customer places an order, told by an orchestrator and as a choreography.
+
+Five services each keep their own books: orders, customers (credit), payments, inventory and shipping.
+Whoever tells the story, the services, their handlers and their keys are the same.
+
+    order     create it: pending, which is a semantic lock     undo: reject it
+    credit    reserve a part of the customer's limit           undo: release it
+    payment   put the money aside                              undo: give it back
+    stock     put the goods aside                              undo: put them back
+    charge    take the money: the pivot
+    ship      send the goods
+    confirm   tell the customer: the order is final
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..message import Message
+from .choreography import Choreography, Reaction
+from .countermeasures import add
+from .definition import Saga, Step, pivot, retriable
+from .entries import Phase
+from .outcomes import Refused
+from .participant import Handler, Participant
+from .store import Draft, MemoryStore, Store
+
+__all__ = ["PLACE_ORDER", "REACTIONS", "Shop", "order_choreography", "order_saga"]
+
+STEPS = (
+    Step("order", "CreateOrder", undo="RejectOrder"),
+    Step("credit", "ReserveCredit", undo="ReleaseCredit"),
+    Step("payment", "ReservePayment", undo="ReleasePayment"),
+    Step("stock", "ReserveStock", undo="ReleaseStock"),
+    pivot("charge", "ChargePayment"),
+    retriable("ship", "ShipOrder"),
+    retriable("confirm", "ConfirmOrder"),
+)
+
+
+def order_saga(**settings: Any) -> Saga:
+    """The orchestrated story."""
+    return Saga("place order", STEPS, **settings)
+
+
+PLACE_ORDER = "OrderPlaced"
+REACTIONS = (
+    Reaction("orders", PLACE_ORDER, "CreateOrder", "order", "OrderCreated"),
+    Reaction("customers", "OrderCreated", "ReserveCredit", "credit", "CreditReserved", "CreditRefused"),
+    Reaction("payments", "CreditReserved", "ReservePayment", "payment", "PaymentReserved", "PaymentRefused"),
+    Reaction("inventory", "PaymentReserved", "ReserveStock", "stock", "StockReserved", "OutOfStock"),
+    Reaction("payments", "StockReserved", "ChargePayment", "charge", "PaymentCharged", "ChargeRefused"),
+    Reaction("shipping", "PaymentCharged", "ShipOrder", "ship", "OrderShipped"),
+    Reaction("orders", "OrderShipped", "ConfirmOrder", "confirm", "OrderConfirmed"),
+    # and back, from wherever it was refused
+    Reaction("inventory", "ChargeRefused", "ReleaseStock", "stock", "StockReleased", undoes=True),
+    Reaction("payments", "StockReleased", "ReleasePayment", "payment", "PaymentReleased", undoes=True),
+    Reaction("payments", "OutOfStock", "ReleasePayment", "payment", "PaymentReleased", undoes=True),
+    Reaction("customers", "PaymentReleased", "ReleaseCredit", "credit", "CreditReleased", undoes=True),
+    Reaction("customers", "PaymentRefused", "ReleaseCredit", "credit", "CreditReleased", undoes=True),
+    Reaction("orders", "CreditReleased", "RejectOrder", "order", "OrderRejected", undoes=True),
+    Reaction("orders", "CreditRefused", "RejectOrder", "order", "OrderRejected", undoes=True),
+)
+
+
+def order_choreography() -> Choreography:
+    """The same story without a coordinator."""
+    ends = {"OrderConfirmed": Phase.COMPLETED, "OrderRejected": Phase.COMPENSATED}
+    return Choreography(PLACE_ORDER, REACTIONS, ends)
+
+
+def _status(now: str, effect: str) -> Handler:
+    """An order is pending until its saga ends; nobody may take it for more."""
+
+    def handle(command: Message, books: Draft) -> None:
+        books.set(f"order {command.correlation_id}", now)
+        books.effect(effect)
+
+    return handle
+
+
+def _move(source: str, target: str, what: str, effect: str) -> Handler:
+    """Move the amount of `what` in the order from one account to another: commutative, never below 0."""
+
+    def handle(command: Message, books: Draft) -> None:
+        order = {**command.body, "saga": command.correlation_id}
+        amount, one, other = order[what], source.format(**order), target.format(**order)
+        add(books, one, -amount, least=0)
+        add(books, other, amount)
+        books.effect(effect, **{one: -amount, other: amount})
+
+    return handle
+
+
+def _charge(command: Message, books: Draft) -> None:
+    """The pivot. A card that was reported stolen is refused."""
+    if books.get(f"stolen {command.body['customer']}"):
+        raise Refused("the card was reported stolen")
+    _move("aside {saga}", "till", "price", "charged the card")(command, books)
+
+
+def _ship(command: Message, books: Draft) -> str:
+    number = f"parcel {command.correlation_id}"
+    books.set(number, command.body["item"])
+    books.effect("sent the parcel")
+    return number
+
+
+def _pair(here: str, there: str, what: str, words: tuple[str, str]) -> tuple[Handler, Handler]:
+    """Put something aside, and back."""
+    return _move(here, there, what, words[0]), _move(there, here, what, words[1])
+
+
+def _services() -> dict[str, dict[str, Handler]]:
+    reserve_credit, release_credit = _pair(
+        "credit {customer}", "used {customer}", "price", ("reserved credit", "released credit")
+    )
+    reserve_money, release_money = _pair(
+        "card {customer}", "aside {saga}", "price", ("put money aside", "gave the money back")
+    )
+    reserve_stock, release_stock = _pair(
+        "stock {item}", "set aside {item}", "quantity", ("put goods aside", "put the goods back")
+    )
+    return {
+        "orders": {
+            "CreateOrder": _status("pending", "created the order"),
+            "RejectOrder": _status("rejected", "rejected the order"),
+            "ConfirmOrder": _status("confirmed", "confirmed the order"),
+        },
+        "customers": {"ReserveCredit": reserve_credit, "ReleaseCredit": release_credit},
+        "payments": {
+            "ReservePayment": reserve_money,
+            "ReleasePayment": release_money,
+            "ChargePayment": _charge,
+        },
+        "inventory": {"ReserveStock": reserve_stock, "ReleaseStock": release_stock},
+        "shipping": {"ShipOrder": _ship},
+    }
+
+
+class Shop:
+    """The five services. `carry` brings a command to the one that knows it.
+
+    `values` are what the books hold at first, by service: `{"inventory": {"stock tea": 3}, …}`.
+    """
+
+    def __init__(
+        self,
+        values: dict[str, dict[str, Any]] | None = None,
+        make: Callable[[str], Store] | None = None,
+    ) -> None:
+        first = values or {}
+        services = _services()
+        self._by_command = {command: name for name, handlers in services.items() for command in handlers}
+        self.services: dict[str, Participant] = {}
+        for name, handlers in services.items():
+            store = make(name) if make else MemoryStore()
+            with store.transaction() as books:
+                for what, value in first.get(name, {}).items():
+                    if books.get(what) is None:
+                        books.set(what, value)
+            self.services[name] = Participant(name, store, handlers)
+
+    def who(self, command: Message) -> str:
+        """The service that knows a command."""
+        return self._by_command[command.type]
+
+    async def carry(self, command: Message) -> Any:
+        """Bring a command to its service, without a network in between."""
+        return await self.services[self.who(command)](command)
+
+    def business(self) -> dict[str, dict[str, Any]]:
+        """What all books say, without the records of operations."""
+        return {name: service.business() for name, service in self.services.items()}
