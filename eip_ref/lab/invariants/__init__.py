@@ -19,6 +19,7 @@ from .order import fifo, order_per_key
 from .replies import no_stray_reply
 from .sagas import saga_outcome
 from .subscriptions import every_subscription_gets_all, no_gap, one_owner_per_partition, order_per_publisher
+from .views import effect_once_on_view, read_your_writes
 
 __all__ = [
     "Check",
@@ -28,6 +29,7 @@ __all__ = [
     "breaker_legality",
     "check",
     "conservation",
+    "effect_once_on_view",
     "every_subscription_gets_all",
     "exactly_one_receiver",
     "fifo",
@@ -42,5 +44,6 @@ __all__ = [
     "order_per_key",
     "order_per_publisher",
     "prefetch_never_exceeded",
+    "read_your_writes",
     "saga_outcome",
 ]

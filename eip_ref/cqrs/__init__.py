@@ -1,0 +1,107 @@
+"""CQRS: commands change the write side, events carry the news, and queries read a view made for them.
+
+The promise: when a command is answered, its state and its events are committed together; every
+event reaches every view at least once and changes it exactly once, in the order of its stream; and
+a reader who passes the version of the answer never gets anything older without being told so.
+
+    command ─▶ Commands ─┬─ state                                     ┌─▶ read(…, at_least=…)
+                         └─ Outbox ─▶ Relay ─▶ broker ─▶ Projection ─▶ view ─▶ Feed
+               one transaction                     one transaction
+
+    async def story():
+        shop = MemoryStore()
+        service = users(shop)
+        dashboard = Projection(MemoryStore(), "dashboard", DASHBOARD)
+        relay = Relay(service.outbox, dashboard)  # the view itself in the place of a broker
+
+        answer = await service.handle(Command("Register", "ann", {"name": "Ann", "email": "ann@shop"}))
+        print("answered:", answer)
+        print("the view has", dashboard.get("ann"), "and the outbox", len(service.outbox), "event")
+        async with anyio.create_task_group() as group:
+            with acting("Ann's browser"):
+                group.start_soon(relay.run)
+                reading = await read(dashboard, "ann", at_least={"users/ann": answer.version})
+                print("read:", reading.row["name"], "- stale:", reading.stale)
+            with Feed(dashboard) as feed:
+                await service.handle(Command("Rename", "ann", {"name": 'Ann "the cat" Lee'}))
+                async for change in feed:
+                    print(f"position {change.position}: {change.row['name']}")
+                    if change.position == 2:
+                        break
+            relay.stop()
+
+Read `commands.py` first, then `outbox.py`, `relay.py`, `projection.py` and `reading.py`; `inbox.py`
+is for consumers whose effect is not a view, `feed.py` for those who follow one, `deferred.py` for
+commands that are answered before they are carried out. `app/` makes it a web application, which
+`python -m eip_ref.cqrs` starts.
+
+*Left out:* several machines; telling at once, in another process, that a shared file has changed
+(relays look every `poll` seconds); schema registries for the events.
+"""
+
+from .commands import Answer, Command, Commands, Decision
+from .deferred import Deferred, Status
+from .errors import (
+    Conflict,
+    Invalid,
+    KeyReused,
+    NotYet,
+    OutOfOrder,
+    Rejected,
+    UnknownCommand,
+    UnknownEvent,
+)
+from .events import Fact, event, stream_version
+from .feed import Feed, TooSlow, WhenSlow
+from .inbox import Inbox, Unknown
+from .outbox import Claim, Entry, Outbox
+from .projection import Lag, Projection
+from .reading import Late, Reading, read
+from .relay import Relay
+from .services import DASHBOARD, billing, users
+from .sqlite_store import SQLiteStore
+from .store import MemoryStore, Store, Transaction
+from .view import Change, View
+
+__all__ = [
+    "DASHBOARD",
+    "Answer",
+    "Change",
+    "Claim",
+    "Command",
+    "Commands",
+    "Conflict",
+    "Decision",
+    "Deferred",
+    "Entry",
+    "Fact",
+    "Feed",
+    "Inbox",
+    "Invalid",
+    "KeyReused",
+    "Lag",
+    "Late",
+    "MemoryStore",
+    "NotYet",
+    "OutOfOrder",
+    "Outbox",
+    "Projection",
+    "Reading",
+    "Rejected",
+    "Relay",
+    "SQLiteStore",
+    "Status",
+    "Store",
+    "TooSlow",
+    "Transaction",
+    "Unknown",
+    "UnknownCommand",
+    "UnknownEvent",
+    "View",
+    "WhenSlow",
+    "billing",
+    "event",
+    "read",
+    "stream_version",
+    "users",
+]

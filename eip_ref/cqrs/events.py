@@ -1,0 +1,51 @@
+"""Events: what a service publishes about one of its aggregates, and the place that each has there.
+
+An event is a `Message` whose key is its *stream* ("users/ann"), the place at which its order counts,
+and whose header says which version of the aggregate it made: 1, 2, 3 and so on without a gap. A
+reader that knows the last version it has seen needs nothing else to tell a duplicate and a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..message import Message
+
+__all__ = ["Fact", "event", "stream_version"]
+
+VERSION = "stream-version"
+
+
+class Fact(NamedTuple):
+    """What a decision says has happened: the type of an event and its body, which is a contract.
+
+    The body is made for those who read it. It is never the row of a database, whose columns are
+    private to the service and change with it.
+    """
+
+    type: str
+    body: Mapping[str, Any]
+    schema: int = 1  #: the version of the body's schema
+
+
+def event(fact: Fact, stream: str, version: int, *, id: str, causation_id: str) -> Message:
+    """The event that makes version `version` of this stream. The body is written as JSON by the store."""
+    return Message(
+        dict(fact.body),
+        type=fact.type,
+        key=stream,
+        id=id,
+        causation_id=causation_id,
+        correlation_id=causation_id,
+        version=fact.schema,
+        headers={VERSION: version},
+    )
+
+
+def stream_version(message: Message) -> int:
+    """The version of the stream that this event made. Raises ValueError when it does not say."""
+    version = message.headers.get(VERSION)
+    if not isinstance(version, int) or version < 1 or message.key is None:
+        raise ValueError(f"event {message.id!r} must have a key and a header {VERSION!r} of at least 1")
+    return version

@@ -1,0 +1,158 @@
+"""A feed: all rows of a view as they are, and then every change, without a gap and without an overlap.
+
+Each follower has a feed of its own, with a bounded buffer and a position, so that a slow one delays
+nobody. When its buffer is full, it loses the changes in between and goes on with the last one of
+each row (the rows themselves know their positions, so nothing has to be kept for it), or it is cut
+off with `TooSlow`. Whoever comes back names the last position that it has, and goes on after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.lowlevel
+
+from ..publish_subscribe.inbox import Bell
+from ..trace import Kind, record, whoami
+from .projection import Projection
+from .view import Change
+
+__all__ = ["Feed", "TooSlow", "WhenSlow"]
+
+
+class WhenSlow(StrEnum):
+    """What becomes of a follower whose buffer is full."""
+
+    LATEST = "latest"  #: it misses changes, and gets the last one of each row instead
+    CLOSE = "close"  #: it is cut off, and may come back to resume from its position
+
+
+class TooSlow(Exception):
+    """The follower's buffer was full and its policy is to be cut off."""
+
+
+class Feed:
+    """A follower of a view: `with Feed(view) as feed: async for change in feed: …`.
+
+    With `after=0` it begins with a snapshot, the last change of every row; with a position that a
+    feed of this view has given before, it begins with what has changed since. A position that the
+    view has not reached was one of another view: then it begins with a snapshot too.
+    """
+
+    def __init__(
+        self,
+        view: Projection,
+        *,
+        after: int = 0,
+        capacity: int = 100,
+        when_slow: WhenSlow | str = WhenSlow.LATEST,
+        name: str = "",
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f"the buffer of a feed must hold at least 1 change, not {capacity}")
+        if after < 0:
+            raise ValueError(f"a position is at least 0, not {after}")
+        self.view = view
+        self.name = name or whoami() or "follower"
+        self.position = after  #: of the last change that was handed out
+        self.skipped = 0  #: how often it dropped to the latest
+        self._capacity = capacity
+        self._when_slow = WhenSlow(when_slow)
+        self._buffer: deque[Change] = deque()
+        self._behind = True  # whether what comes next must be looked up in the view
+        self._cut = False
+        self._bell = Bell()
+
+    def __enter__(self) -> Self:
+        end, _ = self.view.since(self.position, limit=0)
+        self.position = self.position if self.position <= end else 0
+        self.view.listeners.add(self._hear)
+        record(Kind.OPENED, self._where, who=self.name, role="channel", capacity=self._capacity)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave: nothing of this follower stays."""
+        self.view.listeners.discard(self._hear)
+        self._drop_all("the follower has left")
+        record(Kind.CLOSED, self._where, who=self.name)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        """The next change. Raises `TooSlow` by policy, after what is in the buffer."""
+        await anyio.lowlevel.checkpoint()
+        while True:
+            if (change := self.next_nowait()) is not None:
+                return change
+            await self._bell.wait()
+
+    def next_nowait(self) -> Change | None:
+        """The next change, or None when there is none now. Raises `TooSlow` by policy."""
+        if self._behind and not self._buffer:
+            self._look_up()
+        if not self._buffer:
+            if self._cut:
+                raise TooSlow(f"{self.name} left its buffer of {self._capacity} full")
+            return None
+        change = self._buffer.popleft()
+        self.position = change.position
+        record(Kind.DELIVERED, self._where, _id(change), who=self.name, lease=None, position=change.position)
+        return change
+
+    def __len__(self) -> int:
+        """How many changes wait in the buffer."""
+        return len(self._buffer)
+
+    @property
+    def _where(self) -> str:
+        return f"{self.view.name} → {self.name}"
+
+    def _look_up(self) -> None:
+        """Fill the buffer from the view. The feed is behind until there is nothing more to be found."""
+        _, changes = self.view.since(self.position, self._capacity)
+        for change in changes:
+            self._add(change)
+        self._behind = bool(changes)
+
+    def _hear(self, changes: list[Change]) -> None:
+        """The view has committed these changes."""
+        if not self._behind and not self._cut:
+            for change in self._in_turn(changes):
+                self._add(change)
+        self._bell.ring()
+
+    def _in_turn(self, changes: list[Change]) -> Iterator[Change]:
+        for change in changes:
+            if len(self._buffer) >= self._capacity:
+                self._overflow()
+                return
+            yield change
+
+    def _overflow(self) -> None:
+        if self._when_slow is WhenSlow.CLOSE:
+            self._cut = True
+            return
+        self.skipped += 1
+        self._drop_all("the buffer was full")
+        self._behind = True
+        record(Kind.STATE, self._where, who=self.name, was="live", now="behind", reason="the buffer was full")
+
+    def _add(self, change: Change) -> None:
+        record(Kind.ACCEPTED, self._where, _id(change), who="", key=change.key, position=change.position)
+        self._buffer.append(change)
+
+    def _drop_all(self, reason: str) -> None:
+        while self._buffer:
+            record(Kind.DROPPED, self._where, _id(self._buffer.popleft()), who="", reason=reason)
+
+
+def _id(change: Change) -> str:
+    return f"{change.key}@{change.position}"

@@ -1,0 +1,100 @@
+"""The inbox: however often a message comes to a service, what it changes there is changed once.
+
+The row that says "this id is done" is written in the transaction that does it. A failed attempt
+leaves neither, so its retry is no duplicate; a repetition finds the row and changes nothing. An
+event type may have many handlers, which all share that transaction. What happens to a type that
+has none is a policy: it is acked and counted, or refused, so that the queue's own policy decides.
+
+*Left out:* a transaction per handler. Handlers that must not fail each other are two inboxes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from enum import StrEnum
+
+import anyio.lowlevel
+
+from ..message import Message
+from ..trace import Kind, record
+from .errors import UnknownEvent
+from .store import Store, Transaction
+
+__all__ = ["Handler", "Inbox", "Unknown"]
+
+Handler = Callable[[Transaction, Message], object]
+"""Changes the store inside the transaction, without an await. What it raises undoes all of it."""
+
+
+class Unknown(StrEnum):
+    """What to do with an event of a type that has no handler."""
+
+    ACK = "ack"  #: it is none of our business: count it and go on
+    NACK = "nack"  #: it should have one: raise `UnknownEvent`, so that it is tried again, or dies visibly
+
+
+class Inbox:
+    """The inbox `name` on the store of a consumer; a handler for a queue's worker.
+
+    It remembers the last `remember` ids. A repetition that comes later than that is not recognised,
+    so the window must be longer than a message can live on its way.
+    """
+
+    def __init__(
+        self, store: Store, name: str, *, unknown: Unknown | str = Unknown.ACK, remember: int = 10_000
+    ) -> None:
+        if remember < 1:
+            raise ValueError(f"remember must be at least 1 message id, not {remember}")
+        self.store = store
+        self.name = name
+        self.unknown: Counter[str] = Counter()  #: events without a handler, by type
+        self._policy = Unknown(unknown)
+        self._remember = remember
+        self._handlers: dict[str, list[Handler]] = {}
+
+    def on(self, type: str, *handlers: Handler) -> None:
+        """Let these handle the events of this type too, in the order in which they were given."""
+        self._handlers.setdefault(type, []).extend(handlers)
+
+    async def __call__(self, message: Message) -> bool:
+        """Handle the message and return after the commit; false when it was done before.
+
+        What a handler raises comes out, and then nothing is committed. Raises `UnknownEvent` by policy.
+        """
+        await anyio.lowlevel.checkpoint()
+        done = self.handle(message)
+        # Between the commit and the ack something can always happen to the consumer.
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+        return done
+
+    def handle(self, message: Message) -> bool:
+        """The same without a checkpoint. Inside a transaction of the store it joins that."""
+        handlers = self._handlers.get(message.type)
+        if handlers is None:
+            self._unknown(message)
+            return False
+        with self.store.transaction() as transaction:
+            if not self._first(transaction, message.id):
+                transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, message.id))
+                return False
+            for handler in handlers:
+                handler(transaction, message)
+            effect = f"handled {message.type}"
+            transaction.after_commit(lambda: record(Kind.EFFECT, self.name, message.id, effect=effect))
+        return True
+
+    def _unknown(self, message: Message) -> None:
+        self.unknown[message.type] += 1
+        reason = f"no handler for {message.type!r}"
+        record(Kind.NOTE, self.name, message.id, text=reason, policy=self._policy.value)
+        if self._policy is Unknown.NACK:
+            raise UnknownEvent(f"{self.name} has {reason}")
+
+    def _first(self, transaction: Transaction, message_id: str) -> bool:
+        """Whether the id is new; then it is remembered."""
+        seen = f"{self.name}.seen"
+        if transaction.get(seen, message_id) is not None:
+            return False
+        transaction.remember(seen, message_id, True, most=self._remember)
+        return True
