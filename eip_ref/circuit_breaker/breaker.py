@@ -137,7 +137,7 @@ class CircuitBreaker(Uses):
         now = anyio.current_time()
         self._give_up_on_probes(now)
         stale = self._is_stale(permit)
-        said = {} if error is None else {"error": repr(error)}
+        said = {} if error is None else {"error": _in_words(error)}
         record(_how_it_ended(verdict, error), self.name, permit.message, verdict=verdict, stale=stale, **said)
         if stale:
             return False
@@ -232,3 +232,8 @@ def _how_it_ended(verdict: Verdict, error: BaseException | None) -> Kind:
         return Kind.CANCELLED
     failed = verdict is Verdict.FAILURE or (verdict is Verdict.NEUTRAL and error is not None)
     return Kind.FAILED if failed else Kind.FINISHED
+
+
+def _in_words(error: BaseException) -> str:
+    """A cancellation's own text names an address in memory, which no two runs share."""
+    return repr(error) if isinstance(error, Exception) else type(error).__name__

@@ -12,6 +12,7 @@ system's events, where some are always missing.
 
 from .breaker import breaker_legality
 from .conservation import conservation
+from .fan_out import fan_out_budget
 from .finding import Check, Finding, Invariant, assert_holds, check, in_words
 from .leases import lease_fencing, one_in_flight_per_key, prefetch_never_exceeded
 from .loss import exactly_one_receiver, no_duplicate_effect, nothing_acked_lost
@@ -32,6 +33,7 @@ __all__ = [
     "effect_once_on_view",
     "every_subscription_gets_all",
     "exactly_one_receiver",
+    "fan_out_budget",
     "fifo",
     "in_words",
     "lease_fencing",

@@ -1,0 +1,148 @@
+"""API gateway and aggregator: one door for the client, and one answer out of many.
+
+The promise: a request is checked before any backend hears of it, and answered in time, with what
+the backends said in time, and with a word for each field that is missing. Nothing runs on after the
+answer. No backend gets more calls than its bulkhead lets through, and no client hears what an
+exception said or what was meant for another.
+
+    import anyio
+    from eip_ref.api_gateway import Backend, Branch, FanOut
+    from eip_ref.lab import simulate
+
+    async def ask(service, seconds, value):
+        await anyio.sleep(seconds)
+        return value
+
+    async def scenario():
+        orders, users, billing = (Backend(name, timeout=0.5) for name in ("orders", "users", "billing"))
+
+        async def order(ask_):
+            return await orders.call(ask, "orders", 0.1, {"id": ask_.given, "user": "ann"})
+
+        async def user(ask_):                          # by the user of the order, not by the order's id
+            return await users.call(ask, "users", 0.2, {"name": ask_.got["order"]["user"]})
+
+        async def invoice(ask_):                       # takes too long today
+            return await billing.call(ask, "billing", 9.0, {"open": 3})
+
+        view = FanOut(
+            Branch("order", order, required=True),
+            Branch("user", user, needs=["order"]),
+            Branch("invoice", invoice),
+            timeout=1.0,
+        )
+        answer = await view("order 17")
+        print(f"after {anyio.current_time():.1f} s, complete: {answer.complete}")
+        for field, value in answer.data.items():
+            print(f"  {field:8} {value}")
+        for field, error in answer.errors.items():
+            print(f"  {field:8} {error.code}")
+
+    simulate(scenario)
+
+Read `fan_out.py` first, with `branch.py` and `answer.py`; then `backend.py`, what stands before each
+backend, with `hedging.py`, `budget.py` and `limits.py`; then `gateway.py`, the door, with
+`headers.py`, `paths.py`, `routing.py` and `coalescing.py`. `aggregator.py` is the other way to make one out
+of many, with `groups.py`. `http.py` is the gateway over HTTP and `demo.py` a small shop behind it: run
+`python -m eip_ref.api_gateway` (needs the extra `course`, and is not loaded from here).
+
+In a trace, whatever takes time is a bar, from "started" to "finished", "failed", "timed out" or
+"cancelled", told apart by where and message: a request (where the gateway, message r1), a fan-out (its name,
+r1.view), a branch (the field, r1.view.user), a call to a backend (the backend, users#7), a group of
+the aggregator (its key). Data of "started": `parent`, the bar that must not end before this one; `until`,
+when it must have ended; for a call `limit`, the size of the bulkhead, and for an extra one `extra`,
+"hedge" or "retry", with `share` and `spare` of its budget. "refused" is what was not begun, with a `reason`;
+"duplicate" a request that follows another, `of` which its data tells. Breakers record as they always do.
+
+*Left out:* limits per address before it is known who asks; limits, breakers and groups that several
+gateways share or that survive a crash; streams, WebSockets, TLS, and a cache of answers.
+"""
+
+from .aggregator import Aggregator
+from .answer import Answer, FieldError
+from .backend import Backend
+from .branch import Ask, Branch, WhenMissing
+from .budget import Budget
+from .coalescing import Coalescer
+from .errors import (
+    AllFailed,
+    BackendFailed,
+    BadRequest,
+    BodyTooLarge,
+    BulkheadFull,
+    Forbidden,
+    GatewayError,
+    MethodNotAllowed,
+    NeedFailed,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    RequiredFailed,
+    Skipped,
+    TimedOut,
+    Unauthenticated,
+)
+from .fan_out import FanOut
+from .gateway import Gateway
+from .groups import (
+    Aggregate,
+    AggregatorClosed,
+    DuplicateSequence,
+    NoCorrelation,
+    NoSequence,
+    Rejected,
+    TooManyGroups,
+    by_size,
+)
+from .hedging import Hedging, hedged
+from .limits import Bulkhead, RateLimit, Shedding
+from .request import Call, Identity, Request, Response
+from .routing import Route
+
+__all__ = [
+    "Aggregate",
+    "Aggregator",
+    "AggregatorClosed",
+    "AllFailed",
+    "Answer",
+    "Ask",
+    "Backend",
+    "BackendFailed",
+    "BadRequest",
+    "BodyTooLarge",
+    "Branch",
+    "Budget",
+    "Bulkhead",
+    "BulkheadFull",
+    "Call",
+    "Coalescer",
+    "DuplicateSequence",
+    "FanOut",
+    "FieldError",
+    "Forbidden",
+    "Gateway",
+    "GatewayError",
+    "Hedging",
+    "Identity",
+    "MethodNotAllowed",
+    "NeedFailed",
+    "NoCorrelation",
+    "NoSequence",
+    "NotFound",
+    "Overloaded",
+    "RateLimit",
+    "RateLimited",
+    "Rejected",
+    "Request",
+    "RequiredFailed",
+    "Response",
+    "Route",
+    "Shedding",
+    "Skipped",
+    "TimedOut",
+    "TooManyGroups",
+    "Unauthenticated",
+    "WhenMissing",
+    "by_size",
+    "hedged",
+]

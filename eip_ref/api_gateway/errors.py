@@ -1,0 +1,170 @@
+"""How a request can end without its answer, as a status and a code that a client may see.
+
+The statuses are those of HTTP, since everybody in the field knows them; nothing else in the core is HTTP.
+The words of an exception are for the log and the trace. They may hold what is nobody else's business,
+so a client gets the code alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..circuit_breaker import CallRejected
+
+__all__ = [
+    "AllFailed",
+    "BackendFailed",
+    "BadRequest",
+    "BodyTooLarge",
+    "BulkheadFull",
+    "Forbidden",
+    "GatewayError",
+    "MethodNotAllowed",
+    "NeedFailed",
+    "NotFound",
+    "Overloaded",
+    "RateLimited",
+    "RequiredFailed",
+    "Skipped",
+    "TimedOut",
+    "Told",
+    "Unauthenticated",
+    "told",
+]
+
+
+class GatewayError(Exception):
+    """Something that the client is told, by its status and code."""
+
+    status = 500
+    code = "internal error"
+    retry_after: float | None = None  #: seconds, where somebody can say
+
+
+class BadRequest(GatewayError):
+    """The request can have more than one meaning, or none."""
+
+    status, code = 400, "bad request"
+
+
+class Unauthenticated(GatewayError):
+    """Nobody knows who asks."""
+
+    status, code = 401, "unauthenticated"
+
+
+class Forbidden(GatewayError):
+    """It is known who asks, and they may not."""
+
+    status, code = 403, "forbidden"
+
+
+class NotFound(GatewayError):
+    """There is no such thing, or the backend says so. An answer of the backend, and no failure of it."""
+
+    status, code = 404, "not found"
+
+
+class MethodNotAllowed(GatewayError):
+    """The path exists, but not for this method."""
+
+    status, code = 405, "method not allowed"
+
+
+class BodyTooLarge(GatewayError):
+    """The body is longer than the gateway takes."""
+
+    status, code = 413, "body too large"
+
+
+class RateLimited(GatewayError):
+    """This client has asked too often."""
+
+    status, code = 429, "too many requests"
+
+    def __init__(self, client: str, retry_after: float) -> None:
+        super().__init__(f"{client} has asked too often; it may again in {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class Overloaded(GatewayError):
+    """The gateway itself has as much work as it may have; nothing was begun."""
+
+    status, code = 503, "overloaded"
+    retry_after = 1.0
+
+
+class BulkheadFull(GatewayError):
+    """The backend has as many of our calls as it may have; it was certainly not called."""
+
+    status, code = 503, "unavailable"
+    retry_after = 1.0
+
+
+class BackendFailed(GatewayError):
+    """The backend answered that it failed, or what it answered makes no sense."""
+
+    status, code = 502, "failed"
+
+
+class TimedOut(GatewayError):
+    """No answer came in time. Indefinite: it may have happened, or may yet."""
+
+    status, code = 504, "timed out"
+
+
+class NeedFailed(GatewayError):
+    """A branch was not asked, since one that it needs has no value, and this counts as its failure."""
+
+    status, code = 502, "need failed"
+
+    def __init__(self, branch: str, need: str) -> None:
+        super().__init__(f"{branch} was not asked: it needs {need}, which has no value")
+        self.because = need
+
+
+class Skipped(NeedFailed):
+    """A branch was not asked, since one that it needs has no value; that one's error says why."""
+
+    code = "skipped"
+
+
+class Told(NamedTuple):
+    """What a client may know of an error."""
+
+    status: int
+    code: str
+    retry_after: float | None = None
+
+
+def told(error: Exception) -> Told:
+    """What a client may know of an error in a backend or before it: none of its words."""
+    if isinstance(error, GatewayError):
+        return Told(error.status, error.code, error.retry_after)
+    if isinstance(error, CallRejected):
+        return Told(503, "unavailable", error.retry_after)
+    if isinstance(error, TimeoutError):
+        return Told(TimedOut.status, TimedOut.code)
+    return Told(BackendFailed.status, BackendFailed.code)
+
+
+class RequiredFailed(GatewayError):
+    """A required branch has no value, so there is no answer."""
+
+    def __init__(self, field: str, cause: Exception) -> None:
+        super().__init__(f"the required branch {field} failed: {cause!r}")
+        self.field = field
+        self.status, self.code, self.retry_after = told(cause)
+
+
+class AllFailed(GatewayError):
+    """No branch has a value: an error, never an empty answer."""
+
+    code = "all failed"
+
+    def __init__(self, errors: Mapping[str, Exception]) -> None:
+        super().__init__("; ".join(f"{field}: {error!r}" for field, error in errors.items()))
+        self.errors = dict(errors)
+        statuses = {told(error).status for error in errors.values() if not isinstance(error, Skipped)}
+        self.status = statuses.pop() if len(statuses) == 1 else BackendFailed.status

@@ -1,0 +1,194 @@
+"""The gateway over HTTP: an ASGI application before it, and an httpx client behind it.
+
+The time that is left travels in the header `Request-Timeout`, in seconds, since two machines have no
+clock in common. Needs the extra `course` (httpx, Starlette, uvicorn), on asyncio.
+
+*Left out:* TLS, HTTP/2, streams in either direction, and noticing that a client has hung up.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse
+from starlette.responses import Response as HttpResponse
+from starlette.routing import Route as HttpRoute
+from starlette.types import ASGIApp
+
+from .backend import Backend
+from .errors import BackendFailed, NotFound, TimedOut
+from .gateway import Gateway
+from .headers import end_to_end
+from .paths import encode
+from .request import Call, Request, Response
+
+__all__ = ["TIMEOUT", "HttpBackend", "application", "serving"]
+
+TIMEOUT = "Request-Timeout"
+
+_METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, section 9.2.2
+# Of a backend's response: the body was decoded on its way in, and the gateway is a server itself
+_ENDS_HERE = frozenset({"content-length", "content-encoding", "date", "server"})
+
+
+class _TooLong(Exception):
+    pass
+
+
+async def _read(chunks: AsyncIterable[bytes], limit: int) -> bytes:
+    """The whole body. Raises `_TooLong` before more than that, and one chunk, is in memory."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > limit:
+            raise _TooLong
+    return bytes(body)
+
+
+# Before the gateway
+
+
+def application(gateway: Gateway) -> Starlette:
+    """An application whose every path is answered by the gateway."""
+
+    async def answer(request: HttpRequest) -> HttpResponse:
+        try:
+            body = await _read(request.stream(), gateway.max_body)
+        except _TooLong:  # one byte too many is enough for the gateway to refuse it
+            body = bytes(gateway.max_body + 1)
+        return _out(await gateway.handle(_in(request, body)))
+
+    return Starlette(routes=[HttpRoute("/{path:path}", answer, methods=_METHODS)])
+
+
+def _in(request: HttpRequest, body: bytes) -> Request:
+    path = request.scope.get("raw_path") or request.scope["path"].encode()
+    return Request(
+        path.decode("latin-1"),
+        request.method,
+        request.url.query,
+        headers=tuple(request.headers.items()),
+        body=body,
+        deadline=_deadline(request.headers.get(TIMEOUT)),
+    )
+
+
+def _deadline(timeout: str | None) -> float:
+    """What the client says it will wait, if that makes sense; the gateway has a bound of its own."""
+    try:
+        seconds = float(timeout or math.inf)
+    except ValueError:
+        return math.inf
+    return anyio.current_time() + seconds if seconds > 0 else math.inf
+
+
+def _out(response: Response) -> HttpResponse:
+    if isinstance(response.body, bytes):
+        made = HttpResponse(response.body, response.status)
+    else:
+        made = JSONResponse(response.body, response.status)
+    for name, value in response.headers:
+        made.headers.append(name, value)
+    return made
+
+
+# Behind the gateway
+
+
+class HttpBackend:
+    """The service at `url`, called through `backend` with the client that it is given.
+
+    Bodies of at most `max_body` bytes are taken from it.
+    """
+
+    def __init__(
+        self, backend: Backend, client: httpx.AsyncClient, url: str, *, max_body: int = 1024 * 1024
+    ) -> None:
+        self._backend = backend
+        self._client = client
+        self._url = url.rstrip("/")
+        self._max_body = max_body
+
+    async def get(self, path: str, call: Call) -> Any:
+        """The JSON value at a path, for whoever made the call.
+
+        Raises `NotFound` and `BackendFailed`, and what `Backend.call` raises.
+        """
+        headers = [(name, value) for name, value in call.headers if name.startswith("x-identity-")]
+        response = await self._send("GET", path, "", headers, b"")
+        if response.status == 404:
+            raise NotFound(f"{self._backend.name} has no {path}")
+        if response.status != 200:
+            raise BackendFailed(f"{self._backend.name} answered {response.status} for {path}")
+        try:
+            return json.loads(response.body)
+        except ValueError as error:
+            raise BackendFailed(f"{self._backend.name} answered no JSON for {path}") from error
+
+    async def forward(self, call: Call) -> Response:
+        """The service's own response to the call. Raises as `get` does, but not for 4xx."""
+        request = call.request
+        return await self._send(request.method, call.path, request.query, [*call.headers], request.body)
+
+    async def _send(
+        self, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
+    ) -> Response:
+        again = method in _IDEMPOTENT
+        url = self._url + encode(path) + (f"?{query}" if query else "")
+        return await self._backend.call(self._once, method, url, headers, body, idempotent=again)
+
+    async def _once(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> Response:
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        headers = [*((n, v) for n, v in headers if n != TIMEOUT.lower()), (TIMEOUT, f"{left:.6f}")]
+        try:
+            # The backend has the deadline; a second clock in the client would only blur whose end it was.
+            async with self._client.stream(
+                method, url, headers=headers, content=body, timeout=None, follow_redirects=False
+            ) as response:
+                content = await _read(response.aiter_bytes(), self._max_body)
+        except _TooLong as error:
+            raise BackendFailed(f"{url} answered with more than {self._max_body} bytes") from error
+        except httpx.HTTPError as error:
+            raise BackendFailed(f"{url} does not answer: {error!r}") from error
+        if response.status_code == 504:
+            raise TimedOut(f"{url} had no answer in time")
+        if response.status_code >= 500:
+            raise BackendFailed(f"{url} answered {response.status_code}")
+        kept = end_to_end(response.headers.multi_items())
+        return Response(response.status_code, content, [(n, v) for n, v in kept if n not in _ENDS_HERE])
+
+
+# On loopback
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """Serve an application on this machine, on a free port unless one is given; gives its URL.
+
+    When the server is told to stop from outside, as by Ctrl-C, the block is cancelled.
+    """
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+    with socket.create_server(("127.0.0.1", port)) as listener:  # from here on, clients can connect
+        server = uvicorn.Server(config)
+        async with anyio.create_task_group() as group:
+
+            async def serve() -> None:
+                await server.serve([listener])
+                group.cancel_scope.cancel()
+
+            group.start_soon(serve)
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                server.should_exit = True

@@ -1,0 +1,344 @@
+"""The gateway over HTTP: in one process without sockets, once over loopback, and once as the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse
+from starlette.responses import Response as HttpResponse
+from starlette.routing import Route as HttpRoute
+
+from eip_ref.api_gateway import Backend, BackendFailed, Call, Gateway, NotFound, Request, TimedOut
+from eip_ref.api_gateway.demo import TOKENS, authenticate, gateway, running, services
+from eip_ref.api_gateway.http import TIMEOUT, HttpBackend, application
+from eip_ref.lab.clock import simulate
+from eip_ref.lab.invariants.fan_out import fan_out_budget
+from eip_ref.trace import Trace, recording
+
+ANN = {"Authorization": "Bearer demo-ann"}
+STAFF = {"Authorization": "Bearer demo-staff"}
+URLS = {name: f"http://{name}.test" for name in services()}
+
+
+def run(scenario: Callable[[], Awaitable[Any]]) -> Trace:
+    """Run on asyncio with the real clock, and judge the trace."""
+
+    async def main() -> Trace:
+        with recording() as recorder, anyio.fail_after(30):
+            result = await scenario()
+        return Trace(recorder.events, result=result)
+
+    trace = anyio.run(main)
+    assert fan_out_budget(trace) == []
+    return trace
+
+
+@asynccontextmanager
+async def to(app: Any, url: str = "http://gateway.test") -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=url) as client:
+        yield client
+
+
+@asynccontextmanager
+async def in_process(timeout: float = 20.0) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the demo's gateway, with the services behind it and no socket anywhere."""
+    mounts = {url: httpx.ASGITransport(services()[name]) for name, url in URLS.items()}
+    async with (
+        httpx.AsyncClient(mounts=mounts) as behind,
+        to(application(gateway(URLS, behind, timeout=timeout))) as client,
+    ):
+        yield client
+
+
+def test_one_request_brings_one_answer_out_of_three_services() -> None:
+    """Aggregation over HTTP: the user is the order's, and all is there."""
+
+    async def scenario() -> httpx.Response:
+        async with in_process() as client:
+            return await client.get("/orders/17", headers=ANN)
+
+    trace = run(scenario)
+    assert trace.result.status_code == 200
+    assert trace.result.json() == {
+        "data": {
+            "order": {"id": "17", "user": "ann", "items": ["tea", "bread"]},
+            "user": {"name": "Ann"},
+            "invoices": [{"total": 7, "paid": True}],
+        },
+        "complete": True,
+        "errors": {},
+    }
+
+
+def test_a_service_that_hangs_makes_the_answer_partial() -> None:
+    """The invoices of order 18 take too long: 200, with a flag and an error for that field."""
+
+    async def scenario() -> httpx.Response:
+        async with in_process(timeout=1) as client:
+            return await client.get("/orders/18", headers=ANN)
+
+    trace = simulate(scenario)
+    assert fan_out_budget(trace) == []
+    assert trace.end == pytest.approx(0.9)
+    answer = trace.result.json()
+    assert set(answer["data"]) == {"order", "user"}
+    assert (answer["complete"], answer["errors"]) == (False, {"invoices": {"code": "timed out"}})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "content", "status"),
+    [
+        ("GET", "/orders/17", {}, b"", 401),
+        ("GET", "/orders/17", {"Authorization": "Basic demo-ann"}, b"", 401),
+        ("GET", "/orders/19", ANN, b"", 403),
+        ("GET", "/orders/19", STAFF, b"", 200),
+        ("GET", "/orders/99", ANN, b"", 404),
+        ("GET", "/users/bob", ANN, b"", 403),
+        ("GET", "/users/ann/%2e%2e/bob", ANN, b"", 403),
+        ("GET", "/users/nobody", STAFF, b"", 404),
+        ("DELETE", "/orders/17", ANN, b"", 405),
+        ("GET", "/orders%2f17", ANN, b"", 400),
+        ("POST", "/orders", ANN, b"x" * 1_001, 413),
+        ("POST", "/orders", {}, b"x" * 1_001, 413),
+        ("POST", "/orders", ANN, b'{"items": ["tea"]}', 201),
+    ],
+)
+def test_the_statuses_are_those_of_the_contract(
+    method: str, path: str, headers: dict[str, str], content: bytes, status: int
+) -> None:
+    """400, 401, 403, 404, 405, 413, and what the services say."""
+
+    async def scenario() -> httpx.Response:
+        async with in_process() as client:
+            return await client.request(method, path, headers=headers, content=content)
+
+    assert run(scenario).result.status_code == status
+
+
+def test_a_client_that_asks_too_often_gets_429_and_retry_after() -> None:
+    """In the header that HTTP has for it."""
+
+    async def scenario() -> httpx.Response:
+        async with in_process() as client:
+            responses = [await client.get("/users/ann", headers=ANN) for _ in range(30)]
+        return next(r for r in responses if r.status_code == 429)
+
+    assert run(scenario).result.headers["retry-after"] == "1"
+
+
+def test_a_body_without_a_length_is_limited_too() -> None:
+    """It is read no further than the limit."""
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 1
+            yield b"x" * 500
+
+    async def scenario() -> httpx.Response:
+        async with in_process() as client:
+            return await client.post("/orders", headers=ANN, content=body())
+
+    assert run(scenario).result.status_code == 413
+
+
+# Behind the gateway
+
+
+def echo(seen: list[HttpRequest], respond: Callable[[], HttpResponse]) -> Starlette:
+    async def answer(request: HttpRequest) -> HttpResponse:
+        seen.append(request)
+        request.scope["content"] = await request.body()
+        return respond()
+
+    return Starlette(routes=[HttpRoute("/{path:path}", answer, methods=["GET", "POST", "PUT"])])
+
+
+@asynccontextmanager
+async def before(app: Starlette, **how: Any) -> AsyncIterator[HttpBackend]:
+    async with to(app) as client:
+        backend = Backend("echo", timeout=10, pauses=[0, 0])
+        yield HttpBackend(backend, client, "http://echo.test", **how)
+
+
+def call(method: str = "GET", body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> Call:
+    request = Request("/a b", method, "of=tea", body=body)
+    return Call(TOKENS["demo-ann"], "/a b", {}, tuple(headers), request)
+
+
+def test_forwarding_passes_on_what_the_gateway_lets_through() -> None:
+    """Method, path, query, body and headers there; status, body and end-to-end headers back."""
+    seen: list[HttpRequest] = []
+
+    def respond() -> HttpResponse:
+        return HttpResponse("no tea", 418, {"X-Pot": "1", "Connection": "X-Hop", "X-Hop": "1", "Server": "s"})
+
+    theirs = [("x-identity-subject", "ann"), ("request-timeout", "99")]
+
+    async def scenario() -> Any:
+        async with before(echo(seen, respond)) as backend:
+            with anyio.fail_after(5):
+                return await backend.forward(call("PUT", b"tea", theirs))
+
+    response = run(scenario).result
+    assert (response.status, response.body) == (418, b"no tea")
+    assert {name for name, _ in response.headers} == {"x-pot"}
+    (request,) = seen
+    assert (request.method, request.scope["raw_path"], request.url.query) == ("PUT", b"/a%20b", "of=tea")
+    assert request.scope["content"] == b"tea"
+    assert request.headers["x-identity-subject"] == "ann"
+    (left,) = request.headers.getlist(TIMEOUT)
+    assert 0 < float(left) <= 5
+
+
+def test_what_stands_in_a_path_cannot_leave_it() -> None:
+    """A decoded path is encoded again: what it holds becomes neither a query nor another place."""
+    seen: list[HttpRequest] = []
+
+    async def scenario() -> None:
+        async with before(echo(seen, lambda: HttpResponse("[]"))) as backend:
+            await backend.get("/orders/17?user=bob#%41", call(headers=[("accept-language", "en")]))
+
+    run(scenario)
+    assert seen[0].scope["raw_path"] == b"/orders/17%3Fuser%3Dbob%23%2541"
+    assert seen[0].url.query == ""
+    assert "accept-language" not in seen[0].headers
+
+
+@pytest.mark.parametrize(
+    ("respond", "error", "calls"),
+    [
+        (lambda: HttpResponse("secret", 500), BackendFailed, 3),
+        (lambda: HttpResponse("", 504), TimedOut, 3),
+        (lambda: HttpResponse("[]", 302, {"location": "http://evil.test"}), BackendFailed, 1),
+        (lambda: HttpResponse("", 404), NotFound, 1),
+        (lambda: HttpResponse("<html>"), BackendFailed, 1),
+        (lambda: HttpResponse("x" * 101), BackendFailed, 3),
+    ],
+)
+def test_what_a_service_says_becomes_an_error_of_the_gateway(
+    respond: Callable[[], HttpResponse], error: type[Exception], calls: int
+) -> None:
+    """A failure is repeated for a read; an answer is not; redirects are not followed; bodies are limited."""
+    seen: list[HttpRequest] = []
+
+    async def scenario() -> None:
+        async with before(echo(seen, respond), max_body=100) as backend:
+            with pytest.raises(error):
+                await backend.get("/a", call())
+
+    run(scenario)
+    assert len(seen) == calls
+
+
+def test_a_write_is_sent_once() -> None:
+    """A POST may not happen twice."""
+    seen: list[HttpRequest] = []
+
+    async def scenario() -> None:
+        async with before(echo(seen, lambda: HttpResponse("", 500))) as backend:
+            with pytest.raises(BackendFailed):
+                await backend.forward(call("POST"))
+
+    run(scenario)
+    assert len(seen) == 1
+
+
+def test_a_service_that_is_away_has_failed() -> None:
+    """A connection that is refused is a failure of the backend."""
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            nobody = HttpBackend(Backend("nobody", timeout=5), client, "http://127.0.0.1:9")
+            with pytest.raises(BackendFailed):
+                await nobody.get("/", call())
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("header", "most"), [("0.05", 5), (None, None), ("soon", None), ("-1", None), ("nan", None)]
+)
+def test_the_time_that_a_client_will_wait_bounds_the_answer(header: str | None, most: float | None) -> None:
+    """It travels in a header, in seconds; what makes no sense is ignored."""
+    deadlines: list[float] = []
+
+    async def scenario() -> None:
+        async def handle(request: Request) -> Any:
+            deadlines.append(request.deadline - anyio.current_time())
+            return await inner(request)
+
+        door = Gateway([], authenticate=authenticate, timeout=1)
+        inner, door.handle = door.handle, handle  # type: ignore[method-assign]
+        async with to(application(door)) as client:
+            await client.get("/", headers={TIMEOUT: header} if header else {})
+
+    run(scenario)
+    assert (deadlines[0] <= 0.05) if most else deadlines[0] == float("inf")
+
+
+# Over loopback
+
+
+def test_the_shop_runs_on_loopback() -> None:
+    """Real servers and sockets: an answer, a refusal, a forwarded write."""
+
+    async def scenario() -> list[Any]:
+        async with running() as urls, httpx.AsyncClient(base_url=urls["gateway"], trust_env=False) as client:
+            whole = await client.get("/orders/17", headers={**ANN, "X-Identity-Subject": "root"})
+            nobody = await client.get("/orders/17")
+            made = await client.post("/orders", headers=ANN, json={"items": ["tea"]})
+            return [whole.json()["complete"], nobody.status_code, made.json()["user"]]
+
+    assert run(scenario).result == [True, 401, "ann"]
+
+
+def test_the_command_prints_where_everything_is_and_stops_when_told() -> None:
+    """`python -m eip_ref.api_gateway`: four URLs, then commands to try."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "eip_ref.api_gateway"], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        url = lines[3].split()[1]
+        response = httpx.get(f"{url}/orders/17", headers=ANN, trust_env=False)
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(30) == 0
+    assert [line.split()[0] for line in lines] == ["orders", "users", "invoices", "gateway"]
+    assert response.json()["complete"] is True
+    assert "curl" in rest
+    assert rest.endswith("stopped\n")
+
+
+def test_the_package_needs_no_http_library() -> None:
+    """`import eip_ref.api_gateway` needs anyio alone; the modules for HTTP are asked for by name."""
+    code = "import sys, json, eip_ref.api_gateway; print(json.dumps([*sys.modules]))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    top = {name.partition(".")[0] for name in json.loads(loaded)}
+    assert top & {"httpx", "starlette", "uvicorn"} == set()
+
+
+def test_json_answers_say_so() -> None:
+    """A value becomes JSON, with its type."""
+
+    async def scenario() -> httpx.Response:
+        async with in_process() as client:
+            return await client.get("/orders/17", headers=ANN)
+
+    assert run(scenario).result.headers["content-type"] == "application/json"
+    assert JSONResponse({}).media_type == "application/json"
