@@ -4,7 +4,7 @@
     depth(trace)      how many messages wait         counters(trace)   accepted, acked, dead … so far
     latency(trace)    how long they waited           network(trace)    who is linked to whom
     states(trace)     a strip per state machine      gantt(trace)      when each step or branch ran
-    bars(…), lines(…) numbers compared
+    scaling(trace)    workers and waiting messages   bars(…), lines(…) numbers compared
 
 Each returns a `Figure` with `svg` and `alt`. The same trace gives the same bytes in every process.
 
@@ -15,6 +15,7 @@ from .gantt import gantt
 from .network import network
 from .over_time import counters, depth
 from .plain import bars, lines
+from .scaling import scaling
 from .sequence import sequence
 from .sheet import Figure
 from .states import states
@@ -30,6 +31,7 @@ __all__ = [
     "latency",
     "lines",
     "network",
+    "scaling",
     "sequence",
     "states",
     "timeline",

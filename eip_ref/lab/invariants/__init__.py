@@ -12,6 +12,13 @@ system's events, where some are always missing.
 
 from .breaker import breaker_legality
 from .conservation import conservation
+from .demand import (
+    demand_never_exceeded,
+    depth_never_exceeded,
+    drops_counted,
+    no_flapping,
+    rate_never_exceeded,
+)
 from .fan_out import fan_out_budget
 from .finding import Check, Finding, Invariant, assert_holds, check, in_words
 from .leases import lease_fencing, one_in_flight_per_key, prefetch_never_exceeded
@@ -30,6 +37,9 @@ __all__ = [
     "breaker_legality",
     "check",
     "conservation",
+    "demand_never_exceeded",
+    "depth_never_exceeded",
+    "drops_counted",
     "effect_once_on_view",
     "every_subscription_gets_all",
     "exactly_one_receiver",
@@ -38,6 +48,7 @@ __all__ = [
     "in_words",
     "lease_fencing",
     "no_duplicate_effect",
+    "no_flapping",
     "no_gap",
     "no_stray_reply",
     "nothing_acked_lost",
@@ -46,6 +57,7 @@ __all__ = [
     "order_per_key",
     "order_per_publisher",
     "prefetch_never_exceeded",
+    "rate_never_exceeded",
     "read_your_writes",
     "saga_outcome",
 ]
