@@ -12,6 +12,7 @@ Each returns a `Figure` with `svg` and `alt`. The same trace gives the same byte
 """
 
 from .gantt import gantt
+from .lag import lag
 from .network import network
 from .over_time import counters, depth
 from .plain import bars, lines
@@ -28,6 +29,7 @@ __all__ = [
     "counters",
     "depth",
     "gantt",
+    "lag",
     "latency",
     "lines",
     "network",

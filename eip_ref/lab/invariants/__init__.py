@@ -24,6 +24,7 @@ from .finding import Check, Finding, Invariant, assert_holds, check, in_words
 from .leases import lease_fencing, one_in_flight_per_key, prefetch_never_exceeded
 from .loss import exactly_one_receiver, no_duplicate_effect, nothing_acked_lost
 from .order import fifo, order_per_key
+from .reading import gap_free_reading
 from .replies import no_stray_reply
 from .sagas import saga_outcome
 from .subscriptions import every_subscription_gets_all, no_gap, one_owner_per_partition, order_per_publisher
@@ -45,6 +46,7 @@ __all__ = [
     "exactly_one_receiver",
     "fan_out_budget",
     "fifo",
+    "gap_free_reading",
     "in_words",
     "lease_fencing",
     "no_duplicate_effect",

@@ -1,0 +1,104 @@
+"""Event sourcing: what has happened is kept, in order, for ever; every state is made from it again.
+
+The promise: a batch of events is appended whole or not at all, only where the stream is as its writer
+expected, and once however often it is repeated. What is stored never changes. A state is a pure fold
+of its stream, a view is a fold of all of them, and both can be thrown away. Who reads all streams
+skips nothing, and each event is in a view exactly once, wherever a process stops.
+
+    async def told_and_kept() -> None:
+        channel, store, views = PublishSubscribeChannel("news"), MemoryEventStore(), MemoryViews()
+        placed = Message({"order": 17, "euros": 40}, "OrderPlaced")
+        paid = Message({"order": 17}, "OrderPaid")
+        for expected, fact in enumerate([placed, paid]):
+            await channel.publish("orders", fact)
+            await store.append("order-17", [fact], expected=expected)
+
+        late = channel.subscribe("orders", name="late", when_full="drop oldest")
+        print("told:", len(late), "of 2 facts reach a late subscriber")
+
+        def count(view: View, event: Recorded) -> None:
+            view.set(event.message.type, view.get(event.message.type, 0) + 1)
+
+        dashboard = Projection("dashboard", {"OrderPlaced": count, "OrderPaid": count})
+        await Projector(store, views, dashboard).catch_up()
+        print("kept:", views.query("dashboard").position, "of 2 facts reach a late view,", end=" ")
+        print(views.query("dashboard").items())
+
+        print("repeated:", await store.append("order-17", [paid], expected=1))
+        try:
+            await store.append("order-17", [Message(None, "OrderCancelled")], expected=1)
+        except Conflict as conflict:
+            print("refused:", conflict)
+
+Read `protocol.py` and `placing.py` first, then `memory.py` and `sqlite.py`, the two stores. States:
+`repository.py`, `snapshots.py`, `event_types.py`. Views: `reader.py`, `projection.py`, `views.py`.
+Effects in the world: `reactor.py`. Forgetting a person: `shredding.py`.
+
+In the trace, `where` is the store for *sent*, *accepted* (data: stream, version, position), *refused*
+(expected, actual) and *duplicate*, and for *delivered* to a reader (`who`; position, reader). A reader
+is *opened* with the position that it begins after. At a projection's commit there is one *effect* per
+event (position) and one *state* (was, now, reason "checkpoint"); poison is *failed*, then *dead*,
+*dropped* or *state* "stopped". A swap is a *state* of the projection's name, reason "swapped".
+
+*Left out:* deleting and archiving streams, events over several streams under one expectation, and
+stores that run on several machines.
+"""
+
+from .event_types import EventTypes, FutureVersion, Newer, NoUpcaster, UnknownType
+from .memory import MemoryEventStore, RolledBack, Transaction
+from .projection import Poison, PoisonEvent, Projection, Projector, Retired, rebuild
+from .protocol import Appended, Conflict, EventStore, Expected, IdTaken, Recorded
+from .reactor import Reactor
+from .reader import Reader
+from .repository import Fold, Loaded, Repository
+from .shredding import FORGOTTEN, Forgotten, Keys, MemoryKeys, Shredder, SQLiteKeys, Tampered
+from .snapshots import MemorySnapshots, Snapshot, Snapshots, SQLiteSnapshots
+from .sqlite import SQLiteEventStore
+from .sqlite_views import SQLiteView, SQLiteViews
+from .views import MemoryViews, Parked, View, Views
+
+__all__ = [
+    "FORGOTTEN",
+    "Appended",
+    "Conflict",
+    "EventStore",
+    "EventTypes",
+    "Expected",
+    "Fold",
+    "Forgotten",
+    "FutureVersion",
+    "IdTaken",
+    "Keys",
+    "Loaded",
+    "MemoryEventStore",
+    "MemoryKeys",
+    "MemorySnapshots",
+    "MemoryViews",
+    "Newer",
+    "NoUpcaster",
+    "Parked",
+    "Poison",
+    "PoisonEvent",
+    "Projection",
+    "Projector",
+    "Reactor",
+    "Reader",
+    "Recorded",
+    "Repository",
+    "Retired",
+    "RolledBack",
+    "SQLiteEventStore",
+    "SQLiteKeys",
+    "SQLiteSnapshots",
+    "SQLiteView",
+    "SQLiteViews",
+    "Shredder",
+    "Snapshot",
+    "Snapshots",
+    "Tampered",
+    "Transaction",
+    "UnknownType",
+    "View",
+    "Views",
+    "rebuild",
+]

@@ -1,0 +1,146 @@
+"""The repository: the state of a stream is what its events make of the initial state, and nothing else.
+
+    state = fold(all events) = fold(snapshot + the events after it)
+
+A fold is a pure function: it gets a state and an event and returns the next state. It has no way to
+send an e-mail, and it is no coroutine, so replaying a history a hundred times does nothing to the
+world; who acts on events is a `Reactor`, which sees each of them once.
+
+*Left out:* caching states in memory between two loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from ..message import Message
+from ..trace import Kind, record
+from .event_types import EventTypes, FutureVersion, NoUpcaster, UnknownType
+from .protocol import Appended, Conflict, EventStore, Expected, IdTaken
+from .shredding import Forgotten
+from .snapshots import Snapshot, Snapshots
+
+__all__ = ["Fold", "Loaded", "Repository"]
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Fold(Generic[S]):
+    """How events make a state: from `initial` on, `apply(state, event)` is the next state.
+
+    Both are objects of registered classes. `apply` changes neither of them.
+    """
+
+    initial: S
+    apply: Callable[[S, Any], S]
+
+    def __call__(self, events: Sequence[Any], state: S | None = None) -> S:
+        """The state after these events, which go on from `state`, or begin."""
+        return reduce(self.apply, events, self.initial if state is None else state)
+
+
+class Loaded(NamedTuple, Generic[S]):
+    """A state, and the version of the stream that it is the state of; 0 when there is no stream."""
+
+    state: S
+    version: int
+
+
+class Repository(Generic[S]):
+    """Loads states from a store, and appends what was decided on them.
+
+    With `snapshots`, one is written whenever a load had to replay at least `every` events.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        types: EventTypes,
+        fold: Fold[S],
+        *,
+        snapshots: Snapshots | None = None,
+        every: int = 100,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"a snapshot is worth at least 1 event, not {every}")
+        self._store = store
+        self._types = types
+        self._fold = fold
+        self._snapshots = snapshots
+        self._every = every
+
+    async def load(self, stream: str) -> Loaded[S]:
+        """The state of the stream as it is now. Raises what `EventTypes.decode` raises."""
+        start = self._from_snapshot(stream)
+        tail = await self._store.read(stream, after=start.version)
+        if (
+            start.version
+            and not tail
+            and not await self._store.read(stream, after=start.version - 1, limit=1)
+        ):
+            start = Loaded(self._fold.initial, 0)  # a snapshot of events that this store never had
+            tail = await self._store.read(stream)
+        state = self._fold([self._types.decode(event.message) for event in tail], start.state)
+        loaded = Loaded(state, start.version + len(tail))
+        if self._snapshots is not None and len(tail) >= self._every:
+            self._write_snapshot(stream, loaded, self._snapshots)
+        return loaded
+
+    async def save(
+        self, stream: str, events: Sequence[Any], *, expected: int | Expected, **envelope: Any
+    ) -> Appended:
+        """Append events of registered classes, or whole messages. Raises what the store raises."""
+        messages = [e if isinstance(e, Message) else self._types.encode(e, **envelope) for e in events]
+        return await self._store.append(stream, messages, expected=expected)
+
+    async def change(
+        self, stream: str, decide: Callable[[S], Sequence[Any]], *, attempts: int = 3
+    ) -> Loaded[S]:
+        """Load, decide and append; after a conflict all three again, up to `attempts` times in all.
+
+        `decide` returns the events that follow from the state, perhaps none, or raises to refuse; it
+        may be called several times. Returns the state with its new events. Raises the last `Conflict`.
+        """
+        if attempts < 1:
+            raise ValueError(f"at least 1 attempt is needed, not {attempts}")
+        for attempt in range(1, attempts + 1):
+            state, version = await self.load(stream)
+            events = decide(state)
+            if not events:
+                return Loaded(state, version)
+            try:
+                appended = await self.save(stream, events, expected=version)
+            except Conflict as conflict:
+                if attempt == attempts or isinstance(conflict, IdTaken):
+                    raise
+                continue
+            return Loaded(self._fold([self._object(e) for e in events], state), appended.version)
+        raise AssertionError("unreachable")
+
+    def _object(self, event: Any) -> Any:
+        return self._types.decode(event) if isinstance(event, Message) else event
+
+    def _from_snapshot(self, stream: str) -> Loaded[S]:
+        """Where the replay begins: at the newest snapshot, if there is one that can be read."""
+        snapshot = None if self._snapshots is None else self._snapshots.get(stream)
+        if snapshot is None:
+            return Loaded(self._fold.initial, 0)
+        try:
+            return Loaded(self._types.decode(snapshot.state), snapshot.version)
+        except (UnknownType, NoUpcaster, FutureVersion, TypeError) as error:
+            text = f"the snapshot of {stream} cannot be read and is not used: {error}"
+            record(Kind.NOTE, self._store.name, text=text)
+            return Loaded(self._fold.initial, 0)
+
+    def _write_snapshot(self, stream: str, loaded: Loaded[S], snapshots: Snapshots) -> None:
+        identity = f"{stream} at version {loaded.version}"
+        try:
+            state = self._types.encode(loaded.state, id=identity)
+        except Forgotten:
+            return  # of whom nothing personal is written any more; the events are still there
+        snapshots.put(stream, Snapshot(loaded.version, state))
+        record(Kind.NOTE, self._store.name, text=f"snapshot of {identity}")
