@@ -96,7 +96,11 @@ def _row(progress: Progress, lesson: Lesson) -> Row:
 def _next(progress: Progress, course: Sequence[Lesson]) -> str:
     exercise = progress.next(course)
     if exercise is None:
-        return "All exercises are passed." if course else "There are no exercises yet."
+        return (
+            "All exercises have passed their checks. A teacher's grading adds seeds of its own."
+            if course
+            else "There are no exercises yet."
+        )
     notebook = next(each.notebook for each in course if each.module == exercise.lesson)
     return f"Next: {exercise.title}, {exercise.minutes} minutes, in `exercises/{notebook}`."
 

@@ -41,11 +41,12 @@ class Note:
         return page.code(self.code) if self.code else ""
 
 
-def check(name: str, answer: object) -> Report:
+def check(name: str, answer: object) -> Report | None:
     """Run and judge an answer, remember how it went, and return the report to be displayed.
 
-    Raises `UnknownExercise` for a name that no exercise has, and, where nbgrader runs the notebook
-    (it sets NBGRADER_EXECUTION), AssertionError with the report's text unless the answer passes.
+    Raises `UnknownExercise` for a name that no exercise has. Where nbgrader runs the notebook (it sets
+    NBGRADER_EXECUTION) it returns nothing, since nbgrader takes what a cell shows for its points, and
+    raises AssertionError with the report's text unless the answer passes.
     """
     exercise = find(name)
     verdict = judge_answer(exercise, answer)
@@ -53,7 +54,7 @@ def check(name: str, answer: object) -> Report:
     if os.environ.get("NBGRADER_EXECUTION"):
         if not verdict.passed:
             raise AssertionError(str(report))
-        return report
+        return None
     facts = [Fact("checked", name, {"mistake": verdict.diagnosis.name if verdict.diagnosis else ""})]
     facts += [Fact("passed", name, {"points": verdict.points})] if verdict.passed else []
     remember(*facts)

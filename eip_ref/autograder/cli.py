@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from . import course
+from . import check_command, course, grade_command
 from .board import board
 from .check import reset
 from .doctor import examine
@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     add("doctor", _doctor, "Is this machine ready? Says what is missing and how to mend it.")
+    check_command.add_arguments(add("check", check_command.run, check_command.WORDS))
+    grade_command.add_arguments(add("grade", grade_command.run, grade_command.WORDS))
     add("progress", _progress, "Show how far you are.")
     again = add("reset", _reset, "Begin an exercise again; your notebook is kept in .eip/backups/.")
     again.add_argument("name", help='the exercise, such as "message_queue/mend_the_worker"')

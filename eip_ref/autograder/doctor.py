@@ -36,7 +36,7 @@ class Line:
     ready: bool
     fix: str = ""
     found: str = ""
-    needed: bool = True  #: False for what only contributors need
+    needed: bool = True  #: False for what only teachers or contributors need
 
     @property
     def state(self) -> str:
@@ -115,8 +115,8 @@ def doctor() -> Diagnostics:
 
 
 def examine() -> Diagnostics:
-    """Look at what a learner needs and at what only the tests need. For the command line."""
-    return Diagnostics((*_learner(), *_contributor()))
+    """Look at what learners, teachers and the tests need. For the command line."""
+    return Diagnostics((*_learner(), _sandbox(), *_contributor()))
 
 
 def _learner() -> Iterator[Line]:
@@ -125,6 +125,21 @@ def _learner() -> Iterator[Line]:
     yield _widgets()
     yield _drawing()
     yield _writing()
+
+
+def _sandbox() -> Line:
+    """What keeps the answers of others away from this machine when they are graded."""
+    try:
+        from .isolation.sandbox import best_isolation
+
+        strong = best_isolation().strong
+    except ImportError:  # Windows has no limits for processes
+        strong = False
+    fix = (
+        "on Debian or Ubuntu `sudo apt install bubblewrap`; where it is there and does not work, allow user "
+        "namespaces; without it `eip grade` works and protects this machine less"
+    )
+    return Line("bubblewrap (for grading)", "a sandbox on Linux that works", strong, fix, needed=False)
 
 
 def _contributor() -> Iterator[Line]:

@@ -121,6 +121,5 @@ def _line(event: Event, names: dict[str, str]) -> str:
 
 
 def _seeds(seeds: tuple[int, ...]) -> str:
-    if len(seeds) == 1:
-        return f"(seed {seeds[0]})"
-    return f"(seeds {', '.join(map(str, seeds[:-1]))} and {seeds[-1]})"
+    names = str(seeds[0]) if len(seeds) == 1 else f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+    return f"(seed{'' if len(seeds) == 1 else 's'} {names}; a teacher's grading adds seeds of its own)"

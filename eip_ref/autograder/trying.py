@@ -4,11 +4,17 @@ The learner writes `async def test(make)`: it makes a thing with `make()`, uses 
 AssertionError when the thing breaks its promise. The run tries it on each implementation in a
 simulation of its own and notes what the test said. The judge asks that no correct implementation is
 accused and no broken one slips through.
+
+The test shall tell them apart by what they do. So it meets them behind a veil, without their names
+and classes, and in an order that the seed chooses.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from random import Random
+from types import FunctionType
 from typing import Any
 
 from ..lab.clock import Deadlock, simulate
@@ -29,16 +35,19 @@ def try_test(correct: Mapping[str, Make], broken: Mapping[str, Make], *, max_eve
     its picture shows what the test should have noticed; then a note for each implementation.
     """
 
+    things = {name: _nameless(make) for name, make in (*correct.items(), *broken.items())}
+
     def run(test: Callable[[Make], Any], seed: int) -> Trace:
+        order = Random(f"order {seed}").sample(list(things), len(things))
+        tried = {name: _try(test, _veiled(things[name]), seed, max_events) for name in order}
         notes: list[Event] = []
         shown: Trace | None = None
-        for works, things in ((True, correct), (False, broken)):
-            for name, make in things.items():
-                trace, said = _try(test, make, seed, max_events)
-                data = {"text": f"{name}: {said or 'accepted'}", "name": name, "works": works, "said": said}
-                notes.append(Event(0.0, "note", TEST, "", "", data))
-                if shown is None and bool(said) == works:
-                    shown = trace
+        for name in things:
+            (trace, said), works = tried[name], name in correct
+            data = {"text": f"{name}: {said or 'accepted'}", "name": name, "works": works, "said": said}
+            notes.append(Event(0.0, "note", TEST, "", "", data))
+            if shown is None and bool(said) == works:
+                shown = trace
         shown = shown or Trace(())
         return Trace([*shown, *(note._replace(at=shown.end) for note in notes)], seed=seed)
 
@@ -58,6 +67,78 @@ def _try(test: Callable[[Make], Any], make: Make, seed: int, max_events: int) ->
         if isinstance(first, NotImplementedError):
             raise first from error
         return _trace(error), f"{type(first).__name__}: {first}".removesuffix(": ")
+
+
+class _Veil:
+    """Does what another thing does, and looks the same whatever that is."""
+
+    def __init__(self, thing: object) -> None:
+        object.__setattr__(self, "_thing", thing)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # so that `isinstance` says the truth
+        return type(self._thing)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(object.__getattribute__(self, "_thing"), name)
+        return _veiled_call(found) if inspect.ismethod(found) else found
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._thing, name, value)
+
+    def __dir__(self) -> list[str]:
+        return []
+
+    def __repr__(self) -> str:
+        return "<what make() made>"
+
+    def __len__(self) -> int:
+        return len(self._thing)
+
+    def __bool__(self) -> bool:
+        return bool(self._thing)
+
+    async def __aenter__(self) -> Any:
+        entered = await self._thing.__aenter__()
+        return self if entered is self._thing else entered
+
+    async def __aexit__(self, *error: Any) -> Any:
+        return await self._thing.__aexit__(*error)
+
+
+def _veiled(make: Make) -> Make:
+    """The same, without its name. What the test gets may also be a function that is itself the thing."""
+    if inspect.iscoroutinefunction(make):
+        return _veiled_call(make)
+    return lambda: _Veil(make())
+
+
+def _nameless(make: Make) -> Make:
+    """The same function, whose frames in a traceback have no names, lines or file."""
+    known: dict[str, FunctionType] = {}
+
+    def copied(function: FunctionType) -> FunctionType:
+        if function.__name__ not in known:
+            code = function.__code__.replace(
+                co_name="work", co_qualname="work", co_filename="<hidden>", co_linetable=b""
+            )
+            names = dict(function.__globals__)
+            known[function.__name__] = FunctionType(code, names, "work", function.__defaults__)
+            mine = {n: names[n] for n in code.co_names if inspect.iscoroutinefunction(names.get(n))}
+            names.update((n, copied(f)) for n, f in mine.items() if f.__module__ == function.__module__)
+        return known[function.__name__]
+
+    return copied(make) if inspect.iscoroutinefunction(make) and isinstance(make, FunctionType) else make
+
+
+def _veiled_call(call: Callable[..., Any]) -> Callable[..., Any]:
+    async def later(*args: Any, **named: Any) -> Any:
+        return await call(*args, **named)
+
+    def now(*args: Any, **named: Any) -> Any:
+        return call(*args, **named)
+
+    return later if inspect.iscoroutinefunction(call) else now
 
 
 def _trace(error: BaseException) -> Trace:

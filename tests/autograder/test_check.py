@@ -12,11 +12,19 @@ from eip_ref.autograder.cli import main
 from eip_ref.autograder.notebooks import read, write
 from eip_ref.autograder.progress import so_far
 from eip_ref.autograder.registry import UnknownExercise
+from eip_ref.autograder.report import Report
 
 from . import answers
 
 NAME = "toy/mend_the_worker"
 pytestmark = pytest.mark.usefixtures("course")
+
+
+def checked(name: str, answer: object) -> Report:
+    """What a check returns in a notebook."""
+    report = check(name, answer)
+    assert report is not None
+    return report
 
 
 def test_a_failing_check_says_everything_in_plain_text() -> None:
@@ -33,13 +41,13 @@ def test_a_failing_check_says_everything_in_plain_text() -> None:
 
 def test_a_failing_check_draws_the_trace_with_its_text() -> None:
     """The picture is an image that has an alternative text."""
-    page = check(NAME, answers.ack_first)._repr_mimebundle_()["text/html"]
+    page = checked(NAME, answers.ack_first)._repr_mimebundle_()["text/html"]
     assert re.search(r'<img alt="[^"]{40,}" src="data:image/svg\+xml;base64,', page)
 
 
 def test_a_passing_check_shows_the_points_and_no_picture() -> None:
     """There is nothing to mend, so the report is short."""
-    report = check(NAME, answers.ack_last)
+    report = checked(NAME, answers.ack_last)
     assert str(report).startswith("✓ Passed: Mend the worker (3 of 3 points)")
     assert "<img" not in report._repr_mimebundle_()["text/html"]
 
@@ -49,7 +57,7 @@ def test_a_passing_check_shows_the_points_and_no_picture() -> None:
 )
 def test_the_same_answer_is_shown_in_the_same_bytes(answer: object) -> None:
     """Reports are stored in notebooks and compared."""
-    assert check(NAME, answer)._repr_mimebundle_() == check(NAME, answer)._repr_mimebundle_()
+    assert checked(NAME, answer)._repr_mimebundle_() == checked(NAME, answer)._repr_mimebundle_()
 
 
 def test_what_an_answer_says_cannot_become_html() -> None:
@@ -58,7 +66,7 @@ def test_what_an_answer_says_cannot_become_html() -> None:
     async def worker(orders: object, charge: object) -> None:
         raise ValueError("<script>alert(1)</script>")
 
-    assert "<script>" not in check(NAME, worker)._repr_mimebundle_()["text/html"]
+    assert "<script>" not in checked(NAME, worker)._repr_mimebundle_()["text/html"]
 
 
 def test_a_check_is_remembered() -> None:
@@ -69,11 +77,11 @@ def test_a_check_is_remembered() -> None:
 
 
 def test_nbgrader_sees_a_failing_check_as_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """nbgrader gives points to cells that raise nothing."""
+    """nbgrader gives points to cells that raise nothing, and may take what a cell shows for its points."""
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     with pytest.raises(AssertionError, match="Acknowledged before the work was done"):
         check(NAME, answers.ack_first)
-    assert check(NAME, answers.ack_last).passed
+    assert check(NAME, answers.ack_last) is None
 
 
 def test_an_unknown_exercise_is_an_error() -> None:

@@ -822,7 +822,8 @@ async def books_and_hopes(message: Message, books: Books, book: Book) -> None:
 
 @wrong("idempotent_receiver", "no-record-in-the-books")
 async def remembers_in_its_head(message: Message, books: Books, book: Book) -> None:
-    seen: set[str] = vars(books).setdefault("seen", set())  # as one global set for each run
+    seen: set[str] = getattr(books, "seen", set())  # as one global set for each run
+    books.seen = seen  # type: ignore[attr-defined]
     if message.id not in seen:
         await books_and_hopes(message, books, book)
         seen.add(message.id)
@@ -859,7 +860,8 @@ async def looks_and_then_books(message: Message, books: Books, book: Book) -> No
 
 @wrong("idempotent_receiver", "duplicate-acked-too-early")
 async def skips_what_is_in_work(message: Message, books: Books, book: Book) -> None:
-    in_work: set[str] = vars(books).setdefault("in_work", set())
+    in_work: set[str] = getattr(books, "in_work", set())
+    books.in_work = in_work  # type: ignore[attr-defined]
     if message.id in in_work:
         return
     in_work.add(message.id)

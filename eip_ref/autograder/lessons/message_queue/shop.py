@@ -129,8 +129,10 @@ def when(event: Event) -> str:
 
 
 def before(trace: Trace, event: Event, kind: str) -> list[Event]:
-    """The events of `kind` of the same message that came before this one."""
+    """The events of `kind` of the same message that came before this one; effects with their receipts."""
     earlier = trace[: next(place for place, other in enumerate(trace) if other is event)]
+    if kind == Kind.EFFECT:
+        return effects(earlier, event.message)
     return list(earlier.filter(kind, message=event.message))
 
 

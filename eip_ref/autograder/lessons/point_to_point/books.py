@@ -27,8 +27,13 @@ class Counter:
 
     def __init__(self, invoices: Iterable[tuple[float, Message]]) -> None:
         """Each invoice with the time, in seconds, at which its customer comes."""
-        self.waited: dict[str, float] = {}  #: how long each customer stood there before being asked
+        self._waited: dict[str, float] = {}
         self._next = deque(invoices)
+
+    @property
+    def waited(self) -> dict[str, float]:
+        """How long each customer stood there before being asked, in seconds."""
+        return dict(self._waited)
 
     def __aiter__(self) -> Self:
         return self
@@ -37,7 +42,7 @@ class Counter:
         if not self._next:
             raise StopAsyncIteration
         at, invoice = self._next.popleft()
-        self.waited[invoice.id] = max(0.0, anyio.current_time() - at)
+        self._waited[invoice.id] = max(0.0, anyio.current_time() - at)
         await anyio.sleep_until(at)
         return invoice
 
@@ -47,17 +52,32 @@ class WatchedChannel(PointToPointChannel):
 
     def __init__(self, name: str, *, when_away: WhenAway | str) -> None:
         super().__init__(name, when_away=when_away)
-        self.offered: list[str] = []
-        self.accepted: list[str] = []
-        self.closed = False  #: by its receiver
+        self._offered: list[str] = []
+        self._accepted: list[str] = []
+        self._closed_by_receiver = False
+
+    @property
+    def offered(self) -> list[str]:
+        """The ids of what was offered to it."""
+        return list(self._offered)
+
+    @property
+    def accepted(self) -> list[str]:
+        """The ids of what it accepted."""
+        return list(self._accepted)
+
+    @property
+    def closed(self) -> bool:
+        """Whether its receiver has closed it."""
+        return self._closed_by_receiver
 
     async def send(self, message: Message) -> None:
-        self.offered.append(message.id)
+        self._offered.append(message.id)
         await super().send(message)
-        self.accepted.append(message.id)
+        self._accepted.append(message.id)
 
     def close_receiver(self) -> None:
-        self.closed = True
+        self._closed_by_receiver = True
         super().close_receiver()
 
 

@@ -1,0 +1,201 @@
+"""The grader beside nbgrader and otter-grader, as ratios within one run: `make bench-graders`.
+
+A class that does not exist hands in lesson 02: right answers, wrong ones and stubs. Each grader gets
+the same notebooks and runs the same scenarios, by the command that a teacher would type. They take
+turns, and the fastest of several rounds counts, so that a busy machine slows all of them alike.
+
+nbgrader has no parallel mode. otter's own one needs Docker, so two `otter run` go side by side here.
+`eip grade` also draws the pictures and writes the pages; the peers' times are for the marks alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import nbclient
+import nbformat
+import psutil  # type: ignore[import-untyped]
+
+from benchmarks.grader_commands import AT_ONCE, CHECK, LESSON, PEERS, ROOT, Eip, Nbgrader, Notebook, Otter
+from tests.autograder.class_of import learners, notebook_of, source_of
+from tests.autograder.wrong_answers.message_queue import ANSWERS
+
+PROMISE = 0.3  #: seconds in which a check in a notebook is to answer
+
+Work = Callable[[], object]
+
+
+# Measuring
+
+
+@dataclass
+class Cost:
+    """What a piece of work took at its best: seconds, and the most bytes in all its processes."""
+
+    seconds: float = float("inf")
+    memory: int = 0
+
+    def of(self, work: Work) -> None:
+        """Do the work once more, and remember the better time and the worse memory."""
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(done,))
+        watch.start()
+        start = time.perf_counter()
+        work()
+        self.seconds = min(self.seconds, time.perf_counter() - start)
+        done.set()
+        watch.join()
+
+    def _watch(self, done: threading.Event) -> None:
+        while not done.wait(0.1):
+            self.memory = max(self.memory, sum(map(resident, psutil.Process().children(recursive=True))))
+
+
+def resident(process: psutil.Process) -> int:
+    """The bytes of a process in memory; pages that it shares with others count in each of them."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def in_turns(rounds: int, works: Mapping[str, Work]) -> dict[str, Cost]:
+    """The cost of each work, done in turns, by its name."""
+    costs = {name: Cost() for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            costs[name].of(work)
+    return costs
+
+
+def table(title: str, costs: Mapping[str, Cost], count: int = 1) -> None:
+    """Print what each took for each of `count` submissions, beside the first."""
+    print(f"\n{title}")
+    first = next(iter(costs.values()))
+    for name, cost in costs.items():
+        beside = "" if cost is first else f"{cost.seconds / first.seconds:6.1f} ×"
+        print(f"  {name:<34}{cost.seconds / count:7.2f} s {beside:<9}{cost.memory / 1e6:7.0f} MB")
+
+
+# What is measured
+
+
+def a_class(folder: Path, count: int, rounds: int) -> None:
+    """A class, by `eip grade` and beside it the peers; then its first learner alone."""
+    notebooks = {learner.replace(" ", "-"): notebook_of(learner) for learner in learners(count)}
+    ours, nbgrader, otter = Eip(folder, notebooks), Nbgrader(folder, notebooks), Otter(folder, notebooks)
+    works: dict[str, Work] = {
+        f"eip grade, {AT_ONCE} at a time": ours.grade,
+        "nbgrader autograde": nbgrader.grade,
+        f"otter run, {AT_ONCE} at a time": otter.grade,
+        "eip grade, one at a time": partial(ours.grade, 1),
+    }
+    table(f"A class of {count}, for each submission", in_turns(rounds, works), count)
+    for name, peer in (("nbgrader", nbgrader), ("otter", otter)):
+        same = sum(peer.marks()[learner] == points for learner, points in ours.marks().items())
+        print(f"  {name} gives {same} of {count} the points that eip gives")
+    first = next(iter(notebooks))
+    alone: dict[str, Work] = {
+        "eip check": partial(ours.grade_one, first),
+        "nbgrader autograde": partial(nbgrader.grade_one, first),
+        "otter run": partial(otter.grade_one, first),
+    }
+    table("One notebook alone", in_turns(rounds, alone))
+
+
+def growth(folder: Path, rounds: int, sizes: Sequence[int] = (10, 20, 40)) -> None:
+    """The same few notebooks, handed in by more and more learners; all pictures are drawn already."""
+    few = [notebook_of(learner) for learner in learners(sizes[0])]
+    classes: dict[int, Eip] = {}
+    for size in sizes:
+        notebooks = {f"learner-{number:02}": few[number % len(few)] for number in range(size)}
+        classes[size] = Eip(folder / str(size), notebooks)
+        classes[size].out = folder / "results"
+    classes[sizes[0]].grade()
+    costs = in_turns(rounds, {str(size): each.grade_again for size, each in classes.items()})
+    first = costs[str(sizes[0])].seconds / sizes[0]
+    print("\nA growing class, for each submission")
+    for size in sizes:
+        cost = costs[str(size)]
+        each = cost.seconds / size
+        print(f"  {size} submissions {each:26.2f} s {each / first:6.2f} × {cost.memory / 1e6:9.0f} MB")
+
+
+def checks(folder: Path) -> None:
+    """`check` in a real kernel: right answers, then wrong ones with their pictures; twice each."""
+    cells = [nbformat.v4.new_code_cell(source) for source in checked()]  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    client = nbclient.NotebookClient(notebook, timeout=120, extra_arguments=["--log-level=ERROR"])
+    client.execute(env={**os.environ, "EIP_HOME": str(folder)})
+    times = [seconds(cell) for cell in notebook.cells if CHECK.match(cell.source)]
+    half = len(times) // 2
+    print(f"\ncheck(...) in a kernel, beside the {PROMISE * 1000:.0f} ms that it may take")
+    for name, found in (
+        ("right answers, first call", times[:half:2]),
+        ("right answers, second call", times[1:half:2]),
+        ("wrong answers, first call", times[half::2]),
+        ("wrong answers, second call", times[half + 1 :: 2]),
+    ):
+        print(f"  {name:<28} median {beside(statistics.median(found))}; slowest {beside(max(found))}")
+
+
+def checked() -> Iterator[str]:
+    """The imports; of each exercise the model answer and its check, twice; then the same of a wrong one."""
+    stored = json.loads((ROOT / "solutions" / LESSON.notebook).read_text(encoding="utf-8"))
+    code = ["".join(cell["source"]) for cell in stored["cells"] if cell["cell_type"] == "code"]
+    checks = [source for source in code if CHECK.match(source)]
+    yield code[0]
+    for check in checks:
+        yield from (code[code.index(check) - 1], check, check)
+    for exercise, check in zip(LESSON.exercises, checks, strict=True):
+        wrong = next(kept for kept in ANSWERS.kept if kept.exercise == exercise and kept.mistake)
+        yield from (source_of(wrong), check, check)
+
+
+def seconds(cell: Notebook) -> float:
+    """From the kernel's word that it begins to its word that it is done."""
+    told = cell["metadata"]["execution"]
+    begun, done = told["iopub.execute_input"], told["shell.execute_reply"]
+    return (datetime.fromisoformat(done) - datetime.fromisoformat(begun)).total_seconds()
+
+
+def beside(found: float) -> str:
+    return f"{found * 1000:5.0f} ms, {found / PROMISE:4.2f} ×"
+
+
+def versions(*names: str) -> str:
+    """What is installed beside us."""
+    code = (
+        "import importlib.metadata as m, sys; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep=', ')"
+    )
+    return subprocess.check_output([PEERS / "python", "-c", code, *names], text=True).strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The grader beside its peers, as ratios within one run.")
+    parser.add_argument("--submissions", type=int, default=12, metavar="N")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N")
+    options = parser.parse_args()
+    if not (PEERS / "nbgrader").exists():
+        raise SystemExit("The peers are not installed in build/peers: use `make bench-graders`.")
+    print(f"{versions('nbgrader', 'otter-grader')}; {os.cpu_count()} processors, best of {options.rounds}")
+    with tempfile.TemporaryDirectory(prefix="bench-graders-") as name:
+        checks(Path(name))
+        a_class(Path(name), options.submissions, options.rounds)
+        growth(Path(name) / "growth", options.rounds)
+
+
+if __name__ == "__main__":
+    main()

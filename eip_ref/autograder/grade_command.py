@@ -1,0 +1,59 @@
+"""The command `eip grade`: its arguments, and what it says."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+__all__ = ["WORDS", "add_arguments", "run"]
+
+WORDS = "Grade a class: a folder of submitted notebooks in, a folder of results out."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what `eip grade` takes."""
+    parser.add_argument("submissions", type=Path, help="the folder with a file or folder for each learner")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results"), help="the folder for results, default: results"
+    )
+    parser.add_argument("--jobs", type=_count, default=0, metavar="N", help="notebooks at a time")
+    parser.add_argument("--lesson", default="", help="the lesson of notebooks that do not tell theirs")
+    parser.add_argument("--secret", type=Path, metavar="FILE", help="what hidden seeds are made of")
+    parser.add_argument("--again", action="store_true", help="grade also what did not change")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Grade, print a summary, and return the exit code.
+
+    It is 0 when every notebook was graded, 1 when the grader failed on one, 130 when it was interrupted.
+    Raises LookupError for an unknown lesson.
+    """
+    from .grading import grade_class  # it loads what learners' commands do without
+    from .grading.summary import summary
+
+    try:
+        book = grade_class(
+            options.submissions,
+            options.out,
+            lesson=options.lesson,
+            at_once=options.jobs,
+            secret_file=options.secret,
+            again=options.again,
+        )
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was graded is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except (OSError, ValueError) as error:
+        print(f"eip grade: {error}", file=sys.stderr)
+        return 1
+    print(summary(book))
+    print(options.out / "overview.html")
+    return 1 if book.not_graded else 0
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError
+    return count

@@ -1,0 +1,223 @@
+"""A class, graded: from a folder of submissions to a folder of results, as `eip grade` does it.
+
+Each notebook's marks are kept as soon as they are known, so a run that was interrupted goes on where
+it stopped, and a later run grades only what changed: the notebook, the secret, the limits, or the
+course itself.
+
+The marks do not depend on who works on them: any executor of `concurrent.futures` will do, such as the
+one that Dask's `Client.get_executor()` gives. The course must be installed where its workers are.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .. import registry
+from ..isolation.sandbox import best_isolation
+from ..marks import Mark, Marks
+from ..registry import Lesson
+from . import jobs, reports
+from .classbook import ClassBook, Graded, Run
+from .jobs import Drawing, Job
+from .layouts import Found, Submission, find_submissions
+from .pictures import Pictures
+from .results import Results, course_digest, digest
+from .safe_files import NotRead, Problem, read
+from .untrusted import file_names
+from .workers import Lost, Pool, Workers
+
+__all__ = ["grade_class"]
+
+BAR = "{desc} |{bar}| {n} of {total}, {elapsed} passed, about {remaining} left"
+Step = Callable[[], object]  #: to be called when one more is done
+
+
+def grade_class(
+    folder: Path,
+    out: Path,
+    *,
+    lesson: str = "",
+    at_once: int = 0,
+    secret_file: Path | None = None,
+    again: bool = False,
+    executor: Executor | None = None,
+    grade: Callable[[Job], str] = jobs.grade,
+) -> ClassBook:
+    """Grade all submissions in `folder`, write all results to `out`, and return what is in them.
+
+    `lesson` is for notebooks that do not tell theirs. `at_once` is how many notebooks are graded at a
+    time, by default as many as there are processors here; with an `executor` of yours the work is done
+    there, so say how many workers it has. `again` grades also what did not change. Raises OSError when
+    `folder` cannot be read or `out` not be written, `WeakSecret`, and `UnknownExercise` for an unknown
+    lesson. No submission makes it raise.
+    """
+    began, start = datetime.now().astimezone(), time.monotonic()
+    course = registry.lessons()
+    found = find_submissions(folder, course, lesson=lesson and registry.lesson(lesson).module, leave_out=out)
+    results = Results(out)
+    state = _State(found, results, results.secret(secret_file), file_names(found.learners), Pictures(results))
+    with _workers(executor, at_once or _processors(), found) as workers:
+        _grade(state, workers, grade, again)
+        _draw(state, workers)
+    run = Run(f"{began:%Y-%m-%d %H:%M %Z}", time.monotonic() - start, state.graded, state.kept)
+    book = replace(state.book(course), run=run)
+    reports.write(book, results, state.pictures)
+    return book
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _workers(executor: Executor | None, count: int, found: Found) -> AbstractContextManager[Workers]:
+    if executor is not None:
+        return Workers(executor, count)
+    lessons = sorted({each.lesson for each in found.submissions})
+    return Pool(max(1, min(count, len(found.submissions))), lessons)
+
+
+@dataclass
+class _State:
+    """What one run knows so far."""
+
+    found: Found
+    results: Results
+    secret: bytes
+    files: Mapping[str, str]  #: the name that each learner's files have
+    pictures: Pictures
+    known: dict[Submission, Graded] = field(default_factory=dict)
+    undrawn: dict[str, tuple[str, Submission]] = field(default_factory=dict)  #: by picture: its exercise
+    problems: list[Problem] = field(default_factory=list)
+    graded: int = 0
+    kept: int = 0
+
+    def know(self, each: Submission, marks: Marks) -> None:
+        """Remember the marks, and of their traces, which are large, only the names of their pictures."""
+        names = {mark.exercise: self.pictures.name(mark.exercise, mark.trace) for mark in marks.marks}
+        names = {exercise: name for exercise, name in names.items() if name}
+        self.undrawn |= {
+            name: (exercise, each) for exercise, name in names.items() if name not in self.pictures
+        }
+        light = replace(marks, marks=tuple(replace(mark, trace="") for mark in marks.marks))
+        self.known[each] = Graded(each.learner, light, each.notes, names)
+
+    def book(self, course: list[Lesson]) -> ClassBook:
+        handed_in = {each.lesson for each in self.found.submissions}
+        return ClassBook(
+            lessons=tuple(lesson for lesson in course if lesson.module in handed_in),
+            files=self.files,
+            graded=tuple(self.known[each] for each in self.found.submissions),
+            problems=(*self.found.problems, *self.problems),
+        )
+
+
+def _grade(state: _State, workers: Workers, grade: Callable[[Job], str], again: bool) -> None:
+    """Grade what is not kept from before, and keep it."""
+    digests: dict[Submission, str] = {}
+    with _progress("Grading", len(state.found.submissions)) as step:
+        for each, done in workers.run(grade, _jobs(state, digests, step, again)):
+            if isinstance(done, Lost):
+                state.problems.append(Problem(_place(each), f"could not be graded: {done.words}"))
+                state.know(each, _lost(each.lesson, STOPPED, "The grader stopped over it, twice."))
+            else:
+                marks = Marks.from_json(done)
+                state.results.keep(state.files[each.learner], each.lesson, digests[each], marks)
+                state.know(each, marks)
+                state.problems += _unreadable(each, marks)
+            state.graded += 1
+            step()
+
+
+def _jobs(
+    state: _State, digests: dict[Submission, str], step: Step, again: bool
+) -> Iterator[tuple[Submission, Job]]:
+    """The jobs that are left to do, each read from disk when its turn comes."""
+    for each in state.found.submissions:
+        try:
+            job = Job(read(each.path), each.lesson, state.secret)
+        except NotRead as reason:
+            state.problems.append(Problem(_place(each), str(reason)))
+            state.know(each, _lost(each.lesson, UNREADABLE, str(reason)))
+            step()
+            continue
+        digests[each] = _digest(job)
+        kept = None if again else state.results.kept(state.files[each.learner], each.lesson, digests[each])
+        if kept is None:
+            yield each, job
+            continue
+        state.know(each, kept)
+        state.problems += _unreadable(each, kept)
+        state.kept += 1
+        step()
+
+
+def _digest(job: Job) -> str:
+    """Of all that the marks of a notebook depend on. An executor's machines should be like this one."""
+    return digest(job.data, job.secret, repr(job.limits), best_isolation().words, course_digest(job.lesson))
+
+
+def _draw(state: _State, workers: Workers) -> None:
+    """Draw each picture that is not drawn yet, once, whoever's trace it shows."""
+    with _progress("Drawing", len(state.undrawn)) as step:
+        for name, done in workers.run(jobs.draw, _drawings(state)):
+            if not isinstance(done, Lost):
+                state.pictures.keep(name, done)
+            step()
+
+
+def _drawings(state: _State) -> Iterator[tuple[str, Drawing]]:
+    for name, (exercise, each) in state.undrawn.items():
+        marks = state.results.marks(state.files[each.learner], each.lesson)
+        trace = next(mark.trace for mark in marks.marks if mark.exercise == exercise)
+        yield name, Drawing(exercise, trace)
+
+
+STOPPED = Mark(
+    "",
+    0,
+    0,
+    "not-graded",
+    "The grader itself stopped over this notebook",
+    "Nothing was graded, so this says nothing about your answers. Ask your teacher.",
+)
+UNREADABLE = Mark(
+    "",
+    0,
+    0,
+    "unreadable-notebook",
+    "The notebook cannot be read",
+    "Nothing was graded. Save the notebook as a file with the ending .ipynb and hand it in again.",
+)
+
+
+def _lost(lesson: str, mark: Mark, seen: str) -> Marks:
+    """The marks of a notebook of which nothing was graded."""
+    exercises = registry.exercises(lesson)
+    return Marks(lesson, tuple(replace(mark, exercise=e.name, most=e.points, seen=seen) for e in exercises))
+
+
+def _unreadable(each: Submission, marks: Marks) -> Iterator[Problem]:
+    if {mark.mistake for mark in marks.marks} == {UNREADABLE.mistake}:
+        yield Problem(_place(each), marks.marks[0].seen)
+
+
+def _place(each: Submission) -> str:
+    return f"{each.learner}, {each.path.name}"
+
+
+@contextmanager
+def _progress(words: str, total: int) -> Iterator[Step]:
+    """A bar on the terminal; none where nobody looks, or where nothing is to be done."""
+    hidden = None if total else True  # None: hidden where standard error is no terminal
+    with tqdm(total=total, desc=words, bar_format=BAR, leave=False, disable=hidden) as bar:
+        yield bar.update

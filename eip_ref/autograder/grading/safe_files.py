@@ -1,0 +1,118 @@
+"""Reading a folder that strangers filled: no links followed, no archives opened, nothing endless read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .untrusted import shown_name
+
+__all__ = ["LARGEST", "Files", "NotRead", "Problem", "notebooks_in", "read"]
+
+LARGEST = 16 * 2**20  #: bytes of a notebook; one of a lesson has some 50,000
+MOST_ENTRIES = 20_000  #: files and folders that are looked at for one learner
+MOST_PROBLEMS = 5  #: that are listed for one learner
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
+SKIPPED = {"node_modules", "__pycache__", "__MACOSX", "venv"}
+
+
+class NotRead(Exception):
+    """A file that cannot be read, or must not be; the message says why."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a teacher should look at; it stopped nothing."""
+
+    where: str  #: a file or folder, from the folder of submissions on
+    words: str
+
+
+@dataclass
+class Files:
+    """What was found below one folder."""
+
+    notebooks: list[Path] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def notebooks_in(folder: Path, root: Path) -> Files:
+    """Every notebook at any depth below `folder`, and what was left out and why.
+
+    Hidden folders are left out, and what no learner writes, such as `node_modules`.
+    """
+    found = Files()
+    for count, entry in enumerate(_entries(folder, root, found.problems)):
+        if count == MOST_ENTRIES:
+            words = f"more than {MOST_ENTRIES} files and folders; the rest was not looked at"
+            found.problems.append(Problem(_place(folder, root), words))
+            break
+        problem = problem_of(entry)
+        if problem:
+            found.problems.append(Problem(_place(Path(entry.path), root), problem))
+        elif is_notebook(entry):
+            found.notebooks.append(Path(entry.path))
+    more = len(found.problems) - MOST_PROBLEMS
+    if more > 0:
+        words = f"{more} more of the like"
+        found.problems[MOST_PROBLEMS:] = [Problem(_place(folder, root), words)]
+    return found
+
+
+def is_notebook(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file with the name of a notebook."""
+    return entry.name.lower().endswith(".ipynb") and entry.is_file(follow_symlinks=False)
+
+
+def problem_of(entry: os.DirEntry[str]) -> str:
+    """Why something that may hold an answer is not looked at; "" for all else."""
+    if entry.is_symlink():
+        return "a link; links are not followed"
+    if entry.name.lower().endswith(ARCHIVES) and not entry.is_dir(follow_symlinks=False):
+        return "an archive; archives are not opened. Unpack it in a folder of the same name"
+    if entry.name.lower().endswith(".ipynb") and not entry.is_file(follow_symlinks=False):
+        return "named like a notebook, but no file"
+    return ""
+
+
+def entries_of(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in one folder, sorted, without what is hidden. Raises OSError."""
+    with os.scandir(folder) as entries:
+        seen = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in SKIPPED]
+    return sorted(seen, key=lambda entry: entry.name)
+
+
+def _entries(folder: Path, root: Path, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            entries = entries_of(here)
+        except OSError as error:
+            problems.append(Problem(_place(here, root), f"cannot be opened: {error.strerror}"))
+            continue
+        yield from entries
+        waiting += [Path(entry.path) for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
+
+
+def _place(path: Path, root: Path) -> str:
+    return shown_name(str(path.relative_to(root)))
+
+
+def read(path: Path, largest: int = LARGEST) -> bytes:
+    """The bytes of a file. Raises `NotRead` for a link, a pipe, a file over `largest` bytes, and the like."""
+    flags: Iterable[str] = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")  # not every system has each
+    try:
+        handle = os.open(path, os.O_RDONLY | sum(getattr(os, flag, 0) for flag in flags))
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise NotRead("It is no ordinary file.")
+            data = file.read(largest + 1)
+    except OSError as error:
+        raise NotRead(f"It cannot be read: {error.strerror}.") from error
+    if len(data) > largest:
+        raise NotRead(f"It is larger than {largest // 2**20} MB.")
+    return data

@@ -1,0 +1,40 @@
+"""A class in a few lines, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...lab.invariants.words import plural
+from .classbook import ClassBook
+
+__all__ = ["summary"]
+
+MOST_MISTAKES = 5
+
+
+def summary(book: ClassBook) -> str:
+    """A class in a few lines for a terminal."""
+    return "\n".join(_lines(book))
+
+
+def _lines(book: ClassBook) -> Iterator[str]:
+    handed_in = plural(len(book.graded), "notebook")
+    yield f"{handed_in} of {plural(len(book.files), 'learner')}: {_how(book)}"
+    if book.graded:
+        yield f"Points: mean {book.mean:.1f}, median {book.median:g} of {book.most}"
+    for lesson in book.lessons:
+        hardest = min(book.exercises(lesson), key=lambda facts: facts.share)
+        said = f"hardest: {hardest.exercise.title}, passed by {hardest.passed} of {hardest.answers}"
+        yield f"{lesson.number:02} {lesson.title}: {said}"
+    if book.mistakes:
+        yield "Most frequent mistakes:"
+    for made in book.mistakes[:MOST_MISTAKES]:
+        yield f"  {made.learners:>4} × {made.mark.title} ({made.exercise.title})"
+    if book.problems:
+        yield f"{plural(len(book.problems), 'thing needs', 'things need')} a look; the overview lists them."
+
+
+def _how(book: ClassBook) -> str:
+    run = book.run
+    kept = f", {run.kept} kept from before" if run.kept else ""
+    return f"{run.graded} graded{kept}, in {run.seconds:.1f} s"

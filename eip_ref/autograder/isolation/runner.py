@@ -1,0 +1,331 @@
+"""The inside of the sandbox: it reads a job and says what happened (`python -m …isolation.runner`).
+
+For each exercise a child process is forked. It runs the cells of the notebook, lets the answer work
+with each seed, and hands back traces as text, signed with a key that was made for it. The parent never
+runs a line of the learner's; it waits, within bounds, and kills what is left.
+
+*Left out:* judging. What comes out of here is evidence, not a mark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hmac
+import importlib
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any, NoReturn, TypeVar
+
+import anyio
+
+from ...lab import Crash, Faults, simulate
+from .. import registry
+from ..exercise import Exercise
+from ..judging import run_answer
+from .cells import Notebook
+from .guard import Ground, Guard
+from .screening import may_be_imported
+
+__all__ = ["main"]
+
+NOBODY = 65534
+STAMP, LENGTH = 32, 4  #: bytes of a message's signature and of its length
+MIB = 2**20
+ENCODE = json.JSONEncoder().encode  #: which an answer that changes `json` does not reach
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run of the runner is to do."""
+
+    lesson: str
+    cells: list[dict[str, Any]]  #: as `cells.Notebook` takes them
+    seeds: Mapping[str, list[int]]  #: by the exercise's name: which exercises, and with which seeds
+    cpu: int  #: seconds per exercise
+    wall: float  #: seconds per exercise
+    memory: int  #: bytes
+    output: int  #: bytes that one exercise may hand back
+    file: int  #: bytes of a file
+    processes: int
+
+
+def main() -> int:
+    """Read a job from standard input; write a line of JSON for each exercise to standard output."""
+    job = Job(**json.load(sys.stdin))
+    found = {each.name: each for each in registry.exercises(job.lesson)}
+    _without_pictures()
+    _warm_up()
+    _import_ahead(job.cells)
+    threading.excepthook = _nothing
+    ground = Ground()
+    gc.freeze()  # what is here is not looked at, and so not copied, in every child
+    alone = False
+    for name in job.seeds:
+        print(json.dumps({"begins": name}), flush=True)
+        began = time.monotonic()
+        said = _try(job, ground, found[name], alone)
+        if not alone and _spoiled(said):
+            said = _try(job, ground, found[name], True)
+            alone = not _spoiled(said)  # then a cell that is no part of this exercise did it
+        print(json.dumps({"exercise": name, "seconds": time.monotonic() - began, **said}), flush=True)
+    return 0
+
+
+def _spoiled(said: Mapping[str, Any]) -> bool:
+    """Whether it was the cells that ended the child or did what is refused, and not yet the answer."""
+    return bool(said["spoiled"] if "cells" in said else said["ended"])
+
+
+# The parent: it waits for the child, and believes what is signed
+
+
+def _try(job: Job, ground: Ground, exercise: Exercise, alone: bool) -> dict[str, Any]:
+    """What a child says of one exercise, and in `ended` how it ended when not by itself."""
+    key = os.urandom(STAMP)
+    folder = tempfile.mkdtemp(prefix="answer-")
+    os.chmod(folder, 0o777)
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reads)
+        _child(job, ground, exercise, alone, folder, Sender(writes, key))
+    os.close(writes)
+    received = _Received(key, job.output)
+    try:
+        in_time = received.read(reads, time.monotonic() + job.wall)
+    finally:
+        os.close(reads)
+        status, used = _end(child)
+        shutil.rmtree(folder, ignore_errors=True)
+    return {**received.said, "ended": received.problem or _ending(received, in_time, status, used, job)}
+
+
+def _ending(received: _Received, in_time: bool, status: int, used: Any, job: Job) -> str:
+    if received.complete:
+        return ""
+    if not in_time or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
+        return "out-of-time"
+    if used.ru_maxrss * 1024 >= job.memory // 2:
+        return "out-of-memory"
+    return "died"
+
+
+def _end(child: int) -> tuple[int, Any]:
+    """Kill the child and whatever it left behind; return its status and what it used."""
+    for kill in (os.kill, os.killpg):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(child, signal.SIGKILL)
+    _, status, used = os.wait4(child, 0)
+    if os.environ.get("EIP_OWN_PROCESSES"):  # a process space of our own: nobody else's is in sight
+        for each in os.listdir("/proc"):
+            if each.isdigit() and int(each) not in (1, os.getpid(), os.getppid()):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(int(each), signal.SIGKILL)
+    return status, used
+
+
+class _Received:
+    """What came through the pipe: a message counts when its signature fits its place and its bytes."""
+
+    def __init__(self, key: bytes, limit: int) -> None:
+        self.said: dict[str, Any] = {"runs": []}
+        self.complete = False
+        self.problem = ""
+        self._key, self._limit = key, limit
+        self._bytes = bytearray()
+        self._number = 0
+        self._total = 0
+
+    def read(self, reads: int, until: float) -> bool:
+        """Read until the end, a problem, or the time `until`; say whether it was in time."""
+        while not (self.complete or self.problem):
+            ready, _, _ = select.select([reads], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                return False
+            data = os.read(reads, MIB)
+            if not data:
+                return True
+            self._total += len(data)
+            if self._total > self._limit:
+                self.problem = "too-much-output"
+            self._bytes += data
+            self._take()
+        return True
+
+    def _take(self) -> None:
+        while len(self._bytes) >= LENGTH and not self.problem:
+            length = int.from_bytes(self._bytes[:LENGTH], "big")
+            if len(self._bytes) < LENGTH + STAMP + length:
+                return
+            stamp = bytes(self._bytes[LENGTH : LENGTH + STAMP])
+            text = bytes(self._bytes[LENGTH + STAMP : LENGTH + STAMP + length])
+            del self._bytes[: LENGTH + STAMP + length]
+            if not hmac.compare_digest(stamp, _stamp(self._key, self._number, text)):
+                self.problem = "forged"
+                return
+            self._number += 1
+            self._understand(json.loads(text))
+
+    def _understand(self, message: dict[str, Any]) -> None:
+        if "trace" in message:
+            self.said["runs"].append(message)
+        else:
+            self.said.update(message)
+            self.complete = "refused" in message
+
+
+def _stamp(key: bytes, number: int, text: bytes) -> bytes:
+    return hmac.digest(key, number.to_bytes(8, "big") + text, "sha256")
+
+
+# The child
+
+
+class Sender:
+    """Writes signed messages to a pipe."""
+
+    def __init__(self, writes: int, key: bytes) -> None:
+        self._writes, self._key, self._number = writes, key, 0
+
+    def send(self, **message: Any) -> None:
+        text = ENCODE(message).encode()
+        data = len(text).to_bytes(LENGTH, "big") + _stamp(self._key, self._number, text) + text
+        self._number += 1
+        while data:
+            data = data[os.write(self._writes, data) :]
+
+
+def _child(
+    job: Job, ground: Ground, exercise: Exercise, alone: bool, folder: str, sender: Sender
+) -> NoReturn:
+    try:
+        _limit(job, folder)
+        _work(job, ground, exercise, alone, folder, sender)
+    finally:
+        os._exit(1)  # no `atexit`, and no thread that is still at work, has a say
+
+
+def _work(job: Job, ground: Ground, exercise: Exercise, alone: bool, folder: str, sender: Sender) -> None:
+    notebook = Notebook(job.cells, exercise, alone=alone)
+    guard = Guard(ground, notebook.names, folder)
+    guard.stand()
+    problems = _apart(notebook.run)
+    spoiled = bool(guard.refused or guard.changed)
+    sender.send(cells=problems, answered=exercise.answer in notebook.names, spoiled=spoiled)
+    for seed in job.seeds[exercise.name] if exercise.answer in notebook.names else ():
+        answer = notebook.names[exercise.answer]
+        text = _apart(partial(_run, exercise, answer, seed))
+        if guard.refused or guard.changed or type(text) is not str:
+            break
+        sender.send(seed=seed, trace=text)
+    sender.send(refused=guard.refused, changed=guard.changed)
+
+
+def _run(exercise: Exercise, answer: object, seed: int) -> str:
+    return run_answer(exercise, answer, seed).to_json()
+
+
+def _apart(work: Callable[[], T]) -> T | None:
+    """Run `work` in a thread of its own, so that no frame above it leads to ours; None when it fails."""
+    found: list[T] = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    return found[0] if found else None
+
+
+def _limit(job: Job, folder: str) -> None:
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    os.chdir(folder)
+    tempfile.tempdir = folder
+    limits = [
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, job.file),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_AS, job.memory),
+    ]
+    for limit, most in limits:
+        resource.setrlimit(limit, (most, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu, job.cpu + 1))  # first a signal that tells why
+    if os.geteuid() == 0:
+        with contextlib.suppress(PermissionError):  # in a user space of its own, root is nobody already
+            _give_up_rights()
+            resource.setrlimit(resource.RLIMIT_NPROC, (job.processes, job.processes))
+
+
+def _give_up_rights() -> None:
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+# What a notebook imports and a grader does not need
+
+
+class _Nothing(ModuleType):
+    """A module whose every function does nothing, in place of one that draws."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _nothing
+
+
+def _warm_up() -> None:
+    """Load what a simulation loads, so that no child has to and nothing is new afterwards."""
+    for name in anyio.__all__ if hasattr(anyio, "__all__") else dir(anyio):
+        getattr(anyio, name, None)
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(Faults().participant("nobody", anyio.sleep, 2, crashes=(Crash(at=1),)).run)
+        with anyio.move_on_after(1):
+            await anyio.sleep_forever()
+
+    simulate(scenario)
+
+
+def _import_ahead(cells: Iterable[Mapping[str, Any]]) -> None:
+    """Import what cells import of Python's own: once, and while nothing is out of reach yet."""
+    for cell in cells:
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            for name in set(may_be_imported(cell["source"])) - {"this"}:  # which speaks
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(name)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """In place of a picture, or of the check that a notebook calls."""
+
+
+def _without_pictures() -> None:
+    from ... import autograder, lab
+
+    for name in ("figures", "player", "demo", "controls", "still"):
+        module = _Nothing(f"eip_ref.lab.{name}")
+        sys.modules[module.__name__] = module
+        setattr(lab, name, module)
+    for name in autograder.__all__:
+        setattr(autograder, name, _nothing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""What grading one notebook gives: a mark for each exercise, as JSON and back.
+
+Nothing here depends on when, where or how fast it was graded but `seconds`, which are kept apart: the
+rest is the same, byte for byte, whenever the same notebook is graded with the same seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Mark", "Marks"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The mark of one exercise."""
+
+    exercise: str  #: "message_queue/mend_the_worker"
+    points: int
+    most: int  #: the points that it can earn
+    mistake: str = ""  #: the name of the mistake, such as "ack-on-receive"; "" when it passed
+    title: str = ""  #: the mistake's title; "" when it passed
+    explanation: str = ""  #: why it does harm
+    seen: str = ""  #: what was seen, in words, without hidden inputs
+    trace: str = ""  #: the trace that shows the mistake, as JSON; "" when it passed or there is none
+
+    @property
+    def passed(self) -> bool:
+        return not self.mistake
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of one notebook."""
+
+    lesson: str  #: the lesson's module, such as "message_queue"
+    marks: tuple[Mark, ...]  #: one for each exercise of the lesson, in the lesson's order
+    notes: tuple[str, ...] = ()  #: what was odd about the notebook and cost nothing, in words
+    isolation: str = ""  #: how the answers were kept apart from the machine, in words
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)  #: real time, by exercise
+
+    @property
+    def points(self) -> int:
+        return sum(mark.points for mark in self.marks)
+
+    @property
+    def most(self) -> int:
+        return sum(mark.most for mark in self.marks)
+
+    def to_json(self) -> str:
+        """As JSON, the same bytes for the same marks but for `seconds`."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Marks:
+        """Raises ValueError when the text is not what `to_json` gave."""
+        try:
+            facts: dict[str, Any] = json.loads(text)
+            marks = tuple(Mark(**each) for each in facts.pop("marks"))
+            return cls(marks=marks, **{**facts, "notes": tuple(facts.pop("notes"))})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"these are no marks: {error}") from error

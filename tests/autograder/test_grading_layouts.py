@@ -1,0 +1,200 @@
+"""Finding out whose notebook it is, of which lesson, in whatever folder a teacher has."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from eip_ref.autograder.grading.layouts import Found, find_submissions
+from eip_ref.autograder.grading.safe_files import NotRead, read
+from eip_ref.autograder.registry import lessons
+
+LESSONS = lessons()
+NAMES = ("01_point_to_point.ipynb", "02_message_queue.ipynb")
+
+
+def hand_in(folder: Path, *names: str, text: str = "{}") -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def found(folder: Path, lesson: str = "") -> Found:
+    return find_submissions(folder, LESSONS, lesson=lesson)
+
+
+def whose(folder: Path, lesson: str = "") -> list[tuple[str, str, str]]:
+    """Learner, lesson and file of each submission."""
+    return [
+        (each.learner, each.lesson, str(each.path.relative_to(folder)))
+        for each in found(folder, lesson).submissions
+    ]
+
+
+def problems(folder: Path) -> dict[str, str]:
+    return {problem.where: problem.words for problem in found(folder).problems}
+
+
+@pytest.mark.parametrize(
+    ("name", "learner"),
+    [
+        ("alice_02_message_queue.ipynb", "alice"),
+        ("alice-message-queue.ipynb", "alice"),
+        ("02_message_queue_alice.ipynb", "alice"),
+        ("Zoë Ångström 02_message_queue (1).ipynb", "Zoë Ångström"),
+        ("smith_123_02_message_queue-Copy1.ipynb", "smith_123"),
+        ("alice_02_MESSAGE_QUEUE.IPYNB", "alice"),
+    ],
+)
+def test_a_file_for_each_learner(tmp_path: Path, name: str, learner: str) -> None:
+    """What is left of the file's name without the lesson is the learner."""
+    assert whose(hand_in(tmp_path, name)) == [(learner, "message_queue", name)]
+
+
+def test_a_file_of_the_lessons_own_name_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    """One learner's folder alone can be graded."""
+    folder = hand_in(tmp_path / "alice", *NAMES)
+    assert whose(folder) == [("alice", "point_to_point", NAMES[0]), ("alice", "message_queue", NAMES[1])]
+
+
+def test_a_folder_for_each_learner_at_any_depth(tmp_path: Path) -> None:
+    """The folder's name is the learner, however deep the notebooks lie."""
+    hand_in(tmp_path, f"bob/{NAMES[1]}", f"alice/a/b/c/{NAMES[0]}", f"alice/{NAMES[1]}")
+    assert whose(tmp_path) == [
+        ("alice", "point_to_point", f"alice/a/b/c/{NAMES[0]}"),
+        ("alice", "message_queue", f"alice/{NAMES[1]}"),
+        ("bob", "message_queue", f"bob/{NAMES[1]}"),
+    ]
+
+
+def test_nbgraders_folder(tmp_path: Path) -> None:
+    """`submitted/` is looked into, and the rest of nbgrader's course is not."""
+    hand_in(tmp_path, f"submitted/alice/ps1/{NAMES[1]}", f"source/ps1/{NAMES[1]}", f"release/ps1/{NAMES[1]}")
+    assert whose(tmp_path) == [("alice", "message_queue", f"submitted/alice/ps1/{NAMES[1]}")]
+
+
+def test_the_repositories_of_github_classroom(tmp_path: Path) -> None:
+    """The assignment is cut off the names; the lessons and model answers of the course are nobody's work."""
+    for name in ("queues-alice", "queues-bob-x"):
+        hand_in(tmp_path, *(f"{name}/{part}/{NAMES[1]}" for part in ("exercises", "notebooks", "solutions")))
+    assert whose(tmp_path) == [
+        ("alice", "message_queue", f"queues-alice/exercises/{NAMES[1]}"),
+        ("bob-x", "message_queue", f"queues-bob-x/exercises/{NAMES[1]}"),
+    ]
+    assert found(tmp_path).submissions[0].notes == ()
+
+
+def test_folders_that_are_no_repositories_keep_their_whole_names(tmp_path: Path) -> None:
+    """Two learners of one family are not an assignment."""
+    hand_in(tmp_path, f"de-boer/{NAMES[1]}", f"de-vries/{NAMES[1]}")
+    assert found(tmp_path).learners == ("de-boer", "de-vries")
+
+
+@pytest.mark.parametrize(
+    "source", ['check("message_queue/mend_the_worker", work)', "check('message_queue/mend_the_worker', work)"]
+)
+def test_the_lesson_is_told_by_the_checks_in_the_notebook(tmp_path: Path, source: str) -> None:
+    """When the file's name does not say."""
+    hand_in(tmp_path, "alice.ipynb", text=json.dumps({"cells": [{"source": source}]}))
+    assert whose(tmp_path) == [("alice", "message_queue", "alice.ipynb")]
+
+
+def test_the_lesson_is_told_by_the_ids_of_answer_cells(tmp_path: Path) -> None:
+    """Also when all checks were deleted."""
+    hand_in(tmp_path, "alice.ipynb", text=json.dumps({"nbgrader": {"grade_id": "fence_the_store"}}))
+    assert whose(tmp_path) == [("alice", "message_queue", "alice.ipynb")]
+
+
+def test_the_lesson_is_named_for_notebooks_that_do_not_tell(tmp_path: Path) -> None:
+    """Only for these."""
+    hand_in(tmp_path, "alice.ipynb", f"bob_{NAMES[0]}")
+    assert [each[:2] for each in whose(tmp_path, "message_queue")] == [
+        ("alice", "message_queue"),
+        ("bob", "point_to_point"),
+    ]
+
+
+def test_the_lesson_is_that_of_the_class_when_there_is_one(tmp_path: Path) -> None:
+    """A broken file in a class of one lesson is of this lesson, and says so."""
+    hand_in(tmp_path, "alice.ipynb", f"bob_{NAMES[1]}")
+    assert whose(tmp_path)[0] == ("alice", "message_queue", "alice.ipynb")
+    assert "does not tell its lesson" in found(tmp_path).submissions[0].notes[0]
+
+
+def test_an_unclear_lesson_is_a_problem_and_the_learner_is_still_there(tmp_path: Path) -> None:
+    """Nobody vanishes from a class."""
+    hand_in(tmp_path, "alice.ipynb", *(f"bob/{name}" for name in NAMES))
+    assert found(tmp_path).learners == ("alice", "bob")
+    assert "--lesson" in problems(tmp_path)["alice.ipynb"]
+
+
+def test_of_two_notebooks_of_a_lesson_the_one_with_the_lessons_own_name_counts(tmp_path: Path) -> None:
+    """And the learner is told which one was left out."""
+    hand_in(tmp_path, f"alice/{NAMES[1]}", "alice/02_message_queue-Copy1.ipynb", f"alice/old/{NAMES[1]}")
+    (only,) = found(tmp_path).submissions
+    assert only.path == tmp_path / "alice" / NAMES[1]
+    assert "02_message_queue-Copy1.ipynb" in " ".join(only.notes)
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    """Neither to files nor to folders, at the top or below; each is named."""
+    secret = hand_in(tmp_path / "elsewhere", NAMES[1])
+    folder = hand_in(tmp_path / "class", f"bob/{NAMES[1]}")
+    (folder / f"alice_{NAMES[1]}").symlink_to(secret / NAMES[1])
+    (folder / "carol").symlink_to(secret)
+    (folder / "bob" / "more").symlink_to(secret)
+    assert whose(folder) == [("bob", "message_queue", f"bob/{NAMES[1]}")]
+    assert set(problems(folder)) == {f"alice_{NAMES[1]}", "carol", "bob/more"}
+    with pytest.raises(NotRead):
+        read(folder / f"alice_{NAMES[1]}")
+
+
+def test_archives_are_named_and_not_opened(tmp_path: Path) -> None:
+    """The teacher unpacks them."""
+    hand_in(tmp_path, "alice.zip", "bob/answers.tar.gz")
+    assert "archive" in problems(tmp_path)["alice.zip"]
+    assert "archive" in problems(tmp_path)["bob/answers.tar.gz"]
+    assert problems(tmp_path)["bob"] == "no notebook in it"
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """A pipe would wait for ever, a folder is none, and a file has a largest size."""
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    hand_in(tmp_path, f"folder.ipynb/{NAMES[1]}", "large.ipynb", text="x" * 101)
+    for name in ("pipe.ipynb", "folder.ipynb", "large.ipynb", "none.ipynb"):
+        with pytest.raises(NotRead):
+            read(tmp_path / name, largest=100)
+    assert problems(tmp_path)["pipe.ipynb"] == "named like a notebook, but no file"
+
+
+def test_hidden_folders_are_left_out(tmp_path: Path) -> None:
+    """JupyterLab keeps older copies in one."""
+    hand_in(tmp_path, f"alice/.ipynb_checkpoints/{NAMES[1]}", f".git/{NAMES[1]}", f"alice/{NAMES[1]}")
+    assert whose(tmp_path) == [("alice", "message_queue", f"alice/{NAMES[1]}")]
+
+
+def test_a_flood_of_problems_is_cut(tmp_path: Path) -> None:
+    """One learner cannot fill the overview."""
+    hand_in(tmp_path, *(f"alice/{number}.zip" for number in range(50)))
+    assert len(found(tmp_path).problems) == 7
+
+
+def test_a_name_that_is_no_text_is_shown_as_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, ends of lines, and marks that turn the reading order are escaped."""
+    folder = os.fsencode(tmp_path) + b"/\xff\n\xe2\x80\xaelice"
+    os.mkdir(folder)
+    with open(folder + b"/02_message_queue.ipynb", "wb"):
+        pass
+    assert found(tmp_path).learners == (r"\udcff\n\u202elice",)
+
+
+def test_the_results_are_not_a_submission(tmp_path: Path) -> None:
+    """Results may lie in the folder of submissions."""
+    hand_in(tmp_path, f"alice/{NAMES[1]}", f"results/{NAMES[1]}")
+    only = find_submissions(tmp_path, LESSONS, leave_out=tmp_path / "results")
+    assert only.learners == ("alice",)

@@ -1,0 +1,111 @@
+"""Many jobs on any executor: a worker that dies takes no other job along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from eip_ref.autograder.grading.workers import Lost, Pool, Workers
+
+
+def double_or_die(number: int) -> int:
+    if number == 3:
+        os._exit(1)
+    return 2 * number
+
+
+def divide(number: int) -> float:
+    return 12 / number
+
+
+def interrupt_oneself(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
+
+
+def numbered(count: int) -> list[tuple[int, int]]:
+    return [(number, number) for number in range(count)]
+
+
+def test_every_job_is_done_once() -> None:
+    """Also when there are many more than workers."""
+    with ThreadPoolExecutor(2) as threads:
+        assert dict(Workers(threads, 2).run(lambda n: 2 * n, numbered(50))) == {n: 2 * n for n in range(50)}
+
+
+def test_a_job_that_kills_its_worker_costs_no_other_job() -> None:
+    """It is tried a second time, alone, and then given up with a reason."""
+    with Pool(2, []) as pool:
+        done = dict(pool.run(double_or_die, numbered(8)))
+    assert {key: value for key, value in done.items() if key != 3} == {n: 2 * n for n in range(8) if n != 3}
+    assert isinstance(done[3], Lost)
+    assert "BrokenProcessPool" in done[3].words
+
+
+def test_a_job_that_raises_costs_no_other_job() -> None:
+    """The reason is what it raised."""
+    with ThreadPoolExecutor(1) as threads:
+        done = dict(Workers(threads, 1).run(divide, numbered(3)))
+    assert done == {0: Lost("ZeroDivisionError: division by zero"), 1: 12.0, 2: 6.0}
+
+
+def test_few_jobs_are_read_ahead() -> None:
+    """A class does not wait in memory: no more jobs are taken than two for each worker."""
+    taken: list[int] = []
+
+    def jobs() -> Iterator[tuple[int, int]]:
+        for number in range(20):
+            taken.append(number)
+            yield number, number
+
+    with ThreadPoolExecutor(2) as threads:
+        results = Workers(threads, 2).run(abs, jobs())
+        next(results)
+        assert len(taken) <= 5
+        assert len(list(results)) == 19
+
+
+def test_a_pool_leaves_the_interrupt_to_who_started_it() -> None:
+    """Ctrl-C goes to all processes of a terminal; a worker finishes what it has."""
+    with Pool(1, []) as pool:
+        assert dict(pool.run(interrupt_oneself, numbered(2))) == {0: 0, 1: 1}
+
+
+def test_an_interrupt_ends_the_pool_at_once() -> None:
+    """What runs is not waited for."""
+    with pytest.raises(KeyboardInterrupt):
+        run_until_the_first_is_done()
+
+
+def run_until_the_first_is_done() -> None:
+    with Pool(1, []) as pool:
+        for _ in pool.run(wait_for_ever_after_the_first, numbered(3)):
+            raise KeyboardInterrupt
+
+
+def wait_for_ever_after_the_first(number: int) -> int:
+    if number:
+        threading.Event().wait()
+    return number
+
+
+class Broken(Executor):
+    """Somebody else's executor that has lost all its workers."""
+
+    def submit(self, work: Callable[..., Any], /, *_: Any, **__: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_exception(RuntimeError("no workers"))
+        return future
+
+
+def test_an_executor_without_workers_gives_reasons() -> None:
+    """And no endless retries."""
+    assert dict(Workers(Broken(), 2).run(abs, numbered(2))) == {
+        n: Lost("RuntimeError: no workers") for n in (0, 1)
+    }

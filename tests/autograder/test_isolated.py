@@ -1,0 +1,302 @@
+"""Grading a notebook: right and wrong answers, broken notebooks, the same marks in every run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from eip_ref.autograder.isolation.isolated import SandboxFailed, grade_notebook, seeds_for
+from eip_ref.autograder.isolation.sandbox import Isolation, Limits, best_isolation, weak_isolation
+from eip_ref.autograder.marks import Marks
+from eip_ref.autograder.registry import Lesson, lesson
+from eip_ref.autograder.workbook import answer_cells
+
+from .class_of import _kept, source_of
+from .exercise_cases import Kept
+from .hostile.submissions import answering, in_bytes, put, solved
+
+POINTS = lesson("point_to_point")
+SECRET = b"only the teacher knows" * 2
+ROOMY = Limits(cpu=10, wall=60.0)
+FEW = replace(POINTS, exercises=(POINTS.exercises[1], POINTS.exercises[3]))
+CHOOSE, OUTCOME = FEW.exercises
+
+
+def grade(data: bytes, found: Lesson = FEW, isolation: Isolation | None = None) -> Marks:
+    used = isolation or best_isolation()
+    return grade_notebook(data, found, secret=SECRET, isolation=used, limits=ROOMY)
+
+
+def changed(change: Callable[[dict[str, Any]], object], found: Lesson = FEW) -> Marks:
+    """The marks of the solved notebook after a change to it."""
+    notebook = solved(found)
+    change(notebook)
+    return grade(in_bytes(notebook), found)
+
+
+def mistakes(marks: Marks) -> list[str]:
+    return [mark.mistake for mark in marks.marks]
+
+
+def cell(source: str) -> dict[str, Any]:
+    return {"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
+
+
+# Right and wrong answers
+
+
+def _notebooks(module: str) -> list[dict[str, Kept]]:
+    """The kept answers of a lesson, one for each exercise to a notebook."""
+    waiting, notebooks = list(_kept(module)), list[dict[str, Kept]]()
+    while waiting:
+        chosen = {kept.exercise.name: kept for kept in reversed(waiting)}
+        notebooks.append(chosen)
+        waiting = [kept for kept in waiting if kept not in chosen.values()]
+    return notebooks
+
+
+ASSEMBLED = [(module, kept) for module in ("message_queue", "point_to_point") for kept in _notebooks(module)]
+
+
+@pytest.mark.parametrize(("module", "kept"), ASSEMBLED, ids=lambda value: value if type(value) is str else "")
+def test_kept_answers_get_their_marks_when_the_notebook_is_graded(module: str, kept: dict[str, Kept]) -> None:
+    """A right one full marks, a wrong one its own mistake, and the model answers beside them full marks."""
+    found = lesson(module)
+    names = [exercise for exercise in found.exercises if exercise.name in kept]
+    found = replace(found, exercises=tuple(names))
+    sources = {name: source_of(each) for name, each in kept.items()}
+    marks = grade(in_bytes(answering(found, sources)), found, weak_isolation())
+    expected = {name: each.mistake for name, each in kept.items()}
+    assert {mark.exercise: mark.mistake for mark in marks.marks} == expected
+
+
+@pytest.mark.parametrize("module", ["message_queue", "point_to_point"])
+@pytest.mark.parametrize("isolation", [best_isolation(), weak_isolation()], ids=["best", "weaker"])
+def test_the_solution_gets_full_marks(module: str, isolation: Isolation) -> None:
+    """In each mode, without a note, and the report says which mode it was."""
+    found = lesson(module)
+    marks = grade(in_bytes(solved(found)), found, isolation)
+    assert marks.points == marks.most == found.points
+    assert marks.notes == ()
+    assert marks.isolation == isolation.words
+
+
+def test_the_marks_are_the_same_bytes_in_every_run() -> None:
+    """But for the seconds, whatever the answers do, in words with addresses too."""
+    sources = {
+        "point_to_point/count_the_links": "def count_the_links():\n    raise ValueError(object())",
+        "point_to_point/choose_for_absence": "def when_away(channel):\n    return object(), {1, 2}",
+        "point_to_point/report_what_was_not_sent": "import os\nos.abort()",
+        "point_to_point/hand_over_before_leaving": "import nothing.there",
+    }
+    data = in_bytes(answering(POINTS, sources))
+    runs = [grade(data, POINTS, mode) for mode in (weak_isolation(), weak_isolation())]
+    first, second = (replace(marks, seconds={}).to_json() for marks in runs)
+    assert first == second
+    assert " at 0x" not in first
+
+
+def test_another_secret_gives_other_hidden_seeds_after_those_of_the_check() -> None:
+    """The same secret gives the same, for the whole class."""
+    one, again, other = (seeds_for(CHOOSE, secret) for secret in (b"a", b"a", b"b"))
+    assert one == again
+    assert tuple(one[: len(CHOOSE.seeds)]) == CHOOSE.seeds
+    assert not set(one[len(CHOOSE.seeds) :]) & set(other)
+
+
+def test_a_sandbox_that_does_not_start_is_no_fault_of_the_notebook() -> None:
+    """It is an error for the teacher, and no mark."""
+    broken = Isolation("broken", strong=True, before=("/bin/false",))
+    with pytest.raises(SandboxFailed, match="did not start"):
+        grade(in_bytes(solved(FEW)), FEW, broken)
+
+
+# Files that are no notebooks
+
+UNREADABLE = {
+    "an empty file": b"",
+    "only spaces": b" \n\t ",
+    "no UTF-8": "{é}".encode("latin-1"),
+    "UTF-16": json.dumps(solved(FEW)).encode("utf-16"),
+    "no JSON": b"def answer(): ...",
+    "half a notebook": in_bytes(solved(FEW))[:3_000],
+    "JSON and no notebook": b'{"hello": 1}',
+    "a list": b"[]",
+    "a number": b"17",
+    "deep brackets": b"[" * 100_000,
+    "a zip file": b"PK\x03\x04\x14\x00\x00\x00\x08\x00\xff\xfe",
+    "a notebook of format 5": in_bytes({**solved(FEW), "nbformat": 5}),
+    "a notebook of format 2": in_bytes({**solved(FEW), "nbformat": 2}),
+    "a notebook whose format is a text": in_bytes({**solved(FEW), "nbformat": "4"}),
+    "a notebook without cells": in_bytes({"nbformat": 4}),
+    "cells that are no cells": in_bytes({"nbformat": 4, "cells": [1, 2]}),
+    "too many cells": in_bytes({"nbformat": 4, "cells": [cell("1")] * 2_001}),
+    "too much code": in_bytes({"nbformat": 4, "cells": [cell("#" * 2_100_000)]}),
+    "a huge file": b" " * (50 * 2**20) + b"{}",
+}
+
+
+@pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_no_notebook_gets_a_mark_that_says_so(data: bytes) -> None:
+    """Every exercise is there, with no points, and a sentence that says what to do."""
+    marks = grade(data)
+    assert [(mark.points, mark.mistake) for mark in marks.marks] == [(0, "unreadable-notebook")] * 2
+    assert len(marks.marks[0].seen) > 40
+
+
+# Notebooks that are odd
+
+
+def test_a_notebook_of_format_3_is_graded_with_a_note() -> None:
+    """Old Jupyters wrote it, with `input` in place of `source`."""
+    notebook = solved(FEW)
+    cells = [{**each, "input": each["source"]} for each in notebook["cells"]]
+    for each in cells:
+        del each["source"]
+    marks = grade(in_bytes({"nbformat": 3, "metadata": {}, "worksheets": [{"cells": cells}]}))
+    assert mistakes(marks) == ["", ""]
+    assert "format 3" in marks.notes[0]
+
+
+def test_a_byte_order_mark_costs_nothing() -> None:
+    """Some editors write one."""
+    assert mistakes(grade(b"\xef\xbb\xbf" + in_bytes(solved(FEW)))) == ["", ""]
+
+
+def test_cells_in_another_order_cost_nothing_and_are_noted() -> None:
+    """What failed for want of the imports is tried once more after the others."""
+    marks = changed(lambda notebook: notebook["cells"].reverse())
+    assert mistakes(marks) == ["", ""]
+    assert any("order" in note for note in marks.notes)
+
+
+def test_an_answer_that_is_missing_costs_its_own_mark() -> None:
+    """And is called by its name."""
+    marks = changed(lambda notebook: notebook["cells"].remove(*answer_cells(notebook, CHOOSE)))
+    assert mistakes(marks) == ["no-answer", ""]
+    assert "when_away" in marks.marks[0].seen
+
+
+def test_an_answer_that_is_there_twice_counts_the_last_time() -> None:
+    """As in a kernel; the teacher reads a note."""
+
+    def twice(notebook: dict[str, Any]) -> None:
+        (held,) = answer_cells(notebook, CHOOSE)
+        wrong = {**held, "source": "def when_away(channel):\n    return 'block', 0"}
+        notebook["cells"].insert(notebook["cells"].index(held), wrong)
+
+    marks = changed(twice)
+    assert mistakes(marks) == ["", ""]
+    assert "More than one cell" in marks.notes[-1]
+
+
+def test_an_answer_that_is_split_over_two_cells_is_one_answer() -> None:
+    """The part that uses the other may stand in a cell of the learner's own."""
+
+    def split(notebook: dict[str, Any]) -> None:
+        (held,) = answer_cells(notebook, OUTCOME)
+        place = notebook["cells"].index(held)
+        notebook["cells"].insert(place, cell(held["source"].replace("def outcome", "def inner")))
+        held["source"] = (
+            "async def outcome(send, invoice, limit):\n    return await inner(send, invoice, limit)"
+        )
+
+    marks = changed(split)
+    assert mistakes(marks) == ["", ""]
+    assert "of your own ran as well" in marks.notes[0]
+
+
+def test_a_helper_in_the_cell_of_another_answer_is_found() -> None:
+    """Of other answers those run whose names this one uses."""
+
+    def share(notebook: dict[str, Any]) -> None:
+        (first,), (second,) = answer_cells(notebook, CHOOSE), answer_cells(notebook, OUTCOME)
+        first["source"] += "\n\nWORD = 'accepted'"
+        second["source"] = second["source"].replace('return "accepted"', "return WORD")
+
+    assert mistakes(changed(share)) == ["", ""]
+
+
+def test_a_notebook_that_lost_its_metadata_is_graded_by_names() -> None:
+    """Some tools drop what they do not know."""
+
+    def lose(notebook: dict[str, Any]) -> None:
+        for each in notebook["cells"]:
+            each["metadata"] = {}
+
+    assert mistakes(changed(lose)) == ["", ""]
+
+
+def test_prints_warnings_magics_and_another_kernel_cost_nothing() -> None:
+    """The notebook was written for people."""
+
+    def decorate(notebook: dict[str, Any]) -> None:
+        notebook["metadata"]["kernelspec"] = {"language": "R", "name": "ir", "display_name": "R"}
+        notebook["cells"].insert(0, cell("%matplotlib inline\n!ls\nprint('x' * 10_000)"))
+        notebook["cells"].insert(1, cell("import warnings\nwarnings.warn('old')\nint?"))
+        put(notebook, CHOOSE, "print('hello')\n%time\n" + answer_cells(notebook, CHOOSE)[0]["source"])
+
+    marks = changed(decorate)
+    assert mistakes(marks) == ["", ""]
+    assert "'R'" in marks.notes[0]
+
+
+def test_an_import_that_is_refused_does_not_take_the_first_cell_along() -> None:
+    """Somebody who imports a library to draw with keeps the other imports."""
+
+    def draw(notebook: dict[str, Any]) -> None:
+        first = next(each for each in notebook["cells"] if "import anyio" in each["source"])
+        first["source"] = "import inspect, matplotlib.pyplot as plt\n" + first["source"]
+
+    assert mistakes(changed(draw)) == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("source", "mistake"),
+    [
+        ("open('/etc/hosts')", ""),
+        ("import os; os.abort()", ""),
+        ("import eip_ref.point_to_point as p; p.PointToPointChannel.send = None", ""),
+        ("1 / 0", ""),
+        ("def broken(:", ""),
+    ],
+)
+def test_a_cell_of_the_learners_own_that_does_harm_harms_no_answer(source: str, mistake: str) -> None:
+    """The answers are then run without it."""
+    marks = changed(lambda notebook: notebook["cells"].insert(1, cell(source)))
+    assert mistakes(marks) == [mistake, mistake]
+
+
+@cache
+def _broken() -> Marks:
+    sources = {
+        "point_to_point/count_the_links": "def count_the_links(:",
+        "point_to_point/choose_for_absence": "1 / 0",
+        "point_to_point/report_what_was_not_sent": "import no_such_module",
+        "point_to_point/definite_or_unknown": "outcome = 17",
+        "point_to_point/hand_over_before_leaving": "",
+    }
+    return grade(in_bytes(answering(POINTS, sources)), POINTS)
+
+
+@pytest.mark.parametrize(
+    ("number", "mistake", "words"),
+    [
+        (0, "syntax-error", "line 1"),
+        (1, "cell-error", "ZeroDivisionError"),
+        (2, "forbidden", "no_such_module"),
+        (3, "wrong-form", "async function"),
+        (4, "no-answer", "take_orders"),
+        (5, "", ""),
+    ],
+)
+def test_a_broken_answer_has_a_verdict_that_says_where(number: int, mistake: str, words: str) -> None:
+    """Each its own, in one notebook, and the whole answer beside them keeps its mark."""
+    mark = _broken().marks[number]
+    assert mark.mistake == mistake
+    assert words in mark.seen

@@ -1,0 +1,60 @@
+"""A grader for tests of what surrounds grading: quick, without a sandbox, for answers of our own alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from eip_ref.autograder import registry, workbook
+from eip_ref.autograder.exercise import Exercise
+from eip_ref.autograder.grading.jobs import Job
+from eip_ref.autograder.judging import judge_answer
+from eip_ref.autograder.marks import Mark, Marks
+
+__all__ = ["grade", "grade_or_die"]
+
+
+def grade(job: Job) -> str:
+    """The marks of a notebook by the seeds of its own checks; who sends no JSON has no answers."""
+    lesson = registry.lesson(job.lesson)
+    marks = tuple(_mark(exercise, _answer(job.data, exercise)) for exercise in lesson.exercises)
+    return Marks(lesson.module, marks, isolation="none at all", seconds={marks[0].exercise: 0.25}).to_json()
+
+
+def grade_or_die(job: Job) -> str:
+    """The same, but a notebook that says "die" ends the process that grades it."""
+    if b"die, grader" in job.data:
+        os._exit(1)
+    return grade(job)
+
+
+def _answer(data: bytes, exercise: Exercise) -> Any:
+    try:
+        notebook = json.loads(data)
+    except ValueError:
+        return None
+    cells = [cell["source"] for cell in workbook.answer_cells(notebook, exercise)]
+    imports = next(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    names: dict[str, Any] = {"__name__": "the_notebook"}
+    exec("\n\n".join([imports, *cells]), names)
+    return names.get(exercise.answer)
+
+
+def _mark(exercise: Exercise, answer: Any) -> Mark:
+    if answer is None:
+        return Mark(exercise.name, 0, exercise.points, "no-answer", "The answer was not found")
+    verdict = judge_answer(exercise, answer)
+    if verdict.passed:
+        return Mark(exercise.name, exercise.points, exercise.points)
+    mistake = verdict.findings[0].mistake
+    return Mark(
+        exercise.name,
+        0,
+        exercise.points,
+        mistake.name,
+        mistake.title,
+        mistake.explanation,
+        verdict.seen,
+        verdict.trace.to_json() if verdict.trace.messages() else "",
+    )
