@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from random import Random
 
 import anyio
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eip_ref.circuit_breaker import (
     BreakerOpen,
-    Breakers,
-    CallRejected,
     CircuitBreaker,
     ConsecutiveFailures,
-    FailureRate,
     FirstFailure,
     HalfOpen,
     HalfOpenFull,
-    LastCalls,
-    LastSeconds,
     OpenTime,
-    Outcomes,
     Permit,
-    Policy,
-    ProbeRate,
-    Protected,
-    QueueForLater,
-    Source,
 )
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
-from eip_ref.lab.faults import Crash, Exponential, Faults, Participant
 from eip_ref.lab.invariants.breaker import breaker_legality
-from eip_ref.message import Message
-from eip_ref.message_queue import IdempotentReceiver, Ledger, MessageQueue, Transaction, Worker
-from eip_ref.trace import Trace, whoami
 
-from .broken.circuit_breaker import CountsStaleResults, FreeForAll
+from .seeded.circuit_breaker import HALF_OPENS, POLICIES, Load, findings, outage
 
 # Against a model
 
@@ -150,140 +132,6 @@ def test_the_breaker_does_what_the_model_does(
 # Under load and faults
 
 
-@dataclass(frozen=True)
-class Load:
-    """Shops that order through breakers from services that fall sick and get well again."""
-
-    seed: int
-    policy: Policy
-    half_open: HalfOpen
-    patience: float = 3.0  # of the callers; below the work time of a sick service
-    sick: float = 0.5  # share of calls that fail while a service is sick
-    shops: int = 8
-    orders: int = 20
-    crash: float | None = None
-    make: type[CircuitBreaker] = CircuitBreaker
-
-
-POLICIES: list[Policy] = [
-    ConsecutiveFailures(3),
-    FailureRate(0.5, LastCalls(10), minimum=5),
-    FailureRate(0.4, LastSeconds(10), minimum=4),
-]
-HALF_OPENS = [
-    HalfOpen(1, within=5),
-    HalfOpen(2, within=8, verdict=FirstFailure(3)),
-    HalfOpen(3, within=5, verdict=ProbeRate(0.5, of=4)),
-]
-
-
-def service(chance: Faults, name: str, sick: float) -> Callable[[str], Awaitable[str]]:
-    """Sick every other 20 seconds: then slower, often failing, and sometimes never answering."""
-
-    async def serve(order: str) -> str:
-        ill = int(anyio.current_time() / 20) % 2 == 1
-        if ill and chance.random(f"{name} lost").random() < sick / 5:
-            await anyio.sleep(12)
-            raise TimeoutError(f"{name} did not answer in time")
-        await chance.sleep(f"{name} work", Exponential(4.0 if ill else 0.3))
-        if chance.random(f"{name} order").random() < 0.1:
-            raise ValueError("no such product")
-        if ill and chance.random(f"{name} sick").random() < sick:
-            raise ConnectionError(f"{name} is away")
-        return f"{order} done"
-
-    return serve
-
-
-async def outage(load: Load) -> tuple[int, dict[str, object]]:
-    """Orders that cannot be charged now are queued, and a worker charges them later, by the same breaker."""
-    chance, ledger = Faults(), Ledger()
-    breakers = Breakers(
-        lambda name: load.make(
-            name,
-            policy=load.policy,
-            half_open=load.half_open,
-            open_time=OpenTime(4, factor=1.5, jitter=0.2),
-            outcomes=Outcomes(neutral=ValueError),
-            random=chance.random(f"jitter {name}"),
-        )
-    )
-    charge = service(chance, "payments", load.sick)
-    queued: set[str] = set()
-
-    async def later(message: Message, transaction: Transaction) -> None:
-        try:
-            await breakers["payments"].call(charge, message.body[0])
-        except ValueError:
-            return
-        transaction.set(message.id, "charged")
-        transaction.effect("charged")
-
-    async with MessageQueue("later", lease=60) as queue:
-        pay = Protected(breakers["payments"], charge, QueueForLater(queue, key=lambda order: order))
-
-        async def shop() -> None:
-            for number in range(load.orders):
-                with anyio.move_on_after(load.patience):
-                    try:
-                        answer = await pay(f"{whoami()} {number}")
-                        queued.update([answer.value] if answer.source is Source.QUEUED else [])
-                        await breakers["stock"].call(service(chance, "stock", 0.0), "reserve")
-                    except (ValueError, CallRejected):
-                        pass
-                await chance.sleep("shop", Exponential(2.0))
-
-        async with anyio.create_task_group() as group:
-            for number in range(load.shops):
-                crashes = (Crash(at=load.crash, restart_after=3),) if load.crash and not number else ()
-                group.start_soon(Participant(f"shop-{number}", shop, crashes=crashes).run)
-        await anyio.sleep_until(200)
-        queue.close()
-        worker = Worker(queue, IdempotentReceiver(ledger, later))
-        await Participant("worker", worker.run).run()
-        assert queue.counts.acked + queue.counts.dead == queue.counts.accepted
-    return len(queued), ledger.values
-
-
-def findings(load: Load) -> tuple[Trace, list[invariants.Finding]]:
-    trace = simulate(outage, load, seed=load.seed)
-    return trace, invariants.check(
-        trace, breaker_legality, invariants.conservation(where="later"), invariants.no_duplicate_effect
-    )
-
-
-def load_of(seed: int, make: type[CircuitBreaker] = CircuitBreaker) -> Load:
-    """A load that the seed decides."""
-    random = Random(seed)
-    return Load(
-        seed,
-        random.choice(POLICIES),
-        random.choice(HALF_OPENS),
-        patience=random.choice([2.0, 9.0, 20.0]),
-        sick=random.choice([0.3, 0.7, 1.0]),
-        crash=random.choice([None, 25.0, 31.5]),
-        make=make,
-    )
-
-
-@pytest.mark.parametrize("block", range(10))
-def test_two_hundred_seeds_without_a_violation(block: int) -> None:
-    """Slow, failing, lost and cancelled calls, crashes and lost probes: every breaker stays legal."""
-    opened = 0
-    for seed in range(20 * block, 20 * block + 20):
-        trace, found = findings(load_of(seed))
-        assert not found, f"seed {seed}: {invariants.in_words(found)}"
-        opened += trace.count("state", where="payments")
-        assert trace.count("started", where="stock")
-    assert opened > 60
-
-
-@pytest.mark.parametrize("mistake", [FreeForAll, CountsStaleResults])
-def test_the_seeds_find_a_breaker_that_is_broken(mistake: type[CircuitBreaker]) -> None:
-    """Twenty of them are enough to see it in the trace, and more than once."""
-    assert sum(bool(findings(load_of(seed, make=mistake))[1]) for seed in range(20)) >= 3
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.builds(
@@ -300,7 +148,7 @@ def test_the_seeds_find_a_breaker_that_is_broken(mistake: type[CircuitBreaker]) 
 )
 def test_the_invariants_hold_under_any_load(load: Load) -> None:
     """And nobody waits: without a sick service no breaker ever opens."""
-    trace, found = findings(load)
-    assert found == []
+    trace = simulate(outage, load, seed=load.seed)
+    assert findings(trace) == []
     if load.sick == 0:
         assert trace.count("state") == 0

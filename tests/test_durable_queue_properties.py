@@ -1,42 +1,24 @@
-"""The durable queue beside the one in memory, under generated calls, restarts, loads and faults."""
+"""The durable queue beside the one in memory, under generated calls and restarts."""
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eip_ref.durable_queue import SQLiteQueue
-from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
-from eip_ref.lab.faults import Crash, Exponential, Faults, Participant
 from eip_ref.message import Message
-from eip_ref.message_queue import (
-    Counts,
-    DeadLetterPolicy,
-    IdempotentReceiver,
-    Lease,
-    Ledger,
-    MessageQueue,
-    Transaction,
-    Worker,
-    replay,
-)
-from eip_ref.trace import acting
+from eip_ref.message_queue import DeadLetterPolicy, Lease, MessageQueue, replay
 
 TICK = 0.001
 SETTINGS: dict[str, Any] = {"lease": 5.0005, "capacity": 6, "policy": DeadLetterPolicy(max_failures=3)}
 
-
 # A restart changes nothing: the queue in memory, which has none, is the model
-
 
 DELAYS = st.sampled_from([None, 0.0, 2.0005])  # never the same instant as another timer
 CALLS = st.lists(
@@ -121,77 +103,3 @@ def test_with_restarts_it_answers_as_the_queue_in_memory_without(calls: list[tup
 
     with TemporaryDirectory() as folder:
         simulate(scenario, folder)
-
-
-# Seeded faults: a lossy network in front, failing handlers behind, and a process that dies in between
-
-
-class Run(NamedTuple):
-    confirmed: set[str]
-    charged: set[str]
-    counts: Counts
-
-
-async def faulty(path: Path) -> Run:
-    """Orders go over a bad network into a queue whose process, workers and all, crashes and restarts."""
-    chance, ledger = Faults(), Ledger()
-    dice = chance.random("load")
-    orders = [Message(f"order {n}", id=f"order-{n}", key=dice.choice([None, "a", "b"])) for n in range(12)]
-    failing, lease = dice.choice([0.0, 0.3]), dice.choice([1.0, 5.0])
-    group_commit: dict[str, Any] = dice.choice([{}, {"per_fsync": 3, "linger": 0.2}])
-    faults = {"loss": 0.2, "duplication": 0.2, "reordering": 0.2, "latency": Exponential(0.3)}
-    crashes = [Crash(at=dice.uniform(0.1, 25), restart_after=dice.uniform(0, 3)) for _ in range(3)]
-    confirmed: set[str] = set()
-    lives = count(1)
-
-    async def handle(message: Message, transaction: Transaction) -> None:
-        await chance.sleep("work", Exponential(0.4))
-        if chance.random("failing").random() < failing:
-            raise ConnectionError("payment service away")
-        transaction.set(message.id, "charged")
-        transaction.effect("charged")
-
-    async def deliver(queue: SQLiteQueue, message: Message) -> None:
-        await queue.put(message)
-        confirmed.add(message.id)
-
-    async def process() -> None:
-        life, policy = next(lives), DeadLetterPolicy(max_failures=4)
-        queue = SQLiteQueue(
-            path, "orders", lease=lease, dedup=100, policy=policy, synchronous="OFF", **group_commit
-        )
-        async with queue, anyio.create_task_group() as group:
-            for number in range(3):
-                with acting(f"worker {number} of life {life}"):
-                    group.start_soon(Worker(queue, IdempotentReceiver(ledger, handle), prefetch=2).run)
-            async with chance.link("net", partial(deliver, queue), **faults) as net:
-                while missing := [order for order in orders if order.id not in confirmed]:
-                    for order in missing:
-                        await net.send(order)
-                    await anyio.sleep(2)
-            queue.close()
-
-    await Participant("process", process, (), tuple(sorted(crashes, key=lambda c: c.at or 0.0))).run()
-    async with SQLiteQueue(path, "orders", synchronous="OFF") as queue:
-        return Run(confirmed, set(ledger.values), queue.counts)
-
-
-@pytest.mark.parametrize("tens", range(20))
-def test_seeded_faults_break_no_promise(tmp_path: Path, tens: int) -> None:
-    """Each confirmed order is charged once, or a dead letter; over 200 seeds."""
-    for seed in range(10 * tens, 10 * tens + 10):
-        trace = simulate(faulty, tmp_path / f"{seed}.db", seed=seed)
-        confirmed, charged, counts = trace.result
-        dead = set(trace.messages("dead", where="orders"))
-        assert confirmed == {f"order-{n}" for n in range(12)} == charged | dead, seed
-        assert counts[:2] == (0, 0), seed
-        assert sum(counts[:5]) == counts.accepted, seed
-        invariants.assert_holds(
-            trace,
-            invariants.conservation,
-            invariants.lease_fencing,
-            invariants.one_in_flight_per_key,
-            invariants.no_duplicate_effect,
-            invariants.nothing_acked_lost,
-            partial(invariants.prefetch_never_exceeded, limit=2),
-        )

@@ -1,10 +1,9 @@
-"""Publish–subscribe under generated loads, comings and goings, and seeded faults."""
+"""Publish–subscribe under generated loads, comings and goings."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import anyio
@@ -14,36 +13,21 @@ from hypothesis import strategies as st
 
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
-from eip_ref.lab.faults import Crash, Exponential, Faults, Participant
-from eip_ref.lab.invariants.subscriptions import (
-    every_subscription_gets_all,
-    no_gap,
-    one_owner_per_partition,
-    order_per_publisher,
-)
+from eip_ref.lab.faults import Exponential, Faults
 from eip_ref.message import Message
-from eip_ref.message_queue import NEVER, Backoff, MessageQueue
 from eip_ref.publish_subscribe import (
     ChannelClosed,
     Disconnected,
     Interest,
-    PartitionedTopic,
     PublishSubscribeChannel,
     WhenFull,
     check_pattern,
     check_topic,
-    listen,
     matches,
 )
-from eip_ref.trace import Trace, acting, record, whoami
+from eip_ref.trace import acting
 
-ALL = (
-    invariants.conservation,
-    every_subscription_gets_all,
-    order_per_publisher,
-    one_owner_per_partition,
-    no_gap,
-)
+from .seeded.publish_subscribe import ALL
 
 # Wildcards, against an oracle
 
@@ -217,123 +201,6 @@ def test_the_invariants_hold_whoever_comes_and_goes(
 ) -> None:
     """Everything from the start of each subscription or a counted drop, in order, whatever the policies."""
     trace = simulate(comings_and_goings, visits, publishers, impatient, seed=seed)
-    invariants.assert_holds(trace, *ALL, every_subscription_gets_all(waiting_ok=False))
+    invariants.assert_holds(trace, *ALL, invariants.every_subscription_gets_all(waiting_ok=False))
     for where, missed in trace.result.items():
         assert trace.count("dropped", where=where) == missed
-
-
-# Durable subscriptions and partitions under faults
-
-
-async def faulty_subscribers(policy: str) -> None:
-    """Two durable subscribers that crash, one live one, over links that delay, lose, double and reorder."""
-    chance, channel = Faults(), PublishSubscribeChannel("shop", retain=30)
-    random = chance.random("plan")
-
-    async def subscriber(name: str, pattern: str) -> None:
-        async def handle(message: Message) -> None:
-            await chance.sleep(name, Exponential(0.3))
-            if random.random() < 0.1:
-                raise ConnectionError("payment service away")
-            record("effect", whoami(), message.id, effect="booked")
-
-        inbox = channel.durable(name, pattern, when_full=policy)
-        await listen(inbox, handle, dead_letters=dead, attempts=3, backoff=Backoff(0.2))
-
-    async def live() -> None:
-        with channel.subscribe("orders.*", when_full="drop oldest", capacity=3) as inbox:
-            async for _ in inbox:
-                await chance.sleep("live", Exponential(0.5))
-
-    async def publish(message: Message) -> None:
-        await channel.publish(f"orders.{message.type}", message)
-
-    plans = (("billing", "orders.>"), ("stock", "orders.paid"))
-    async with MessageQueue("failed", policy=NEVER) as dead, anyio.create_task_group() as group:
-        for name, pattern in plans:
-            channel.durable(name, pattern, when_full=policy).leave()
-            crashes = tuple(Crash(at=5 * n + random.uniform(0, 5), restart_after=2) for n in range(2))
-            group.start_soon(Participant(name, subscriber, (name, pattern), crashes=crashes).run)
-        with acting("live"):
-            group.start_soon(live)
-        faults = {"loss": 0.1, "duplication": 0.1, "reordering": 0.1, "latency": Exponential(0.5)}
-        async with anyio.create_task_group() as shops:
-            for number in range(2):
-                shops.start_soon(shop, chance, f"shop-{number}", publish, faults)
-        channel.close()
-
-
-async def shop(chance: Faults, name: str, publish: Any, faults: dict[str, Any]) -> None:
-    with acting(name):
-        async with chance.link(f"net of {name}", publish, **faults) as net:
-            for number in range(20):
-                kind = chance.random(name).choice(["paid", "new"])
-                key = f"customer {number % 5}"
-                await net.send(Message(f"{name} {number}", type=kind, key=key))
-                await chance.sleep(name, Exponential(0.3))
-
-
-async def faulty_group(policy: str) -> None:
-    """Three members that crash, hang, or leave and come back, over four partitions and faulty links."""
-    chance = Faults()
-    topic = PartitionedTopic("orders", partitions=4, retain=12)
-    topic.join("billing", name="first", when_full=policy, session=3).leave()
-    random = chance.random("plan")
-
-    async def work(name: str) -> None:
-        for _ in range(3):  # leaves now and then, and comes back
-            with topic.join("billing", when_full=policy, session=3) as member:
-                with anyio.move_on_after(random.uniform(1, 10)) as visit:
-                    async for delivery in member:
-                        await chance.sleep(name, Exponential(4.0 if random.random() < 0.1 else 0.2))
-                        record("effect", whoami(), delivery.message.id, effect="booked")
-                        await delivery.ack()
-            if not visit.cancelled_caught:
-                return
-
-    async with anyio.create_task_group() as group:
-        for name in ("w1", "w2"):
-            crash = Crash(at=random.uniform(1, 10), restart_after=random.choice([0.5, 5.0]))
-            group.start_soon(Participant(name, work, (name,), crashes=(crash,)).run)
-        faults = {"loss": 0.1, "duplication": 0.1, "reordering": 0.1, "latency": Exponential(0.5)}
-        async with anyio.create_task_group() as shops:
-            for number in range(2):
-                shops.start_soon(shop, chance, f"shop-{number}", topic.publish, faults)
-            await anyio.sleep(12)  # by now all others may have left; this one stays to the end
-            with acting("w3"):
-                group.start_soon(partial(stay, chance, topic, policy))
-        topic.close()
-
-
-async def stay(chance: Faults, topic: PartitionedTopic, policy: str) -> None:
-    with topic.join("billing", when_full=policy, session=3) as member:
-        async for delivery in member:
-            await chance.sleep("w3", Exponential(0.2))
-            record("effect", whoami(), delivery.message.id, effect="booked")
-            await delivery.ack()
-
-
-def judge(trace: Trace, policy: str) -> None:
-    """Everything holds, all was read to the end, and, unless its group may miss it, nothing acked is lost."""
-    invariants.assert_holds(trace, *ALL, every_subscription_gets_all(waiting_ok=False))
-    if policy == "block":  # else a copy of a doubled message may be dropped while the other is out
-        invariants.assert_holds(trace, invariants.nothing_acked_lost, invariants.lease_fencing)
-
-
-@pytest.mark.parametrize("scenario", [faulty_subscribers, faulty_group])
-@pytest.mark.parametrize("policy", ["block", "drop oldest"])
-def test_two_hundred_seeds_of_faults_break_nothing(scenario: Any, policy: str) -> None:
-    """Latency, loss, duplication, reordering and crashes: no gap, one owner, order, nothing acked lost."""
-    acked = missed = again = 0
-    for seed in range(100):
-        trace = simulate(scenario, policy, seed=seed)
-        try:
-            judge(trace, policy)
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}: {error}\n{trace}") from error
-        acked += trace.count("acked")
-        missed += sum(e.data["reason"] == "no longer retained" for e in trace.filter("dropped"))
-        again += sum(e.data.get("deliveries", 1) > 1 for e in trace.filter("delivered"))
-    assert acked > 2_000
-    assert again > 100  # the faults were felt
-    assert (missed > 0) == (policy == "drop oldest")

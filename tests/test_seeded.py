@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from multiprocessing.pool import ThreadPool
+
 import pytest
 
 from eip_ref.lab import simulate
@@ -49,7 +51,7 @@ def test_the_command_shows_the_smallest_failing_seed_and_its_trace(
     runs = {"line/loses": SeededRun("loses", play, judge)}
     monkeypatch.setattr(seeded, "every_run", lambda: runs)
     monkeypatch.setattr("tests.seeded.__main__.every_run", lambda: runs)
-    monkeypatch.setattr("tests.seeded.__main__.ProcessPoolExecutor", _InThisProcess)
+    monkeypatch.setattr("tests.seeded.__main__.multiprocessing.get_context", lambda _: _Threads)
     assert main(["--seeds", "10"]) == 1
     said = capsys.readouterr().out
     assert "seed 3 failed" in said
@@ -57,12 +59,9 @@ def test_the_command_shows_the_smallest_failing_seed_and_its_trace(
     assert "line" in said.splitlines()[-1]
 
 
-class _InThisProcess:
-    def __init__(self, *_: object, **__: object) -> None: ...
+class _Threads:
+    """In place of processes, which would not see the run of this test."""
 
-    def __enter__(self) -> _InThisProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    map = staticmethod(map)
+    @staticmethod
+    def Pool(jobs: int, **_: int) -> ThreadPool:
+        return ThreadPool(1)

@@ -24,6 +24,8 @@ from eip_ref.autograder.registry import Lesson, lesson
 from eip_ref.autograder.workbook import answer_cells
 
 from .exercise_cases import ROOT, Answers, Kept
+from .hostile import HOSTILE
+from .hostile.submissions import answering, batches, in_bytes
 
 LESSONS = ("message_queue", "point_to_point")
 FIRST = ("Ada", "Bayo", "Chen", "Dina", "Elif", "Femi", "Göran", "Hana", "Iris", "João", "Kofi", "Lena")
@@ -149,6 +151,25 @@ def write_class(
             path.write_text(json.dumps(notebook_of(learner, module)), encoding="utf-8")
 
 
+def mix_in_hostile(folder: Path) -> None:
+    """Add one learner for each notebook of hostile answers, and some whose files are no notebooks."""
+    for number, batch in enumerate(batches(HOSTILE), 1):
+        found = lesson(next(iter(batch)).partition("/")[0])
+        made = answering(found, {name: hostile.source(name) for name, hostile in batch.items()})
+        _put(folder / f"hostile-{number}" / found.notebook, in_bytes(made))
+    name = lesson(LESSONS[0]).notebook
+    for words, data in {"empty": b"", "no-text": b"\xff\xfe\x00", "a-zip": b"PK\x03\x04"}.items():
+        _put(folder / f"broken-{words}" / name, data)
+    link = folder / "broken-link" / name
+    link.parent.mkdir()
+    link.symlink_to("/etc/hostname")
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
 def main() -> None:
     """Write a class from the command line."""
     parser = argparse.ArgumentParser(description="Write the submissions of a class that does not exist.")
@@ -156,8 +177,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layout", choices=LAYOUTS, default="folders")
     parser.add_argument("--lessons", nargs="+", default=LESSONS[:1])
+    parser.add_argument("--hostile", action="store_true", help="also all the attacks of the tests")
     options = parser.parse_args()
     write_class(options.folder, options.count, layout=options.layout, modules=options.lessons)
+    if options.hostile:
+        mix_in_hostile(options.folder)
 
 
 if __name__ == "__main__":

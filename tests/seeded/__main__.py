@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from eip_ref.trace import Trace
 
@@ -44,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _all(names: Sequence[str], seeds: int, jobs: int) -> Iterator[tuple[str, Failure | None, float]]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=CHUNKS_PER_PROCESS) as pool:
+    # Not a ProcessPoolExecutor: with renewed workers it stops for ever in some versions of Python.
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=CHUNKS_PER_PROCESS) as pool:
         for name in names:
             began = time.perf_counter()
             chunks = [range(start, min(start + CHUNK, seeds)) for start in range(0, seeds, CHUNK)]
-            found = [each for each in pool.map(play, [name] * len(chunks), chunks) if each]
+            found = [each for each in pool.imap(partial(play, name), chunks) if each]
             yield name, found[0] if found else None, time.perf_counter() - began
 
 
