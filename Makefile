@@ -15,7 +15,8 @@ ARGS    =
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help lab setup test lint check-notebooks pytest notebooks bench bench-browser constraints format clean
+.PHONY: help lab setup test lint check-notebooks pytest notebooks seeds bench bench-browser bench-graders \
+    constraints format clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
@@ -44,12 +45,24 @@ notebooks: $(VENV)/.test ## Run and store all lessons and solutions; derive the 
 	$(BIN)/python -m eip_ref.autograder.notebooks
 	$(BIN)/python -m eip_ref.autograder.derive
 
-bench: $(VENV)/.test ## Compare laboratory and patterns with the primitives beneath
+seeds: $(VENV)/.test ## Play 10,000 seeded fault runs of each pattern; ARGS="--seeds 500 saga" for fewer
+	$(BIN)/python -m tests.seeded --seeds 10000 --jobs $(WORKERS) $(ARGS)
+
+bench: $(VENV)/.bench ## Compare laboratory and patterns with what is beneath and beside them
 	$(BIN)/python -m benchmarks.core
 	$(BIN)/python -m benchmarks.circuit_breaker
+	$(BIN)/python -m benchmarks.breakers
 	$(BIN)/python -m benchmarks.request_reply
 	$(BIN)/python -m benchmarks.durable_queue
+	$(BIN)/python -m benchmarks.backpressure
 	$(BIN)/python -m benchmarks.publish_subscribe
+	$(BIN)/python -m benchmarks.event_sourcing
+	$(BIN)/python -m benchmarks.cqrs
+	$(BIN)/python -m benchmarks.saga
+	$(BIN)/python -m benchmarks.api_gateway
+
+bench-graders: $(VENV)/.test build/peers/.done ## Compare the grader with nbgrader and otter-grader
+	$(BIN)/python -m benchmarks.graders $(ARGS)
 
 bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider, in a real browser
 	$(BIN)/python -m benchmarks.demo_in_browser
@@ -80,6 +93,18 @@ $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.python
 	@echo "Installing the course and its tests into $(VENV) (a few minutes the first time)"
 	@$(INSTALL) -c constraints.txt -e ".[test]"
 	@touch $(VENV)/.course $@
+
+$(VENV)/.bench: pyproject.toml constraints.txt $(VENV)/.python
+	@echo "Installing the course, its tests and the libraries to compare with into $(VENV)"
+	@$(INSTALL) -c constraints.txt -e ".[bench]"
+	@touch $(VENV)/.course $(VENV)/.test $@
+
+build/peers/.done: benchmarks/graders_peers.txt pyproject.toml $(VENV)/.python
+	@echo "Installing nbgrader and otter-grader into build/peers"
+	@$(BIN)/python -m venv build/peers
+	@build/peers/bin/python -m pip install -qq --disable-pip-version-check \
+	    -r benchmarks/graders_peers.txt -e ".[course]"
+	@touch $@
 
 $(VENV)/.python:
 	@command -v $(PYTHON) >/dev/null || { \
