@@ -48,18 +48,8 @@ notebooks: $(VENV)/.test ## Run and store all lessons and solutions; derive the 
 seeds: $(VENV)/.test ## Play 10,000 seeded fault runs of each pattern; ARGS="--seeds 500 saga" for fewer
 	$(BIN)/python -m tests.seeded --seeds 10000 --jobs $(WORKERS) $(ARGS)
 
-bench: $(VENV)/.bench ## Compare laboratory and patterns with what is beneath and beside them
-	$(BIN)/python -m benchmarks.core
-	$(BIN)/python -m benchmarks.circuit_breaker
-	$(BIN)/python -m benchmarks.breakers
-	$(BIN)/python -m benchmarks.request_reply
-	$(BIN)/python -m benchmarks.durable_queue
-	$(BIN)/python -m benchmarks.backpressure
-	$(BIN)/python -m benchmarks.publish_subscribe
-	$(BIN)/python -m benchmarks.event_sourcing
-	$(BIN)/python -m benchmarks.cqrs
-	$(BIN)/python -m benchmarks.saga
-	$(BIN)/python -m benchmarks.api_gateway
+bench: $(VENV)/.bench ## Compare laboratory and patterns with what is beneath and beside them, and plot it
+	$(BIN)/python -m benchmarks.plot $(ARGS)
 
 bench-graders: $(VENV)/.test build/peers/.done ## Compare the grader with nbgrader and otter-grader
 	$(BIN)/python -m benchmarks.graders $(ARGS)

@@ -7,6 +7,8 @@ calls from before an outage fail after the recovery, and when a caller gives up.
 from __future__ import annotations
 
 import asyncio
+import logging
+import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -191,6 +193,9 @@ def costs(count: int = 20_000) -> None:
 
 
 def main() -> None:
+    for noisy in ("asyncio", "tornado.application"):  # some let the errors of the probes get lost
+        logging.getLogger(noisy).setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore", RuntimeWarning)  # others forget to await what they turn away
     table()
     print()
     costs()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import anyio
 
@@ -18,6 +19,20 @@ from eip_ref.message_queue import MessageQueue
 from eip_ref.trace import Kind, record, recording
 
 ROUNDS = 5
+AIM = 3.0  #: times as long as the bare primitive beneath, at most
+
+
+class Line(NamedTuple):
+    """One comparison."""
+
+    what: str
+    micros: float  #: microseconds for one
+    ratio: float
+    beside: str
+    aim: float | None  #: the largest ratio that is well; None where the line is only told
+
+
+LINES: list[Line] = []  #: all that were told so far, for `benchmarks.plot`
 
 
 def best(work: Callable[[], object]) -> float:
@@ -72,8 +87,11 @@ async def through_a_queue(count: int) -> None:
             await (await queue.receive()).ack()
 
 
-def line(what: str, seconds: float, count: int, beside: str, other: float) -> None:
-    print(f"{what:<46} {seconds / count * 1e6:8.2f} µs   {seconds / other:5.1f} × {beside}")
+def line(what: str, seconds: float, count: int, beside: str, other: float, aim: float | None = AIM) -> None:
+    """Tell what `count` of something took in all, and how many times as long as `other` that is."""
+    told = Line(what, seconds / count * 1e6, seconds / other, beside, aim)
+    LINES.append(told)
+    print(f"{what:<46} {told.micros:8.2f} µs   {told.ratio:5.1f} × {beside}")
 
 
 def main() -> None:

@@ -115,8 +115,8 @@ def main(folder: Path) -> None:
     line("put, 1 message per fsync", one, count, "bare INSERT and COMMIT", took["bare"])
     line("put, 10 messages per fsync", ten, count, "10 bare INSERTs per COMMIT", took["bare 10"])
     line("put, 100 messages per fsync", hundred, count, "100 bare INSERTs per COMMIT", took["bare 100"])
-    line("put, 1 message per fsync", one, count, "a put with 10 per fsync", ten)
-    line("put, 1 message per fsync", one, count, "a put with 100 per fsync", hundred)
+    line("put, 1 message per fsync", one, count, "a put with 10 per fsync", ten, aim=None)
+    line("put, 1 message per fsync", one, count, "a put with 100 per fsync", hundred, aim=None)
     line("append to the log, 1 message per fsync", took["append"], count, "bare INSERT, COMMIT", took["bare"])
     line("put, receive and ack", took["life"], count, "bare INSERT, UPDATE, DELETE", took["bare life"])
     quick, many = took["life, no fsync"], took["ten lives, no fsync"]

@@ -106,7 +106,13 @@ def main(folder: Path) -> None:
     line("a saga of three steps on SQLite", took["saga"], few, beneath, took["bare"])
     line("the same, no fsync", took["saga, no fsync"], few, beneath, took["bare, no fsync"])
     many = took["ten, no fsync"]
-    line("the same with ten times as many sagas", many, 10 * few, "for one", 10 * took["saga, no fsync"])
+    line(
+        "the same with ten times as many sagas",
+        many,
+        10 * few,
+        "the line above, for one",
+        10 * took["saga, no fsync"],
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     depth(trace)      how many messages wait         counters(trace)   accepted, acked, dead … so far
     latency(trace)    how long they waited           network(trace)    who is linked to whom
     states(trace)     a strip per state machine      gantt(trace)      when each step or branch ran
-    scaling(trace)    workers and waiting messages   bars(…), lines(…) numbers compared
+    scaling(trace)    workers and waiting messages   lag(trace)        how far readers are behind
+    offsets(trace)    how far each group has come    bars(…), lines(…) numbers compared
 
 Each returns a `Figure` with `svg` and `alt`. The same trace gives the same bytes in every process.
 
@@ -14,6 +15,7 @@ Each returns a `Figure` with `svg` and `alt`. The same trace gives the same byte
 from .gantt import gantt
 from .lag import lag
 from .network import network
+from .offsets import offsets
 from .over_time import counters, depth
 from .plain import bars, lines
 from .scaling import scaling
@@ -33,6 +35,7 @@ __all__ = [
     "latency",
     "lines",
     "network",
+    "offsets",
     "scaling",
     "sequence",
     "states",

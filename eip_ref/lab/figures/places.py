@@ -193,6 +193,6 @@ class _Reader:
     def _pass_over(self, at: float, log: LogTracks) -> None:
         """A subscription that has got all that is meant for it is at the head, whatever else is there."""
         for held, reader in self._cursors.values():
-            if held is log and reader.next >= reader.wanted and not reader.out:
+            if held is log and reader.next >= reader.wanted:
                 reader.read.go(at, log.end)
                 reader.settle(at)
