@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
 import aiobreaker
 import circuitbreaker
@@ -35,7 +36,7 @@ def ours() -> Call:
 
 
 def of_purgatory() -> Call:
-    factory = purgatory.AsyncCircuitBreakerFactory(default_threshold=FAILURES, default_ttl=OPEN)
+    factory: Any = purgatory.AsyncCircuitBreakerFactory(default_threshold=FAILURES, default_ttl=OPEN)
 
     async def call(work: Work) -> None:
         async with await factory.get_breaker("payments"):
@@ -45,20 +46,23 @@ def of_purgatory() -> Call:
 
 
 def of_aiobreaker() -> Call:
-    breaker = aiobreaker.CircuitBreaker(fail_max=FAILURES, timeout_duration=timedelta(seconds=OPEN))
-    return lambda work: breaker.call_async(work)
+    breaker: Any = aiobreaker.CircuitBreaker(fail_max=FAILURES, timeout_duration=timedelta(seconds=OPEN))
+    call: Call = breaker.call_async
+    return call
 
 
 def of_circuitbreaker() -> Call:
-    breaker = circuitbreaker.CircuitBreaker(
+    breaker: Any = circuitbreaker.CircuitBreaker(
         failure_threshold=FAILURES, recovery_timeout=OPEN, name="payments"
     )
-    return lambda work: breaker.call_async(work)
+    call: Call = breaker.call_async
+    return call
 
 
 def of_pybreaker() -> Call:
-    breaker = pybreaker.CircuitBreaker(fail_max=FAILURES, reset_timeout=OPEN)
-    return lambda work: breaker.call_async(work)  # type: ignore[no-untyped-call]
+    breaker: Any = pybreaker.CircuitBreaker(fail_max=FAILURES, reset_timeout=OPEN)
+    call: Call = breaker.call_async
+    return call
 
 
 MAKERS: dict[str, Callable[[], Call]] = {
