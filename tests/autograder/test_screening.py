@@ -39,7 +39,7 @@ REFUSED = {
     "an own name for a part of the library": "class Mine:\n    _recorder = 1\neip_ref.trace._recorder",
 }
 HARMLESS = {
-    "own private parts": "class Mine:\n    def __init__(self):\n        self._tea_leaves = []\n\nMine()._tea_leaves",
+    "own private parts": "class Mine:\n    def __init__(self):\n        self._tea = []\n\nMine()._tea",
     "a class's name": "print(type(error).__name__)",
     "super": "class Mine(dict):\n    def __init__(self):\n        super().__init__()",
     "getattr with a name that one can read": "getattr(message, 'body', None)",
