@@ -21,7 +21,7 @@ from ..lab.clock import Deadlock, Runaway
 from ..trace import Event, Kind, Trace, TraceTooLong
 from .exercise import Diagnosis, Ending, Exercise, Mistake, Vacuous
 
-__all__ = ["Verdict", "judge_answer", "judge_trace", "run_answer"]
+__all__ = ["UNJUDGED", "Verdict", "judge_answer", "judge_trace", "run_answer"]
 
 ENDING = "the run"  #: the `where` of the note that says how a run ended
 
@@ -68,6 +68,10 @@ ENDINGS = {
     Ending.DEADLOCK: DEADLOCK,
     Ending.RUNAWAY: RUNAWAY,
 }
+
+
+UNJUDGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What judging may raise for a trace that no run of the exercise can write."""
 
 
 @dataclass(frozen=True)

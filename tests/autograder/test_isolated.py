@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from eip_ref.autograder.isolation import isolated
 from eip_ref.autograder.isolation.isolated import SandboxFailed, grade_notebook, seeds_for
 from eip_ref.autograder.isolation.sandbox import Isolation, Limits, best_isolation, weak_isolation
+from eip_ref.autograder.judging import run_answer
 from eip_ref.autograder.marks import Marks
 from eip_ref.autograder.registry import Lesson, lesson
 from eip_ref.autograder.workbook import answer_cells
 
 from .class_of import _kept, source_of
-from .exercise_cases import Kept
+from .exercise_cases import Kept, model
 from .hostile.submissions import answering, in_bytes, put, solved
 
 POINTS = lesson("point_to_point")
@@ -300,3 +302,13 @@ def test_a_broken_answer_has_a_verdict_that_says_where(number: int, mistake: str
     mark = _broken().marks[number]
     assert mark.mistake == mistake
     assert words in mark.seen
+
+
+def test_runs_that_end_early_although_all_went_well_earn_nothing() -> None:
+    """Only a run that does not pass makes those with the other seeds unnecessary."""
+    exercise = lesson("message_queue").exercises[2]
+    runs = [{"seed": seed, "trace": run_answer(exercise, model(exercise), seed).to_json()} for seed in (1, 2)]
+    said = {"ended": "", "refused": "", "changed": "", "answered": True, "cells": [], "runs": runs}
+    assert isolated._mark(exercise, said, [1, 2]).passed
+    assert isolated._mark(exercise, said, [1, 2, 3]).mistake == "no-trace"
+    assert isolated._mark(exercise, {**said, "runs": []}, [1, 2, 3]).mistake == "no-trace"

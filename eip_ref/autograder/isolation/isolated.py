@@ -23,7 +23,7 @@ from typing import Any
 
 from .. import course
 from ..exercise import Exercise, Mistake
-from ..judging import judge_trace
+from ..judging import UNJUDGED, judge_trace
 from ..marks import Mark, Marks
 from ..registry import Lesson
 from . import submission
@@ -238,9 +238,12 @@ def _mark(exercise: Exercise, said: Mapping[str, Any], seeds: Sequence[int]) -> 
             return _missed(exercise, problem["kind"], problem["words"])
         return _missed(exercise, "no-answer", f"The notebook does not define `{exercise.answer}`.")
     runs = said["runs"]
-    if [run.get("seed") for run in runs] != list(seeds):
+    if not runs or [run.get("seed") for run in runs] != list(seeds[: len(runs)]):
         return _missed(exercise, "no-trace", "A run with one of the seeds is missing.")
-    return _judged(exercise, runs)
+    mark = _judged(exercise, runs)
+    if mark.passed and len(runs) < len(seeds):
+        return _missed(exercise, "no-trace", "A run with one of the seeds is missing.")
+    return mark
 
 
 def _judged(exercise: Exercise, runs: Sequence[Mapping[str, Any]]) -> Mark:
@@ -249,7 +252,7 @@ def _judged(exercise: Exercise, runs: Sequence[Mapping[str, Any]]) -> Mark:
             verdict = judge_trace(exercise, run["trace"], run["seed"])
             if verdict.trace.seed != run["seed"]:
                 return _missed(exercise, "no-trace", "The record belongs to other seeds.")
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        except UNJUDGED:
             return _missed(exercise, "no-trace", "The record is not one that this exercise can write.")
         if verdict.diagnosis:
             mistake = verdict.diagnosis

@@ -34,7 +34,7 @@ import anyio
 from ...lab import Crash, Faults, simulate
 from .. import registry
 from ..exercise import Exercise
-from ..judging import run_answer
+from ..judging import UNJUDGED, judge_trace, run_answer
 from .cells import Notebook
 from .guard import Ground, Guard
 from .screening import may_be_imported
@@ -105,7 +105,7 @@ def _try(job: Job, ground: Ground, exercise: Exercise, alone: bool) -> dict[str,
         os.close(reads)
         _child(job, ground, exercise, alone, folder, Sender(writes, key))
     os.close(writes)
-    received = _Received(key, job.output)
+    received = _Received(key, job.output, exercise)
     try:
         in_time = received.read(reads, time.monotonic() + job.wall)
     finally:
@@ -140,10 +140,14 @@ def _end(child: int) -> tuple[int, Any]:
 
 
 class _Received:
-    """What came through the pipe: a message counts when its signature fits its place and its bytes."""
+    """What came through the pipe: a message counts when its signature fits its place and its bytes.
 
-    def __init__(self, key: bytes, limit: int) -> None:
+    After a run that does not pass no other is waited for: it decides the mark, whoever judges it again.
+    """
+
+    def __init__(self, key: bytes, limit: int, exercise: Exercise) -> None:
         self.said: dict[str, Any] = {"runs": []}
+        self._exercise = exercise
         self.complete = False
         self.problem = ""
         self._key, self._limit = key, limit
@@ -184,9 +188,19 @@ class _Received:
     def _understand(self, message: dict[str, Any]) -> None:
         if "trace" in message:
             self.said["runs"].append(message)
+            if not _passes(self._exercise, message):
+                self.said.update(refused="", changed="")
+                self.complete = True
         else:
             self.said.update(message)
             self.complete = "refused" in message
+
+
+def _passes(exercise: Exercise, run: Mapping[str, Any]) -> bool:
+    try:
+        return judge_trace(exercise, run["trace"], run["seed"]).passed
+    except UNJUDGED:
+        return False
 
 
 def _stamp(key: bytes, number: int, text: bytes) -> bytes:
