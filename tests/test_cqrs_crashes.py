@@ -175,7 +175,7 @@ def test_a_crash_at_any_await_loses_nothing_and_does_nothing_twice(tmp_path: Pat
 
     whole = run(0)
     seen: Counter[str] = Counter()
-    for step in range(0, 1 + whole.result.steps, 1 if kind == "memory" else 3):
+    for step in range(1 + whole.result.steps):
         trace = run(step) if step else whole
         assert trace.result.rows == EXPECTED, step
         assert trace.result.mails == 2, step
