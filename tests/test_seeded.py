@@ -10,7 +10,7 @@ from eip_ref.lab import simulate
 from eip_ref.trace import Kind, Trace, record
 
 from . import seeded
-from .seeded import SeededRun, every_run, wrong
+from .seeded import ProvesNothing, SeededRun, every_run, wrong
 from .seeded.__main__ import main
 
 SEEDS, BLOCK = 200, 50
@@ -25,6 +25,19 @@ def test_no_seed_breaks_an_invariant(name: str, start: int) -> None:
         assert not wrong(run, seed), (
             f"seed {seed}; see it with: python -m tests.seeded {name.partition('/')[0]}"
         )
+
+
+@pytest.mark.parametrize("name", every_run())
+def test_hardly_any_seed_proves_nothing(name: str) -> None:
+    """In nine of ten runs at least something goes wrong that could show a mistake."""
+    run = every_run()[name]
+    idle = 0
+    for seed in range(BLOCK):
+        try:
+            run.judge(run.play(seed))
+        except ProvesNothing:
+            idle += 1
+    assert idle <= BLOCK // 10
 
 
 @pytest.mark.parametrize("name", every_run())

@@ -26,7 +26,7 @@ from eip_ref.message_queue import (
 )
 from eip_ref.trace import Trace, acting
 
-from . import SeededRun
+from . import SeededRun, proves_something
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def findings(trace: Trace) -> list[object]:
 
 
 def judge(trace: Trace) -> list[object]:
-    assert trace.count("lost", "duplicated", "crashed"), "no fault hit this run"
+    proves_something(trace.count("lost", "duplicated", "crashed"), "no fault hit this run")
     return findings(trace)
 
 
