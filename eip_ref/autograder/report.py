@@ -14,7 +14,7 @@ from . import page
 from .exercise import Exercise, Mistake
 from .judging import Verdict
 
-__all__ = ["Report"]
+__all__ = ["Report", "picture"]
 
 MOST_EVENTS = 6  #: events that are listed as proof
 LONG = 40  #: more events than this, and the picture shows only the messages that prove it
@@ -104,16 +104,20 @@ class Report:
 
     @cached_property
     def _figure(self) -> tuple[str, str] | None:
-        """The picture of what went wrong and its text, where there is something to draw."""
-        if self.passed or not self.verdict.trace.messages():
-            return None
-        from ..lab.figures import sequence  # matplotlib is loaded when a picture is needed, not before
+        return picture(self.verdict)
 
-        trace = self.verdict.trace.filter(test=lambda event: event.kind != Kind.NOTE)
-        guilty = {event.message for event in self.verdict.findings[0].events if event.message}
-        long = len(trace) > LONG
-        figure = sequence(trace, messages=guilty if long and guilty else None, title="What happened")
-        return figure.svg, figure.alt
+
+def picture(verdict: Verdict) -> tuple[str, str] | None:
+    """What went wrong as SVG, and the same in words; None where there is nothing to draw."""
+    if verdict.passed or not verdict.trace.messages():
+        return None
+    from ..lab.figures import sequence  # matplotlib is loaded when a picture is needed, not before
+
+    trace = verdict.trace.filter(test=lambda event: event.kind != Kind.NOTE)
+    guilty = {event.message for event in verdict.findings[0].events if event.message}
+    long = len(trace) > LONG
+    figure = sequence(trace, messages=guilty if long and guilty else None, title="What happened")
+    return figure.svg, figure.alt
 
 
 def _line(event: Event, names: dict[str, str]) -> str:

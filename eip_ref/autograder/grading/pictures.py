@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from ...trace import Kind
 from .. import registry
-from ..judging import Verdict, judge_trace
+from ..judging import judge_trace
+from ..report import picture
 from .results import Results, course_digest, digest
 
-__all__ = ["Picture", "Pictures", "draw", "what_happened"]
-
-LONG = 40  #: more events than this, and the picture shows only the messages that prove the mistake
+__all__ = ["Picture", "Pictures", "draw"]
 
 
 @dataclass(frozen=True)
@@ -23,29 +21,16 @@ class Picture:
     alt: str
 
 
-def what_happened(verdict: Verdict) -> Picture:
-    """The picture of what went wrong, or an empty one."""
-    if verdict.passed or not verdict.trace.messages():
-        return Picture("", "")
-    from ...lab.figures import sequence  # matplotlib is loaded when a picture is needed, not before
-
-    trace = verdict.trace.filter(test=lambda event: event.kind != Kind.NOTE)
-    guilty = {event.message for event in verdict.findings[0].events if event.message}
-    chosen = guilty if len(trace) > LONG and guilty else None
-    figure = sequence(trace, messages=chosen, title="What happened")
-    return Picture(figure.svg, figure.alt)
-
-
 def draw(exercise: str, trace: str) -> str:
     """The picture of a trace as JSON; an empty one when the trace cannot be drawn.
 
     A trace comes from the process that ran a learner's code, so that it can hold anything.
     """
     try:
-        picture = what_happened(judge_trace(registry.find(exercise), trace, seed=0))
+        drawn = Picture(*picture(judge_trace(registry.find(exercise), trace, seed=0)) or ("", ""))
     except Exception:
-        picture = Picture("", "")
-    return json.dumps(asdict(picture), ensure_ascii=False)
+        drawn = Picture("", "")
+    return json.dumps(asdict(drawn), ensure_ascii=False)
 
 
 class Pictures:

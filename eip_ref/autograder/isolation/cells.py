@@ -12,6 +12,7 @@ import linecache
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -165,6 +166,7 @@ def _line(error: BaseException, name: str) -> int | None:
     return found
 
 
+@cache
 def _plain(source: str) -> str:
     """The cell without what only IPython understands."""
     if source.lstrip().startswith("%%"):

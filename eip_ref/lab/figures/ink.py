@@ -37,6 +37,14 @@ DASHES: dict[str, tuple[float, ...] | None] = {
     "long": (9.0, 3.0),
     "short": (2.5, 1.5),
 }
+LINES = (
+    ("line", BLUE),
+    ("dashed", RED),
+    ("dash-dot", GREEN),
+    ("dotted", INK),
+    ("long", ORANGE),
+    ("short", PURPLE),
+)  #: how lines side by side are told apart: by their dashes first, then by colour
 
 
 @lru_cache(maxsize=4)

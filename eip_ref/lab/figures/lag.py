@@ -7,21 +7,13 @@ from typing import NamedTuple
 
 from ...trace import Event, Kind, Trace
 from ..invariants.words import listing, seconds
-from .ink import BLUE, DASHES, GREEN, GREY, INK, MARGIN, ORANGE, PURPLE, RED, WIDTH, fit, width_of
+from .ink import DASHES, GREY, LINES, MARGIN, WIDTH, fit, width_of
 from .over_time import label_ends, time_axis, unit_of
 from .plain import number
 from .sheet import Figure, Sheet, drawing
 
 MOST_READERS = 6
 _LEFT = 50.0
-_LINES = (
-    ("line", BLUE),
-    ("dashed", RED),
-    ("dash-dot", GREEN),
-    ("dotted", INK),
-    ("long", ORANGE),
-    ("short", PURPLE),
-)
 
 
 class _Step(NamedTuple):
@@ -127,7 +119,7 @@ def _draw(sheet: Sheet, lags: dict[str, list[_Step]], end: float) -> None:
     axes, (factor, _) = sheet.axes(_LEFT, top, right, bottom), unit_of(end)
     most = max([1, *(step.lag for steps in lags.values() for step in steps)]) * 1.1
     labels = []
-    for (name, steps), (sign, colour) in zip(lags.items(), _LINES, strict=False):
+    for (name, steps), (sign, colour) in zip(lags.items(), LINES, strict=False):
         x = [*(step.at / factor for step in steps), max(end, steps[-1].at) / factor]
         y = [*(step.lag for step in steps), steps[-1].lag]
         line = axes.plot(x, y, drawstyle="steps-post", color=colour, linewidth=1.6)[0]

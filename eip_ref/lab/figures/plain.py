@@ -7,18 +7,22 @@ from collections.abc import Collection, Mapping, Sequence
 from matplotlib.ticker import MaxNLocator
 
 from ..invariants.words import listing
-from .ink import BLUE, DASHES, GREEN, GREY, INK, MARGIN, ORANGE, PALE, PURPLE, RED, WIDTH, box, fit, width_of
+from .ink import (
+    BLUE,
+    DASHES,
+    GREY,
+    INK,
+    LINES,
+    MARGIN,
+    PALE,
+    RED,
+    WIDTH,
+    box,
+    fit,
+    width_of,
+)
 from .over_time import label_ends
 from .sheet import Figure, Sheet, drawing
-
-_LINES = (
-    ("line", BLUE),
-    ("dashed", RED),
-    ("dash-dot", GREEN),
-    ("dotted", INK),
-    ("long", ORANGE),
-    ("short", PURPLE),
-)
 
 
 def bars(
@@ -68,8 +72,8 @@ def lines(
     `x` and `y` name the axes, with units. `mark` is an x at which every line's value is pointed out.
     Raises ValueError for more than six series.
     """
-    if len(series) > len(_LINES):
-        raise ValueError(f"at most {len(_LINES)} lines can be told apart, not {len(series)}")
+    if len(series) > len(LINES):
+        raise ValueError(f"at most {len(LINES)} lines can be told apart, not {len(series)}")
     points = [point for line in series.values() for point in line]
     marked = {name: value for name, line in series.items() if (value := _at(line, mark)) is not None}
     with drawing():
@@ -97,7 +101,7 @@ def _draw_lines(
     low, high = min([0.0, *(p[1] for p in points)]), max((p[1] for p in points), default=0) * 1.05
     high = high if high > low else low + 1
     labels = []
-    for (name, line), (sign, colour) in zip(series.items(), _LINES, strict=False):
+    for (name, line), (sign, colour) in zip(series.items(), LINES, strict=False):
         drawn = axes.plot([p[0] for p in line], [p[1] for p in line], color=colour, linewidth=1.8)[0]
         if dash := DASHES[sign]:
             drawn.set_dashes(dash)
