@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import grpc
 import grpc.aio
+import pytest
 
 from eip_ref.request_reply import (
     DeadlinePassed,
@@ -24,6 +25,8 @@ from eip_ref.request_reply.grpc import SERVICE, GrpcRequestor, serve
 
 from .test_request_reply import Handle, fate
 from .test_request_reply_http import ERRORS, LONG, Gate, echo, run
+
+OTHER = b'{"to": "m99", "id": "x", "body": 1, "outcome": "answer", "error": ""}'
 
 
 @asynccontextmanager
@@ -118,6 +121,27 @@ def test_a_copy_of_an_attempt_is_not_carried_out_a_second_time() -> None:
     trace = run(scenario)
     assert trace.result == ("ALREADY_EXISTS", "answer 1 to order 17")
     assert trace.count("started") == 1
+
+
+@pytest.mark.parametrize("answer", [OTHER, b"?", b"[]"])
+def test_an_answer_to_another_request_is_never_taken(answer: bytes) -> None:
+    """Nor one that is no reply: what came of this request is unknown."""
+
+    async def other(content: bytes, context: Any) -> bytes:
+        return answer
+
+    async def scenario() -> Any:
+        server = grpc.aio.server()
+        port = server.add_insecure_port("127.0.0.1:0")
+        handler: Any = {"Ask": grpc.unary_unary_rpc_method_handler(other)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handler),))
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            learned = await fate(GrpcRequestor(channel, name="shop").request(1, timeout=LONG))
+        await server.stop(0)
+        return learned
+
+    assert run(scenario).result is TransportError
 
 
 def test_a_request_without_a_deadline_or_with_none_left_is_not_begun() -> None:

@@ -10,7 +10,7 @@ from eip_ref.lab import simulate
 from eip_ref.trace import Kind, Trace, record
 
 from . import seeded
-from .seeded import ProvesNothing, SeededRun, every_run, wrong
+from .seeded import ProvesNothing, SeededRun, every_run, proves_something, wrong
 from .seeded.__main__ import main
 
 SEEDS, BLOCK = 200, 50
@@ -65,11 +65,25 @@ def test_the_command_shows_the_smallest_failing_seed_and_its_trace(
     monkeypatch.setattr(seeded, "every_run", lambda: runs)
     monkeypatch.setattr("tests.seeded.__main__.every_run", lambda: runs)
     monkeypatch.setattr("tests.seeded.__main__.multiprocessing.get_context", lambda _: _Threads)
+    monkeypatch.setattr("tests.seeded.__main__.CHUNK", 2)  # so that several parts have one that fails
     assert main(["--seeds", "10"]) == 1
     said = capsys.readouterr().out
     assert "seed 3 failed" in said
     assert "m3 was lost" in said
     assert "line" in said.splitlines()[-1]
+
+
+def test_a_seed_that_proves_nothing_is_no_violation() -> None:
+    """It says nothing against the pattern, and nothing for it."""
+
+    async def scenario() -> None:
+        record(Kind.ARRIVED, "line", "m1")
+
+    def judge(trace: Trace) -> list[str]:
+        proves_something(trace.count(Kind.LOST), "nothing was lost")
+        return ["something was lost"]
+
+    assert wrong(SeededRun("quiet", lambda seed: simulate(scenario, seed=seed), judge), 1) == []
 
 
 class _Threads:

@@ -238,7 +238,7 @@ def _mark(exercise: Exercise, said: Mapping[str, Any], seeds: Sequence[int]) -> 
             return _missed(exercise, problem["kind"], problem["words"])
         return _missed(exercise, "no-answer", f"The notebook does not define `{exercise.answer}`.")
     runs = said["runs"]
-    if not runs or [run.get("seed") for run in runs] != list(seeds[: len(runs)]):
+    if [run.get("seed") for run in runs] != list(seeds[: len(runs)]):
         return _missed(exercise, "no-trace", "A run with one of the seeds is missing.")
     mark = _judged(exercise, runs)
     if mark.passed and len(runs) < len(seeds):
