@@ -20,9 +20,10 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from operator import is_
+from itertools import chain
+from operator import is_, methodcaller
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
@@ -108,10 +109,10 @@ class Ground:
 
     def __init__(self) -> None:
         trace.Recorder = GuardedRecorder  # type: ignore[misc]
-        self.ours = {id(vars(module)) for name, module in sys.modules.items() if _top(name) == "eip_ref"}
+        self.ours = {name: vars(module) for name, module in sys.modules.items() if _top(name) == "eip_ref"}
         self.readable = tuple({os.path.realpath(path) + os.sep for path in _library()})
         places = list(_places())
-        self.parts = [places[part::PARTS] for part in range(PARTS)]
+        self.parts = [_Part(places[part::PARTS]) for part in range(PARTS)]
 
 
 class Guard:
@@ -127,6 +128,7 @@ class Guard:
         self._theirs = theirs
         self._folder = os.path.realpath(folder) + os.sep
         self._facts: dict[int, tuple[Recorder, Any, list[Event]]] = {}
+        self._calls: dict[tuple[str, int, int], tuple[CodeType, bool]] = {}
         self._count = 0
         self._busy: set[int] = set()  # threads inside the hook, which raises events itself
 
@@ -137,8 +139,7 @@ class Guard:
     @property
     def changed(self) -> str:
         """The first thing that the run rests on and that is not what it was, in words, or ""."""
-        for part in self._ground.parts:
-            self._look(part)
+        self._look(self._ground.parts)
         return self._changed
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -203,32 +204,39 @@ class Guard:
             if caller is None or caller.f_code is not code:
                 return
             caller = caller.f_back
-        if caller is None or id(caller.f_globals) not in self._ground.ours:
+        if (
+            caller is None
+            or self._ground.ours.get(caller.f_globals.get("__name__", "")) is not caller.f_globals
+        ):
             return  # what an answer records itself counts for nothing
-        if not _calls_record(caller.f_code, caller.f_lasti):
+        if not self._calls_record(caller):
             return  # `eip_ref` called something of the answer's, which turned out to be `record`
         clock = vars(recorder).get("_clock")
         _, first, facts = self._facts.setdefault(id(recorder), (recorder, clock, []))
         if clock is not first or (facts and event.at < facts[-1].at) or _patched(asyncio._get_running_loop()):
             self._changed = self._changed or "the clock"
-        facts.append(event._replace(data=_copied(event.data)))
+        facts.append(Event(*event[:-1], _copied(event.data)))
         self._count += 1
         if self._count % EVERY == 0:
             first = self._count <= EVERY * PARTS
             parts = self._ground.parts
-            for part in parts if first else parts[self._count // EVERY % PARTS :][:1]:
-                self._look(part)
+            self._look(parts if first else parts[self._count // EVERY % PARTS :][:1])
+
+    def _calls_record(self, caller: FrameType) -> bool:
+        code, place = caller.f_code, caller.f_lasti
+        key = code.co_qualname, code.co_firstlineno, place  # to hash the code takes longer than all else here
+        known, calls = self._calls.get(key, (None, False))
+        if known is not code:
+            calls = _calls_record(code, place)
+            self._calls[key] = code, calls
+        return calls
 
     def _show(self, recorder: Recorder, copy: list[Event], caller: FrameType | None) -> None:
         if caller is not None and caller.f_code is _EVENTS and id(recorder) in self._facts:
             copy.extend(self._facts[id(recorder)][2])
 
-    def _look(self, places: Iterable[_Place]) -> None:
-        for place in places:
-            changed = place.changed()
-            if changed:
-                self._changed = self._changed or changed
-                return
+    def _look(self, parts: Iterable[_Part]) -> None:
+        self._changed = self._changed or next(filter(None, (part.changed() for part in parts)), "")
 
 
 class _Place(NamedTuple):
@@ -241,16 +249,33 @@ class _Place(NamedTuple):
 
     def changed(self) -> str:
         """The first name that means something else now, or ""."""
-        with contextlib.suppress(RuntimeError):  # somebody changes it at this very moment
-            if self.namespace.__len__() == self.held.__len__() and all(
-                map(is_, self.namespace.values(), self.held.values())
-            ):
-                return ""
         now = dict(self.namespace)
         for key, value in self.held.items():
             if now.pop(key, _ADD) is not value and (self.strict or callable(value)):
                 return f"{self.name}.{key}"
         return next((f"{self.name}.{key}" for key in sorted(now) if not _may_come(key, now[key])), "")
+
+
+class _Part:
+    """Some of the places. That nothing changed, which is nearly always so, is found out at once."""
+
+    def __init__(self, places: Sequence[_Place]) -> None:
+        self._places = places
+        self._namespaces = [place.namespace for place in places]
+        self._sizes = [len(place.held) for place in places]
+        self._held = [value for place in places for value in place.held.values()]
+
+    def changed(self) -> str:
+        """The first name that means something else now, or ""."""
+        with contextlib.suppress(RuntimeError):  # somebody changes one at this very moment
+            now = chain.from_iterable(_MAP(_VALUES, self._namespaces))
+            if _LIST(_MAP(_LEN, self._namespaces)) == self._sizes and _ALL(_MAP(is_, now, self._held)):
+                return ""
+        return next(filter(None, (place.changed() for place in self._places)), "")
+
+
+_VALUES = methodcaller("values")
+_ALL, _LEN, _LIST, _MAP = all, len, list, map  #: as they are before an answer can change them
 
 
 def _library() -> Iterable[str]:
@@ -278,7 +303,6 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
     return written or bool(isinstance(flags, int) and flags & WRITES)
 
 
-@cache
 def _calls_record(code: CodeType, place: int) -> bool:
     """Whether the call at this place is written as a call of `record`."""
     positions = list(code.co_positions())[place // 2]
@@ -291,8 +315,13 @@ def _calls_record(code: CodeType, place: int) -> bool:
 
 def _patched(thing: object) -> bool:
     """Whether an object has something of its own in place of what its class gives it."""
-    own = getattr(thing, "__dict__", {})
-    return any(callable(value) and hasattr(type(thing), name) for name, value in own.items())
+    kind: Any = type(thing)
+    return not _methods(kind).isdisjoint(getattr(thing, "__dict__", ()))
+
+
+@cache
+def _methods(kind: type) -> frozenset[str]:
+    return frozenset(name for name in dir(kind) if callable(getattr(kind, name)))
 
 
 def _made_of_text(code: object, caller: FrameType | None) -> bool:

@@ -185,9 +185,11 @@ def _runner(job: Mapping[str, Any], isolation: Isolation, time: float) -> Iterat
     """Start a runner, and give what it says, line by line, until its end."""
     if not hasattr(os, "fork"):
         raise SandboxFailed("notebooks are graded on Linux and macOS; on Windows, use WSL")
+    from . import runner  # only so that Python keeps what it compiles: the sandbox may write nothing
+
     with tempfile.TemporaryDirectory(prefix="eip-") as folder, tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
-            [*isolation.before, sys.executable, "-P", "-s", "-m", "eip_ref.autograder.isolation.runner"],
+            [*isolation.before, sys.executable, "-P", "-s", "-m", runner.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

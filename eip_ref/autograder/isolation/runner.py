@@ -35,9 +35,8 @@ from ...lab import Crash, Faults, simulate
 from .. import registry
 from ..exercise import Exercise
 from ..judging import UNJUDGED, judge_trace, run_answer
-from .cells import Notebook
+from .cells import Cell, Notebook, read
 from .guard import Ground, Guard
-from .screening import may_be_imported
 
 __all__ = ["main"]
 
@@ -54,7 +53,7 @@ class Job:
     """What one run of the runner is to do."""
 
     lesson: str
-    cells: list[dict[str, Any]]  #: as `cells.Notebook` takes them
+    cells: list[Cell]
     seeds: Mapping[str, list[int]]  #: by the exercise's name: which exercises, and with which seeds
     cpu: int  #: seconds per exercise
     wall: float  #: seconds per exercise
@@ -66,8 +65,9 @@ class Job:
 
 def main() -> int:
     """Read a job from standard input; write a line of JSON for each exercise to standard output."""
-    job = Job(**json.load(sys.stdin))
-    found = {each.name: each for each in registry.exercises(job.lesson)}
+    told = json.load(sys.stdin)
+    found = {each.name: each for each in registry.exercises(told["lesson"])}
+    job = Job(**{**told, "cells": read(told["cells"])})  # what a lesson hands out is known by now
     _without_pictures()
     _warm_up()
     _import_ahead(job.cells)
@@ -317,13 +317,11 @@ def _warm_up() -> None:
     simulate(scenario)
 
 
-def _import_ahead(cells: Iterable[Mapping[str, Any]]) -> None:
+def _import_ahead(cells: Iterable[Cell]) -> None:
     """Import what cells import of Python's own: once, and while nothing is out of reach yet."""
-    for cell in cells:
-        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-            for name in set(may_be_imported(cell["source"])) - {"this"}:  # which speaks
-                with contextlib.suppress(ImportError):
-                    importlib.import_module(name)
+    for name in {name for cell in cells for name in cell.modules} - {"this"}:  # which speaks
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -342,4 +340,6 @@ def _without_pictures() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # nothing here needs a proper end, and Python's own takes longer than an exercise

@@ -81,9 +81,9 @@ def without_banned_imports(source: str) -> str:
     return "\n".join(lines)
 
 
-def may_be_imported(source: str) -> Iterator[str]:
-    """The modules of Python's own that a cell imports and may import. Raises SyntaxError."""
-    for node in ast.walk(ast.parse(source)):
+def may_be_imported(tree: ast.Module) -> Iterator[str]:
+    """The modules of Python's own that a cell imports and may import."""
+    for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [node.module]

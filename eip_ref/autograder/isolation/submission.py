@@ -20,7 +20,7 @@ __all__ = ["COURSE", "MOST_BYTES", "Submission", "Unreadable", "read", "sources"
 
 MOST_BYTES = 50 * 2**20  #: of a notebook; pictures in its outputs need most of them
 MOST_CELLS = 2_000
-MOST_SOURCE = 2 * 2**20  #: characters of code
+MOST_SOURCE = 200_000  #: characters of code; Python needs a thousand bytes to read one
 COURSE = "course"  #: the owner of a cell that is as the course wrote it
 
 
@@ -46,7 +46,7 @@ def read(data: bytes, lesson: Lesson, course: Iterable[str] = ()) -> Submission:
     given = [(number, _source(cell), _metadata(cell)) for number, cell in code]
     if sum(len(source) for _, source, _ in given) > MOST_SOURCE:
         raise Unreadable(
-            "The notebook holds more than 2 million characters of code. Remove what is not an answer."
+            "The notebook holds more than 200,000 characters of code. Remove what is not an answer."
         )
     owned = list(_owned(given, lesson, frozenset(course)))
     twice = [grade_id for grade_id, times in Counter(grade_id for *_, grade_id in given).items() if times > 1]
