@@ -35,11 +35,13 @@ Marks = Mapping[str, float]  #: points by learner
 
 
 def run(*command: object, cwd: Path = ROOT, fine: Container[int] = (0,)) -> None:
-    """Run a command, silently unless its exit code is not among the `fine` ones."""
-    path = os.pathsep.join([str(PEERS), os.environ["PATH"]])
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env={**os.environ, "PATH": path}, capture_output=True
-    )
+    """Run a command, silently unless its exit code is not among the `fine` ones.
+
+    Python keeps what it compiles, as it does unless told otherwise: the peers came compiled.
+    """
+    env = {**os.environ, "PATH": os.pathsep.join([str(PEERS), os.environ["PATH"]])}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run([str(word) for word in command], cwd=cwd, env=env, capture_output=True)
     if done.returncode not in fine:
         raise SystemExit(f"{command} failed:\n{done.stderr.decode(errors='replace')[-3000:]}")
 

@@ -47,14 +47,18 @@ class Cost:
     seconds: float = float("inf")
     memory: int = 0
 
-    def of(self, work: Work) -> None:
-        """Do the work once more, and remember the better time and the worse memory."""
-        done = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(done,))
-        watch.start()
+    def time(self, work: Work) -> None:
+        """Do the work once more, and remember the better time."""
         start = time.perf_counter()
         work()
         self.seconds = min(self.seconds, time.perf_counter() - start)
+
+    def weigh(self, work: Work) -> None:
+        """Do the work and look all the while how much memory it takes, which costs some time."""
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(done,))
+        watch.start()
+        work()
         done.set()
         watch.join()
 
@@ -72,11 +76,13 @@ def resident(process: psutil.Process) -> int:
 
 
 def in_turns(rounds: int, works: Mapping[str, Work]) -> dict[str, Cost]:
-    """The cost of each work, done in turns, by its name."""
+    """The cost of each work, done in turns, by its name; its memory in a turn of its own."""
     costs = {name: Cost() for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            costs[name].of(work)
+            costs[name].time(work)
+    for name, work in works.items():
+        costs[name].weigh(work)
     return costs
 
 

@@ -10,6 +10,7 @@ from textwrap import indent
 
 from . import registry
 from .grading.feedback import next_step
+from .grading.lesson_of import mentioned, named
 from .marks import Mark, Marks
 from .registry import Lesson
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `eip check` takes."""
     parser.add_argument("notebook", type=Path, help="such as exercises/02_message_queue.ipynb")
     parser.add_argument(
-        "--lesson", default="", help="its lesson, when its name does not tell, such as message_queue"
+        "--lesson", default="", help="its lesson, when it does not tell, such as message_queue"
     )
     parser.add_argument(
         "--results", type=Path, metavar="FILE", help="also write the marks as Gradescope's results.json"
@@ -34,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     from .isolation.isolated import SandboxFailed, grade_notebook  # what learners' other commands do without
     from .isolation.sandbox import best_isolation
 
-    lesson = registry.lesson(options.lesson) if options.lesson else _lesson(options.notebook)
     try:
         data = options.notebook.read_bytes()
+        lesson = registry.lesson(options.lesson) if options.lesson else _lesson(options.notebook, data)
         marks = grade_notebook(data, lesson, secret=secrets.token_bytes(32), isolation=best_isolation())
         if options.results:
             _write(marks, lesson, options.results)
@@ -69,16 +70,16 @@ def _line(mark: Mark, title: str) -> str:
     return f"✗ 0/{mark.most}  {title}\n{indent(said, '       ')}"
 
 
-def _lesson(notebook: Path) -> Lesson:
-    """The lesson that a file's name tells. Raises `UnknownExercise`."""
-    known = [each for each in registry.lessons() if each.exercises]
-    found = [each for each in known if each.module in notebook.stem]
-    if not found:
+def _lesson(notebook: Path, data: bytes) -> Lesson:
+    """The lesson that a notebook's name or exercises tell. Raises `UnknownExercise`."""
+    known = registry.lessons()
+    module = named(notebook.stem, known) or mentioned(data, known)
+    if not module:
         names = ", ".join(each.module for each in known)
         raise registry.UnknownExercise(
-            f"the name {notebook.name!r} does not tell its lesson; say it with --lesson: {names}"
+            f"{notebook.name!r} does not tell its lesson; say it with --lesson: {names}"
         )
-    return max(found, key=lambda each: len(each.module))
+    return registry.lesson(module)
 
 
 def _write(marks: Marks, lesson: Lesson, path: Path) -> None:

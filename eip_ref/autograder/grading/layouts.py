@@ -19,18 +19,18 @@ import itertools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..registry import Lesson
+from .lesson_of import as_written, mentioned, named
 from .safe_files import NotRead, Problem, entries_of, is_notebook, notebooks_in, problem_of, read
 from .untrusted import shown_name
 
 __all__ = ["Found", "Submission", "find_submissions"]
 
 COPY = re.compile(r"(-copy\d*|[ _-]*\(\d+\)|-\d)$", re.IGNORECASE)  #: what browsers and JupyterLab add
-MENTIONED = re.compile(rb'(?:check\(\\?["\']|"grade_id": *")([a-z0-9_]+)(?:/([a-z0-9_]+))?')
 
 
 @dataclass(frozen=True)
@@ -105,35 +105,19 @@ class _Search:
     def _owner(self, path: Path) -> str:
         """The learner of a file that lies in no folder of a learner's own."""
         stem = COPY.sub("", path.stem)
-        lesson = self._named(stem)
+        lesson = self.lessons.get(named(stem, self.lessons.values()))
         if lesson:
-            number = self.lessons[lesson].number
-            stem = re.sub(rf"(?i)(\b|_)(0?{number}[_ -]*)?{_loosely(lesson)}", "", stem)
+            stem = re.sub(rf"(\b|_)(0?{lesson.number}[_ -]*)?{as_written(lesson)}", "", stem)
         return stem.strip("_- ") or self.root.resolve().name
 
     def _notebook(self, path: Path) -> _Notebook:
-        return _Notebook(path, self._named(path.stem) or self._mentioned(path))
-
-    def _named(self, stem: str) -> str:
-        hits = [module for module in self.lessons if re.search(rf"(?i){_loosely(module)}", stem)]
-        return max(hits, key=len, default="")
+        return _Notebook(path, named(path.stem, self.lessons.values()) or self._mentioned(path))
 
     def _mentioned(self, path: Path) -> str:
-        """The lesson of most exercises that a notebook mentions; read as bytes, so it need be no JSON."""
         try:
-            data = read(path)
+            return mentioned(read(path), self.lessons.values())
         except NotRead:
             return ""
-        names = {tuple(part.decode() for part in found) for found in MENTIONED.findall(data)}
-        counts = {module: self._count(each, names) for module, each in self.lessons.items()}
-        best = max(counts, key=lambda module: counts[module], default="")
-        return best if counts.get(best) else ""
-
-    @staticmethod
-    def _count(lesson: Lesson, names: Iterable[tuple[str, ...]]) -> int:
-        mine = {(lesson.module, exercise.slug) for exercise in lesson.exercises}
-        slugs = {(exercise.slug, "") for exercise in lesson.exercises}
-        return len((mine | slugs) & set(names))
 
     def found(self) -> Found:
         fallback = self.fallback or self._only_lesson()
@@ -195,11 +179,6 @@ def _common(first: str, last: str) -> str:
     """What two names begin with, both."""
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     return "".join(letter for letter, _ in same)
-
-
-def _loosely(module: str) -> str:
-    words = r"[_ -]?".join(map(re.escape, module.split("_")))
-    return rf"(?<![a-z]){words}(?![a-z])"
 
 
 def _and_more(rest: Sequence[str]) -> list[str]:

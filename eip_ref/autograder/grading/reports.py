@@ -7,7 +7,6 @@ from .feedback import feedback
 from .gradebook import gradebook
 from .gradescope import gradescope
 from .junit import junit
-from .overview import overview
 from .pictures import Pictures
 from .results import Results
 
@@ -16,6 +15,8 @@ __all__ = ["write"]
 
 def write(book: ClassBook, results: Results, pictures: Pictures) -> None:
     """Write the results of a class. Raises OSError."""
+    from .overview import overview  # its plots take long to import, and a worker or `eip check` draws none
+
     lessons = {lesson.module: lesson for lesson in book.lessons}
     for learner, file in book.files.items():
         results.write(f"feedback/{file}.html", feedback(book, learner, pictures))

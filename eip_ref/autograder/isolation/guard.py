@@ -22,7 +22,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from operator import is_, methodcaller
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
@@ -74,8 +74,8 @@ RESTS_ON = frozenset(
 TRUSTED_TEXT = ("collections", "dataclasses", "importlib", "zipimport")
 """Modules that make code from text in which an answer can put nothing but names."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-EVERY = 8  #: facts between two looks at what the run rests on
-PARTS = 8  #: of it; later in a long run each look is at one of them
+FIRST = 8  #: facts until the guard looks at all that the run rests on; then again at 16, 32, 64 …
+EVERY, PARTS = 32, 8  #: facts between two looks in between, each at one of so many parts of it
 KEEP, KEPT = "eip_ref.keep", "eip_ref.kept"
 
 
@@ -217,10 +217,10 @@ class Guard:
             self._changed = self._changed or "the clock"
         facts.append(Event(*event[:-1], _copied(event.data)))
         self._count += 1
-        if self._count % EVERY == 0:
-            first = self._count <= EVERY * PARTS
-            parts = self._ground.parts
-            self._look(parts if first else parts[self._count // EVERY % PARTS :][:1])
+        if self._count >= FIRST and self._count & (self._count - 1) == 0:
+            self._look(self._ground.parts)
+        elif self._count % EVERY == 0:
+            self._look([self._ground.parts[self._count // EVERY % PARTS]])
 
     def _calls_record(self, caller: FrameType) -> bool:
         code, place = caller.f_code, caller.f_lasti
@@ -305,12 +305,18 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
 
 def _calls_record(code: CodeType, place: int) -> bool:
     """Whether the call at this place is written as a call of `record`."""
-    positions = list(code.co_positions())[place // 2]
-    return any(
-        step.argval == "record" and step.positions and step.positions[::2] == (positions[0], positions[2])
-        for step in dis.get_instructions(code)
-        if step.opname.startswith("LOAD_GLOBAL")
-    )
+    line, _, column, _ = next(islice(code.co_positions(), place // 2, None))
+    return (line, column) in _loads_of_record(code)
+
+
+@cache
+def _loads_of_record(code: CodeType) -> frozenset[tuple[int | None, int | None]]:
+    """Where the text of the code says `record`: lines and columns."""
+    if "record" not in code.co_names:
+        return frozenset()
+    steps = (step for step in dis.get_instructions(code) if step.opname.startswith("LOAD_GLOBAL"))
+    places = (step.positions for step in steps if step.argval == "record")
+    return frozenset((place.lineno, place.col_offset) for place in places if place)
 
 
 def _patched(thing: object) -> bool:

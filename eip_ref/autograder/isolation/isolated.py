@@ -13,12 +13,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from .. import course
@@ -27,7 +27,7 @@ from ..judging import UNJUDGED, judge_trace
 from ..marks import Mark, Marks
 from ..registry import Lesson
 from . import submission
-from .sandbox import LIMITS, Isolation, Limits, environment
+from .sandbox import LIMITS, PYTHON, Isolation, Limits, environment
 
 __all__ = ["HIDDEN", "MISTAKES", "SandboxFailed", "grade_notebook", "seeds_for"]
 
@@ -185,11 +185,11 @@ def _runner(job: Mapping[str, Any], isolation: Isolation, time: float) -> Iterat
     """Start a runner, and give what it says, line by line, until its end."""
     if not hasattr(os, "fork"):
         raise SandboxFailed("notebooks are graded on Linux and macOS; on Windows, use WSL")
-    from . import runner  # only so that Python keeps what it compiles: the sandbox may write nothing
+    from . import runner  # noqa: F401  only so that Python keeps what it compiles: the sandbox may not
 
     with tempfile.TemporaryDirectory(prefix="eip-") as folder, tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
-            [*isolation.before, sys.executable, "-P", "-s", "-m", runner.__name__],
+            [*isolation.before, *PYTHON, str(Path(__file__).with_name("start.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

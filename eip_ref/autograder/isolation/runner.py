@@ -1,4 +1,4 @@
-"""The inside of the sandbox: it reads a job and says what happened (`python -m …isolation.runner`).
+"""The inside of the sandbox: it reads a job and says what happened (`start` starts it).
 
 For each exercise a child process is forked. It runs the cells of the notebook, lets the answer work
 with each seed, and hands back traces as text, signed with a key that was made for it. The parent never
@@ -31,12 +31,14 @@ from typing import Any, NoReturn, TypeVar
 
 import anyio
 
+from ... import lab
 from ...lab import Crash, Faults, simulate
 from .. import registry
 from ..exercise import Exercise
 from ..judging import UNJUDGED, judge_trace, run_answer
 from .cells import Cell, Notebook, read
 from .guard import Ground, Guard
+from .screening import IN_NOTEBOOKS, OURS
 
 __all__ = ["main"]
 
@@ -329,17 +331,9 @@ def _nothing(*_: object, **__: object) -> None:
 
 
 def _without_pictures() -> None:
-    from ... import autograder, lab
-
     for name in ("figures", "player", "demo", "controls", "still"):
         module = _Nothing(f"eip_ref.lab.{name}")
         sys.modules[module.__name__] = module
         setattr(lab, name, module)
-    for name in autograder.__all__:
-        setattr(autograder, name, _nothing)
-
-
-if __name__ == "__main__":
-    status = main()
-    sys.stdout.flush()
-    os._exit(status)  # nothing here needs a proper end, and Python's own takes longer than an exercise
+    for name in IN_NOTEBOOKS:
+        setattr(sys.modules[OURS], name, _nothing)

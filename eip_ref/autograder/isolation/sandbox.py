@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["LIMITS", "Isolation", "Limits", "best_isolation", "weak_isolation"]
+__all__ = ["LIMITS", "PYTHON", "Isolation", "Limits", "best_isolation", "weak_isolation"]
 
 MIB = 2**20
 PACKAGE = Path(__file__).resolve().parents[2]
+PYTHON = (sys.executable, "-P", "-s", "-S")  #: with nothing on its path but what `environment` names
 
 
 AS_ROOT = (
@@ -81,7 +82,7 @@ def _bubblewrap() -> Isolation | None:
 
 
 def _works(before: tuple[str, ...]) -> bool:
-    command = [*before, sys.executable, "-P", "-s", "-c", "import eip_ref.autograder.isolation.runner"]
+    command = [*before, *PYTHON, "-c", "import eip_ref.autograder.isolation.runner"]
     try:
         return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -119,7 +120,7 @@ def environment(folder: str) -> dict[str, str]:
         "HOME": folder,
         "TMPDIR": folder,
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(PACKAGE.parent),
+        "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *site.getsitepackages()]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "agg",

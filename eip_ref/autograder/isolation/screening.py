@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache
 from types import CodeType, FunctionType
 
-__all__ = ["may_be_imported", "reaches_in", "screen", "without_banned_imports"]
+__all__ = ["IN_NOTEBOOKS", "OURS", "may_be_imported", "reaches_in", "screen", "without_banned_imports"]
 
 INSIDES = frozenset({
     "Formatter", "ForwardRef", "ag_code", "ag_frame", "cell_contents", "cr_await", "cr_code", "cr_frame",
@@ -56,7 +56,7 @@ OTHERS = frozenset({"anyio", "eip_ref", "sniffio"})  #: what an answer may impor
 OURS = "eip_ref.autograder"
 HAND_OUT = OURS + ".lessons."
 BEHIND = ("eip_ref.lab.clock", "eip_ref.lab.crash")  #: parts of the laboratory that drive a run
-IN_NOTEBOOKS = ("board", "check", "doctor", "hint", "predict", "reset", "solution")
+IN_NOTEBOOKS = ("board", "check", "doctor", "hint", "predict", "reset", "solution")  #: of it, in cells
 
 
 def screen(source: str) -> str:

@@ -225,10 +225,11 @@ ATTACKS = (
         "a file made in a folder that was opened for reading",
         """
         import os
-        import sys
+
+        import anyio
 
         def attack():
-            place = os.open(sys.prefix, os.O_RDONLY)
+            place = os.open(os.path.dirname(anyio.__file__), os.O_RDONLY)
             os.open("left-behind", os.O_CREAT | os.O_WRONLY, dir_fd=place)
         """,
         FORBIDDEN,

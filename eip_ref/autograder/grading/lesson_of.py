@@ -1,0 +1,41 @@
+"""Of which lesson is a notebook? Its file's name tells, else the exercises that it mentions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..registry import Lesson
+
+__all__ = ["as_written", "mentioned", "named"]
+
+MENTIONED = re.compile(rb'(?:check\(\\?["\']|"grade_id": *")([a-z0-9_]+)(?:/([a-z0-9_]+))?')
+
+
+def named(stem: str, lessons: Iterable[Lesson]) -> str:
+    """The module of the lesson that a file's name tells, however it writes it; "" when it tells none."""
+    hits = [each.module for each in lessons if re.search(as_written(each), stem)]
+    return max(hits, key=len, default="")
+
+
+def as_written(lesson: Lesson) -> str:
+    """A pattern for the lesson in the name of a file: `Message-Queue`, `messagequeue` …"""
+    words = r"[_ -]?".join(map(re.escape, lesson.module.split("_")))
+    return rf"(?i:(?<![a-z]){words}(?![a-z]))"
+
+
+def mentioned(data: bytes, lessons: Iterable[Lesson]) -> str:
+    """The module of the lesson of most exercises that a notebook mentions; "" when it mentions none.
+
+    It is read as bytes, so it need be no JSON.
+    """
+    names = {tuple(part.decode() for part in found) for found in MENTIONED.findall(data)}
+    counts = {each.module: _count(each, names) for each in lessons}
+    best = max(counts, key=lambda module: counts[module], default="")
+    return best if counts.get(best) else ""
+
+
+def _count(lesson: Lesson, names: Iterable[tuple[str, ...]]) -> int:
+    mine = {(lesson.module, exercise.slug) for exercise in lesson.exercises}
+    slugs = {(exercise.slug, "") for exercise in lesson.exercises}
+    return len((mine | slugs) & set(names))
