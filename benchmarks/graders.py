@@ -191,7 +191,7 @@ def versions(*names: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The grader beside its peers, as ratios within one run.")
-    parser.add_argument("--submissions", type=int, default=24, metavar="N")
+    parser.add_argument("--submissions", type=int, default=40, metavar="N")
     parser.add_argument("--rounds", type=int, default=2, metavar="N")
     options = parser.parse_args()
     if not (PEERS / "nbgrader").exists():
