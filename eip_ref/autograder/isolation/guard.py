@@ -14,22 +14,21 @@ that forge a trace fail, or show:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dis
 import os
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from functools import cache
-from itertools import chain, islice
-from operator import is_, methodcaller
-from types import CodeType, FrameType, ModuleType
-from typing import Any, NamedTuple
+from itertools import islice
+from types import CodeType, FrameType
+from typing import Any
 
 from ... import trace
 from ...trace import Event, Recorder
 from .screening import reaches_in
+from .unchanged import Part, parts, top
 
 __all__ = ["Forbidden", "Ground", "Guard"]
 
@@ -57,25 +56,11 @@ FILES = (
     "os.truncate", "os.utime", "sqlite3.connect", "tempfile.mkdtemp", "tempfile.mkstemp",
 )  # fmt: skip
 MODULES = ("ctypes", "_ctypes", "_posixsubprocess", "eip_ref.autograder", "multiprocessing", "subprocess")
-RESTS_ON = frozenset(
-    {
-        "anyio",
-        "asyncio",
-        "builtins",
-        "contextvars",
-        "eip_ref",
-        "heapq",
-        "json",
-        "random",
-        "selectors",
-        "threading",
-    }
-)
 TRUSTED_TEXT = ("collections", "dataclasses", "importlib", "zipimport")
 """Modules that make code from text in which an answer can put nothing but names."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FIRST = 8  #: facts until the guard looks at all that the run rests on; then again at 16, 32, 64 …
-EVERY, PARTS = 32, 8  #: facts between two looks in between, each at one of so many parts of it
+EVERY = 32  #: facts between two looks in between, each at one part of it
 KEEP, KEPT = "eip_ref.keep", "eip_ref.kept"
 
 
@@ -109,10 +94,9 @@ class Ground:
 
     def __init__(self) -> None:
         trace.Recorder = GuardedRecorder  # type: ignore[misc]
-        self.ours = {name: vars(module) for name, module in sys.modules.items() if _top(name) == "eip_ref"}
+        self.ours = {name: vars(module) for name, module in sys.modules.items() if top(name) == "eip_ref"}
         self.readable = tuple({os.path.realpath(path) + os.sep for path in _library()})
-        places = list(_places())
-        self.parts = [_Part(places[part::PARTS]) for part in range(PARTS)]
+        self.parts = parts()
 
 
 class Guard:
@@ -220,7 +204,7 @@ class Guard:
         if self._count >= FIRST and self._count & (self._count - 1) == 0:
             self._look(self._ground.parts)
         elif self._count % EVERY == 0:
-            self._look([self._ground.parts[self._count // EVERY % PARTS]])
+            self._look([self._ground.parts[self._count // EVERY % len(self._ground.parts)]])
 
     def _calls_record(self, caller: FrameType) -> bool:
         code, place = caller.f_code, caller.f_lasti
@@ -235,47 +219,8 @@ class Guard:
         if caller is not None and caller.f_code is _EVENTS and id(recorder) in self._facts:
             copy.extend(self._facts[id(recorder)][2])
 
-    def _look(self, parts: Iterable[_Part]) -> None:
+    def _look(self, parts: Iterable[Part]) -> None:
         self._changed = self._changed or next(filter(None, (part.changed() for part in parts)), "")
-
-
-class _Place(NamedTuple):
-    """A namespace, and what was in it when the guard began to stand."""
-
-    name: str
-    namespace: Mapping[str, Any]
-    held: Mapping[str, Any]
-    strict: bool  #: whether every value must stay the same object, or only what can be called
-
-    def changed(self) -> str:
-        """The first name that means something else now, or ""."""
-        now = dict(self.namespace)
-        for key, value in self.held.items():
-            if now.pop(key, _ADD) is not value and (self.strict or callable(value)):
-                return f"{self.name}.{key}"
-        return next((f"{self.name}.{key}" for key in sorted(now) if not _may_come(key, now[key])), "")
-
-
-class _Part:
-    """Some of the places. That nothing changed, which is nearly always so, is found out at once."""
-
-    def __init__(self, places: Sequence[_Place]) -> None:
-        self._places = places
-        self._namespaces = [place.namespace for place in places]
-        self._sizes = [len(place.held) for place in places]
-        self._held = [value for place in places for value in place.held.values()]
-
-    def changed(self) -> str:
-        """The first name that means something else now, or ""."""
-        with contextlib.suppress(RuntimeError):  # somebody changes one at this very moment
-            now = chain.from_iterable(_MAP(_VALUES, self._namespaces))
-            if _LIST(_MAP(_LEN, self._namespaces)) == self._sizes and _ALL(_MAP(is_, now, self._held)):
-                return ""
-        return next(filter(None, (place.changed() for place in self._places)), "")
-
-
-_VALUES = methodcaller("values")
-_ALL, _LEN, _LIST, _MAP = all, len, list, map  #: as they are before an answer can change them
 
 
 def _library() -> Iterable[str]:
@@ -287,10 +232,6 @@ def _library() -> Iterable[str]:
         package,
         *(p for p in sys.path if p and p != os.path.dirname(package)),
     ]
-
-
-def _top(name: str) -> str:
-    return name.partition(".")[0]
 
 
 def _within(name: object, modules: Iterable[str]) -> bool:
@@ -345,26 +286,3 @@ def _copied(value: Any) -> Any:
     if type(value) in (list, tuple):
         return [_copied(each) for each in value]
     return value
-
-
-def _places() -> Iterator[_Place]:
-    """What a run rests on: modules, and the classes that are made in them."""
-    seen: set[int] = set()
-    for module in [m for name, m in sys.modules.items() if _top(name) in RESTS_ON and type(m) is ModuleType]:
-        held = dict(vars(module))
-        yield _Place(module.__name__, vars(module), held, strict=_top(module.__name__) == "eip_ref")
-        for each in held.values():
-            if isinstance(each, type) and id(each) not in seen and _top(each.__module__) in RESTS_ON:
-                seen.add(id(each))
-                if each.__flags__ & _HEAP:
-                    name = f"{module.__name__}.{each.__qualname__}"
-                    yield _Place(name, vars(each), dict(vars(each)), strict=True)
-
-
-_HEAP = 1 << 9  #: a class that is made by Python code, and can be changed by it
-
-
-def _may_come(key: str, value: object) -> bool:
-    """What a module or class may gain while it is used: a submodule, and Python's own notes."""
-    noted = key.startswith("__") and not callable(value) and not hasattr(type(value), "__get__")
-    return noted or isinstance(value, ModuleType)

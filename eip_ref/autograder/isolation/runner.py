@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hmac
 import importlib
 import json
 import os
 import resource
-import select
 import shutil
 import signal
 import sys
@@ -38,14 +36,12 @@ from ..exercise import Exercise
 from ..judging import UNJUDGED, judge_trace, run_answer
 from .cells import Cell, Notebook, read
 from .guard import Ground, Guard
+from .messages import KEY, Received, Sender
 from .screening import IN_NOTEBOOKS, OURS
 
 __all__ = ["main"]
 
 NOBODY = 65534
-STAMP, LENGTH = 32, 4  #: bytes of a message's signature and of its length
-MIB = 2**20
-ENCODE = json.JSONEncoder().encode  #: which an answer that changes `json` does not reach
 
 T = TypeVar("T")
 
@@ -98,7 +94,7 @@ def _spoiled(said: Mapping[str, Any]) -> bool:
 
 def _try(job: Job, ground: Ground, exercise: Exercise, alone: bool) -> dict[str, Any]:
     """What a child says of one exercise, and in `ended` how it ended when not by itself."""
-    key = os.urandom(STAMP)
+    key = os.urandom(KEY)
     folder = tempfile.mkdtemp(prefix="answer-")
     os.chmod(folder, 0o777)
     reads, writes = os.pipe()
@@ -107,7 +103,7 @@ def _try(job: Job, ground: Ground, exercise: Exercise, alone: bool) -> dict[str,
         os.close(reads)
         _child(job, ground, exercise, alone, folder, Sender(writes, key))
     os.close(writes)
-    received = _Received(key, job.output, exercise)
+    received = Received(key, job.output, partial(_passes, exercise))
     try:
         in_time = received.read(reads, time.monotonic() + job.wall)
     finally:
@@ -117,7 +113,7 @@ def _try(job: Job, ground: Ground, exercise: Exercise, alone: bool) -> dict[str,
     return {**received.said, "ended": received.problem or _ending(received, in_time, status, used, job)}
 
 
-def _ending(received: _Received, in_time: bool, status: int, used: Any, job: Job) -> str:
+def _ending(received: Received, in_time: bool, status: int, used: Any, job: Job) -> str:
     if received.complete:
         return ""
     if not in_time or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
@@ -141,63 +137,6 @@ def _end(child: int) -> tuple[int, Any]:
     return status, used
 
 
-class _Received:
-    """What came through the pipe: a message counts when its signature fits its place and its bytes.
-
-    After a run that does not pass no other is waited for: it decides the mark, whoever judges it again.
-    """
-
-    def __init__(self, key: bytes, limit: int, exercise: Exercise) -> None:
-        self.said: dict[str, Any] = {"runs": []}
-        self._exercise = exercise
-        self.complete = False
-        self.problem = ""
-        self._key, self._limit = key, limit
-        self._bytes = bytearray()
-        self._number = 0
-        self._total = 0
-
-    def read(self, reads: int, until: float) -> bool:
-        """Read until the end, a problem, or the time `until`; say whether it was in time."""
-        while not (self.complete or self.problem):
-            ready, _, _ = select.select([reads], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                return False
-            data = os.read(reads, MIB)
-            if not data:
-                return True
-            self._total += len(data)
-            if self._total > self._limit:
-                self.problem = "too-much-output"
-            self._bytes += data
-            self._take()
-        return True
-
-    def _take(self) -> None:
-        while len(self._bytes) >= LENGTH and not self.problem:
-            length = int.from_bytes(self._bytes[:LENGTH], "big")
-            if len(self._bytes) < LENGTH + STAMP + length:
-                return
-            stamp = bytes(self._bytes[LENGTH : LENGTH + STAMP])
-            text = bytes(self._bytes[LENGTH + STAMP : LENGTH + STAMP + length])
-            del self._bytes[: LENGTH + STAMP + length]
-            if not hmac.compare_digest(stamp, _stamp(self._key, self._number, text)):
-                self.problem = "forged"
-                return
-            self._number += 1
-            self._understand(json.loads(text))
-
-    def _understand(self, message: dict[str, Any]) -> None:
-        if "trace" in message:
-            self.said["runs"].append(message)
-            if not _passes(self._exercise, message):
-                self.said.update(refused="", changed="")
-                self.complete = True
-        else:
-            self.said.update(message)
-            self.complete = "refused" in message
-
-
 def _passes(exercise: Exercise, run: Mapping[str, Any]) -> bool:
     try:
         return judge_trace(exercise, run["trace"], run["seed"]).passed
@@ -205,25 +144,7 @@ def _passes(exercise: Exercise, run: Mapping[str, Any]) -> bool:
         return False
 
 
-def _stamp(key: bytes, number: int, text: bytes) -> bytes:
-    return hmac.digest(key, number.to_bytes(8, "big") + text, "sha256")
-
-
 # The child
-
-
-class Sender:
-    """Writes signed messages to a pipe."""
-
-    def __init__(self, writes: int, key: bytes) -> None:
-        self._writes, self._key, self._number = writes, key, 0
-
-    def send(self, **message: Any) -> None:
-        text = ENCODE(message).encode()
-        data = len(text).to_bytes(LENGTH, "big") + _stamp(self._key, self._number, text) + text
-        self._number += 1
-        while data:
-            data = data[os.write(self._writes, data) :]
 
 
 def _child(
