@@ -776,6 +776,24 @@ def test_the_timeout_counts_while_nobody_runs_the_saga(play: Play) -> None:
 
 
 @everywhere
+def test_the_timeout_is_kept_on_the_clock_of_the_log(play: Play) -> None:
+    """That goes on over restarts, and has not the time of anyio's clock, which begins anew."""
+
+    class Elsewhere(Broken):
+        def now(self) -> float:
+            return anyio.current_time() + 1e6
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent after", "…"]}, timeout=15)
+        begun = anyio.current_time()
+        ended = await Orchestrator(story.definition, Elsewhere(), story.network.carry).run("o1", ORDER)
+        assert ended.phase is Phase.COMPENSATED
+        assert anyio.current_time() - begun < 20
+
+    play(scenario)
+
+
+@everywhere
 def test_the_timeout_has_no_power_over_a_saga_whose_steps_are_all_done(play: Play) -> None:
     """Only the word "completed" was missing in the log: there is nothing to be late with."""
 

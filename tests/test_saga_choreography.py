@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from eip_ref.message import Message
+from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.saga import Choreography, EventCycle, Monitor, Phase, Reaction, Refused, Service, event
-from eip_ref.saga.order_story import PLACE_ORDER, REACTIONS, Shop, order_choreography
+from eip_ref.saga.order_story import PLACE_ORDER, REACTIONS, TIMED_OUT, TIMEOUT, Shop, order_choreography
 
 from .backends import Play, everywhere
 from .saga_stories import (
@@ -191,6 +192,93 @@ def test_a_refusal_for_which_there_is_no_event_is_an_error(play: Play) -> None:
     play(scenario)
 
 
+# The timeout
+
+
+BEFORE_THE_PIVOT = [PLACE_ORDER, "OrderCreated", "CreditReserved", "PaymentReserved", "StockReserved"]
+
+
+@pytest.mark.parametrize("lost", BEFORE_THE_PIVOT)
+def test_a_timeout_before_the_pivot_turns_the_saga_back(play: Play, lost: str) -> None:
+    """Wherever it was lost; what arrives after that finds a tombstone and has no effect."""
+
+    async def scenario() -> None:
+        shop = Shop(first())
+        bus = Bus(shop, lost=lost)
+        assert await bus.order() is Phase.RUNNING
+        late = bus.published[-1]
+        await bus.publish(event("o1", TIMED_OUT, ORDER))
+        assert bus.monitor.status("o1").phase is Phase.COMPENSATED
+        for name in bus.choreography.listeners(late.type):
+            await bus.services[name].receive(late)
+        begun = lost != PLACE_ORDER
+        assert amounts(shop) == untouched(first()) | ({} if begun else {"orders": {}})
+        assert bus.monitor.contradictions == []
+
+    holds(play(scenario))
+
+
+@pytest.mark.parametrize("lost", ["PaymentCharged", "OrderShipped", ""])
+def test_a_timeout_after_the_pivot_changes_nothing(play: Play, lost: str) -> None:
+    """Its participant knows that it comes too late, and says so: the saga goes on to its end."""
+
+    async def scenario() -> None:
+        shop = Shop(first())
+        bus = Bus(shop, lost=lost)
+        await bus.order()
+        bus._lost = ""
+        await bus.publish(event("o1", TIMED_OUT, ORDER))
+        assert bus.monitor.status("o1").phase is Phase.COMPLETED
+        assert shop.business() == COMPLETED
+        assert bus.monitor.contradictions == []
+
+    trace = play(scenario)
+    holds(trace)
+    assert trace.messages("refused", where="payments") == ["o1/charge/undo"]
+
+
+@pytest.mark.parametrize(("values", "phase"), [(NO_TEA, "compensated"), (STOLEN, "compensated")])
+def test_a_timeout_of_a_saga_that_has_ended_changes_nothing(
+    play: Play, values: dict[str, Any], phase: str
+) -> None:
+    """What was taken back is not taken back again."""
+
+    async def scenario() -> None:
+        shop = Shop(values)
+        bus = Bus(shop)
+        await bus.order()
+        await bus.publish(event("o1", TIMED_OUT, ORDER))
+        assert str(bus.monitor.status("o1").phase) == phase
+        assert amounts(shop) == untouched(values)
+
+    holds(play(scenario))
+
+
+def test_a_queue_that_keeps_the_event_back_is_the_clock(play: Play) -> None:
+    """Published with the first event, it comes when the saga has had its time."""
+
+    async def scenario() -> None:
+        bus = Bus(Shop(first()), lost="StockReserved")
+        async with MessageQueue("payments") as queue, anyio.create_task_group() as group:
+            group.start_soon(Worker(queue, bus.services["payments"].receive).run)
+            await queue.put(event("o1", TIMED_OUT, ORDER), delay=15)
+            assert await bus.order() is Phase.RUNNING
+            await anyio.sleep(20)
+            assert bus.monitor.status("o1").phase is Phase.COMPENSATED
+            group.cancel_scope.cancel()
+
+    trace = play(scenario)
+    holds(trace)
+    turned = next(e for e in trace.filter("state", where="monitor") if e.data["now"] == "compensating")
+    assert turned.at == pytest.approx(15.1)
+
+
+def test_a_timeout_to_which_nobody_reacts_is_refused(play: Play) -> None:
+    """It would end nothing."""
+    with pytest.raises(ValueError, match="nobody reacts to OrderTimedOut"):
+        Choreography(PLACE_ORDER, REACTIONS, order_choreography().ends, TIMED_OUT)
+
+
 # The graph
 
 
@@ -229,8 +317,9 @@ def test_two_ways_to_one_event_are_no_cycle(play: Play) -> None:
         (lambda r, e: (r, {**e, "OrderLost": Phase.COMPENSATED}), "nobody says OrderLost"),
         (lambda r, e: (r, {**e, "OrderRejected": Phase.STUCK}), "not as stuck"),
         (lambda r, e: (r[1:], e), "nobody reacts to OrderPlaced"),
+        (lambda r, e: ([*r, TIMEOUT], e), "nobody says OrderTimedOut"),
     ],
-    ids=["dead end", "unknown end", "stuck end", "no beginning"],
+    ids=["dead end", "unknown end", "stuck end", "no beginning", "no clock"],
 )
 def test_an_event_that_leads_nowhere_or_comes_from_nowhere_is_refused(
     play: Play, change: Callable[..., Any], words: str
@@ -312,6 +401,21 @@ def test_a_saga_that_does_not_move_is_stuck_until_it_moves(play: Play) -> None:
         assert bus.monitor.stuck() == []
 
     holds(play(scenario))
+
+
+def test_the_patience_counts_from_the_last_news(play: Play) -> None:
+    """A saga that moves slowly is not stuck."""
+
+    async def scenario() -> None:
+        monitor = Monitor(order_choreography(), patience=60)
+        await anyio.sleep(10)
+        await monitor.receive(event("o1", PLACE_ORDER, ORDER))
+        await anyio.sleep(40)
+        await monitor.receive(event("o1", "OrderCreated", ORDER))
+        await anyio.sleep(40)
+        assert monitor.stuck() == []
+
+    play(scenario)
 
 
 def test_an_event_without_a_correlation_id_is_refused_by_the_monitor(play: Play) -> None:

@@ -26,7 +26,7 @@ from eip_ref.saga import (
     event,
 )
 from eip_ref.saga import Participant as ParticipantOfSagas
-from eip_ref.saga.order_story import PLACE_ORDER, Shop, order_choreography
+from eip_ref.saga.order_story import PLACE_ORDER, TIMED_OUT, Shop, order_choreography
 from eip_ref.trace import Trace
 from tests.seeded import saga as seeded
 
@@ -218,6 +218,20 @@ def test_a_choreography_that_only_cancels_the_order_is_caught() -> None:
     said = words(simulate(scenario, True))
     assert "is compensated, and payment was not taken back" in said
     assert "is compensated and leaves" in said
+
+
+def test_a_timeout_that_does_not_ask_the_pivot_is_caught() -> None:
+    """The customer has paid, and the order is taken back."""
+
+    async def scenario(wrong: bool) -> None:
+        bus = Bus(Shop(first()), broken.turns_back_without_asking_the_pivot() if wrong else None)
+        bus._lost = "PaymentCharged"
+        await bus.publish(event("o1", PLACE_ORDER, ORDER))
+        bus._lost = ""
+        await bus.publish(event("o1", TIMED_OUT, ORDER))
+
+    assert words(simulate(scenario, False)) == ""
+    assert "is compensated, and charge was not taken back" in words(simulate(scenario, True))
 
 
 def seeds_that_find(run: int, seeds: int) -> int:

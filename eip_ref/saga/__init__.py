@@ -45,9 +45,10 @@ repetition, "refused", and "state" from unknown to revoked for a tombstone. A mo
 states as a saga, at its own place.
 
 *Left out:* clearing away ended sagas, and old operations of participants; changing a definition while
-sagas of the old one run; branches and loops in a definition; jitter between retries; a timeout that
-turns a choreographed saga back (its monitor only says that it is stuck); several orchestrators that share the
-sagas of one log fairly (two on the same saga do no harm: one is told `TakenOver`).
+sagas of the old one run; branches and loops in a definition; a reaction to several events together;
+jitter between retries; the clock that says the timeout of a choreographed saga (a queue that keeps an
+event back); several orchestrators that share the sagas of one log fairly (two on the same saga do no
+harm: one is told `TakenOver`).
 """
 
 from . import commands

@@ -6,6 +6,10 @@ twice changes nothing and says the same again: that heals a crash between the tw
 
 The graph of events must have no cycle, or a saga may run in it for ever; and an event that nobody
 reacts to must be a declared end, or the saga is forgotten there. Both are checked when it is defined.
+
+A timeout is an event too. Nobody in the saga says it: it is published with the first one, and a queue
+keeps it for as long as the saga may take. Whoever carries out the pivot reacts to it, since nobody else
+can know whether it comes too late; the tombstones of the way back refuse what is still on its way.
 """
 
 from __future__ import annotations
@@ -58,12 +62,14 @@ class Reaction:
 class Choreography:
     """All reactions, the event that begins a saga, and those that end it, each with how it then stands.
 
-    Raises `EventCycle`, or ValueError for an event that leads nowhere or comes from nowhere.
+    `timeout` is the event that a clock says. Raises `EventCycle`, or ValueError for an event that leads
+    nowhere or comes from nowhere.
     """
 
     begins: str
     reactions: Sequence[Reaction]
     ends: Mapping[str, Phase]
+    timeout: str | None = None
     leads_to: Mapping[str, frozenset[str]] = field(init=False)  #: from an event to those it causes
 
     def __post_init__(self) -> None:
@@ -74,6 +80,7 @@ class Choreography:
         if cycle := _cycle(graph):
             raise EventCycle(f"this saga may run in a circle: {' → '.join(cycle)}")
         said = {self.begins, *(type_ for says in graph.values() for type_ in says)}
+        said |= set() if self.timeout is None else {self.timeout}
         if lost := sorted(said - graph.keys() - self.ends.keys()):
             raise ValueError(f"nobody reacts to {', '.join(lost)}: add a reaction, or declare an end")
         if never := sorted((graph.keys() | self.ends.keys()) - said):

@@ -26,7 +26,7 @@ from .outcomes import Refused
 from .participant import Handler, Participant
 from .store import Draft, MemoryStore, Store
 
-__all__ = ["PLACE_ORDER", "REACTIONS", "Shop", "order_choreography", "order_saga"]
+__all__ = ["PLACE_ORDER", "REACTIONS", "TIMED_OUT", "TIMEOUT", "Shop", "order_choreography", "order_saga"]
 
 STEPS = (
     Step("order", "CreateOrder", undo="RejectOrder"),
@@ -64,10 +64,16 @@ REACTIONS = (
 )
 
 
+TIMED_OUT = "OrderTimedOut"
+TIMEOUT = Reaction(  # too late when the card is charged: then that is said again, and the saga goes on
+    "payments", TIMED_OUT, "RefuseCharge", "charge", "ChargeRefused", "PaymentCharged", undoes=True
+)
+
+
 def order_choreography() -> Choreography:
-    """The same story without a coordinator."""
+    """The same story without a coordinator. `TIMED_OUT` turns a saga back whose pivot is not done."""
     ends = {"OrderConfirmed": Phase.COMPLETED, "OrderRejected": Phase.COMPENSATED}
-    return Choreography(PLACE_ORDER, REACTIONS, ends)
+    return Choreography(PLACE_ORDER, (*REACTIONS, TIMEOUT), ends, TIMED_OUT)
 
 
 def _status(now: str, effect: str) -> Handler:
@@ -98,6 +104,11 @@ def _charge(command: Message, books: Draft) -> None:
     if books.get(f"stolen {command.body['customer']}"):
         raise Refused("the card was reported stolen")
     _move("aside {saga}", "till", "price", "charged the card")(command, books)
+
+
+def _refuse_charge(command: Message, books: Draft) -> None:
+    """There is no way back over the pivot; only one that has not happened can be refused."""
+    raise Refused("the card is charged already")
 
 
 def _ship(command: Message, books: Draft) -> str:
@@ -133,6 +144,7 @@ def _services() -> dict[str, dict[str, Handler]]:
             "ReservePayment": reserve_money,
             "ReleasePayment": release_money,
             "ChargePayment": _charge,
+            "RefuseCharge": _refuse_charge,
         },
         "inventory": {"ReserveStock": reserve_stock, "ReleaseStock": release_stock},
         "shipping": {"ShipOrder": _ship},

@@ -40,7 +40,8 @@ class Participant:
     async def __call__(self, command: Message) -> Any:
         """The answer to a command, the same for every repetition. Raises `Refused`.
 
-        When a handler raises anything else, nothing has happened and the command may come again.
+        When a handler raises anything else, nothing has happened and the command may come again. The
+        handler of a compensation may refuse too: then what was done stays done.
         """
         await anyio.lowlevel.checkpoint()
         if key := command.headers.get(ASKS):
@@ -72,13 +73,17 @@ class Participant:
 
     def _undo(self, command: Message, key: str) -> Any:
         handler = self._handler(command)
-        with self.store.transaction() as draft:
-            known = draft.get(_RECORD + key, {"state": "unknown"})
-            if known["state"] == "done":
-                handler(command, draft)
-            if known["state"] in ("done", "unknown"):
-                tombstone = {"state": "revoked", "reason": f"{key} was revoked before"}
-                draft.set(_RECORD + key, tombstone)
+        try:
+            with self.store.transaction() as draft:
+                known = draft.get(_RECORD + key, {"state": "unknown"})
+                if known["state"] == "done":
+                    handler(command, draft)
+                if known["state"] in ("done", "unknown"):
+                    tombstone = {"state": "revoked", "reason": f"{key} was revoked before"}
+                    draft.set(_RECORD + key, tombstone)
+        except Refused as refusal:
+            record(Kind.REFUSED, self.name, command.id, who=self.name, reason=str(refusal))
+            raise
         self._tell(draft, command)
         if known["state"] == "unknown":
             record(Kind.STATE, self.name, key, who=self.name, was="unknown", now="revoked")

@@ -27,7 +27,7 @@ from eip_ref.saga import (
     commands,
 )
 from eip_ref.saga.attempts import Carry
-from eip_ref.saga.order_story import PLACE_ORDER, REACTIONS
+from eip_ref.saga.order_story import PLACE_ORDER, REACTIONS, TIMED_OUT, order_choreography
 from eip_ref.saga.run import Item, Run
 from eip_ref.trace import Kind, record
 
@@ -235,3 +235,9 @@ def only_order_cancelled() -> Choreography:
         "OrderCancelled": Phase.COMPENSATED,
     }
     return Choreography(PLACE_ORDER, [*told, cancel], ends)
+
+
+def turns_back_without_asking_the_pivot() -> Choreography:
+    """The timeout begins the way back, and nobody finds out whether the card is charged already."""
+    back = Reaction("customers", TIMED_OUT, "ReleaseCredit", "credit", "CreditReleased", undoes=True)
+    return Choreography(PLACE_ORDER, [*REACTIONS, back], order_choreography().ends, TIMED_OUT)

@@ -29,7 +29,7 @@ from eip_ref.saga import (
     answering,
     event,
 )
-from eip_ref.saga.order_story import PLACE_ORDER, STEPS, Shop, order_choreography
+from eip_ref.saga.order_story import PLACE_ORDER, STEPS, TIMED_OUT, Shop, order_choreography
 from eip_ref.trace import Trace
 
 from . import SeededRun, proves_something
@@ -129,7 +129,8 @@ async def orchestrated() -> Result:
 
 
 async def choreographed() -> Result:
-    """Two such orders as events, in queues; services die and start again, and a monitor looks on."""
+    """Two such orders as events, in queues, the first with a timeout that comes whenever it likes;
+    services die and start again, and a monitor looks on."""
     chance, choreography = Faults(), order_choreography()
     shop, orders = world(chance)
     del orders["o3"]
@@ -172,6 +173,8 @@ async def choreographed() -> Result:
                 group.start_soon(chance.participant(name, serve, name, crashes=crashes).run)
             for name, order in orders.items():
                 await bus.send(event(name, PLACE_ORDER, order))
+            await chance.sleep("timeout", Exponential(3.0))
+            await bus.send(event("o1", TIMED_OUT, orders["o1"]))
             await over.wait()
             await anyio.sleep(30)  # copies and repetitions that come late
             group.cancel_scope.cancel()
