@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from typing import Self
 
@@ -105,7 +106,8 @@ class PointToPointChannel:
 
         Raises a `NotSent` when it certainly was not accepted: `ReceiverAway` (policy FAIL),
         `ChannelFull` (policy BUFFER), `ReceiverClosed`. Cancelling a waiting `send` takes the
-        message back. Raises `anyio.ClosedResourceError` after `close`.
+        message back, unless the receiver has it already. Raises `anyio.ClosedResourceError` after
+        `close`.
         """
         if self._sender_closed:
             raise anyio.ClosedResourceError(f"{self.name} was closed by its sender")
@@ -114,7 +116,7 @@ class PointToPointChannel:
         if reason is not None:
             record(Kind.REFUSED, self.name, message.id, reason=str(reason))
             raise reason
-        mine = message.copy()
+        mine = replace(message.copy())  # always a new object: the same message may be offered twice at once
         self._waiting.append(mine)
         if self.when_away is WhenAway.BUFFER:
             record(Kind.ACCEPTED, self.name, message.id)

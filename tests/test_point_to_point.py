@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import anyio
 import pytest
 
@@ -240,6 +242,51 @@ def test_a_cancelled_send_takes_its_message_back(play: Play) -> None:
     trace = play(scenario)
     assert trace.count("accepted") == 0
     assert trace.filter("refused")[0].data["reason"] == "the sender gave up"
+
+
+@everywhere
+def test_the_same_message_sent_twice_at_once_is_offered_twice(play: Play) -> None:
+    """One sender that gives up does not take back what the other still offers."""
+
+    async def scenario() -> list[str]:
+        invoices, told = channel(WhenAway.BLOCK), list[str]()
+        invoice = Message("invoice 1")
+
+        async def send(name: str, patience: float) -> None:
+            with anyio.move_on_after(patience):
+                await invoices.send(invoice)
+                told.append(name)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(send, "patient", math.inf)
+            group.start_soon(send, "hasty", 5)
+            await anyio.sleep(6)
+            assert len(invoices) == 1
+            with invoices.receiver() as receiver:
+                await receiver.receive()
+        return told
+
+    assert play(scenario).result == ["patient"]
+
+
+@everywhere
+def test_a_receiver_that_has_left_receives_no_more(play: Play) -> None:
+    """Nor does it take from the one that came after it, or after its end was closed."""
+
+    async def scenario() -> None:
+        invoices = channel(WhenAway.BUFFER)
+        await invoices.send(Message("invoice 1"))
+        with invoices.receiver() as first:
+            pass
+        with invoices.receiver() as second:
+            with pytest.raises(anyio.ClosedResourceError):
+                await first.receive()
+            assert (await second.receive()).body == "invoice 1"
+            invoices.close_receiver()
+            with pytest.raises(anyio.ClosedResourceError):
+                await second.receive()
+
+    play(scenario)
 
 
 @everywhere
