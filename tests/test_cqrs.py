@@ -292,6 +292,56 @@ def test_an_accepted_command_is_carried_out_later_and_its_outcome_is_kept(play: 
     assert unknown is None
 
 
+class LosesPowerAfterwards:
+    """A service whose process ends right after it has carried a command out."""
+
+    def __init__(self, service: Commands) -> None:
+        self.name, self.store, self._service = service.name, service.store, service
+
+    async def handle(self, command: Command) -> Any:
+        await self._service.handle(command)
+        raise InterruptedError("no power")
+
+
+@everywhere
+def test_an_accepted_command_survives_a_crash_and_is_carried_out_once(play: Play, store_of: Open) -> None:
+    """The crash comes after the command is carried out and before its outcome is written down."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            name = await Deferred(service).accept(Command("Charge", "ann", {"cents": 5}))
+            dying: Any = LosesPowerAfterwards(service)
+            with pytest.raises(InterruptedError):
+                await Deferred(dying).work()
+            later = Deferred(service)
+            pending = later.status(name)
+            worked = [await later.work(), await later.work()]
+            return pending, worked, later.status(name), service.state("ann")[0]
+
+    pending, worked, done, version = play(scenario).result
+    assert pending.pending
+    assert worked == [True, False]
+    assert (done.answer.version, version) == (1, 1)
+
+
+@everywhere
+def test_accepted_commands_are_carried_out_in_order(play: Play, store_of: Open) -> None:
+    """What is owed is charged before it is paid."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            later = Deferred(billing(store))
+            names = [
+                await later.accept(Command(type, "bob", {"cents": 5})) for type in ("Charge", "Pay", "Charge")
+            ]
+            while await later.work():
+                pass
+            return [later.status(name) for name in names]
+
+    assert [status.refused for status in play(scenario).result] == ["", "", ""]
+
+
 # The relay
 
 

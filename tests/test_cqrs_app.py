@@ -591,8 +591,10 @@ def test_over_real_sockets_it_is_the_same(tmp_path: Path) -> None:
                 assert json.loads(await stream.recv())["row"]["charged"] == 5
             while shop.dashboard.listeners:
                 await anyio.sleep(0.01)
-            with pytest.raises(InvalidStatus):
-                await connect(f"ws://{place}/stream", origin="http://evil")  # type: ignore[arg-type]
+            spoken: Any = {"subprotocols": ["graphql-transport-ws"], "origin": "http://evil"}
+            for door in ("stream", "graphql"):
+                with pytest.raises(InvalidStatus):
+                    await connect(f"ws://{place}/{door}", **spoken)
             async with connect(f"ws://{place}/graphql", subprotocols=["graphql-transport-ws"]) as ws:  # type: ignore[list-item]
                 await ws.send('{"type": "connection_init"}')
                 assert json.loads(await ws.recv())["type"] == "connection_ack"

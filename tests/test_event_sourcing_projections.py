@@ -476,6 +476,24 @@ def test_a_rebuild_that_fails_leaves_the_live_view(play: Play) -> None:
     play(scenario)
 
 
+@both
+def test_a_rebuild_that_died_after_its_swap_leaves_no_old_view(tmp_path: Path, place: Place) -> None:
+    """Called again, it has nothing to swap and still drops what is old: somebody may be forgotten there."""
+
+    async def scenario() -> None:
+        store = MemoryEventStore()
+        with place(tmp_path / "views.db") as views:
+            await pay(store, "ab")
+            for projection in (TOTAL, SECOND):
+                await Projector(store, views, projection).catch_up()
+            assert views.swap("total", 2)  # and here it dies
+            await rebuild(Projector(store, views, SECOND))
+            assert views.view("total.1").items() == []
+            assert views.query("total").items() == [("events", "ab")]
+
+    simulate(scenario)
+
+
 # Side effects
 
 

@@ -183,6 +183,23 @@ def test_only_personal_fields_are_encrypted_and_none_stays_none() -> None:
     assert types.upcast(Message(17, "CustomerMoved")).body == 17
 
 
+def test_a_personal_field_that_has_been_renamed_is_still_read() -> None:
+    """A value is bound to the name that its field had, so it is opened before it is upcast."""
+    old = Message({"customer": "anna", "called": ANNA}, "CustomerRegistered")
+    keys = MemoryKeys()
+    types = EventTypes(shredder=Shredder(keys))
+    types.register("CustomerRegistered", 2, personal=("name",), subject="customer")(Registered)
+
+    @types.upcaster("CustomerRegistered", 1)
+    def _(body: dict[str, Any]) -> dict[str, Any]:
+        return {"customer": body["customer"], "name": body["called"]}
+
+    stored = Shredder(keys).seal(old, "anna", ("called",))
+    assert types.decode(stored) == Registered("anna", ANNA)
+    keys.forget("anna")
+    assert types.decode(stored) == Registered("anna", FORGOTTEN)
+
+
 def test_a_value_that_was_moved_or_changed_is_detected() -> None:
     """Each is bound to its event and its field."""
     types = shop_types(MemoryKeys())

@@ -139,9 +139,14 @@ class Outbox:
 
     @property
     def free_at(self) -> float:
-        """When the first claim of any relay runs out, on anyio's clock; infinity when there is none."""
+        """When the first claim on an event runs out, on anyio's clock; infinity when there is none.
+
+        A relay that died after its last mark has left a claim on nothing, for which nobody waits.
+        """
         with self.store.transaction() as transaction:
-            ends = [until for _, (_, _, until, _) in transaction.scan(self._claims)]
+            waiting = {stream for _, (stream, _) in transaction.scan(self.name)}
+            claims = transaction.scan(self._claims)
+            ends = [until for stream, (_, _, until, _) in claims if stream in waiting]
         return min(ends, default=math.inf) - self.store.shift
 
     def _claim(self, transaction: Transaction, stream: str, relay: str, seconds: float) -> Claim | None:

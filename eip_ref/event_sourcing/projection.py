@@ -253,7 +253,7 @@ async def rebuild(projector: Projector, *, keep: bool = False) -> None:
     """Make the view of a new generation beside the live one, catch up, and swap: then it is live.
 
     The live view stays up to date and readable meanwhile, and no reader is sent back in time: the swap
-    happens only where the new view shows all that the old one does. The old view is dropped, unless
+    happens only where the new view shows all that the old one does. All older views are dropped, unless
     `keep`. After a crash, call it again: it goes on where it was. What `catch_up` raises comes out, and
     then the old view is still live.
     """
@@ -265,5 +265,6 @@ async def rebuild(projector: Projector, *, keep: bool = False) -> None:
     if was != generation:
         old = generation_name(name, was)
         record(Kind.STATE, name, who=projector.name, was=old, now=projector.name, reason="swapped")
-        if not keep:
-            projector.views.drop(old)
+    # Also when nothing was swapped: a crash after the swap may have left the old view, with all it says.
+    for older in () if keep else range(1, generation):
+        projector.views.drop(generation_name(name, older))

@@ -298,6 +298,23 @@ def test_what_is_released_can_be_claimed_at_once_and_what_is_marked_never(play: 
 
 
 @everywhere
+def test_a_claim_that_a_dead_relay_left_on_nothing_wakes_nobody(play: Play, store_of: Open) -> None:
+    """It ran out long ago, and whoever went by it would look again and again without a rest."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            outbox, start = Outbox(store), anyio.current_time()
+            fill(store, outbox, "a", "b")
+            (last,) = outbox.claim("dead", seconds=1, limit=1)
+            outbox.mark(last)  # and it dies before it can give the stream back
+            outbox.claim("slow", seconds=10, limit=9)
+            await anyio.sleep(2)
+            return outbox.free_at - start
+
+    assert play(scenario).result == pytest.approx(10, abs=0.01)
+
+
+@everywhere
 def test_the_outbox_says_how_long_its_oldest_event_has_waited(play: Play, store_of: Open) -> None:
     """That is the lag of the relay; an empty outbox has none."""
 
