@@ -14,6 +14,7 @@ from eip_ref.lab.faults import Crash, Participant
 from eip_ref.message import Message
 from eip_ref.message_queue import (
     AckMode,
+    Backoff,
     Consumer,
     DeadLetterPolicy,
     Lease,
@@ -34,6 +35,22 @@ async def slow(message: Message) -> None:
     """A handler that takes 3 seconds and then has its effect."""
     await anyio.sleep(3)
     record("effect", whoami(), message.id, effect="invoice booked")
+
+
+class FarAway(MessageQueue):
+    """A queue that every answer takes a second to reach."""
+
+    async def ack(self, lease: Lease) -> Settled:
+        await anyio.sleep(1)
+        return await super().ack(lease)
+
+    async def nack(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled:
+        await anyio.sleep(1)
+        return await super().nack(lease, delay=delay, reason=reason)
+
+    async def extend(self, lease: Lease, seconds: float) -> Settled:
+        await anyio.sleep(1)
+        return await super().extend(lease, seconds)
 
 
 async def fill(queue: MessageQueue, count: int) -> None:
@@ -107,6 +124,36 @@ def test_a_consumer_that_leaves_returns_what_it_has_not_begun(play: Play) -> Non
 
 
 @everywhere
+def test_a_cancelled_consumer_returns_what_it_has_not_begun(play: Play) -> None:
+    """Also when the queue is far away: others may go on at once, and need not wait for the leases."""
+
+    async def scenario() -> tuple[int, ...]:
+        async with FarAway("orders", lease=1000) as queue:
+            await fill(queue, 3)
+            with anyio.move_on_after(1):
+                async with Consumer(queue, prefetch=3):
+                    await anyio.sleep_forever()
+            return tuple(queue.counts[:2])
+
+    assert play(scenario).result == (3, 0)
+
+
+@everywhere
+def test_a_consumer_asks_for_leases_of_its_own_length(play: Play) -> None:
+    """The queue's own is for those who do not say."""
+
+    async def scenario() -> float:
+        async with MessageQueue("orders", lease=5) as queue:
+            await fill(queue, 1)
+            async with Consumer(queue, lease=50) as leases:
+                async for lease in leases:
+                    return lease.seconds
+        return 0
+
+    assert play(scenario).result == 50
+
+
+@everywhere
 def test_a_lease_that_expired_while_it_waited_is_not_handed_out(play: Play) -> None:
     """A prefetched message whose lease ran out belongs to somebody else by now."""
 
@@ -173,6 +220,44 @@ def test_a_handler_that_takes_too_long_is_cancelled_and_nacked(play: Play) -> No
     assert trace.count("effect") == trace.count("acked") == 0
     assert trace.filter("nacked")[0].data["reason"] == "not done after 2 s"
     assert trace.filter("nacked")[0].at == pytest.approx(2)
+
+
+@everywhere
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cancellation_after_the_handler_has_ended_still_lets_the_queue_hear_of_it(
+    play: Play, fails: bool
+) -> None:
+    """The effect has happened: the ack, or the nack, is shielded until it has arrived."""
+
+    async def handle(message: Message) -> None:
+        await slow(message)
+        if fails:
+            raise ConnectionError("after the effect")
+
+    async def scenario() -> None:
+        async with FarAway("orders", lease=1000) as queue:
+            await fill(queue, 1)
+            with anyio.move_on_after(3.5):
+                await process(await queue.receive(), handle)
+
+    trace = play(scenario)
+    assert (trace.count("acked"), trace.count("nacked")) == ((0, 1) if fails else (1, 0))
+
+
+@everywhere
+def test_ack_first_does_not_begin_on_a_lease_that_is_over(play: Play) -> None:
+    """At most once: an ack that is stale is no permission to work, for somebody else may have begun."""
+
+    async def scenario() -> Settled:
+        async with MessageQueue("orders", lease=2) as queue:
+            await fill(queue, 1)
+            lease = await queue.receive()
+            await anyio.sleep(3)
+            return await process(lease, slow, ack=AckMode.FIRST)
+
+    trace = play(scenario)
+    assert trace.result is Settled.STALE
+    assert trace.count("effect", "started") == 0
 
 
 @everywhere
@@ -274,6 +359,19 @@ def test_a_heartbeat_carries_a_handler_past_its_lease(play: Play) -> None:
     trace = play(scenario)
     assert trace.count("delivered") == trace.count("acked") == 1
     assert trace.count("extended") > 0
+
+
+@everywhere
+def test_a_heartbeat_beats_as_often_as_told(play: Play) -> None:
+    """At once, and then after each `every` seconds."""
+
+    async def scenario() -> None:
+        async with MessageQueue("orders", lease=30) as queue:
+            await fill(queue, 1)
+            async with heartbeat(await queue.receive(), every=1):
+                await anyio.sleep(4.5)
+
+    assert play(scenario).count("extended") == 5
 
 
 @everywhere
@@ -385,3 +483,8 @@ def test_a_prefetch_below_one_is_refused() -> None:
 def test_a_lease_compares_by_identity() -> None:
     """Two leases are never taken for one another."""
     assert Lease.__eq__ is object.__eq__
+
+
+def test_a_rest_grows_up_to_a_bound() -> None:
+    """From failure to failure twice as long, and never more than `most`, however many there were."""
+    assert [Backoff(most=5).seconds(failures) for failures in (1, 2, 3, 4, 10_000)] == [1, 2, 4, 5, 5]

@@ -83,6 +83,7 @@ async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
 
     Only those that were dead when it started; a message that dies again meanwhile waits for the next
     replay. Each is put before it is acked, so a crash between the two repeats it and loses nothing.
+    What `to.put` raises comes out; that letter is still dead, and ready again when its lease ends.
     """
     started = anyio.current_time()
     count, replayed = 0, set[str]()

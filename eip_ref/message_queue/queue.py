@@ -24,7 +24,10 @@ __all__ = ["Counts", "MessageQueue"]
 
 
 class Counts(NamedTuple):
-    """How many messages are in each state. Resting messages, and those behind another, are ready."""
+    """How many messages are in each state.
+
+    Messages that rest, wait behind another, or are on their way to the dead letters count as ready.
+    """
 
     ready: int
     in_flight: int

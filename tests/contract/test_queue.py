@@ -266,6 +266,21 @@ def test_an_expired_lease_makes_the_message_ready_at_once(play: Play, make: Make
     assert [e.kind for e in trace.filter("expired", "returned")] == ["expired", "returned"]
 
 
+def test_a_receiver_may_choose_its_lease(play: Play, make: Make) -> None:
+    """One that needs longer, or less, than the queue gives by itself."""
+
+    async def scenario() -> tuple[float, float]:
+        async with make("orders", lease=5) as queue:
+            await queue.put(Message("order 1"))
+            start = anyio.current_time()
+            await queue.receive(lease=2)
+            lease = await queue.receive(lease=20)
+            await queue.receive()
+            return lease.expires - start, anyio.current_time() - start
+
+    assert play(scenario).result == pytest.approx((22, 22))
+
+
 def test_a_heartbeat_keeps_the_lease(play: Play, make: Make) -> None:
     """extend() moves the end to its seconds from now; nobody else gets the message meanwhile."""
 
@@ -281,6 +296,24 @@ def test_a_heartbeat_keeps_the_lease(play: Play, make: Make) -> None:
             assert await lease.ack() is Settled.DONE
 
     assert play(scenario).count("expired") == 0
+
+
+@pytest.mark.parametrize("seconds", [2, 30])
+def test_an_extension_counts_from_now(play: Play, make: Make, seconds: float) -> None:
+    """Whatever was left of the lease, it ends `seconds` from now: later than it was to, or earlier."""
+
+    async def scenario() -> tuple[float, float]:
+        async with make("orders", lease=10) as queue:
+            await queue.put(Message("order 1"))
+            lease = await queue.receive()
+            await anyio.sleep(3)
+            extended = anyio.current_time()
+            assert await lease.extend(seconds) is Settled.DONE
+            until = lease.expires - extended
+            await queue.receive()
+            return until, anyio.current_time() - extended
+
+    assert play(scenario).result == pytest.approx((seconds, seconds), abs=TICK)
 
 
 def test_extending_to_zero_releases_without_a_failure(play: Play, make: Make) -> None:
@@ -393,6 +426,40 @@ def test_when_the_dead_letters_refuse_nothing_is_lost(play: Play, make: Make) ->
     play(scenario)
 
 
+class Unreachable:
+    """Dead letters that no put ever reaches: a broker that is down."""
+
+    def __init__(self, make: Make) -> None:
+        self._behind = make("graveyard", policy=NEVER)
+        self.name = self._behind.name
+        self.puts = 0
+
+    async def put(self, message: Message, *, delay: float = 0.0) -> None:
+        self.puts += 1
+        raise ConnectionError("the broker is down")
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self._behind, method)
+
+
+def test_when_the_dead_letters_cannot_be_reached_nothing_is_lost(play: Play, make: Make) -> None:
+    """Whatever their error is, the original is not acked, the queue lives on, and it rests between tries."""
+
+    async def scenario() -> None:
+        graveyard = Unreachable(make)
+        policy = DeadLetterPolicy(max_failures=1)
+        async with make("orders", policy=policy, dead_letters=graveyard) as queue:
+            await queue.put(Message("poison"))
+            start = anyio.current_time()
+            await (await queue.receive()).nack()
+            lease = await queue.receive()
+            assert anyio.current_time() - start == pytest.approx(1)
+            assert (lease.message.body, lease.failures, graveyard.puts) == ("poison", 1, 1)
+            assert queue.counts[:4] == (0, 1, 0, 0)
+
+    assert "the broker is down" in play(scenario).filter("note")[0].data["text"]
+
+
 def test_dead_letters_are_replayed_in_order_as_they_were(play: Play, make: Make) -> None:
     """Replay puts the originals back, oldest first, up to a limit, and takes them off the dead."""
 
@@ -415,6 +482,26 @@ def test_dead_letters_are_replayed_in_order_as_they_were(play: Play, make: Make)
             assert await replay(queue.dead_letters, queue) == 0
 
     assert play(scenario).count("replayed") == 3
+
+
+def test_a_letter_that_could_not_be_put_back_is_still_a_letter(play: Play, make: Make) -> None:
+    """Replay puts before it acks, so a queue that refuses it loses nothing."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=5, capacity=1, policy=DeadLetterPolicy(max_failures=1)) as queue:
+            await queue.put(Message("dead"))
+            await (await queue.receive()).nack()
+            await anyio.sleep(1)
+            await queue.put(Message("in its place"))
+            assert queue.dead_letters is not None
+            with pytest.raises(QueueFull):
+                await replay(queue.dead_letters, queue)
+            await anyio.sleep(5)
+            assert await bodies(queue) == ["in its place"]
+            assert await replay(queue.dead_letters, queue) == 1
+            assert await bodies(queue) == ["dead"]
+
+    play(scenario)
 
 
 def test_replay_counts_letters_and_not_ids(play: Play, make: Make) -> None:
