@@ -650,6 +650,41 @@ def test_nothing_to_read_is_not_the_end(play: Play) -> None:
     assert play(scenario).result[0] == "other"
 
 
+@everywhere
+def test_a_sender_gives_the_reader_its_turn_also_while_there_is_room(play: Play) -> None:
+    """Else whoever puts in a loop fills the buffer first, however quick the reader is."""
+
+    async def scenario() -> int:
+        buffer = make(capacity=100)
+
+        async def read() -> None:
+            async for _ in buffer:
+                pass
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            with buffer:
+                for number in range(100):
+                    await buffer.put(order(number))
+        return buffer.high_water
+
+    assert play(scenario).result < 20
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_put_that_is_cancelled_before_it_began_puts_nothing(backend: str) -> None:
+    """A call that is cancelled at its first instant has certainly not happened."""
+
+    async def scenario() -> int:
+        buffer = make()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await buffer.put(order(0))
+        return len(buffer)
+
+    assert anyio.run(scenario, backend=backend) == 0
+
+
 # Little's law
 
 

@@ -160,6 +160,21 @@ async def taken(bucket: TokenBucket, *tokens: float) -> list[float]:
     return times
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_taking_that_is_cancelled_before_it_began_takes_nothing(backend: str) -> None:
+    """A call that is cancelled at its first instant has certainly not happened."""
+
+    async def scenario() -> tuple[int, float]:
+        credit, bucket = Credit("window", 1), TokenBucket("api", rate=1, burst=5)
+        for throttle in (credit, bucket):
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await throttle.take()
+        return credit.available, bucket.tokens
+
+    assert anyio.run(scenario, backend=backend) == (1, 5)
+
+
 @everywhere
 def test_a_burst_goes_at_once_and_then_the_rate_holds(play: Play) -> None:
     """Throttle: a token bucket with separate rate and burst."""

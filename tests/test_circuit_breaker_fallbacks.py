@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -26,6 +27,7 @@ from eip_ref.circuit_breaker import (
     Source,
     Unavailable,
 )
+from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.message import Message
 from eip_ref.message_queue import IdempotentReceiver, Ledger, MessageQueue, QueueFull, Transaction, Worker
 from eip_ref.trace import acting
@@ -209,6 +211,24 @@ def test_work_is_queued_for_later_under_its_own_key(play: Play) -> None:
     trace = play(scenario)
     assert trace.count("effect") == 2
     assert trace.count("duplicate") == 1
+
+
+@everywhere
+def test_work_for_later_survives_a_crash_on_the_durable_queue(play: Play, tmp_path: Path) -> None:
+    """With the key as its id, as it was queued."""
+
+    async def scenario() -> Any:
+        shop = Shop()
+        shop.away = True
+        async with SQLiteQueue(tmp_path / "later.db", "later") as queue:
+            pay = Protected(shop.breaker, shop.ask, QueueForLater(queue, key=lambda order, sum: order))
+            assert (await pay("order 1", 20)).source == Source.QUEUED
+        async with SQLiteQueue(tmp_path / "later.db", "later") as again:
+            delivery = await again.receive()
+            await delivery.ack()
+            return delivery.message.id, delivery.message.body
+
+    assert play(scenario).result == ("order 1", ["order 1", 20])
 
 
 @everywhere

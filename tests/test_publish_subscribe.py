@@ -21,6 +21,7 @@ from eip_ref.message_queue import NEVER, MessageQueue
 from eip_ref.publish_subscribe import (
     ChannelClosed,
     Disconnected,
+    Published,
     PublishSubscribeChannel,
     Subscription,
     SubscriptionEnded,
@@ -373,14 +374,18 @@ def test_a_message_past_its_deadline_is_dropped_and_makes_room(play: Play) -> No
 def test_unsubscribing_during_delivery_is_safe(play: Play) -> None:
     """A subscriber may leave, and another may come, while one message is on its way to everybody."""
 
-    async def scenario() -> tuple[int, list[object]]:
-        channel = PublishSubscribeChannel("shop")
+    async def scenario() -> tuple[Published, int, list[object]]:
+        channel, told = PublishSubscribeChannel("shop"), []
+
+        async def publish_the_second() -> None:
+            told.append(await channel.publish("orders.paid", Message(2)))
+
         blocker = channel.subscribe("orders.*", name="blocker", when_full="block", capacity=1)
         leaver = channel.subscribe("orders.*", name="leaver", when_full="block", capacity=1)
         last = channel.subscribe("orders.*", name="last", when_full="block")
         await publish(channel, 1)
         async with anyio.create_task_group() as group:
-            group.start_soon(publish, channel, 2)
+            group.start_soon(publish_the_second)
             await anyio.sleep(1)
             leaver.leave()
             leaver.leave()
@@ -389,10 +394,10 @@ def test_unsubscribing_during_delivery_is_safe(play: Play) -> None:
             await blocker.receive()
         assert leaver.dropped == {"unsubscribed": 2}
         assert len(late) == 0
-        return len(channel), waiting(last)
+        return told[0], len(channel), waiting(last)
 
     trace = play(scenario)
-    assert trace.result == (3, [1, 2])
+    assert trace.result == (Published(receivers=2, dropped=1), 3, [1, 2])
     holds(trace)
 
 
@@ -584,6 +589,7 @@ def test_a_failing_subscriber_never_delays_or_ends_the_others(play: Play) -> Non
     assert effects == [("billing", 1), ("billing", 3), ("stock", 1), ("stock", 2), ("stock", 3)]
     assert (body, source) == (2, "orders.* → billing")
     assert headers["dead-letter-reason"] == "the handler raised ConnectionError('payment service away')"
+    assert (headers["dead-letter-deliveries"], headers["dead-letter-failures"]) == (1, 1)
     assert trace.count("failed", who="billing") == 1
     assert trace.filter("dead")[0].data["to"] == "failed"
     holds(trace)

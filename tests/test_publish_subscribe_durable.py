@@ -258,6 +258,30 @@ def test_a_nack_hands_out_everything_from_the_committed_position_again(play: Pla
 
 
 @everywhere
+def test_a_nack_wakes_whoever_waits_for_the_next_message(play: Play) -> None:
+    """A subscriber may work on one message and wait for another: what it gives back comes there."""
+
+    async def scenario() -> list[Delivery]:
+        channel = PublishSubscribeChannel("shop", retain=10)
+        subscriber = channel.durable("billing", ">", when_full="block")
+        await publish(channel, 1)
+        first, got = await subscriber.receive(), []
+
+        async def wait() -> None:
+            got.append(await subscriber.receive())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await anyio.sleep(1)
+            await first.nack()
+        return got
+
+    trace = play(scenario)
+    assert bodies(trace.result) == [1]
+    holds(trace)
+
+
+@everywhere
 def test_whoever_connects_later_takes_over_and_the_first_is_told(play: Play) -> None:
     """One subscriber at a time; acks of the one before are stale."""
 
@@ -603,11 +627,15 @@ def test_what_is_acked_costs_no_memory() -> None:
             for number in range(count):
                 await channel.publish(TOPIC, Message(number, id="m"))
                 delivery = await subscriber.receive()
-                if number % 3:
+                if number % 3 == 0:
                     await delivery.ack()
                     continue
-                await delivery.nack()
+                early = number % 3 == 1
+                if early:
+                    await delivery.nack()
                 await publish(channel, *range(6))  # so that it can never come again
+                if not early:
+                    await delivery.nack()
                 for another in ready(subscriber):
                     await another.ack()
 
@@ -729,6 +757,9 @@ def test_bad_durable_subscriptions_say_what_to_do() -> None:
         channel.durable("billing", "orders.*", when_full="block")
     with pytest.raises(ValueError, match="a name of its own"):
         channel.subscribe(">", name="billing", when_full="block")
+    channel.subscribe(">", name="stock", when_full="block")
+    with pytest.raises(ValueError, match="a name of its own"):
+        channel.durable("stock", ">", when_full="block")
     with pytest.raises(ValueError, match="no pattern"):
         channel.durable("b", ">.paid", when_full="block")
 

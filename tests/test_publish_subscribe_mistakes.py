@@ -237,9 +237,7 @@ def test_a_stack_breaks_the_order_of_the_publisher() -> None:
     """Order per publisher."""
     assert order_per_publisher(simulate(more_than_fits, PublishSubscribeChannel)) == []
     (finding,) = order_per_publisher(simulate(more_than_fits, broken.TakesTheNewest))
-    assert (
-        finding.words.endswith("after message m4 (m4), which was published later") or "after" in finding.words
-    )
+    assert "after" in finding.words
 
 
 # Partitions that move

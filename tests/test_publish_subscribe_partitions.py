@@ -140,6 +140,20 @@ def test_publishing_to_a_partition_copies(play: Play) -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_cancelled_before_it_began_publishes_to_no_partition(backend: str) -> None:
+    """A call that is cancelled at its first instant has certainly not happened."""
+
+    async def scenario() -> list[int]:
+        topic = PartitionedTopic("orders", partitions=2, retain=10)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await topic.publish(Message(1))
+        return [len(log) for log in topic.logs]
+
+    assert anyio.run(scenario, backend=backend) == [0, 0]
+
+
 # Groups
 
 

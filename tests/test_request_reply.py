@@ -18,7 +18,7 @@ from eip_ref.lab.faults import Faults, Link
 from eip_ref.lab.invariants.replies import no_stray_reply
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue
-from eip_ref.point_to_point import PointToPointChannel, WhenAway
+from eip_ref.point_to_point import PointToPointChannel, ReceiverClosed, WhenAway
 from eip_ref.request_reply import (
     Busy,
     ClosedWhileWaiting,
@@ -179,6 +179,25 @@ def test_the_waiter_disappears(play: Play, how: str, learns: Any) -> None:
     trace = holds(play(scenario))
     assert trace.result == ([] if learns is None else [learns])
     assert [e.data["now"] for e in trace.filter("state")] == ["waiting", how]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_request_that_is_cancelled_before_it_began_is_not_sent(backend: str) -> None:
+    """Cancellation is not failure: it comes out as itself, and not as a deadline that has passed."""
+    sent: list[Message] = []
+
+    async def scenario() -> Any:
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        learned: list[Any] = []
+        with Requestor(send, name="shop") as shop, anyio.CancelScope() as scope:
+            scope.cancel()
+            learned.append(await fate(shop.request("price", timeout=1)))
+        return scope.cancelled_caught, learned, shop.waiting
+
+    assert anyio.run(scenario, backend=backend) == (True, [], 0)
+    assert sent == []
 
 
 # Late and duplicate replies
@@ -388,6 +407,7 @@ def test_no_responder_fails_fast_and_is_no_timeout(play: Play) -> None:
     ("raised", "learns"),
     [
         (ConnectionRefusedError("port 80"), NoResponder),
+        (ReceiverClosed("requests"), NoResponder),
         (anyio.ClosedResourceError(), NotDelivered),
         (Busy("full"), Busy),
         (anyio.BrokenResourceError(), TransportError),
@@ -450,12 +470,13 @@ def test_a_failure_to_send_is_none_when_the_answer_has_come(play: Play) -> None:
 
 
 @everywhere
-def test_a_message_that_is_no_reply_is_said_to_be_unreadable(play: Play) -> None:
-    """Somebody else answers on the way back: indefinite, and no answer."""
+@pytest.mark.parametrize("said", ["", "error", "refused", "in doubt"])
+def test_a_message_that_is_no_reply_is_said_to_be_unreadable(play: Play, said: str) -> None:
+    """Somebody else answers on the way back: indefinite, and no answer, whatever it looks like."""
 
     async def scenario() -> None:
         async def send(message: Message) -> None:
-            await shop.receive(message.reply("hello"))
+            await shop.receive(message.reply(None).copy(headers={"outcome": said, "error": "Busy"}))
 
         shop = Requestor(send, name="shop")
         with pytest.raises(TransportError, match="no reply that can be read"):
@@ -676,6 +697,27 @@ def test_scatter_counts_no_reply_twice_and_a_failure_as_a_reply(play: Play) -> N
     assert (first.body, third.body) == (30, 10)
     assert isinstance(second, CardDeclined)
     assert trace.result[1].duplicates == 3
+
+
+@everywhere
+def test_a_scattered_request_carries_what_a_single_one_does(play: Play) -> None:
+    """Type, key, cause and the earliest end are in the envelope that every replier gets."""
+    sent: list[Message] = []
+
+    async def scenario() -> float:
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        start = anyio.current_time()
+        with Requestor(send, name="shop") as shop:
+            told = {"type": "Quote", "key": "tea", "caused_by": "m0", "timeout": 3, "deadline": start + 2}
+            assert await shop.scatter("price", wants=2, **told) == []  # type: ignore[arg-type]
+        return start + 2
+
+    deadline = play(scenario).result
+    (asked,) = sent
+    assert (asked.type, asked.key, asked.causation_id) == ("Quote", "tea", "m0")
+    assert asked.deadline == pytest.approx(deadline)
 
 
 def test_scatter_wants_at_least_one_reply_and_an_end() -> None:

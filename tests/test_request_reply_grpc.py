@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -99,6 +100,47 @@ def test_a_cancelled_request_ends_as_cancelled_and_frees_its_place() -> None:
             return learned, shop.waiting
 
     assert run(scenario).result == ([], 0)
+
+
+def test_a_task_that_asyncio_itself_cancels_ends_as_cancelled_too() -> None:
+    """Not every cancellation is anyio's; none of them is a broken connection."""
+
+    async def scenario() -> bool:
+        gate = Gate()
+        async with online(gate) as shop:
+            task = asyncio.create_task(fate(shop.request("order 17", timeout=LONG)))
+            await gate.begun.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            return task.cancelled()
+
+    assert run(scenario).result
+
+
+def test_shutting_down_lets_what_has_begun_finish_and_answers_it() -> None:
+    """It takes no more, and drains what is in flight for as long as the replier's grace."""
+
+    async def scenario() -> Any:
+        gate, learned = Gate(), []
+        replier = Replier(gate, name="stock", grace=LONG)
+
+        async def ask(address: str) -> None:
+            async with grpc.aio.insecure_channel(address) as channel:
+                learned.append(await fate(GrpcRequestor(channel, name="shop").request("tea", timeout=LONG)))
+
+        async def open_after_the_close() -> None:
+            while replier._open:
+                await anyio.sleep(0.001)
+            await anyio.sleep(0.1)  # a server that did not wait would have hung up by now
+            gate.open.set()
+
+        async with anyio.create_task_group() as group, serve(replier) as address:
+            group.start_soon(ask, address)
+            await gate.begun.wait()
+            group.start_soon(open_after_the_close)
+        return learned
+
+    assert run(scenario).result == ["answer 1 to tea"]
 
 
 def test_a_copy_of_an_attempt_is_not_carried_out_a_second_time() -> None:

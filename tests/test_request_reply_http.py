@@ -27,6 +27,7 @@ from eip_ref.request_reply import (
     NotDelivered,
     RemoteErrors,
     Replier,
+    TimedOut,
     TransportError,
     request_again,
 )
@@ -134,7 +135,49 @@ def test_a_copy_of_an_attempt_is_not_carried_out_a_second_time() -> None:
     assert trace.count("started") == 1
 
 
+def test_the_status_tells_those_who_know_only_http() -> None:
+    """Carried out, failed, unknown, a key of something else, busy; what is exact stands in the body."""
+
+    async def scenario() -> dict[str, int]:
+        gate, ends = Gate(), {"fails": KeyError("stock"), "in doubt": TimedOut("the bank")}
+        codes: dict[str, int] = {}
+
+        async def handle(request: Message) -> Any:
+            if request.body in ends:
+                raise ends[request.body]
+            return await gate(request) if request.body == "slow" else "done"
+
+        async def ask(body: str, operation: str = "") -> None:
+            headers = {"Request-Timeout": "60", "Correlation-Id": body, "Idempotency-Key": operation or body}
+            asked = {"body": body, "type": "", "key": None}
+            codes[body] = (await shop._client.post(shop._url, json=asked, headers=headers)).status_code
+
+        async with online(handle, concurrency=1, backlog=0) as shop, anyio.create_task_group() as group:
+            for body in ("works", "fails", "in doubt"):
+                await ask(body)
+            await ask("other", operation="works")
+            group.start_soon(ask, "slow")
+            await gate.begun.wait()
+            await ask("busy")
+            gate.open.set()
+        return codes
+
+    codes = {"works": 200, "fails": 500, "in doubt": 500, "other": 422, "busy": 503, "slow": 200}
+    assert run(scenario).result == codes
+
+
 # Deadlines
+
+
+def test_the_deadline_alone_says_how_long_to_wait() -> None:
+    """A client with a timeout of its own does not cut an answer short: whose end would that have been?"""
+
+    async def scenario() -> Any:
+        replier = Replier(echo, name="stock", grace=0)
+        async with serve(replier) as url, httpx.AsyncClient(timeout=1e-9) as client:
+            return await fate(HttpRequestor(client, url, name="shop").request("tea", timeout=LONG))
+
+    assert run(scenario).result == ["tea", "", None]
 
 
 def test_work_that_is_not_wanted_any_more_is_refused() -> None:
@@ -216,11 +259,13 @@ def test_close_ends_a_request_that_waits_for_its_response() -> None:
 
 
 def test_a_request_that_is_no_json_is_certainly_not_sent() -> None:
-    """And one that is no request is answered with 400, not carried out."""
+    """Nor is one to an address that is none; and what is no request is answered with 400, not carried out."""
 
     async def scenario() -> Any:
         async with online(echo) as shop:
-            learned = await fate(shop.request({1, 2}, timeout=LONG))
+            learned = [await fate(shop.request({1, 2}, timeout=LONG))]
+            nowhere = HttpRequestor(shop._client, "carrier-pigeon://stock", name="lost")
+            learned.append(await fate(nowhere.request(1, timeout=LONG)))
             codes = []
             for content, headers in [
                 (b"?", {"Request-Timeout": "1", "Correlation-Id": "m1"}),
@@ -235,7 +280,7 @@ def test_a_request_that_is_no_json_is_certainly_not_sent() -> None:
             return learned, codes
 
     trace = run(scenario)
-    assert trace.result == (NotDelivered, [400] * 5)
+    assert trace.result == ([NotDelivered, NotDelivered], [400] * 5)
     assert trace.count("started") == 0
 
 

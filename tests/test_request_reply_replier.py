@@ -105,6 +105,22 @@ def test_more_than_may_run_and_wait_are_refused_as_busy(play: Play) -> None:
 
 
 @everywhere
+def test_repetitions_that_wait_for_the_answer_count_too(play: Play) -> None:
+    """Whoever asks again and again for the same cannot have the replier hold more than its bound."""
+
+    async def scenario() -> Any:
+        box = Box()
+        async with Replier(charge, box.send, name="stock", concurrency=1, backlog=1) as stock:
+            for attempt in ("m1", "m2", "m3"):
+                await stock.receive(asks("tea", id=attempt, operation="op"))
+                await anyio.sleep(TICK)
+            await anyio.sleep(3)
+        return outcomes(box)
+
+    assert play(scenario).result == [("m3", "Busy"), ("m1", "receipt for m1"), ("m2", "receipt for m1")]
+
+
+@everywhere
 def test_an_attempt_that_was_refused_stays_refused_when_a_copy_of_it_comes(play: Play) -> None:
     """Who was told "not done" relies on it, also when there is room by then."""
 
@@ -288,6 +304,23 @@ def test_an_answer_that_is_given_again_is_a_copy_of_the_first(play: Play) -> Non
         return bodies
 
     assert play(scenario).result == [[3], [3]]
+
+
+@everywhere
+def test_what_a_handler_does_to_its_request_does_not_make_the_next_attempt_another_one(play: Play) -> None:
+    """An operation is known by what was asked for, not by what the handler left of it."""
+
+    async def sell(request: Message) -> str:
+        return f"sold {request.body.pop()}"
+
+    async def scenario() -> list[Any]:
+        replies = []
+        async with Replier(sell, Box().send, name="stock") as stock:
+            for attempt in ("m1", "m2"):
+                replies.append(await stock.answer(asks(["tea"], id=attempt, operation="op")))
+        return [reply and reply.body for reply in replies]
+
+    assert play(scenario).result == ["sold tea", "sold tea"]
 
 
 @everywhere
@@ -517,8 +550,9 @@ def test_leaving_refuses_what_has_not_begun_and_lets_the_rest_finish(play: Play)
             stock.close()
             await anyio.sleep(TICK)
             at_once = outcomes(box)
-            with pytest.raises(NoResponder):
-                await stock.receive(asks(3, id="m3"))
+            for _ in range(200):  # more than it has hands: none of them is kept
+                with pytest.raises(NoResponder):
+                    await stock.receive(asks(3, id="m3"))
             refused = await stock.answer(asks(3, id="m4"))
             assert refused is not None
         return at_once, outcomes(box), outcomes([refused])
@@ -588,15 +622,15 @@ def test_a_request_without_a_return_address_is_refused(play: Play) -> None:
 
 @everywhere
 def test_a_reply_names_whom_it_is_for_and_what_led_to_it(play: Play) -> None:
-    """Correlation, causation and return address; the same id whenever the same attempt is answered."""
+    """Correlation, causation, key and return address; the same id whenever the same attempt is answered."""
 
     async def scenario() -> list[Message | None]:
         async with Replier(sleeps, name="stock") as stock:
-            return [await stock.answer(asks(0, id="m1")) for _ in range(2)]
+            return [await stock.answer(asks(0, id="m1").copy(key="order 17")) for _ in range(2)]
 
     for reply in play(scenario).result:
         assert (reply.id, reply.correlation_id, reply.causation_id) == ("m1.stock", "m1", "m1")
-        assert reply.headers["to"] == "shop"
+        assert (reply.key, reply.headers["to"]) == ("order 17", "shop")
 
 
 def test_bounds_that_make_no_sense_are_refused() -> None:

@@ -140,6 +140,15 @@ def test_the_pauses_are_kept_and_no_attempt_begins_after_the_deadline(play: Play
 
 
 @everywhere
+def test_every_attempt_asks_for_the_same_and_ends_by_the_same_deadline(play: Play) -> None:
+    """One operation, one key, one end of it all, and a timeout for each attempt."""
+    service = Scripted(TimedOut("?"), Busy("no"), "receipt")
+    how: dict[str, Any] = {"type": "Charge", "key": "customer 4", "idempotency_key": "op", "deadline": 9.0}
+    assert learns(play, service, **how) == ("receipt", 3)
+    assert service.asked == [{**how, "timeout": 1}] * 3
+
+
+@everywhere
 def test_over_a_network_that_loses_the_first_answers_there_is_one_effect(play: Play) -> None:
     """For real: the same key until an answer comes, and the card is charged once."""
 

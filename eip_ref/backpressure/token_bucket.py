@@ -90,7 +90,7 @@ class TokenBucket:
     async def take(self, tokens: float = 1) -> None:
         """Wait for so many tokens and use them; cancelling the wait gives them back.
 
-        Raises `AboveBurst` at once for more than the bucket can hold.
+        Raises `AboveBurst` at once for more than the bucket can hold, and ValueError for 0 or less.
         """
         await anyio.lowlevel.checkpoint()
         try:
@@ -113,7 +113,7 @@ class TokenBucket:
     def reserve(self, tokens: float = 1) -> Reservation:
         """Promise so many tokens for the earliest time at which nobody before wants them.
 
-        Raises `AboveBurst` at once for more than the bucket can hold.
+        Raises `AboveBurst` at once for more than the bucket can hold, and ValueError for 0 or less.
         """
         self._must_fit(tokens)
         reservation = Reservation(self, tokens)

@@ -64,7 +64,8 @@ class PublishSubscribeChannel:
     ) -> Subscription:
         """Share one subscription with all members of the group: each message goes to one of them.
 
-        Raises ValueError when the group exists with another capacity or policy, and `ChannelClosed`.
+        Raises ValueError when the group exists with another capacity or policy, or a subscriber has its
+        name, and `ChannelClosed`.
         """
         where = f"{pattern} → {group}"
         box = self._groups.get(where)
@@ -84,8 +85,9 @@ class PublishSubscribeChannel:
         """Connect to the durable subscription with this name; the first time, make it, from `start` on.
 
         It stays when its subscriber leaves or crashes. Whoever connects later takes it over, from the
-        committed position. Raises ValueError without a log, for a start that is not in the log, and
-        when the subscription exists with another pattern or policy.
+        committed position. Raises ValueError without a log, for a start that is not in the log, for the
+        policy to drop the newest, when the subscription exists with another pattern or policy, and
+        when a live one has its name; and `ChannelClosed` when it would have to be made.
         """
         cursor = self._durable.get(name)
         if cursor is None or cursor.ended:

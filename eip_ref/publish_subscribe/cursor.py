@@ -141,7 +141,7 @@ class Cursor:
     def settle(self, delivery: Delivery, kind: Kind, **facts: Any) -> Settled:
         """Settle a delivery as done, or as a dead letter, unless it is one of an older generation."""
         if delivery.generation != self.generation:
-            return self._refuse(delivery, "ack")
+            return Settled.DONE if delivery.committed else self._stale(delivery, "ack")
         delivery.ending = kind, facts
         self._commit()
         return Settled.DONE
@@ -151,7 +151,7 @@ class Cursor:
         if delivery.ending:
             return Settled.REFUSED
         if delivery.generation != self.generation:
-            return self._refuse(delivery, "nack")
+            return self._stale(delivery, "nack")
         self._tell(Kind.NACKED, delivery, delay=0.0, reason=reason)
         self._rewind(reason or "nacked")
         self.bell.ring()
@@ -233,9 +233,7 @@ class Cursor:
             self._drop(delivery.message, reason, lease=delivery.lease, offset=delivery.offset)
             del self._times[delivery.offset]
 
-    def _refuse(self, delivery: Delivery, attempted: str) -> Settled:
-        if delivery.committed:
-            return Settled.DONE if attempted == "ack" else Settled.REFUSED
+    def _stale(self, delivery: Delivery, attempted: str) -> Settled:
         self._tell(Kind.STALE, delivery, attempted=attempted, generation=delivery.generation)
         return Settled.STALE
 

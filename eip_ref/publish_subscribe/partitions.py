@@ -74,7 +74,8 @@ class PartitionedTopic:
 
         A member that asks for no message for `session` seconds counts as dead, and its partitions
         move. One that joins with the name of another, as after a crash, takes its place. Raises
-        ValueError when the group has another policy or session, and `ChannelClosed`.
+        ValueError when the group has another policy or session, for the policies to disconnect and to
+        drop the newest, and `ChannelClosed`.
         """
         found = self.groups.get(group)
         if found is None:

@@ -6,7 +6,6 @@ happened and failed over there, with the error that the handler raised. No reque
 and no reply is kept for somebody who no longer waits. A correlation id names one attempt; an
 idempotency key names an operation, which the replier answers the same however often it is asked.
 
-    from functools import partial
     import anyio
     from eip_ref.message import Message
     from eip_ref.point_to_point import PointToPointChannel
@@ -36,13 +35,13 @@ idempotency key names an operation, which the replier answers the same however o
                     pumps.cancel_scope.cancel()
 
 Read `requestor.py` and `replier.py`; then `waiters.py` and `answers.py`, what each remembers;
-`errors.py`, how a request can end; `retry.py`; and `http.py`, the same over HTTP (needs the extra
-`course`, and is not loaded from here).
+`errors.py`, how a request can end; `retry.py`; and `http.py` and `grpc.py`, the same over HTTP and
+gRPC (each needs its libraries, and is not loaded from here).
 
-*Left out:* gRPC, which has deadlines and statuses of its own. Memory that survives a crash: a
-replier that dies forgets its answers, and a repetition is carried out again unless the record
-commits with the effect (see `message_queue.idempotent` and `cqrs`). Streams of answers, priorities,
-and one service whose clock differs from another's: over channels, deadlines are times of one clock.
+*Left out:* memory that survives a crash: a replier that dies forgets its answers, and a repetition is
+carried out again unless the record commits with the effect (see `message_queue.idempotent` and `cqrs`).
+Streams of answers, priorities, and one service whose clock differs from another's: over channels,
+deadlines are times of one clock.
 """
 
 from .envelope import budget

@@ -87,12 +87,16 @@ def outcome(reply: Message, errors: RemoteErrors) -> Message | Exception:
     match reply.headers.get(OUTCOME):
         case Outcome.ANSWER:
             return reply
+        case _ if not isinstance(reply.body, list):
+            pass
         case Outcome.ERROR:
-            return errors.unpack(name, list(reply.body))
+            return errors.unpack(name, reply.body)
         case Outcome.REFUSED if name in _REFUSALS:
             return _REFUSALS[name](*reply.body)
         case Outcome.IN_DOUBT:
-            return InDoubt(f"the replier does not know whether it happened: {', '.join(reply.body)}")
+            return InDoubt(
+                f"the replier does not know whether it happened: {', '.join(map(str, reply.body))}"
+            )
     return TransportError(
         f"this is no reply that can be read: {reply.headers.get(OUTCOME)!r} {name}".rstrip()
     )

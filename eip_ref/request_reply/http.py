@@ -70,7 +70,7 @@ class HttpRequestor(Requestor):
             response = await self._client.post(self._url, content=content, headers=headers, timeout=None)
         except httpx.ConnectError as error:
             raise NoResponder(f"nobody answers at {self._url}: {error}") from error
-        except (httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+        except httpx.UnsupportedProtocol as error:
             raise NotDelivered(f"the request was not sent to {self._url}: {error!r}") from error
         except httpx.TransportError as error:
             raise TransportError(f"the connection to {self._url} broke down: {error!r}") from error

@@ -133,7 +133,8 @@ class Requestor:
         that are there at the deadline.
 
         A replier that failed or refused is one of them, as the error that `request` would raise.
-        Repliers that answer the same question need different names.
+        Repliers that answer the same question need different names. Raises what `request` raises when
+        it could not be sent or this is closed meanwhile.
         """
         if wants < 1:
             raise ValueError(f"scatter must want at least 1 reply, not {wants}")

@@ -196,6 +196,7 @@ class Bar:
 
 if __name__ == "__main__":
     import argparse
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background takes away
     grade.tqdm = Bar
     grade.grade_class.__kwdefaults__["grade"] = trusting.grade
     parser = argparse.ArgumentParser()
