@@ -23,6 +23,7 @@ from eip_ref.cqrs import (
     Store,
     View,
     event,
+    stream_version,
 )
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
@@ -413,3 +414,29 @@ def test_a_rebuild_that_died_with_its_process_leaves_no_rows(tmp_path: Path) -> 
             return view.rows()
 
     assert simulate(scenario).result == {"ann": ANN}
+
+
+@everywhere
+def test_a_rebuild_leaves_nothing_of_the_old_view(play: Play, store_of: Open) -> None:
+    """Neither rows nor what they were made of: somebody may have asked to be forgotten."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = Projection(store, "view", DASHBOARD)
+            later = [told("billing/ann", n, "Charged", cents=1) for n in (4, 5)]
+            for message in (*HISTORY, later[1]):  # which is held back
+                view.handle(message)
+            await view.rebuild(History(*HISTORY, *later))
+            parts = [f"view.{n}{part}" for n in (1, 2) for part in ("", ".changes", ".seen", ".held")]
+            with store.transaction() as transaction:
+                return [name for name in parts if transaction.size(name)]
+
+    assert play(scenario).result == ["view.2", "view.2.changes", "view.2.seen"]
+
+
+def test_an_event_says_where_it_belongs_and_what_caused_it() -> None:
+    """Its place in its stream, the version of its schema, and the command, also for those who correlate."""
+    made = event(Fact("Charged", {"cents": 5}, schema=2), "billing/ann", 3, id="e", causation_id="c")
+    assert (made.id, made.type, made.key, made.version) == ("e", "Charged", "billing/ann", 2)
+    assert (made.causation_id, made.correlation_id) == ("c", "c")
+    assert stream_version(made) == 3
