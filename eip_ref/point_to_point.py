@@ -116,7 +116,8 @@ class PointToPointChannel:
         if reason is not None:
             record(Kind.REFUSED, self.name, message.id, reason=str(reason))
             raise reason
-        mine = replace(message.copy())  # always a new object: the same message may be offered twice at once
+        # Always a new object: the same message may be offered twice at once.
+        mine = replace(message.copy())
         self._waiting.append(mine)
         if self.when_away is WhenAway.BUFFER:
             record(Kind.ACCEPTED, self.name, message.id)
