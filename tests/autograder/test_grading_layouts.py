@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from eip_ref.autograder.check_command import _lesson
 from eip_ref.autograder.grading.layouts import Found, find_submissions
 from eip_ref.autograder.grading.safe_files import NotRead, read
-from eip_ref.autograder.registry import lessons
+from eip_ref.autograder.registry import UnknownExercise, lessons
 
 LESSONS = lessons()
 NAMES = ("01_point_to_point.ipynb", "02_message_queue.ipynb")
@@ -198,3 +199,12 @@ def test_the_results_are_not_a_submission(tmp_path: Path) -> None:
     hand_in(tmp_path, f"alice/{NAMES[1]}", f"results/{NAMES[1]}")
     only = find_submissions(tmp_path, LESSONS, leave_out=tmp_path / "results")
     assert only.learners == ("alice",)
+
+
+def test_eip_check_tells_the_lesson_as_eip_grade_does() -> None:
+    """By the file's name however it is written, else by what is inside; else it says what to do."""
+    inside = b'check("message_queue/mend_the_worker", work)'
+    assert _lesson(Path("02-Message-Queue (1).ipynb"), b"").module == "message_queue"
+    assert _lesson(Path("homework.ipynb"), inside).module == "message_queue"
+    with pytest.raises(UnknownExercise, match="--lesson"):
+        _lesson(Path("homework.ipynb"), b"")

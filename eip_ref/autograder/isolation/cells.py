@@ -52,7 +52,7 @@ def _read(number: int, source: str, of: str) -> Cell:
     file, source = f"<cell {number}>", _plain(source)
     code, problem = None, None
     try:
-        code = _compiled(number, source, of, file)
+        code = _compiled(source, of, file)
     except Refused as refused:
         problem = {"kind": "forbidden", "words": f"Cell {number}, {refused}."}
     except UNREADABLE as error:
@@ -76,7 +76,7 @@ class Refused(Exception):
     """The text of a cell is refused; why is the exception's text."""
 
 
-def _compiled(number: int, source: str, of: str, file: str) -> CodeType:
+def _compiled(source: str, of: str, file: str) -> CodeType:
     if not of:
         source = without_banned_imports(source)  # what else it makes may be needed
     problem = screen(source)
