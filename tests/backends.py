@@ -1,4 +1,9 @@
-"""Every promise is tested on two schedulers: asyncio in virtual time, and trio, which shuffles."""
+"""Every promise is tested on two schedulers: asyncio in virtual time, and trio, which shuffles.
+
+A test that is an `async def` runs on both (see `conftest.py`); one marked `@virtual_time_only` runs on
+the first. `recorded()` is what has happened until then. A test that compares whole runs, or looks at
+how one ends, takes `play` instead and is marked `@everywhere`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,9 @@ import pytest
 from trio.testing import MockClock
 
 from eip_ref.lab.clock import simulate
-from eip_ref.trace import Trace, recording
+from eip_ref.trace import Trace, _recorder, recording
+
+__all__ = ["Play", "Scenario", "everywhere", "on_trio", "on_virtual_asyncio", "recorded", "virtual_time_only"]
 
 Scenario = Callable[[], Awaitable[Any]]
 Play = Callable[[Scenario], Trace]
@@ -29,4 +36,13 @@ def on_trio(scenario: Scenario) -> Trace:
     return anyio.run(main, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
 
 
-everywhere = pytest.mark.parametrize("play", [on_virtual_asyncio, on_trio])
+def recorded() -> Trace:
+    """The trace of the test that runs, up to here."""
+    recorder = _recorder.get()
+    assert recorder is not None
+    return recorder.trace
+
+
+SCHEDULERS = [on_virtual_asyncio, on_trio]
+everywhere = pytest.mark.parametrize("play", SCHEDULERS)
+virtual_time_only = pytest.mark.virtual_time_only

@@ -1,7 +1,8 @@
-"""For all tests: what must stay together on one worker, and whose progress they see."""
+"""For all tests: where an async test runs, what must stay together on one worker, whose progress they see."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 from xdist.scheduler.loadfile import LoadFileScheduling  # type: ignore[import-untyped]
+
+from tests.backends import SCHEDULERS, on_virtual_asyncio
 
 BROWSER = "tests/browser/"
 HOMES = pytest.StashKey[dict[Path, str]]()
@@ -42,3 +45,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.config.add_cleanup(folder.cleanup)
         homes[item.path] = folder.name
     os.environ["EIP_HOME"] = homes[item.path]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """An async test runs on every scheduler, or only in virtual time when it is marked so."""
+    if inspect.iscoroutinefunction(metafunc.function):
+        only_one = metafunc.definition.get_closest_marker("virtual_time_only")
+        metafunc.fixturenames.append("scheduler")
+        metafunc.parametrize("scheduler", [on_virtual_asyncio] if only_one else SCHEDULERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an async test on its scheduler."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    scheduler: Any = pyfuncitem.callspec.params["scheduler"]
+    scheduler(lambda: pyfuncitem.obj(**arguments))
+    return True

@@ -1,6 +1,6 @@
 """Seeded fault runs: one pattern, many seeds, every invariant.
 
-Each module here, named as its pattern, has a list `RUNS`. `tests/test_seeded.py` plays 200 seeds of
+Each module here, named as its pattern, has a list `RUNS`. `test_seeded.py` plays 200 seeds of
 each in `make test`; `python -m tests.seeded --seeds 10000` plays as many as you like and prints the
 smallest failing seed with its trace.
 """
@@ -43,7 +43,8 @@ class SeededRun:
 
 def every_run() -> dict[str, SeededRun]:
     """All runs, by pattern and name: "saga/a crash at any moment"."""
-    modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    modules = [name for name in names if not name.startswith(("_", "test_"))]
     return {
         f"{module}/{run.name}": run
         for module in modules

@@ -1,0 +1,584 @@
+"""What stands before each backend: timeout, breaker, bulkhead, hedges, retries, budget; and coalescing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref.api_gateway import (
+    Backend,
+    BackendFailed,
+    Budget,
+    Bulkhead,
+    BulkheadFull,
+    Coalescer,
+    Hedging,
+    NotFound,
+    TimedOut,
+    hedged,
+)
+from eip_ref.circuit_breaker import (
+    BreakerOpen,
+    CircuitBreaker,
+    ConsecutiveFailures,
+    OpenTime,
+    Outcomes,
+    State,
+)
+from eip_ref.lab.invariants import breaker_legality, check
+from eip_ref.lab.invariants.fan_out import fan_out_budget
+from eip_ref.request_reply import NoResponder
+from eip_ref.trace import Trace
+from tests.backends import Play, Scenario, everywhere
+
+
+def holds(play: Play, scenario: Scenario) -> Trace:
+    trace = play(scenario)
+    assert check(trace, fan_out_budget, breaker_legality) == []
+    return trace
+
+
+class Service:
+    """Takes the next of `times` seconds for each call, and raises or returns the next of `says`."""
+
+    def __init__(self, times: list[float], says: list[Any] | None = None) -> None:
+        self.calls = 0
+        self.cancelled = 0
+        self._times = times
+        self._says = says or ["ok"]
+
+    async def __call__(self) -> Any:
+        number = self.calls
+        self.calls += 1
+        try:
+            await anyio.sleep(self._times[min(number, len(self._times) - 1)])
+        except anyio.get_cancelled_exc_class():
+            self.cancelled += 1
+            raise
+        said = self._says[min(number, len(self._says) - 1)]
+        if isinstance(said, Exception):
+            raise said
+        return f"{said} {number}" if said == "ok" else said
+
+
+async def fate(call: Any) -> Any:
+    try:
+        return await call
+    except Exception as error:
+        return type(error)
+
+
+def quick_breaker(failures: int = 2) -> CircuitBreaker:
+    return CircuitBreaker("users breaker", policy=ConsecutiveFailures(failures), open_time=OpenTime(10))
+
+
+# Timeout and breaker
+
+
+@everywhere
+def test_a_backend_that_hangs_opens_its_breaker(play: Play) -> None:
+    """The timeout is inside the breaker: hanging counts as failing, and then nobody waits any more."""
+    service = Service([99])
+
+    async def scenario() -> list[Any]:
+        users = Backend("users", timeout=0.5, breaker=quick_breaker())
+        return [await fate(users.call(service)) for _ in range(4)]
+
+    trace = holds(play, scenario)
+    assert trace.result == [TimedOut, TimedOut, BreakerOpen, BreakerOpen]
+    assert (service.calls, trace.count("timed out", where="users")) == (2, 2)
+
+
+@everywhere
+def test_a_caller_that_gives_up_says_nothing_about_the_backend(play: Play) -> None:
+    """A cancelled call is neutral for the breaker, and frees its place."""
+
+    async def scenario() -> State:
+        users = Backend("users", timeout=0.5, at_most=1, breaker=quick_breaker(1))
+        for _ in range(3):
+            with anyio.move_on_after(0.1):
+                await users.call(Service([99]))
+        return users.breaker.state
+
+    trace = holds(play, scenario)
+    assert trace.result is State.CLOSED
+    assert trace.count("cancelled", where="users") == 3
+
+
+@everywhere
+def test_a_result_that_says_sick_counts_as_a_failure(play: Play) -> None:
+    """The breaker's predicates judge results too."""
+
+    async def scenario() -> State:
+        breaker = CircuitBreaker(
+            "users breaker",
+            policy=ConsecutiveFailures(1),
+            outcomes=Outcomes(failure=lambda said: said == "sick"),
+        )
+        await Backend("users", timeout=1, breaker=breaker).call(Service([0.1], ["sick"]))
+        return breaker.state
+
+    assert holds(play, scenario).result is State.OPEN
+
+
+@everywhere
+def test_not_found_is_an_answer_of_the_backend(play: Play) -> None:
+    """The client's error is neither repeated nor a failure for the breaker."""
+    service = Service([0.1], [NotFound("nobody")])
+
+    async def scenario() -> list[Any]:
+        users = Backend("users", timeout=0.5, pauses=[0.1])
+        return [await fate(users.call(service, idempotent=True)) for _ in range(9)]
+
+    assert holds(play, scenario).result == [NotFound] * 9
+    assert service.calls == 9
+
+
+@everywhere
+@pytest.mark.parametrize(("seconds", "in_time"), [(0.499, True), (0.5, False)])
+def test_a_call_at_its_timeout_is_over(play: Play, seconds: float, in_time: bool) -> None:
+    """At the instant it is too late, for the caller and for the breaker alike."""
+
+    async def scenario() -> State:
+        users = Backend("users", timeout=0.5, breaker=quick_breaker(1))
+        await fate(users.call(Service([seconds])))
+        return users.breaker.state
+
+    assert (holds(play, scenario).result is State.CLOSED) is in_time
+
+
+@everywhere
+def test_one_sick_backend_leaves_the_others_alone(play: Play) -> None:
+    """A bulkhead and a breaker per backend."""
+
+    async def scenario() -> list[Any]:
+        sick, well = (Backend(name, timeout=0.5, at_most=1) for name in ("sick", "well"))
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(fate, sick.call(Service([99])))
+            await anyio.sleep(0.1)
+            got = [await fate(well.call(Service([0.1]))), await fate(sick.call(Service([0.1])))]
+        return got
+
+    assert holds(play, scenario).result == ["ok 0", BulkheadFull]
+
+
+# Bulkhead
+
+
+@everywhere
+def test_a_full_bulkhead_refuses_at_once(play: Play) -> None:
+    """In-flight calls are never above the bulkhead; two run, one waits, two are refused."""
+    service = Service([0.2])
+
+    async def scenario() -> tuple[list[Any], float]:
+        users = Backend("users", timeout=0.5, at_most=2, waiting=1)
+        got: list[Any] = []
+
+        async def caller() -> None:
+            got.append(await fate(users.call(service)))
+
+        begun = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(caller)
+        return got, anyio.current_time() - begun
+
+    trace = holds(play, scenario)
+    got, took = trace.result
+    assert got[:2] == [BulkheadFull] * 2
+    assert len(got[2:]) == service.calls == 3
+    assert took == pytest.approx(0.4)
+    assert trace.count("refused", where="users") == 2
+
+
+@everywhere
+def test_a_caller_that_leaves_the_queue_leaves_no_place_taken(play: Play) -> None:
+    """Cancelled while waiting, or while inside: the next one gets in."""
+
+    async def scenario() -> str:
+        users = Bulkhead("users", at_most=1, waiting=1)
+
+        async def hold(seconds: float) -> None:
+            async with users.place():
+                await anyio.sleep(seconds)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(hold, 0.3)
+            await anyio.sleep(0.1)
+            with anyio.move_on_after(0.1):
+                await hold(0)
+            with anyio.fail_after(0.2):
+                await hold(0)
+        with anyio.move_on_after(0.1):
+            await hold(9)
+        with anyio.fail_after(0.1):
+            await hold(0)
+        return "all free"
+
+    assert play(scenario).result == "all free"
+
+
+# Hedging
+
+
+@everywhere
+def test_a_slow_call_is_hedged_and_the_first_success_wins(play: Play) -> None:
+    """After the delay a second call; the loser is cancelled, and awaited."""
+    service = Service([0.9, 0.1])
+
+    async def scenario() -> tuple[Any, float]:
+        begun = anyio.current_time()
+        users = Backend("users", timeout=1, hedging=Hedging(after=0.2))
+        return await users.call(service, idempotent=True), anyio.current_time() - begun
+
+    trace = holds(play, scenario)
+    assert trace.result == ("ok 1", pytest.approx(0.3))
+    assert (service.calls, service.cancelled) == (2, 1)
+    assert trace.filter("started", where="users")[1].data["extra"] == "hedge"
+    assert trace.count("cancelled", where="users") == 1
+
+
+@everywhere
+def test_a_quick_call_is_not_hedged(play: Play) -> None:
+    """Before the delay there is one call only, also when it fails."""
+    quick, failing = Service([0.1]), Service([0.1], [KeyError()])
+
+    async def scenario() -> list[Any]:
+        users = Backend("users", timeout=1, hedging=Hedging(after=0.2))
+        return [await fate(users.call(s, idempotent=True)) for s in (quick, failing)]
+
+    assert holds(play, scenario).result == ["ok 0", KeyError]
+    assert quick.calls == failing.calls == 1
+
+
+@everywhere
+def test_what_may_not_happen_twice_is_neither_hedged_nor_repeated(play: Play) -> None:
+    """Only for idempotent calls."""
+    slow, failing = Service([0.9]), Service([0.1], [KeyError()])
+
+    async def scenario() -> list[Any]:
+        users = Backend("users", timeout=1, hedging=Hedging(after=0.2), pauses=[0.1, 0.1])
+        return [await fate(users.call(service)) for service in (slow, failing)]
+
+    assert holds(play, scenario).result == ["ok 0", KeyError]
+    assert slow.calls == failing.calls == 1
+
+
+@everywhere
+def test_a_failed_call_waits_for_its_hedge(play: Play) -> None:
+    """The first success wins, not the first end; when all fail, the first call's error comes out."""
+    rescued = Service([0.3, 0.5], [KeyError(), "saved"])
+    lost = Service([0.3, 0.2], [KeyError(), ValueError()])
+
+    async def scenario() -> list[Any]:
+        return [await fate(hedged(lambda _, s=s: s(), Hedging(after=0.2))) for s in (rescued, lost)]  # type: ignore[misc]
+
+    assert play(scenario).result == ["saved", KeyError]
+
+
+@everywhere
+def test_a_failure_does_not_end_the_hedging(play: Play) -> None:
+    """While one call is still under way, another may be made after the next delay."""
+    service = Service([0.3, 9, 0.1], [KeyError(), "never", "third"])
+
+    async def scenario() -> tuple[Any, float]:
+        begun = anyio.current_time()
+        answer = await hedged(lambda _: service(), Hedging(after=0.2, most=2))
+        return answer, anyio.current_time() - begun
+
+    assert play(scenario).result == ("third", pytest.approx(0.5))
+
+
+@everywhere
+def test_hedges_stay_within_their_budget(play: Play) -> None:
+    """20 slow calls, with 2 spare and a share of 0.1: the first two, and one more for the ten after."""
+    service = Service([0.3])
+
+    async def scenario() -> None:
+        users = Backend("users", timeout=1, hedging=Hedging(after=0.1), budget=Budget(share=0.1, spare=2))
+        for _ in range(20):
+            await users.call(service, idempotent=True)
+
+    trace = holds(play, scenario)
+    hedges = trace.filter("started", where="users", test=lambda e: e.data.get("extra") == "hedge")
+    assert len(hedges) == 3
+
+
+@everywhere
+def test_at_most_so_many_hedges_are_made_for_one_call(play: Play) -> None:
+    """One after each delay, up to the number given."""
+    service = Service([0.95])
+
+    async def scenario() -> None:
+        await hedged(lambda _: service(), Hedging(after=0.2, most=2))
+
+    play(scenario)
+    assert service.calls == 3
+
+
+def answers_that_need_closing(seconds: list[float], closed: list[int]) -> Callable[[int], Any]:
+    """Calls whose answer comes even though they were cancelled."""
+
+    async def call(number: int) -> int:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(seconds[number])
+        return number
+
+    return call
+
+
+@everywhere
+def test_an_answer_that_nobody_uses_is_disposed_of(play: Play) -> None:
+    """A loser that answers all the same is closed; the winner is not."""
+    closed: list[int] = []
+
+    async def close(answer: int) -> None:
+        await anyio.sleep(0.01)
+        closed.append(answer)
+
+    async def scenario() -> int:
+        call = answers_that_need_closing([0.5, 0.1], closed)
+        return await hedged(call, Hedging(after=0.2, dispose=close))
+
+    assert play(scenario).result == 1
+    assert closed == [0]
+
+
+@everywhere
+def test_an_answer_whose_caller_has_gone_is_disposed_of(play: Play) -> None:
+    """The winner too, when the caller was cancelled before it got it."""
+    closed: list[int] = []
+
+    async def close(answer: int) -> None:
+        await anyio.sleep(0.01)
+        closed.append(answer)
+
+    async def scenario() -> bool:
+        with anyio.move_on_after(0.3) as scope:
+            await hedged(answers_that_need_closing([0.5], closed), Hedging(after=0.6, dispose=close))
+        return scope.cancelled_caught
+
+    assert play(scenario).result is True
+    assert closed == [0]
+
+
+# Retries
+
+
+@everywhere
+def test_a_failed_read_is_repeated_after_its_pauses(play: Play) -> None:
+    """An idempotent call that failed, while there are pauses left."""
+    service = Service([0.1], [KeyError(), KeyError(), "ok"])
+
+    async def scenario() -> tuple[Any, float]:
+        begun = anyio.current_time()
+        users = Backend("users", timeout=1, pauses=[0.2, 0.3])
+        return await users.call(service, idempotent=True), anyio.current_time() - begun
+
+    trace = holds(play, scenario)
+    assert trace.result == ("ok 2", pytest.approx(0.8))
+    assert [e.data.get("extra") for e in trace.filter("started", where="users")] == [None, "retry", "retry"]
+
+
+@everywhere
+def test_what_certainly_was_not_done_is_repeated(play: Play) -> None:
+    """A definite "not done" may be repeated even when the call is not idempotent."""
+    service = Service([0.1], [NoResponder("nobody"), "ok"])
+
+    async def scenario() -> Any:
+        return await Backend("users", timeout=1, pauses=[0.2]).call(service)
+
+    assert holds(play, scenario).result == "ok 1"
+
+
+@everywhere
+def test_retries_end_with_the_budget(play: Play) -> None:
+    """100 calls to a backend that always fails: 3 spare, and one more for each ten."""
+    service = Service([0.01], [KeyError()])
+
+    async def scenario() -> None:
+        breaker = quick_breaker(1_000)
+        users = Backend("users", timeout=1, pauses=[0.01, 0.01], breaker=breaker)
+        for _ in range(100):
+            await fate(users.call(service, idempotent=True))
+
+    holds(play, scenario)
+    assert 110 <= service.calls <= 113
+
+
+@everywhere
+def test_no_retry_when_it_could_not_help(play: Play) -> None:
+    """Not when the breaker is open, not when the bulkhead is full, not beyond the deadline."""
+    service = Service([0.1], [KeyError()])
+
+    async def scenario() -> list[Any]:
+        users = Backend("users", timeout=1, pauses=[0.3], breaker=quick_breaker(1), at_most=1)
+        begun = anyio.current_time()
+        with anyio.fail_after(0.4):
+            got = [await fate(users.call(service, idempotent=True))]
+        got.append(await fate(users.call(service, idempotent=True)))
+        async with users.bulkhead.place():
+            got.append(await fate(users.call(service, idempotent=True)))
+        return [*got, anyio.current_time() - begun]
+
+    assert holds(play, scenario).result == [KeyError, BreakerOpen, BulkheadFull, pytest.approx(0.1)]
+    assert service.calls == 1
+
+
+def test_a_budget_does_not_pile_up() -> None:
+    """What is not used is lost beyond the spare: a quiet day does not pay for a storm."""
+    budget = Budget(share=0.1, spare=2)
+    for _ in range(1_000):
+        budget.earn()
+    assert [budget.spend() for _ in range(3)] == [True, True, False]
+    for _ in range(10):
+        budget.earn()
+    assert [budget.spend() for _ in range(2)] == [True, False]
+    assert not Budget(share=0, spare=0).spend()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Backend("a", timeout=0),
+        lambda: Backend("a", timeout=1, at_most=0),
+        lambda: Backend("a", timeout=1, waiting=-1),
+        lambda: Backend("a", timeout=1, breaker=CircuitBreaker("a")),
+        lambda: Budget(share=1.1),
+        lambda: Budget(share=-0.1),
+        lambda: Budget(spare=0),
+        lambda: Budget(share=0, spare=-1),
+        lambda: Hedging(after=0),
+        lambda: Hedging(after=1, most=0),
+    ],
+)
+def test_what_cannot_work_is_refused_when_it_is_made(make: Callable[[], object]) -> None:
+    """Bounds that are no bounds."""
+    with pytest.raises(ValueError):  # noqa: PT011 - each says what to do
+        make()
+
+
+# Coalescing
+
+
+async def together(*calls: Any) -> list[Any]:
+    """Their fates, in the order given; they begin a tenth of a second apart."""
+    got: list[Any] = [None] * len(calls)
+
+    async def one(number: int) -> None:
+        await anyio.sleep(number / 10)
+        got[number] = await fate(calls[number])
+
+    async with anyio.create_task_group() as group:
+        for number in range(len(calls)):
+            group.start_soon(one, number)
+    return got
+
+
+@everywhere
+def test_callers_of_the_same_share_one_call(play: Play) -> None:
+    """One call per key in flight; each gets a value of their own."""
+    service = Service([0.5], [["tea"]])
+
+    async def scenario() -> Any:
+        shared = Coalescer()
+        got = await together(*(shared.call("ann", "order 17", service) for _ in range(3)))
+        assert len(shared) == 0
+        return got, len({id(value) for value in got})
+
+    trace = play(scenario)
+    assert trace.result == ([["tea"]] * 3, 3)
+    assert (service.calls, trace.count("duplicate")) == (1, 2)
+
+
+@everywhere
+def test_what_the_leader_does_with_its_value_is_its_own_affair(play: Play) -> None:
+    """Also when it changes it before a follower wakes."""
+    service = Service([0.5], [["tea"]])
+
+    async def scenario() -> list[Any]:
+        shared = Coalescer()
+
+        async def leader() -> None:
+            (await shared.call("ann", 17, service)).append("coffee")
+
+        return await together(leader(), shared.call("ann", 17, service))
+
+    assert play(scenario).result == [None, ["tea"]]
+
+
+@everywhere
+def test_a_shared_error_is_not_cached(play: Play) -> None:
+    """Who waits gets it; who comes after it makes a call of their own. Values are not kept either."""
+    service = Service([0.15], [KeyError(), "ok"])
+
+    async def scenario() -> list[Any]:
+        shared = Coalescer()
+        return await together(*(shared.call("ann", 17, service) for _ in range(5)))
+
+    assert play(scenario).result == [KeyError, KeyError, "ok 1", "ok 1", "ok 2"]
+
+
+@everywhere
+def test_a_follower_takes_over_from_a_cancelled_leader(play: Play) -> None:
+    """The leader's cancellation is its own; one follower leads anew, and the rest follow it."""
+    service = Service([0.5])
+
+    async def scenario() -> list[Any]:
+        shared = Coalescer()
+
+        async def impatient() -> Any:
+            with anyio.move_on_after(0.35):
+                return await shared.call("ann", 17, service)
+            return "gave up"
+
+        return await together(impatient(), *(shared.call("ann", 17, service) for _ in range(3)))
+
+    trace = play(scenario)
+    assert trace.result == ["gave up", "ok 1", "ok 1", "ok 1"]
+    assert (service.calls, service.cancelled) == (2, 1)
+
+
+@everywhere
+def test_a_cancelled_follower_leaves_the_call_alone(play: Play) -> None:
+    """The leader and the others get their answer."""
+    service = Service([0.5])
+
+    async def scenario() -> list[Any]:
+        shared = Coalescer()
+
+        async def impatient() -> None:
+            with anyio.move_on_after(0.1):
+                await shared.call("ann", 17, service)
+
+        return await together(shared.call("ann", 17, service), impatient())
+
+    assert play(scenario).result == ["ok 0", None]
+    assert service.cancelled == 0
+
+
+@everywhere
+def test_other_keys_and_other_users_are_called_for_themselves(play: Play) -> None:
+    """Never across users."""
+    service = Service([0.5])
+
+    async def scenario() -> list[Any]:
+        shared = Coalescer()
+        return await together(
+            shared.call("ann", 17, service), shared.call("bob", 17, service), shared.call("ann", 18, service)
+        )
+
+    assert play(scenario).result == ["ok 0", "ok 1", "ok 2"]
+
+
+def test_a_failure_of_the_backend_is_no_answer() -> None:
+    """What the breaker counts: failures and timeouts, not what the client did wrong."""
+    from eip_ref.api_gateway.backend import is_answer
+
+    assert [is_answer(e) for e in (NotFound(), BackendFailed(), TimedOut(), KeyError())] == [
+        True, False, False, False,
+    ]  # fmt: skip

@@ -1,0 +1,360 @@
+"""Policies, windows and recovery: when a breaker opens, for how long, and what closes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref.circuit_breaker import (
+    AnyOf,
+    Breakers,
+    Call,
+    CircuitBreaker,
+    ConsecutiveFailures,
+    FailureRate,
+    FirstFailure,
+    HalfOpen,
+    LastCalls,
+    LastSeconds,
+    OpenTime,
+    Policy,
+    ProbeRate,
+    SlowCallRate,
+    State,
+)
+from eip_ref.lab.clock import simulate
+from tests.backends import Play, everywhere
+
+TICK = 0.001
+
+
+def opens_after(policy: Policy, calls: Iterable[Call]) -> int | None:
+    """How many calls it takes until the policy says open; None when it never does."""
+    counts = policy.start()
+    return next((n for n, call in enumerate(calls, start=1) if counts.add(call)), None)
+
+
+def results(text: str, *, every: float = 1.0, seconds: float = 0.1) -> list[Call]:
+    """Calls from text: x failed, anything else succeeded."""
+    return [Call(letter == "x", seconds, n * every) for n, letter in enumerate(text)]
+
+
+# When to open
+
+
+def test_consecutive_failures_opens_at_the_threshold() -> None:
+    """Five means the fifth, not the sixth: the article's loop of five failures opens the breaker."""
+    assert opens_after(ConsecutiveFailures(5), results("xxxxxx")) == 5
+    assert opens_after(ConsecutiveFailures(1), results("x")) == 1
+
+
+def test_a_success_ends_the_run() -> None:
+    """Failures that are not in a row do not add up."""
+    assert opens_after(ConsecutiveFailures(3), results("xx.xx.xx")) is None
+
+
+def test_the_rate_opens_at_least_at_its_threshold() -> None:
+    """Exactly half is enough for 0.5, and a share that no binary fraction can write is met exactly."""
+    assert opens_after(FailureRate(0.5, LastCalls(10), minimum=4), results("x.x.")) == 4
+    assert opens_after(FailureRate(0.5, LastCalls(10), minimum=4), results("x..." + "." * 50)) is None
+    assert opens_after(FailureRate(0.1, LastCalls(30), minimum=30), results("xxx" + "." * 27)) == 30
+
+
+def test_below_the_minimum_volume_there_is_no_verdict() -> None:
+    """One failure of one call is not an outage."""
+    assert opens_after(FailureRate(0.5, LastCalls(20), minimum=10), results("x" * 9)) is None
+    assert opens_after(FailureRate(0.5, LastCalls(20), minimum=10), results("x" * 10)) == 10
+
+
+def test_a_success_can_be_the_result_that_opens() -> None:
+    """Every result is looked at: the tenth call completes the volume, whatever it was."""
+    assert opens_after(FailureRate(0.5, LastCalls(20), minimum=10), results("xxxxxxxxx.")) == 10
+
+
+def test_a_count_window_forgets_the_call_before_its_last_ones() -> None:
+    """A ring of four: what comes fifth pushes the first out."""
+    policy = FailureRate(0.75, LastCalls(4), minimum=4)
+    assert opens_after(policy, results("xx...xx.")) is None
+    assert opens_after(policy, results("xx....xxx")) == 9
+
+
+@pytest.mark.parametrize(("age", "opens"), [(60 - TICK, 2), (60, 2), (60 + TICK, None)])
+def test_a_call_leaves_a_time_window_strictly_after_its_time(age: float, opens: int | None) -> None:
+    """At the very instant it still counts, one tick later no more."""
+    policy = FailureRate(1.0, LastSeconds(60), minimum=2)
+    assert opens_after(policy, [Call(True, 0.1, 0.0), Call(True, 0.1, age)]) == opens
+
+
+def test_a_time_window_rolls() -> None:
+    """It moves with each call, and does not start anew at full minutes."""
+    policy = FailureRate(1.0, LastSeconds(10), minimum=3)
+    assert opens_after(policy, [Call(True, 0.1, at) for at in (0, 6, 12, 18, 24)]) is None
+    assert opens_after(policy, [Call(True, 0.1, at) for at in (0, 6, 12, 15)]) == 4
+
+
+def test_windows_have_a_bound_on_memory() -> None:
+    """A million calls a minute take no more room than a thousand entries."""
+    ring, rolling = LastCalls(100).start(), LastSeconds(60).start()
+    for n in range(100_000):
+        ring.add(n * 0.0001, False)
+        tally = rolling.add(n * 0.001, n % 2 == 0)
+    assert len(ring._calls) == 100  # type: ignore[attr-defined]
+    assert len(rolling._slices) <= 1_002  # type: ignore[attr-defined]
+    assert tally.calls == pytest.approx(60_000, rel=0.002)
+    assert tally.bad == pytest.approx(30_000, rel=0.002)
+
+
+@pytest.mark.parametrize(("seconds", "opens"), [(2 - TICK, None), (2, None), (2 + TICK, 2)])
+def test_slow_means_above_the_threshold(seconds: float, opens: int | None) -> None:
+    """A call that takes exactly as long as it may is not slow."""
+    policy = SlowCallRate(0.5, slow_after=2, window=LastCalls(10), minimum=2)
+    assert opens_after(policy, results("..", seconds=seconds)) == opens
+
+
+def test_a_fast_failure_is_not_slow_and_a_slow_success_is() -> None:
+    """The rate of slow calls looks at durations only."""
+    policy = SlowCallRate(1.0, slow_after=2, window=LastCalls(3), minimum=3)
+    assert opens_after(policy, results("xxxxx")) is None
+
+
+def test_any_of_several_policies_opens() -> None:
+    """Each counts every call; the first with a reason decides."""
+    failing = FailureRate(0.6, LastCalls(5), minimum=5)
+    slow = SlowCallRate(0.6, slow_after=2, window=LastCalls(5), minimum=5)
+    policy = AnyOf(failing, slow)
+    assert policy.slow_after == 2
+    assert opens_after(policy, results(".....", seconds=3)) == 5
+    assert opens_after(policy, results("xxx..")) == 5
+    assert opens_after(policy, results("xx...")) is None
+
+
+def test_a_policy_holds_no_counts_so_breakers_can_share_it() -> None:
+    """Two breakers with one policy object do not add up their failures."""
+    for policy in (ConsecutiveFailures(3), FailureRate(1.0, LastCalls(3), minimum=3)):
+        first, second = policy.start(), policy.start()
+        for _ in range(2):
+            assert first.add(Call(True, 0.1, 0)) is second.add(Call(True, 0.1, 0)) is None
+
+
+@everywhere
+def test_a_breaker_measures_how_long_calls_take(play: Play) -> None:
+    """From the permit to the result, on anyio's clock; half of the calls slow is an outage."""
+
+    async def scenario() -> None:
+        policy = SlowCallRate(0.5, slow_after=2, window=LastCalls(4), minimum=4)
+        stock = CircuitBreaker("stock", policy=policy)
+        for seconds in (1, 3, 1, 3):
+            assert stock.state == "closed"
+            await stock.call(anyio.sleep, seconds)
+        assert stock.state == "open"
+
+    assert play(scenario).filter("state")[0].data["reason"] == "2 of 4 calls took over 2 s"
+
+
+@everywhere
+@pytest.mark.parametrize(("seconds", "state"), [(2, State.CLOSED), (3, State.OPEN)])
+def test_a_slow_probe_does_not_close_a_breaker_that_minds_slowness(
+    play: Play, seconds: float, state: State
+) -> None:
+    """It answered, but no better than when the breaker opened."""
+
+    async def scenario() -> None:
+        policy = SlowCallRate(1.0, slow_after=2, window=LastCalls(1), minimum=1)
+        stock = CircuitBreaker("stock", policy=policy, open_time=OpenTime(5))
+        await stock.call(anyio.sleep, 3)
+        await anyio.sleep(6)
+        await stock.call(anyio.sleep, seconds)
+        assert stock.state is state
+
+    play(scenario)
+
+
+# How long, and what closes it
+
+
+@everywhere
+def test_the_open_time_grows_with_each_opening_until_it_closes(play: Play) -> None:
+    """5, 10, 20, then the bound of 30; after a close it starts at 5 again."""
+
+    async def scenario() -> list[float]:
+        stock = CircuitBreaker("stock", policy=ConsecutiveFailures(1), open_time=GROWING)
+        times: list[float] = []
+
+        async def again(failed: bool) -> None:
+            await anyio.sleep(stock.retry_after or 0)
+            permit = stock.admit()
+            if not failed:
+                permit.success()
+                return
+            permit.failure()
+            times.append(round(stock.retry_after or 0))
+
+        for failed in (True, True, True, True, True, False, True):
+            await again(failed)
+        return times
+
+    assert play(scenario).result == [5, 10, 20, 30, 30, 5]
+
+
+GROWING = OpenTime(5, factor=2, most=30)
+
+
+@everywhere
+def test_manual_reset_starts_the_open_time_anew(play: Play) -> None:
+    """As closing does."""
+
+    async def scenario() -> None:
+        stock = CircuitBreaker("stock", policy=ConsecutiveFailures(1), open_time=GROWING)
+        for _ in range(3):
+            stock.admit().failure()
+            stock.reset()
+        stock.admit().failure()
+        assert round(stock.retry_after or 0) == 5
+
+    play(scenario)
+
+
+def test_jitter_spreads_the_open_time_and_comes_from_the_generator_handed_in() -> None:
+    """The same seed gives the same times, all within the share and never above the bound."""
+    time = OpenTime(10, jitter=0.2, most=11)
+    drawn = [time.seconds(1, Random(seed)) for seed in range(200)]
+    assert drawn == [time.seconds(1, Random(seed)) for seed in range(200)]
+    assert 8 <= min(drawn) < 8.2
+    assert max(drawn) == 11
+    assert len(set(drawn)) > 100
+    with pytest.raises(ValueError, match=r"random=Random\(seed\)"):
+        CircuitBreaker("stock", open_time=time)
+
+
+@everywhere
+def test_a_breaker_opens_for_a_time_with_jitter(play: Play) -> None:
+    """Two callers with generators of their own do not come back at the same instant."""
+
+    async def scenario() -> set[float]:
+        times = set()
+        for seed in range(5):
+            stock = CircuitBreaker(
+                "stock",
+                policy=ConsecutiveFailures(1),
+                open_time=OpenTime(10, jitter=0.5),
+                random=Random(seed),
+            )
+            stock.admit().failure()
+            times.add(stock.retry_after or 0)
+        return times
+
+    times = play(scenario).result
+    assert len(times) == 5
+    assert all(5 <= time <= 15 + TICK for time in times)
+
+
+def test_a_very_long_outage_does_not_overflow() -> None:
+    """After a hundred thousand openings the time is still the bound."""
+    assert OpenTime(5, factor=10, most=60).seconds(100_000, None) == 60
+
+
+def test_no_probe_counts_twice_in_a_rate_of_probes() -> None:
+    """Lenient: of four probes one may fail; at half of them it opens, and not before all have settled."""
+
+    def verdict(probes: str) -> Any:
+        trial = ProbeRate(0.5, of=4).start()
+        return [trial.add(probe == "x") for probe in probes]
+
+    assert verdict("x...") == [None, None, None, (State.CLOSED, "1 of 4 probes failed")]
+    assert verdict("xx..") == [None, None, None, (State.OPEN, "2 of 4 probes failed")]
+
+
+@everywhere
+@pytest.mark.parametrize(("failures", "state"), [(1, State.CLOSED), (2, State.OPEN)])
+def test_the_verdict_of_half_open_can_be_a_rate(play: Play, failures: int, state: State) -> None:
+    """As an option; without it the first failure opens."""
+
+    async def scenario() -> None:
+        half_open = HalfOpen(4, verdict=ProbeRate(0.5, of=4))
+        stock = CircuitBreaker(
+            "stock", policy=ConsecutiveFailures(1), open_time=OpenTime(5), half_open=half_open
+        )
+        stock.admit().failure()
+        await anyio.sleep(6)
+        probes = [stock.admit() for _ in range(4)]
+        for number, probe in enumerate(probes):
+            assert stock.state == "half-open"
+            if number < failures:
+                probe.failure()
+            else:
+                probe.success()
+        assert stock.state is state
+
+    play(scenario)
+
+
+# One per dependency
+
+
+def test_the_registry_gives_each_dependency_its_own_and_always_the_same() -> None:
+    """A sick payment service does not cut off the stock."""
+
+    async def scenario() -> None:
+        breakers = Breakers(lambda name: CircuitBreaker(name, policy=ConsecutiveFailures(1)))
+        assert breakers["payments"] is breakers["payments"]
+        breakers["payments"].admit().failure()
+        assert breakers["payments"].state == "open"
+        assert breakers["stock"].state == "closed"
+        assert [breaker.name for breaker in breakers] == ["payments", "stock"]
+        assert len(breakers) == 2
+
+    simulate(scenario)
+
+
+def test_the_registry_is_bounded_and_checks_names() -> None:
+    """A breaker per request is a leak, and one breaker under two names is no breaker per dependency."""
+    breakers = Breakers(CircuitBreaker, limit=2)
+    for name in ("payments", "stock", "payments"):
+        assert breakers[name].name == name
+    with pytest.raises(ValueError, match="not after requests"):
+        breakers["order 17"]
+    with pytest.raises(ValueError, match="must have that name"):
+        Breakers(lambda _: CircuitBreaker("all"))["payments"]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ConsecutiveFailures(0), "at least 1 failure"),
+        (lambda: FailureRate(50, LastCalls(10)), "50 % is 0.5"),
+        (lambda: FailureRate(0, LastCalls(10)), "a share above 0"),
+        (lambda: FailureRate(0.5, LastCalls(5), minimum=6), "would never open"),
+        (lambda: FailureRate(0.5, LastSeconds(5), minimum=0), "at least 1 call"),
+        (lambda: SlowCallRate(0.5, 0, LastCalls(10)), "more than 0 seconds"),
+        (lambda: SlowCallRate(1.5, 1, LastCalls(10)), "at most 1"),
+        (lambda: LastCalls(0), "at least 1 call"),
+        (lambda: LastSeconds(0), "longer than 0"),
+        (AnyOf, "at least one policy"),
+        (lambda: OpenTime(0), "above 0"),
+        (lambda: OpenTime(10, most=5), "at most 5"),
+        (lambda: OpenTime(5, factor=0.5), "at least 1"),
+        (lambda: OpenTime(5, jitter=1), "below 1"),
+        (lambda: HalfOpen(0), "at least 1 probe"),
+        (lambda: HalfOpen(within=0), "more than 0"),
+        (lambda: FirstFailure(0), "at least 1 success"),
+        (lambda: ProbeRate(0.5, of=0), "at least 1 probe"),
+        (lambda: ProbeRate(2, of=3), "at most 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_words(make: Callable[[], object], words: str) -> None:
+    """Each error says what would be right."""
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_without_a_policy_nobody_is_slow() -> None:
+    """Only a policy that asks for it makes a probe too slow."""
+    assert ConsecutiveFailures().slow_after == FailureRate(0.5, LastCalls(10)).slow_after == math.inf

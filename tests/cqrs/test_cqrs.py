@@ -1,0 +1,952 @@
+"""CQRS: commands, relay, inbox, reads and feeds. Projections are in their own file, and so are crashes."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+import eip_ref.cqrs
+from eip_ref import cqrs
+from eip_ref.cqrs import (
+    DASHBOARD,
+    Command,
+    Commands,
+    Conflict,
+    Decision,
+    Deferred,
+    Fact,
+    Feed,
+    Inbox,
+    Invalid,
+    KeyReused,
+    MemoryStore,
+    NotYet,
+    Projection,
+    Rejected,
+    Relay,
+    SQLiteStore,
+    Store,
+    TooSlow,
+    Transaction,
+    UnknownCommand,
+    UnknownEvent,
+    billing,
+    event,
+    read,
+    users,
+)
+from eip_ref.lab import invariants
+from eip_ref.lab.clock import simulate
+from eip_ref.lab.invariants.views import effect_once_on_view, read_your_writes
+from eip_ref.message import Message
+from eip_ref.message_queue import Backoff
+from eip_ref.trace import acting
+from tests.backends import Play, everywhere
+
+Open = Callable[[], Store]
+ANN = {"name": "Ann", "email": "ann@shop"}
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store_of(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens the same store each time."""
+    memory = MemoryStore()
+    return lambda: memory if request.param == "memory" else SQLiteStore(tmp_path / "a.db", synchronous="OFF")
+
+
+async def fate(service: Commands, command: Command) -> Any:
+    """The answer to a command, or the type of its refusal."""
+    try:
+        return await service.handle(command)
+    except Exception as error:
+        return type(error)
+
+
+def charged(version: int, cents: int = 1, who: str = "ann") -> Message:
+    return event(
+        Fact("Charged", {"cents": cents}), f"billing/{who}", version, id=f"{who}{version}", causation_id="c"
+    )
+
+
+# Commands
+
+
+@everywhere
+def test_a_command_answers_the_id_and_the_version_it_made(play: Play, store_of: Open) -> None:
+    """State, outbox and answer are there after the commit; what changes nothing makes no version."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = users(store)
+            made = await service.handle(Command("Register", "ann", ANN))
+            renamed = await service.handle(Command("Rename", "ann", {"name": "Anna"}))
+            same = await service.handle(Command("Rename", "ann", {"name": "Anna"}))
+            answers = [(a.id, a.version, a.created, a.repeated) for a in (made, renamed, same)]
+            return answers, service.state("ann")[1]["name"], len(service.outbox)
+
+    assert play(scenario).result == (
+        [("ann", 1, True, False), ("ann", 2, False, False), ("ann", 2, False, False)],
+        "Anna",
+        2,
+    )
+
+
+@everywhere
+def test_a_decision_without_facts_makes_nothing(play: Play, store_of: Open) -> None:
+    """No state, no event, no version: nothing was created."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = Commands(store, "users")
+            service.handler("Ping", lambda state, command: Decision({"seen": True}))
+            answer = await service.handle(Command("Ping", "ann"))
+            return answer.version, answer.created, service.state("ann"), len(service.outbox)
+
+    assert play(scenario).result == (0, False, (0, None), 0)
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("command", "refusal"),
+    [
+        (Command("Register", "ann", {"name": " ", "email": "a@b"}, id="c"), Invalid),
+        (Command("Rename", "ann", {"name": "Ann"}, id="c"), Rejected),
+        (Command("Register", "ann", ANN, expects=1, id="c"), Conflict),
+        (Command("Erase", "ann", id="c"), UnknownCommand),
+    ],
+)
+def test_a_refused_command_changes_nothing(
+    play: Play, store_of: Open, command: Command, refusal: type[Exception]
+) -> None:
+    """Not valid, refused by the decision, in conflict, unknown: each by its name, and nothing is stored."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = users(store)
+            return await fate(service, command), service.state("ann"), len(service.outbox)
+
+    assert play(scenario).result == (refusal, (0, None), 0)
+
+
+@everywhere
+def test_of_two_commands_that_saw_the_same_version_one_wins(play: Play, store_of: Open) -> None:
+    """The other learns the actual version; with that it can decide again."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = users(store)
+            await service.handle(Command("Register", "ann", ANN, expects=0))
+            fates: list[Any] = []
+
+            async def rename(name: str) -> None:
+                fates.append(await fate(service, Command("Rename", "ann", {"name": name}, expects=1)))
+
+            async with anyio.create_task_group() as group:
+                for name in "xyz":
+                    group.start_soon(rename, name)
+            with pytest.raises(Conflict) as caught:
+                await service.handle(Command("Register", "ann", ANN, expects=0))
+            return fates.count(Conflict), caught.value.actual, service.state("ann")[0]
+
+    assert play(scenario).result == (2, 2, 2)
+
+
+@everywhere
+def test_an_idempotency_key_repeats_the_first_answer(play: Play, store_of: Open) -> None:
+    """The answer and a refusal by the decision, even when the state has changed; the work is done once."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            refused = [await fate(service, Command("Pay", "ann", {"cents": 5}, key="p"))]
+            first = await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
+            await service.handle(Command("Charge", "ann", {"cents": 5}))
+            again = await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
+            refused.append(await fate(service, Command("Pay", "ann", {"cents": 5}, key="p")))
+            return (
+                (first.version, again.version, again.created, again.repeated),
+                refused,
+                service.state("ann"),
+            )
+
+    assert play(scenario).result == ((1, 1, True, True), [Rejected, Rejected], (2, {"owed": 10}))
+
+
+@everywhere
+def test_an_idempotency_key_of_another_command_is_refused(play: Play, store_of: Open) -> None:
+    """Other data, another target, another expectation: a mistake of the caller, and nothing happens."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
+            others = [
+                Command("Charge", "ann", {"cents": 6}, key="k"),
+                Command("Charge", "bob", {"cents": 5}, key="k"),
+                Command("Charge", "ann", {"cents": 5}, key="k", expects=0),
+                Command("Pay", "ann", {"cents": 5}, key="k"),
+            ]
+            return [await fate(service, other) for other in others], service.state("ann")[0]
+
+    assert play(scenario).result == ([KeyReused] * 4, 1)
+
+
+@everywhere
+def test_what_decided_nothing_is_not_remembered(play: Play, store_of: Open) -> None:
+    """A command in conflict, or not valid, may come again with its key when the cause is gone."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            early = Command("Charge", "ann", {"cents": 1}, key="k", expects=1)
+            before = await fate(service, early)
+            await service.handle(Command("Charge", "ann", {"cents": 1}))
+            return before, (await service.handle(early)).version
+
+    assert play(scenario).result == (Conflict, 2)
+
+
+@everywhere
+def test_the_memory_for_keys_is_bounded(play: Play, store_of: Open) -> None:
+    """The oldest is forgotten, the newest are known, and the store does not grow with the commands."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = Commands(store, "billing", remember=3)
+            service._handlers |= billing(store)._handlers
+            for n in range(10):
+                await service.handle(Command("Charge", "ann", {"cents": 1}, key=str(n)))
+            known = [
+                (await service.handle(Command("Charge", "ann", {"cents": 1}, key=k))).repeated for k in "796"
+            ]
+            with store.transaction() as transaction:
+                return known, transaction.size("billing.answers"), transaction.size("billing.answers.order")
+
+    assert play(scenario).result == ([True, True, False], 3, 3)
+
+
+def test_a_command_has_one_handler() -> None:
+    """A second one is refused when it is given, and not found out at the first command."""
+    service = users(MemoryStore())
+    with pytest.raises(ValueError, match="Register has a handler"):
+        service.handler("Register", lambda state, command: Decision({}))
+
+
+@everywhere
+def test_a_cancelled_caller_leaves_all_or_nothing(play: Play, store_of: Open) -> None:
+    """The outcome is indefinite for the caller, and the same key finds out what it was."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            command = Command("Charge", "ann", {"cents": 5}, key="k")
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await service.handle(command)
+            version = service.state("ann")[0]
+            return len(service.outbox) == version, (await service.handle(command)).version
+
+    assert play(scenario).result == (True, 1)
+
+
+@everywhere
+def test_an_accepted_command_is_carried_out_later_and_its_outcome_is_kept(play: Play, store_of: Open) -> None:
+    """202 says accepted and not done: pending at first, then the answer, or the refusal in words."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            later = Deferred(service)
+            charge = Command("Charge", "ann", {"cents": 5}, key="k")
+            names = [await later.accept(charge), await later.accept(charge)]
+            names.append(await later.accept(Command("Pay", "bob", {"cents": 5}, key="p")))
+            with pytest.raises(KeyReused):
+                await later.accept(Command("Charge", "ann", {"cents": 6}, key="k"))
+            with store.transaction() as transaction:
+                assert transaction.size("billing.later") == 2
+            pending = later.status("k")
+            async with anyio.create_task_group() as group:
+                group.start_soon(later.run)
+                await anyio.sleep(1)
+                await later.accept(Command("Charge", "bob", {"cents": 1}, key="b"))
+                await anyio.sleep(1)
+                group.cancel_scope.cancel()
+            return names, pending, [later.status(n) for n in ("k", "p", "b", "?")], service.state("ann")[0]
+
+    names, pending, (done, refused, bob, unknown), version = play(scenario).result
+    assert names == ["k", "k", "p"]
+    assert pending.pending
+    assert (done.answer.version, done.refused, version) == (1, "", 1)
+    assert (refused.answer, refused.refused) == (None, "Rejected: bob owes 0 cents, and cannot pay 5")
+    assert bob.answer.id == "bob"
+    assert unknown is None
+
+
+class LosesPowerAfterwards:
+    """A service whose process ends right after it has carried a command out."""
+
+    def __init__(self, service: Commands) -> None:
+        self.name, self.store, self._service = service.name, service.store, service
+
+    async def handle(self, command: Command) -> Any:
+        await self._service.handle(command)
+        raise InterruptedError("no power")
+
+
+@everywhere
+def test_an_accepted_command_survives_a_crash_and_is_carried_out_once(play: Play, store_of: Open) -> None:
+    """The crash comes after the command is carried out and before its outcome is written down."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            name = await Deferred(service).accept(Command("Charge", "ann", {"cents": 5}))
+            dying: Any = LosesPowerAfterwards(service)
+            with pytest.raises(InterruptedError):
+                await Deferred(dying).work()
+            later = Deferred(service)
+            pending = later.status(name)
+            worked = [await later.work(), await later.work()]
+            return pending, worked, later.status(name), service.state("ann")[0]
+
+    pending, worked, done, version = play(scenario).result
+    assert pending.pending
+    assert worked == [True, False]
+    assert (done.answer.version, version) == (1, 1)
+
+
+@everywhere
+def test_accepted_commands_are_carried_out_in_order(play: Play, store_of: Open) -> None:
+    """What is owed is charged before it is paid."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            later = Deferred(billing(store))
+            names = [
+                await later.accept(Command(type, "bob", {"cents": 5})) for type in ("Charge", "Pay", "Charge")
+            ]
+            while await later.work():
+                pass
+            return [later.status(name) for name in names]
+
+    assert [status.refused for status in play(scenario).result] == ["", "", ""]
+
+
+# The relay
+
+
+async def relay_story(
+    store: Store, publish: Any, *streams: str, until: float = 1000.0, relays: int = 1, **settings: Any
+) -> list[Relay]:
+    """Charges the customers in turn, and lets relays work for some time."""
+    service = billing(store)
+    made = [Relay(service.outbox, publish, f"relay-{n}", **settings) for n in range(relays)]
+    async with anyio.create_task_group() as group:
+        for relay in made:
+            group.start_soon(relay.run)
+        for stream in streams:
+            await service.handle(Command("Charge", stream, {"cents": 1}))
+        await anyio.sleep(until)
+        for relay in made:
+            relay.stop()
+    return made
+
+
+@everywhere
+def test_a_relay_publishes_in_the_order_of_each_stream_and_then_marks(play: Play, store_of: Open) -> None:
+    """At the moment of publishing the event is still in the outbox; in the end nothing is."""
+
+    async def scenario() -> Any:
+        published: list[tuple[str, int]] = []
+
+        async def publish(message: Message) -> None:
+            published.append((message.id, len(outbox)))
+
+        with store_of() as store:
+            outbox = billing(store).outbox
+            await relay_story(store, publish, "ann", "bob", "ann", "ann", batch=2)
+            return published, len(outbox)
+
+    published, left = play(scenario).result
+    ids = [identity for identity, _ in published]
+    assert [i for i in ids if "ann" in i] == [f"billing/ann/{n}" for n in (1, 2, 3)]
+    assert sorted(ids) == sorted({*ids})
+    assert (len(ids), left) == (4, 0)
+    assert published[-1][1] == 1
+
+
+@everywhere
+def test_two_relays_never_interleave_one_key(play: Play, store_of: Open) -> None:
+    """While one publishes a stream, slowly, the other publishes only other streams."""
+
+    async def scenario() -> Any:
+        busy: set[str] = set()
+        together = 0
+
+        async def publish(message: Message) -> None:
+            nonlocal together
+            assert message.key not in busy
+            busy.add(str(message.key))
+            together = max(together, len(busy))
+            await anyio.sleep(0.3)
+            busy.discard(str(message.key))
+            order.append(message)
+
+        order: list[Message] = []
+        with store_of() as store:
+            await relay_story(store, publish, *["ann", "bob", "eve"] * 5, relays=2, batch=2)
+        return order, together
+
+    trace = play(scenario)
+    order, together = trace.result
+    assert together == 2
+    for who in ("ann", "bob", "eve"):
+        assert [m.id for m in order if m.key == f"billing/{who}"] == [
+            f"billing/{who}/{n}" for n in range(1, 6)
+        ]
+    invariants.assert_holds(trace, invariants.conservation, invariants.lease_fencing)
+
+
+@everywhere
+def test_a_relay_that_is_too_slow_gives_up_before_another_begins(play: Play, store_of: Open) -> None:
+    """What does not end before the claim is cancelled with it, so that nothing of it comes later."""
+
+    async def scenario() -> Any:
+        log: list[tuple[str, str]] = []
+        hang = True
+
+        async def publish(message: Message) -> None:
+            nonlocal hang
+            log.append(("begins", message.id))
+            try:
+                if hang:
+                    hang = False
+                    await anyio.sleep(1000)
+            finally:
+                log.append(("ends", message.id))
+
+        with store_of() as store:
+            await relay_story(store, publish, "ann", "ann", relays=2, claim=5.0, batch=1)
+            return log, len(billing(store).outbox)
+
+    log, left = play(scenario).result
+    assert left == 0
+    assert [what for what, _ in log] == ["begins", "ends"] * (len(log) // 2)
+    assert list(dict.fromkeys(identity for _, identity in log)) == ["billing/ann/1", "billing/ann/2"]
+
+
+@everywhere
+def test_a_relay_rests_longer_and_longer_while_the_broker_is_down(play: Play, store_of: Open) -> None:
+    """It tries the same event again, and none of its successors; after that it is as quick as before."""
+
+    async def scenario() -> Any:
+        tried: list[tuple[float, str]] = []
+
+        async def publish(message: Message) -> None:
+            tried.append((anyio.current_time() - start, message.id))
+            if anyio.current_time() - start < 10:
+                raise ConnectionError("the broker is down")
+
+        with store_of() as store:
+            start = anyio.current_time()
+            backoff = Backoff(first=1, most=4)
+            (relay,) = await relay_story(store, publish, "ann", "ann", until=30, backoff=backoff)
+            return tried, relay.failures
+
+    tried, failures = play(scenario).result
+    assert [round(at, 3) for at, _ in tried] == [0, 1, 3, 7, 11, 11]
+    assert [identity for _, identity in tried] == ["billing/ann/1"] * 5 + ["billing/ann/2"]
+    assert failures == 0
+
+
+def test_the_rests_of_two_relays_are_not_the_same() -> None:
+    """With a generator of its own each rests between a half and the whole, so they do not come in step."""
+
+    async def down(message: Message) -> None:
+        raise ConnectionError
+
+    async def scenario(seed: int) -> list[float]:
+        async def publish(message: Message) -> None:
+            tried.append(anyio.current_time())
+            raise ConnectionError
+
+        tried: list[float] = []
+        backoff = Backoff(first=8, factor=1)
+        await relay_story(MemoryStore(), publish, "ann", until=20, random=Random(seed), backoff=backoff)
+        return tried
+
+    one, two = (simulate(scenario, seed).result for seed in (1, 2))
+    assert one != two
+    assert all(4 <= later - earlier <= 8 for earlier, later in pairwise(one))
+
+
+@everywhere
+def test_a_stopped_relay_ends_within_its_batch(play: Play, store_of: Open) -> None:
+    """The event in hand is published and marked; the rest of the batch is free for others at once."""
+
+    async def scenario() -> Any:
+        published: list[str] = []
+
+        async def publish(message: Message) -> None:
+            await anyio.sleep(1)
+            published.append(message.id)
+
+        with store_of() as store:
+            service = billing(store)
+            for _ in range(5):
+                await service.handle(Command("Charge", "ann", {"cents": 1}))
+            relay = Relay(service.outbox, publish, "one", claim=100)
+            async with anyio.create_task_group() as group:
+                group.start_soon(relay.run)
+                await anyio.sleep(1.5)
+                relay.stop()
+            other = service.outbox.claim("two", seconds=1, limit=9)
+            return published, [entry.event.id for entry in other]
+
+    first, rest = play(scenario).result
+    assert first == ["billing/ann/1", "billing/ann/2"]
+    assert rest == ["billing/ann/3", "billing/ann/4", "billing/ann/5"]
+
+
+@everywhere
+def test_a_stopped_relay_does_not_wait_for_its_rest_or_for_news(play: Play, store_of: Open) -> None:
+    """Idle, or in a long rest, it ends at once."""
+
+    async def scenario() -> float:
+        async def publish(message: Message) -> None:
+            raise ConnectionError
+
+        with store_of() as store:
+            start = anyio.current_time()
+            await relay_story(store, publish, "ann", until=1, backoff=Backoff(first=500, most=500))
+            await relay_story(store, publish, until=1, poll=500)
+            return anyio.current_time() - start
+
+    assert play(scenario).result == 2
+
+
+@everywhere
+def test_a_cancelled_relay_gives_its_streams_back(play: Play, store_of: Open) -> None:
+    """Cancellation is raised again, and nobody has to wait for the claim to end."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            await service.handle(Command("Charge", "ann", {"cents": 1}))
+            with anyio.move_on_after(1) as scope:
+                await Relay(service.outbox, lambda message: anyio.sleep(100), claim=1000).run()
+            return scope.cancelled_caught, len(service.outbox.claim("two", seconds=1, limit=9))
+
+    assert play(scenario).result == (True, 1)
+
+
+@everywhere
+def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(play: Play, store_of: Open) -> None:
+    """At that instant, however seldom it looks for other news."""
+
+    async def scenario() -> Any:
+        published: list[float] = []
+
+        async def publish(message: Message) -> None:
+            published.append(anyio.current_time() - start)
+
+        with store_of() as store:
+            service = billing(store)
+            await service.handle(Command("Charge", "ann", {"cents": 1}))
+            start = anyio.current_time()
+            service.outbox.claim("dead", seconds=5, limit=1)
+            relay = Relay(service.outbox, publish, poll=1000)
+            async with anyio.create_task_group() as group:
+                group.start_soon(relay.run)
+                await anyio.sleep(50)
+                relay.stop()
+        return published
+
+    (at,) = play(scenario).result
+    assert at == pytest.approx(5, abs=0.01)
+
+
+@everywhere
+def test_a_relay_finds_what_another_process_has_written(play: Play, tmp_path: Path) -> None:
+    """It looks every `poll` seconds, since nobody here can ring for that."""
+
+    async def scenario() -> Any:
+        with SQLiteStore(tmp_path / "a.db") as store, SQLiteStore(tmp_path / "a.db") as elsewhere:
+            published: list[float] = []
+
+            async def publish(message: Message) -> None:
+                published.append(anyio.current_time() - start)
+
+            relay = Relay(billing(store).outbox, publish, poll=2.0)
+            start = anyio.current_time()
+            async with anyio.create_task_group() as group:
+                group.start_soon(relay.run)
+                await anyio.sleep(0.5)
+                await billing(elsewhere).handle(Command("Charge", "ann", {"cents": 1}))
+                await anyio.sleep(5)
+                relay.stop()
+            return published
+
+    assert play(scenario).result == [2.0]
+
+
+# The inbox
+
+
+@everywhere
+def test_a_repeated_message_changes_nothing(play: Play, store_of: Open) -> None:
+    """The row that says done commits with what was done; the answer says whether it was new."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            inbox = Inbox(store, "mailer")
+            inbox.on("Charged", lambda transaction, message: transaction.count("mails"))
+            answers = [await inbox(charged(1)), await inbox(charged(1)), await inbox(charged(2))]
+            with store.transaction() as transaction:
+                return answers, transaction.get("counters", "mails")
+
+    trace = play(scenario)
+    assert trace.result == ([True, False, True], 2)
+    assert trace.count("duplicate", where="mailer") == 1
+
+
+@everywhere
+def test_a_failed_attempt_does_not_make_its_retry_a_duplicate(play: Play, store_of: Open) -> None:
+    """All handlers of the event share one transaction: the first one's work is undone with it."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            inbox = Inbox(store, "mailer")
+            fails = [True, False]
+
+            def second(transaction: Transaction, message: Message) -> None:
+                if fails.pop(0):
+                    raise OSError("no paper")
+
+            inbox.on("Charged", lambda transaction, message: transaction.count("mails"))
+            inbox.on("Charged", second)
+            with pytest.raises(OSError, match="no paper"):
+                await inbox(charged(1))
+            again = await inbox(charged(1))
+            with store.transaction() as transaction:
+                return again, transaction.get("counters", "mails")
+
+    assert play(scenario).result == (True, 1)
+
+
+@everywhere
+def test_an_event_has_many_handlers_in_the_order_given(play: Play, store_of: Open) -> None:
+    """Each is called once, for the types that it was given for."""
+
+    async def scenario() -> list[str]:
+        called: list[str] = []
+        with store_of() as store:
+            inbox = Inbox(store, "mailer")
+            inbox.on("Charged", lambda t, m: called.append("a"), lambda t, m: called.append("b"))
+            inbox.on("Charged", lambda t, m: called.append("c"))
+            inbox.on("Paid", lambda t, m: called.append("d"))
+            await inbox(charged(1))
+        return called
+
+    assert play(scenario).result == ["a", "b", "c"]
+
+
+@everywhere
+@pytest.mark.parametrize("policy", ["ack", "nack"])
+def test_an_unknown_type_is_acked_or_nacked_by_policy(play: Play, store_of: Open, policy: str) -> None:
+    """Passed over, or refused so that the queue tries it again or lets it die; counted in both cases."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            inbox = Inbox(store, "mailer", unknown=policy)
+            try:
+                fate: Any = await inbox(charged(1))
+            except UnknownEvent:
+                fate = "nack"
+            inbox.on("Charged", lambda t, m: None)
+            return fate, dict(inbox.unknown), await inbox(charged(1))
+
+    assert play(scenario).result == (False if policy == "ack" else "nack", {"Charged": 1}, True)
+
+
+@everywhere
+def test_the_memory_of_an_inbox_is_bounded(play: Play, store_of: Open) -> None:
+    """It knows the last ids, and no more than that."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            inbox = Inbox(store, "mailer", remember=3)
+            inbox.on("Charged", lambda t, m: None)
+            for n in range(1, 11):
+                await inbox(charged(n))
+            again = [await inbox(charged(n)) for n in (8, 10, 7)]
+            with store.transaction() as transaction:
+                return again, transaction.size("mailer.seen"), transaction.size("mailer.seen.order")
+
+    assert play(scenario).result == ([False, False, True], 3, 3)
+
+
+# Read your writes
+
+
+async def reader(store: Store, after: float, **asked: Any) -> Any:
+    """Reads version 2, of which the view hears `after` some seconds; when it was answered, and what."""
+    view = Projection(store, "dashboard", DASHBOARD)
+    await view(charged(1, 100))
+    start = anyio.current_time()
+
+    async def comes() -> None:
+        await anyio.sleep(after)
+        await view(charged(2, 50))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(comes)
+        with acting("Ann"):
+            try:
+                reading: Any = await read(view, "ann", at_least={"billing/ann": 2}, **asked)
+            except NotYet as error:
+                reading = error
+        return anyio.current_time() - start, reading
+
+
+@everywhere
+@pytest.mark.parametrize("late", [0.5, 1.9])
+def test_a_read_waits_for_the_version_that_it_names(play: Play, store_of: Open, late: float) -> None:
+    """Answered as soon as the view has it, and no sooner."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            return await reader(store, late, within=2.0)
+
+    trace = play(scenario)
+    at, reading = trace.result
+    assert at == late
+    assert (reading.row["charged"], reading.versions, reading.stale) == (150, {"billing/ann": 2}, False)
+    invariants.assert_holds(trace, read_your_writes)
+
+
+@everywhere
+def test_a_read_that_waited_in_vain_is_marked_or_refused(play: Play, store_of: Open) -> None:
+    """After the deadline: what there is, marked as stale with its version, or `NotYet`, by policy."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            marked = await reader(store, 5, within=2)
+        return marked, await reader(MemoryStore(), 5, within=2, late="refuse")
+
+    trace = play(scenario)
+    (at, reading), (later, refused) = trace.result
+    assert at == later == 2
+    assert (reading.row["charged"], reading.versions, reading.stale) == (100, {"billing/ann": 1}, True)
+    assert (refused.stream, refused.wanted, refused.version) == ("billing/ann", 2, 1)
+    assert trace.count("timed out") == 2
+    invariants.assert_holds(trace, read_your_writes)
+
+
+@everywhere
+def test_a_read_that_names_no_version_does_not_wait(play: Play, store_of: Open) -> None:
+    """Nothing was promised to it; and a version below 0 is a mistake."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = Projection(store, "dashboard", DASHBOARD)
+            with pytest.raises(ValueError, match="at least 0"):
+                await read(view, "ann", at_least={"billing/ann": -1})
+            start = anyio.current_time()
+            reading = await read(view, "ann")
+            return reading.row, reading.stale, anyio.current_time() - start
+
+    assert play(scenario).result == (None, False, 0.0)
+
+
+# Feeds
+
+
+async def taken(feed: Feed) -> list[tuple[int, str, int]]:
+    """All that the feed has now."""
+    changes = []
+    while (change := feed.next_nowait()) is not None:
+        changes.append((change.position, change.key, change.row["charged"] if change.row else 0))
+    return changes
+
+
+@everywhere
+def test_a_feed_gives_the_snapshot_and_then_every_change(play: Play, store_of: Open) -> None:
+    """Without a gap and without an overlap, whatever is committed between the two."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = Projection(store, "dashboard", DASHBOARD)
+            await view(charged(1, 1))
+            await view(charged(1, 10, "bob"))
+            await view(charged(2, 1))
+            with Feed(view) as feed:
+                await view(charged(3, 1))
+                first = await taken(feed)
+                await view(charged(4, 1))
+                await view(charged(5, 1))
+                return first, await taken(feed), feed.position
+
+    assert play(scenario).result == (
+        [(2, "bob", 10), (4, "ann", 3)],
+        [(5, "ann", 4), (6, "ann", 5)],
+        6,
+    )
+
+
+@everywhere
+def test_a_feed_resumes_after_a_position(play: Play, store_of: Open) -> None:
+    """With what has changed since, and no more; a position that the view never had begins anew."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = Projection(store, "dashboard", DASHBOARD)
+            for n in (1, 2, 3):
+                await view(charged(n, 1))
+            await view(charged(1, 10, "bob"))
+            seen = []
+            for after in (4, 3, 2, 99):
+                with Feed(view, after=after) as feed:
+                    seen.append(await taken(feed))
+            return seen
+
+    ann, bob = (3, "ann", 3), (4, "bob", 10)
+    assert play(scenario).result == [[], [bob], [ann, bob], [ann, bob]]
+
+
+@everywhere
+@pytest.mark.parametrize("capacity", [1, 2, 5])
+def test_a_slow_follower_drops_to_the_latest(play: Play, store_of: Open, capacity: int) -> None:
+    """It misses what was in between, never the last state of a row, and holds no more than its buffer."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = Projection(store, "dashboard", DASHBOARD)
+            with Feed(view, capacity=capacity) as feed, Feed(view, capacity=100) as quick:
+                await taken(feed)
+                await taken(quick)
+                most = 0
+                for n in range(1, 11):
+                    for who in ("ann", "bob", "eve"):
+                        await view(charged(n, 1, who))
+                        most = max(most, len(feed))
+                return await taken(feed), len(await taken(quick)), most <= capacity, feed.skipped
+
+    trace = play(scenario)
+    changes, quick, bounded, skipped = trace.result
+    invariants.assert_holds(trace, invariants.conservation)
+    assert changes == [(28, "ann", 10), (29, "bob", 10), (30, "eve", 10)]
+    assert (quick, bounded, skipped) == (30, True, 1)
+
+
+@everywhere
+def test_a_slow_follower_is_cut_off_by_policy(play: Play, store_of: Open) -> None:
+    """It gets what is in its buffer, then `TooSlow`; it resumes from there without a gap."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = Projection(store, "dashboard", DASHBOARD)
+            with Feed(view, capacity=2, when_slow="close") as feed:
+                await taken(feed)
+                for n in range(1, 6):
+                    await view(charged(n, 1))
+                got = [(await anext(feed)).position for _ in range(2)]
+                with pytest.raises(TooSlow):
+                    await anext(feed)
+            with Feed(view, after=feed.position) as back:
+                return got, await taken(back)
+
+    assert play(scenario).result == ([1, 2], [(5, "ann", 5)])
+
+
+@everywhere
+def test_a_snapshot_that_fills_the_buffer_cuts_nobody_off(play: Play, store_of: Open) -> None:
+    """Who still reads the snapshot is not slow: changes of that time come after it."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = Projection(store, "dashboard", DASHBOARD)
+            for who in ("ann", "bob"):
+                await view(charged(1, 1, who))
+            with Feed(view, capacity=2, when_slow="close") as feed:
+                first = feed.next_nowait()
+                for n in range(2, 9):
+                    await view(charged(n, 1))
+                return first and first.position, await taken(feed)
+
+    assert play(scenario).result == (1, [(2, "bob", 1), (9, "ann", 8)])
+
+
+@everywhere
+def test_a_follower_that_waits_is_woken_and_one_that_left_costs_nothing(play: Play, store_of: Open) -> None:
+    """After it has left, the view knows nothing of it."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = Projection(store, "dashboard", DASHBOARD)
+            got: list[int] = []
+
+            async def follow() -> None:
+                with Feed(view) as feed:
+                    async for change in feed:
+                        got.append(change.position)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(follow)
+                await anyio.sleep(1)
+                await view(charged(1))
+                await view(charged(2))
+                await anyio.sleep(1)
+                group.cancel_scope.cancel()
+            return got, len(view.listeners)
+
+    assert play(scenario).result == ([1, 2], 0)
+
+
+# The whole
+
+
+def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """At most 30 lines, and what it prints is the story."""
+    text = inspect.getdoc(eip_ref.cqrs) or ""
+    story = textwrap.dedent(text[text.index("    async def story") : text.index("Read `commands.py`")])
+    assert len(story.strip().splitlines()) <= 30
+    names = {name: getattr(cqrs, name) for name in cqrs.__all__} | {"anyio": anyio, "acting": acting}
+    exec(story, names)
+    trace = simulate(names["story"])
+    invariants.assert_holds(trace, effect_once_on_view, read_your_writes, invariants.conservation)
+    assert capsys.readouterr().out.splitlines() == [
+        "answered: Answer(id='ann', version=1, created=True, repeated=False)",
+        "the view has None and the outbox 1 event",
+        "read: Ann - stale: False",
+        'position 2: Ann "the cat" Lee',
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        partial(Commands, MemoryStore(), "users", remember=0),
+        partial(Inbox, MemoryStore(), "mailer", remember=0),
+        partial(Inbox, MemoryStore(), "mailer", unknown="drop"),
+        partial(Feed, Projection(MemoryStore(), "d", {}), capacity=0),
+        partial(Feed, Projection(MemoryStore(), "d", {}), after=-1),
+        partial(Feed, Projection(MemoryStore(), "d", {}), when_slow="drop"),
+        partial(Relay, users(MemoryStore()).outbox, Inbox(MemoryStore(), "mailer"), claim=0),
+        partial(Relay, users(MemoryStore()).outbox, Inbox(MemoryStore(), "mailer"), poll=0),
+        partial(Relay, users(MemoryStore()).outbox, Inbox(MemoryStore(), "mailer"), batch=0),
+    ],
+)
+def test_wrong_settings_are_refused(wrong: Callable[[], object]) -> None:
+    """At the making, in words."""
+    with pytest.raises(ValueError, match=r"must|at least|not a valid"):
+        wrong()

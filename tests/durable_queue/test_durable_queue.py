@@ -1,0 +1,948 @@
+"""The durable queue: what it adds to the contract of every queue, over restarts, duplicates and clocks."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref import durable_queue
+from eip_ref.durable_queue import File, SQLiteQueue
+from eip_ref.lab import invariants
+from eip_ref.lab.clock import simulate
+from eip_ref.message import Message
+from eip_ref.message_queue import (
+    NEVER,
+    DeadLetterPolicy,
+    Empty,
+    MessageQueue,
+    QueueClosed,
+    QueueFull,
+    Settled,
+    original,
+    replay,
+)
+from eip_ref.trace import acting
+from tests.backends import Play, everywhere
+
+TICK = 0.001
+Open = Callable[..., SQLiteQueue]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "shop.db"
+
+
+@pytest.fixture
+def orders(path: Path) -> Open:
+    """Opens the queue "orders" of the same file, each time that it is called."""
+    return partial(SQLiteQueue, path, "orders")
+
+
+class SlowQueue(MessageQueue):
+    """A queue that is far away."""
+
+    async def put(self, message: Message, *, delay: float = 0.0) -> None:
+        await anyio.sleep(5)
+        await super().put(message, delay=delay)
+
+
+async def fill(queue: SQLiteQueue, *bodies: Any) -> None:
+    for body in bodies:
+        await queue.put(Message(body, id=str(body)))
+
+
+async def bodies(queue: SQLiteQueue | MessageQueue) -> list[Any]:
+    """Receive and ack everything that is ready now."""
+    found: list[Any] = []
+    while True:
+        try:
+            lease = await queue.receive(wait=0)
+        except (Empty, QueueClosed):
+            return found
+        found.append(lease.message.body)
+        await lease.ack()
+
+
+# Accepted means committed
+
+
+@everywhere
+def test_a_put_that_returned_is_in_the_file_for_everybody(play: Play, path: Path, orders: Open) -> None:
+    """Accepted means committed to disk before the producer's confirm."""
+
+    async def scenario() -> None:
+        async with orders() as queue:
+            for n in range(3):
+                await queue.put(Message(n))
+                other = sqlite3.connect(path)
+                assert other.execute("SELECT count(*) FROM messages").fetchone() == (n + 1,)
+                other.close()
+
+    play(scenario)
+
+
+def test_each_commit_is_written_through_to_the_disk(path: Path, orders: Open) -> None:
+    """A write-ahead log, and a sync at each commit, unless somebody has chosen otherwise."""
+
+    async def scenario(**settings: Any) -> tuple[Any, Any]:
+        async with orders(**settings) as queue:
+            return queue.file.one("PRAGMA journal_mode"), queue.file.one("PRAGMA synchronous")
+
+    assert simulate(scenario).result == (("wal",), (2,))
+    assert simulate(partial(scenario, synchronous="OFF")).result == (("wal",), (0,))
+
+
+@everywhere
+def test_a_crash_between_commit_and_confirm_is_repaired_by_the_same_id(play: Play, orders: Open) -> None:
+    """The producer sends again, the queue knows the id, confirms, and has the message once."""
+
+    async def scenario() -> list[Any]:
+        async with orders(dedup=100) as queue:
+            await fill(queue, "order 1", "order 2")
+        async with orders(dedup=100) as queue:
+            await fill(queue, "order 2", "order 3")
+            assert queue.counts.accepted == 3
+            return await bodies(queue)
+
+    trace = play(scenario)
+    assert trace.result == ["order 1", "order 2", "order 3"]
+    assert trace.messages("duplicate") == ["order 2"]
+
+
+@everywhere
+def test_without_dedup_the_same_id_is_accepted_twice(play: Play, orders: Open) -> None:
+    """At least once is what a queue promises by itself."""
+
+    async def scenario() -> list[Any]:
+        async with orders() as queue:
+            await fill(queue, "order 1", "order 1")
+            return await bodies(queue)
+
+    assert play(scenario).result == ["order 1", "order 1"]
+
+
+@everywhere
+def test_a_duplicate_is_never_refused(play: Play, orders: Open) -> None:
+    """Full or closed, the answer for a message that was accepted is that it was accepted."""
+
+    async def scenario() -> None:
+        async with orders(dedup=100, capacity=1) as queue:
+            await fill(queue, "order 1")
+            await fill(queue, "order 1")
+            with pytest.raises(QueueFull):
+                await fill(queue, "order 2")
+            queue.close()
+            await fill(queue, "order 1")
+            with pytest.raises(QueueClosed):
+                await fill(queue, "order 2")
+            assert queue.counts.accepted == 1
+
+    play(scenario)
+
+
+@everywhere
+def test_an_acked_message_is_remembered_too(play: Play, orders: Open) -> None:
+    """The confirm may come later than the ack."""
+
+    async def scenario() -> None:
+        async with orders(dedup=2) as queue:
+            await fill(queue, "order 1")
+            assert await bodies(queue) == ["order 1"]
+            await fill(queue, "order 1")
+            assert await bodies(queue) == []
+
+    play(scenario)
+
+
+@everywhere
+def test_only_the_last_ids_are_remembered(play: Play, orders: Open) -> None:
+    """The memory of ids is bounded, by queue; what is older than that is new again."""
+
+    async def scenario() -> list[Any]:
+        async with orders(dedup=2) as queue, SQLiteQueue(queue.file, "other", dedup=2) as other:
+            await fill(queue, "order 1")
+            await fill(other, *range(5))
+            await fill(queue, "order 2", "order 1", "order 3", "order 1")
+            assert queue.file.one("SELECT count(*) FROM seen") == (4,)
+            return await bodies(queue)
+
+    assert play(scenario).result == ["order 1", "order 2", "order 3", "order 1"]
+
+
+# A restart keeps everything
+
+
+@everywhere
+def test_order_and_counts_survive_a_restart(play: Play, orders: Open) -> None:
+    """Ready, in flight, acked, dead and dropped are the same before and after, and so is the order."""
+
+    async def scenario() -> None:
+        async with orders(policy=DeadLetterPolicy(max_failures=1)) as queue:
+            await fill(queue, *range(6))
+            await (await queue.receive()).ack()
+            await (await queue.receive()).nack()
+            await queue.receive(lease=1000)
+            await queue.put(Message("late", deadline=anyio.current_time()))
+            before = queue.counts
+        async with orders(policy=DeadLetterPolicy(max_failures=1)) as queue:
+            assert queue.counts == before == (4, 1, 1, 1, 0, 7)
+            assert await bodies(queue) == [3, 4, 5]
+            assert queue.counts == (0, 1, 4, 1, 1, 7)
+
+    invariants.assert_holds(play(scenario), invariants.conservation, invariants.lease_fencing)
+
+
+@everywhere
+def test_a_running_lease_is_kept_over_a_restart(play: Play, orders: Open) -> None:
+    """Nobody else gets the message until the lease ends, and then it comes with its counts."""
+
+    async def scenario() -> tuple[float, int, int]:
+        async with orders(lease=10) as queue:
+            await fill(queue, "order 1")
+            start = anyio.current_time()
+            await queue.receive()
+            await anyio.sleep(4)
+        async with orders(lease=10) as queue:
+            assert queue.counts.in_flight == 1
+            again = await queue.receive()
+            return anyio.current_time() - start, again.deliveries, again.failures
+
+    assert play(scenario).result == (pytest.approx(10), 2, 1)
+
+
+@everywhere
+def test_a_consumer_that_outlived_the_restart_settles_by_its_token(play: Play, orders: Open) -> None:
+    """The lease is the token, and not the process that granted it."""
+
+    async def scenario() -> None:
+        async with orders() as queue:
+            await fill(queue, "order 1", "order 2")
+            acked, extended = await queue.receive(), await queue.receive()
+        async with orders() as queue:
+            assert await queue.ack(acked) is Settled.DONE
+            assert await queue.ack(acked) is Settled.DONE
+            assert await queue.extend(extended, 100) is Settled.DONE
+            await anyio.sleep(50)
+            assert queue.counts[:3] == (0, 1, 1)
+
+    play(scenario)
+
+
+@everywhere
+def test_a_lease_that_ran_out_meanwhile_returns_at_the_restart(play: Play, orders: Open) -> None:
+    """It counts as a failure, and its old holder is stale."""
+
+    async def scenario() -> None:
+        async with orders(lease=10) as queue:
+            await fill(queue, "order 1")
+            old = await queue.receive()
+        await anyio.sleep(10)
+        async with orders(lease=10) as queue:
+            again = await queue.receive(wait=0)
+            assert (again.deliveries, again.failures) == (2, 1)
+            assert await queue.ack(old) is Settled.STALE
+            assert old.over
+            assert await again.ack() is Settled.DONE
+
+    trace = play(scenario)
+    assert [e.kind for e in trace.filter("expired", "returned", "stale")] == ["expired", "returned", "stale"]
+
+
+@everywhere
+def test_fencing_tokens_keep_growing_over_restarts(play: Play, orders: Open) -> None:
+    """A store that remembers the highest token is not fooled by a restart, though the queue was empty."""
+
+    async def scenario() -> list[int]:
+        tokens = []
+        for n in range(3):
+            async with orders() as queue:
+                await fill(queue, n)
+                lease = await queue.receive()
+                tokens.append(lease.token)
+                await lease.ack()
+        return tokens
+
+    assert play(scenario).result == [1, 2, 3]
+
+
+@everywhere
+def test_a_poison_message_dies_although_it_kills_every_process(play: Play, orders: Open) -> None:
+    """Deliveries and failures are stored, so a crash loop reaches the dead letters."""
+
+    async def scenario() -> None:
+        open_again = partial(orders, lease=5, policy=DeadLetterPolicy(max_failures=3))
+        for life in range(3):
+            async with open_again() as queue:
+                if life == 0:
+                    await fill(queue, "poison")
+                assert (await queue.receive()).deliveries == life + 1
+            await anyio.sleep(5)
+        async with open_again() as queue:
+            assert queue.counts[:4] == (0, 0, 0, 1)
+            assert queue.dead_letters is not None
+            (letter,) = await bodies(queue.dead_letters)  # type: ignore[arg-type]
+            assert letter == "poison"
+
+    play(scenario)
+
+
+@everywhere
+def test_a_delay_goes_on_over_a_restart(play: Play, orders: Open) -> None:
+    """Put for later, or nacked with a rest: ready at the same instant as without the restart."""
+
+    async def scenario() -> list[tuple[str, float]]:
+        async with orders() as queue:
+            start = anyio.current_time()
+            await queue.put(Message("later"), delay=9)
+            await queue.put(Message("failed"))
+            await (await queue.receive()).nack(delay=5)
+        await anyio.sleep(2)
+        found = []
+        async with orders() as queue:
+            for _ in range(2):
+                lease = await queue.receive()
+                found.append((lease.message.body, anyio.current_time() - start))
+        return found
+
+    assert play(scenario).result == [("failed", pytest.approx(5)), ("later", pytest.approx(9))]
+
+
+@everywhere
+def test_at_most_one_of_a_key_is_in_flight_over_a_restart(play: Play, orders: Open) -> None:
+    """The line of a key is in the file: its head is out, the others wait, other keys do not."""
+
+    async def scenario() -> list[Any]:
+        async with orders(lease=50) as queue:
+            for body in ("a1", "a2", "b1", "a3"):
+                await queue.put(Message(body, key=body[0]))
+            head = await queue.receive()
+        async with orders() as queue:
+            found = await bodies(queue)
+            await queue.ack(head)
+            return found + await bodies(queue)
+
+    assert play(scenario).result == ["b1", "a2", "a3"]
+
+
+@everywhere
+def test_a_delayed_message_behind_another_of_its_key_still_rests(play: Play, orders: Open) -> None:
+    """It becomes the head of its line before its delay is over, and waits for that too."""
+
+    async def scenario() -> float:
+        async with orders() as queue:
+            await queue.put(Message("a1", key="a"))
+            await queue.put(Message("a2", key="a"), delay=5)
+            start = anyio.current_time()
+            await (await queue.receive()).ack()
+            assert await bodies(queue) == []
+            await queue.receive()
+            return anyio.current_time() - start
+
+    assert play(scenario).result == pytest.approx(5)
+
+
+@everywhere
+def test_a_closed_queue_is_open_again_after_a_restart(play: Play, orders: Open) -> None:
+    """Closing ends the intake of this process; the file has no end."""
+
+    async def scenario() -> list[Any]:
+        async with orders() as queue:
+            queue.close()
+        async with orders() as queue:
+            await fill(queue, "order 1")
+            return await bodies(queue)
+
+    assert play(scenario).result == ["order 1"]
+
+
+# Dead letters
+
+
+@everywhere
+def test_dead_letters_are_in_the_same_file_and_are_replayed_after_a_restart(play: Play, orders: Open) -> None:
+    """Replay brings the originals back, although their ids had been accepted before."""
+
+    async def scenario() -> None:
+        policy = DeadLetterPolicy(max_failures=1)
+        async with orders(policy=policy, dedup=100) as queue:
+            await fill(queue, *range(3))
+            for _ in range(3):
+                await (await queue.receive()).nack()
+        async with orders(policy=policy, dedup=100) as queue:
+            assert queue.dead_letters is not None
+            assert await replay(queue.dead_letters, queue) == 3
+            first = await queue.receive()
+            assert (first.message.body, first.deliveries, dict(first.message.headers)) == (0, 1, {})
+            await first.ack()
+            assert await bodies(queue) == [1, 2]
+
+    invariants.assert_holds(play(scenario), invariants.conservation)
+
+
+@everywhere
+def test_a_resend_of_a_dead_message_is_a_duplicate_and_its_replay_is_not(play: Play, orders: Open) -> None:
+    """While it is a dead letter it is not lost, so it is not accepted a second time."""
+
+    async def scenario() -> list[Any]:
+        async with orders(policy=DeadLetterPolicy(max_failures=1), dedup=10) as queue:
+            await fill(queue, "order 1")
+            await (await queue.receive()).nack()
+            await fill(queue, "order 1")
+            assert queue.counts == (0, 0, 0, 1, 0, 1)
+            assert queue.dead_letters is not None
+            assert await replay(queue.dead_letters, queue) == 1
+            await fill(queue, "order 1")
+            return await bodies(queue)
+
+    assert play(scenario).result == ["order 1"]
+
+
+@everywhere
+def test_a_replay_that_crashed_between_put_and_ack_can_be_repeated(play: Play, orders: Open) -> None:
+    """The second time the queue knows that the message has come back, and the letter goes."""
+
+    async def scenario() -> None:
+        async with orders(policy=DeadLetterPolicy(max_failures=1), dedup=10, lease=5) as queue:
+            await fill(queue, "order 1")
+            await (await queue.receive()).nack()
+            assert queue.dead_letters is not None
+            letter = await queue.dead_letters.receive()
+            await queue.put(original(letter.message))
+            await anyio.sleep(5)
+            assert await replay(queue.dead_letters, queue) == 1
+            assert await bodies(queue) == ["order 1"]
+
+    play(scenario)
+
+
+@everywhere
+def test_dead_letters_elsewhere_are_replayed_although_their_ids_are_remembered(
+    play: Play, orders: Open
+) -> None:
+    """Nobody here can see that a letter is in somebody's hands, so a dead message may come back."""
+
+    async def scenario() -> list[Any]:
+        async with (
+            MessageQueue("graveyard", policy=NEVER) as graveyard,
+            orders(policy=DeadLetterPolicy(max_failures=1), dedup=10, dead_letters=graveyard) as queue,
+        ):
+            await fill(queue, "order 1")
+            await (await queue.receive()).nack()
+            await anyio.sleep(TICK)
+            assert await replay(graveyard, queue) == 1
+            await fill(queue, "order 1")
+            return await bodies(queue)
+
+    assert play(scenario).result == ["order 1"]
+
+
+@everywhere
+def test_dead_letters_in_a_shared_file_may_refuse(play: Play, path: Path) -> None:
+    """The message rests in its queue, nothing is half moved, and it dies later."""
+
+    async def scenario() -> None:
+        policy = DeadLetterPolicy(max_failures=1)
+        with File(path) as file:
+            async with (
+                SQLiteQueue(file, "graveyard", policy=NEVER, capacity=1) as graveyard,
+                SQLiteQueue(file, "orders", policy=policy, dead_letters=graveyard) as queue,
+            ):
+                await fill(queue, *range(2))
+                for _ in range(2):
+                    await (await queue.receive()).nack()
+                assert (queue.counts[:4], len(graveyard)) == ((1, 0, 0, 1), 1)
+                assert await bodies(graveyard) == [0]
+                await (await queue.receive()).nack()
+                assert await bodies(graveyard) == [1]
+
+    invariants.assert_holds(play(scenario), invariants.conservation)
+
+
+@everywhere
+def test_a_message_on_its_way_to_dead_letters_elsewhere_survives_a_restart(play: Play, orders: Open) -> None:
+    """It was not handed out again, and the next process carries it there."""
+
+    async def scenario() -> None:
+        async with SlowQueue("graveyard", policy=NEVER) as graveyard:
+            dying = partial(orders, policy=DeadLetterPolicy(max_failures=1), dead_letters=graveyard)
+            async with dying() as queue:
+                await fill(queue, "poison")
+                await (await queue.receive()).nack(reason="no stock")
+            assert len(graveyard) == 0
+            async with dying() as queue:
+                assert await bodies(queue) == []
+                await anyio.sleep(10)
+                assert queue.counts[:4] == (0, 0, 0, 1)
+                letter = (await graveyard.receive(wait=0)).message
+                assert "no stock" in letter.headers["dead-letter-reason"]
+
+    play(scenario)
+
+
+@everywhere
+def test_dead_letters_elsewhere_get_the_message_at_once(play: Play, orders: Open) -> None:
+    """Nobody has to call the queue for it, and no timer is waited for."""
+
+    async def scenario() -> None:
+        async with (
+            MessageQueue("graveyard", policy=NEVER) as graveyard,
+            orders(policy=DeadLetterPolicy(max_failures=1), dead_letters=graveyard) as queue,
+        ):
+            await fill(queue, "poison")
+            lease = await queue.receive()
+            await anyio.sleep(1)
+            await lease.nack()
+            await anyio.sleep(TICK)
+            assert len(graveyard) == 1
+
+    play(scenario)
+
+
+# Group commit
+
+
+@everywhere
+@pytest.mark.parametrize("per_fsync", [1, 10])
+def test_several_puts_share_one_commit(play: Play, orders: Open, per_fsync: int) -> None:
+    """With per_fsync=10, ten producers that put at the same time cost one write to the disk."""
+
+    async def scenario() -> list[int]:
+        statements: list[str] = []
+        async with orders(per_fsync=per_fsync, linger=1) as queue:
+            queue.file.connection.set_trace_callback(statements.append)
+            async with anyio.create_task_group() as group:
+                for n in range(30):
+                    group.start_soon(queue.put, Message(n))
+            queue.file.connection.set_trace_callback(None)
+            assert queue.counts.accepted == 30
+        commits = "\n".join(statements).split("COMMIT")
+        return [count for commit in commits if (count := commit.count("INSERT INTO messages"))]
+
+    assert play(scenario).result == [per_fsync] * (30 // per_fsync)
+
+
+@everywhere
+def test_a_put_returns_only_after_its_commit_and_waits_no_longer_than_told(play: Play, orders: Open) -> None:
+    """Alone, it waits `linger` seconds for company, unconfirmed and unseen, and is then committed."""
+
+    async def scenario() -> float:
+        async with orders(per_fsync=10, linger=3) as queue, anyio.create_task_group() as group:
+            start = anyio.current_time()
+            group.start_soon(queue.put, Message("other"))
+            await anyio.sleep(1)
+            assert queue.counts.accepted == 0
+            await queue.put(Message("order"))
+            assert queue.counts.accepted == 2
+            waited = anyio.current_time() - start
+        return waited
+
+    assert play(scenario).result == pytest.approx(3)
+
+
+@everywhere
+def test_a_put_cancelled_before_its_commit_is_taken_back(play: Play, orders: Open) -> None:
+    """The others of the batch are not disturbed."""
+
+    async def scenario() -> list[Any]:
+        async with orders(per_fsync=3, linger=10) as queue, anyio.create_task_group() as group:
+            group.start_soon(queue.put, Message("stays"))
+            with anyio.move_on_after(1):
+                await queue.put(Message("goes"))
+            await anyio.sleep(10)
+            found = await bodies(queue)
+        return found
+
+    assert play(scenario).result == ["stays"]
+
+
+@everywhere
+def test_closing_commits_the_puts_that_wait_for_company(play: Play, orders: Open) -> None:
+    """They came before the end, so they are confirmed and not refused."""
+
+    async def scenario() -> list[Any]:
+        async with orders(per_fsync=3, linger=10) as queue:
+            async with anyio.create_task_group() as group:
+                group.start_soon(queue.put, Message("order 1"))
+                await anyio.sleep(1)
+                queue.close()
+            return await bodies(queue)
+
+    assert play(scenario).result == ["order 1"]
+
+
+@everywhere
+def test_within_a_batch_each_put_has_an_answer_of_its_own(play: Play, orders: Open) -> None:
+    """Accepted, known already, or refused, in one commit."""
+
+    async def scenario() -> None:
+        answers: dict[str, str] = {}
+
+        async def put(queue: SQLiteQueue, name: str, body: str) -> None:
+            with acting(name):
+                try:
+                    await queue.put(Message(body, id=body))
+                    answers[name] = "accepted"
+                except QueueFull:
+                    answers[name] = "full"
+
+        async with orders(per_fsync=3, linger=1, capacity=1, dedup=10) as queue:
+            async with anyio.create_task_group() as group:
+                for name, body in (("a", "order 1"), ("b", "order 1"), ("c", "order 2")):
+                    group.start_soon(put, queue, name, body)
+                    await anyio.sleep(TICK)
+            assert answers == {"a": "accepted", "b": "accepted", "c": "full"}
+            assert await bodies(queue) == ["order 1"]
+
+    trace = play(scenario)
+    assert [(e.kind, e.who) for e in trace.filter("accepted", "duplicate", "refused")] == [
+        ("accepted", "a"),
+        ("duplicate", "b"),
+        ("refused", "c"),
+    ]
+
+
+@everywhere
+def test_an_error_of_the_commit_reaches_every_producer_of_it(play: Play, path: Path, orders: Open) -> None:
+    """Nobody is told that it was written; after the trouble the same messages can be put again."""
+
+    async def scenario() -> None:
+        errors = []
+
+        async def put(queue: SQLiteQueue, body: str) -> None:
+            try:
+                await queue.put(Message(body, id=body))
+            except sqlite3.OperationalError as error:
+                errors.append(str(error))
+
+        async with orders(per_fsync=2, linger=1) as queue:
+            await anyio.sleep(TICK)  # the clerk has looked around and rests
+            queue.file.execute("PRAGMA busy_timeout = 0")
+            blocker = sqlite3.connect(path, isolation_level=None)
+            blocker.execute("BEGIN IMMEDIATE")
+            async with anyio.create_task_group() as group:
+                group.start_soon(put, queue, "order 1")
+                group.start_soon(put, queue, "order 2")
+            blocker.close()
+            assert errors == ["database is locked"] * 2
+            await fill(queue, "order 1", "order 2")
+            assert queue.counts.accepted == 2
+
+    assert play(scenario).count("accepted") == 2
+
+
+@everywhere
+def test_a_commit_that_fails_halfway_leaves_nothing_and_tells_nothing(play: Play, orders: Open) -> None:
+    """All of it is undone, also what had gone well, and the trace knows of none of it."""
+
+    async def scenario() -> None:
+        errors = []
+
+        async def put(queue: SQLiteQueue, body: str) -> None:
+            try:
+                await queue.put(Message(body, id=body))
+            except sqlite3.IntegrityError as error:
+                errors.append(str(error))
+
+        async with orders(per_fsync=2, linger=1) as queue:
+            queue.file.execute(
+                "CREATE TRIGGER trouble BEFORE INSERT ON messages WHEN (SELECT count(*) FROM messages) = 1"
+                " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+            )
+            async with anyio.create_task_group() as group:
+                group.start_soon(put, queue, "order 1")
+                group.start_soon(put, queue, "order 2")
+            assert errors == ["the disk is full"] * 2
+            assert queue.counts.accepted == 0
+            queue.file.execute("DROP TRIGGER trouble")
+            await fill(queue, "order 1", "order 2")
+            assert queue.counts.accepted == 2
+
+    assert play(scenario).count("accepted") == 2
+
+
+@everywhere
+def test_an_ack_that_could_not_be_committed_can_be_repeated(play: Play, orders: Open) -> None:
+    """The lease is over when that is in the file, and not before."""
+
+    async def scenario() -> None:
+        async with orders() as queue:
+            await fill(queue, "order 1")
+            lease = await queue.receive()
+            queue.file.execute(
+                "CREATE TRIGGER trouble BEFORE DELETE ON messages"
+                " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+            )
+            with pytest.raises(sqlite3.IntegrityError):
+                await lease.ack()
+            assert not lease.over
+            queue.file.execute("DROP TRIGGER trouble")
+            assert await lease.ack() is Settled.DONE
+
+    assert play(scenario).count("acked") == 1
+
+
+def test_a_transaction_may_write_from_its_start(path: Path) -> None:
+    """So two processes take turns, and none finds halfway that another was quicker."""
+
+    async def scenario() -> None:
+        with File(path) as file, file.transaction():
+            other = sqlite3.connect(path, timeout=0, isolation_level=None)
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+            other.close()
+
+    simulate(scenario)
+
+
+# Time
+
+
+def test_the_time_for_which_nobody_had_the_file_open_counts_with_a_clock(orders: Open) -> None:
+    """A restart with a later clock: a lease has so much less left, or is over."""
+
+    async def scenario(restart: float) -> float:
+        async with orders(lease=30, clock=lambda: 1_700_000_000.0) as queue:
+            await fill(queue, "order 1")
+            await queue.receive()
+        async with orders(clock=lambda: restart) as queue:
+            start = anyio.current_time()
+            await (await queue.receive()).ack()
+            return anyio.current_time() - start
+
+    assert simulate(scenario, 1_700_000_020.0).result == pytest.approx(10, abs=1e-5)
+    assert simulate(scenario, 1_700_000_040.0).result == 0
+
+
+def test_a_clock_that_was_set_back_ends_no_lease_and_no_rest_early(orders: Open) -> None:
+    """Time in the file never goes back: it goes on from the last time that was written."""
+
+    async def scenario() -> float:
+        async with orders(lease=30, clock=lambda: 1_700_000_000.0) as queue:
+            await fill(queue, "order 1")
+            await queue.receive()
+        for _ in range(2):
+            async with orders(clock=lambda: 1_600_000_000.0) as queue:
+                await anyio.sleep(10)
+                await fill(queue, "another")
+        async with orders(clock=lambda: 1_600_000_000.0) as queue:
+            assert await bodies(queue) == ["another", "another"]
+            start = anyio.current_time()
+            await queue.receive()
+            return anyio.current_time() - start
+
+    assert simulate(scenario).result == pytest.approx(10, abs=1e-5)
+
+
+def test_after_a_restart_of_the_machine_time_goes_on_where_it_stopped(orders: Open) -> None:
+    """Without a clock of its own: anyio's begins again, and a lease still lasts for its seconds."""
+
+    async def before() -> None:
+        await anyio.sleep(1000)
+        async with orders(lease=30) as queue:
+            await queue.put(Message("order 1", created=990.0))
+            await queue.receive()
+
+    async def after() -> tuple[float, float]:
+        async with orders() as queue:
+            message = (await queue.receive()).message
+            return anyio.current_time(), message.created
+
+    simulate(before)
+    assert simulate(after).result == (pytest.approx(30), pytest.approx(-10))
+
+
+def test_a_shift_once_chosen_is_kept(orders: Open) -> None:
+    """Two openings on the same machine see the same time, and so the time between them counts."""
+
+    async def life(sleep: float) -> float:
+        await anyio.sleep(sleep)
+        async with orders(lease=100) as queue:
+            if not len(queue) and not queue.counts.in_flight:
+                await fill(queue, "order 1")
+                await queue.receive()
+                return math.nan
+            await fill(queue, "a message that writes down the time")
+            due: int = queue.file.one("SELECT due FROM messages WHERE state = 'leased'")[0]
+            return queue.file.on_anyio(due) - anyio.current_time()
+
+    simulate(life, 1000)
+    assert simulate(life, 10).result == pytest.approx(100)
+    assert simulate(life, 70).result == pytest.approx(40)
+
+
+def test_deadlines_and_the_times_of_dead_letters_move_with_the_clock(orders: Open) -> None:
+    """What the file keeps is told in the time of whoever reads it."""
+
+    async def before() -> None:
+        await anyio.sleep(1000)
+        async with orders(policy=DeadLetterPolicy(max_failures=1)) as queue:
+            await queue.put(Message("late", deadline=1005.0))
+            await queue.put(Message("poison"))
+            await queue.receive()
+            await (await queue.receive()).nack()
+
+    async def after() -> tuple[float | None, ...]:
+        async with orders(lease=30) as queue:
+            assert queue.dead_letters is not None
+            letter = (await queue.dead_letters.receive()).message
+            file = queue.file
+            (envelope,) = file.one("SELECT envelope FROM messages WHERE queue = 'orders'")
+            late = durable_queue.envelope.unpack(envelope, file.shift)
+            return late.deadline, letter.headers["dead-letter-first"], letter.headers["dead-letter-last"]
+
+    simulate(before)
+    assert simulate(after).result == pytest.approx((5, 0, 0))
+
+
+# Several that have the file open
+
+
+@everywhere
+def test_two_queues_on_one_file_never_hand_out_the_same_message(play: Play, orders: Open) -> None:
+    """As two processes would: every lease is in the file before its message is handed out."""
+
+    async def scenario() -> None:
+        async with orders() as one, orders() as two:
+            await fill(one, *range(4))
+            leases = [await queue.receive(wait=0) for queue in (one, two, one, two)]
+            assert [lease.message.body for lease in leases] == [0, 1, 2, 3]
+            assert [lease.token for lease in leases] == [1, 2, 3, 4]
+
+    play(scenario)
+
+
+@everywhere
+def test_a_lease_that_somebody_else_saw_expire_is_over_here_too(play: Play, orders: Open) -> None:
+    """Its consumer gets its credit back, although the file no longer knows of the lease."""
+
+    async def scenario() -> None:
+        def ahead() -> float:
+            return anyio.current_time() + 1
+
+        async with orders(lease=5) as one, orders(lease=1000, clock=ahead) as two:
+            await fill(one, "order 1")
+            await one.put(Message("order 2"), delay=4.7)  # wakes the clerk once more before the end
+            over = anyio.Event()
+            lease = await one.receive()
+            lease.on_end.append(over.set)
+            await anyio.sleep(4.5)
+            assert (await two.receive(wait=0)).message.body == "order 1"
+            with anyio.fail_after(0.5 + TICK):
+                await over.wait()
+            assert await lease.ack() is Settled.STALE
+
+    play(scenario)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("body", [{1, 2}, (1, 2), {1: "one"}, math.nan, math.inf, object(), {"deep": [(1,)]}])
+def test_a_body_that_would_come_back_changed_is_refused(orders: Open, body: Any) -> None:
+    """What comes out equals what went in."""
+
+    async def scenario() -> None:
+        async with orders() as queue:
+            with pytest.raises(TypeError, match="message 'm9'"):
+                await queue.put(Message(body, id="m9"))
+            assert queue.counts.accepted == 0
+
+    simulate(scenario)
+
+
+def test_an_envelope_comes_back_as_it_was(orders: Open) -> None:
+    """Every field of it."""
+
+    async def scenario() -> None:
+        message = Message(
+            {"lines": [1, 2.5, None, "tea 'n' \N{HOT BEVERAGE}"]},
+            type="OrderPlaced",
+            key="c-1",
+            id="order-17",
+            correlation_id="c",
+            causation_id="m0",
+            reply_to="answers",
+            deadline=1e6,
+            version=3,
+            headers={"channel": "web", "tags": ["new"]},
+        )
+        async with orders() as queue:
+            await queue.put(message)
+            assert (await queue.receive()).message == message
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"synchronous": "MAYBE"}, "FULL"),
+        ({"dedup": -1}, "dedup"),
+        ({"per_fsync": 0}, "per_fsync"),
+        ({"linger": -1}, "linger"),
+    ],
+)
+def test_wrong_settings_are_refused_in_words(orders: Open, settings: dict[str, Any], words: str) -> None:
+    """A setting that cannot work is an error where it is made."""
+    with pytest.raises(ValueError, match=words):
+        orders(**settings)
+
+
+@everywhere
+def test_a_queue_that_is_not_open_says_so(play: Play, orders: Open) -> None:
+    """Before and after, and a lease of another queue is not settled."""
+
+    async def scenario() -> None:
+        queue = orders()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="async with"):
+                await queue.put(Message("order 1"))
+            with pytest.raises(RuntimeError, match="async with"):
+                await queue.receive()
+            async with queue:
+                await queue.put(Message("order 2"))
+        async with queue, SQLiteQueue(queue.file, "invoices") as other:
+            with pytest.raises(ValueError, match="one of orders, not of invoices"):
+                await other.ack(await queue.receive())
+
+    play(scenario)
+
+
+def test_a_file_of_a_later_format_is_left_alone(path: Path, orders: Open) -> None:
+    """It is not guessed at."""
+    later = sqlite3.connect(path)
+    later.execute("PRAGMA user_version = 99")
+    later.close()
+
+    async def scenario() -> None:
+        async with orders():
+            pass
+
+    with pytest.raises(ValueError, match="format 99"):
+        simulate(scenario)
+
+
+def test_the_example_of_the_package_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And prints what a restart keeps."""
+    assert durable_queue.__doc__ is not None
+    block = durable_queue.__doc__.split("    async def story", 1)[1].split("\nRead `queue.py`", 1)[0]
+    lines = ["async def story", *block.splitlines()]
+    code = lines[0] + "\n".join(line.removeprefix("    ") for line in lines[1:])
+    names: dict[str, Any] = {"SQLiteQueue": SQLiteQueue, "Message": Message, "anyio": anyio}
+    exec(code, names)
+    simulate(names["story"], path)
+    assert capsys.readouterr().out.splitlines() == [
+        "after the restart: Counts(ready=1, in_flight=1, acked=1, dead=0, dropped=0, accepted=3)",
+        "  0 s  order 3, delivery 1",
+        " 30 s  order 2, delivery 2",
+        "in the end: Counts(ready=0, in_flight=0, acked=3, dead=0, dropped=0, accepted=3)",
+    ]
+    assert len(lines) <= 30

@@ -1,0 +1,405 @@
+"""Event sourcing: late committers, what SQLite adds, and pub/sub beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref import event_sourcing
+from eip_ref.durable_queue import File
+from eip_ref.event_sourcing import (
+    Conflict,
+    Expected,
+    IdTaken,
+    MemoryEventStore,
+    MemoryViews,
+    Projection,
+    Projector,
+    Reader,
+    Recorded,
+    RolledBack,
+    SQLiteEventStore,
+    Transaction,
+    View,
+)
+from eip_ref.lab import invariants
+from eip_ref.lab.clock import simulate
+from eip_ref.lab.invariants.reading import gap_free_reading
+from eip_ref.message import Message
+from eip_ref.publish_subscribe import PublishSubscribeChannel, SubscriptionEnded
+from eip_ref.trace import acting
+from tests.backends import Play, everywhere
+
+
+def events(ids: str) -> list[Message]:
+    return [Message({"letter": letter}, "Said", id=letter) for letter in ids]
+
+
+def letters(found: list[Recorded]) -> str:
+    return "".join(event.message.id for event in found)
+
+
+async def slow_append(store: MemoryEventStore, ids: str, seconds: float, fails: bool = False) -> None:
+    """Insert now, commit `seconds` later, as a transaction does that has more to do; or roll back."""
+    async with store.transaction() as transaction:
+        transaction.append(f"stream of {ids}", events(ids))
+        await anyio.sleep(seconds)
+        if fails:
+            raise ZeroDivisionError
+
+
+async def commit(store: MemoryEventStore, *appends: tuple[str, str, int | Expected]) -> Transaction:
+    """Several appends in one transaction, during which nothing of it can be seen."""
+    async with store.transaction() as transaction:
+        for stream, ids, expected in appends:
+            before = await store.visible()
+            transaction.append(stream, events(ids), expected=expected)
+            assert await store.visible() == before
+    return transaction
+
+
+async def read_for(reader: Reader, seconds: float) -> str:
+    """All that the reader gets in that time."""
+    found = ""
+    with anyio.move_on_after(seconds):
+        async for batch in reader:
+            found += letters(batch)
+    return found
+
+
+# Late committers: positions are given before the commit
+
+
+@everywhere
+def test_a_reader_gets_a_late_committer_and_everything_once(play: Play) -> None:
+    """What was inserted first and committed last comes first: nobody reads past an open transaction."""
+
+    async def scenario() -> None:
+        store = MemoryEventStore()
+        async with anyio.create_task_group() as group:
+            group.start_soon(slow_append, store, "a", 3)
+            await anyio.sleep(1)
+            await store.append("other", events("b"))
+            assert [e.position for e in await store.visible()] == [2]
+            assert (store.settled, await store.read_all()) == (0, [])
+            assert await read_for(Reader(store, "dashboard"), 5) == "ab"
+            assert store.settled == 2
+
+    invariants.assert_holds(play(scenario), gap_free_reading)
+
+
+@everywhere
+def test_the_reader_of_what_is_visible_skips_a_late_committer(play: Play) -> None:
+    """E12: the global order has late commits, and who goes on after the highest position misses them."""
+
+    async def scenario() -> str:
+        store = MemoryEventStore()
+        found, position = "", 0
+        async with anyio.create_task_group() as group:
+            group.start_soon(slow_append, store, "a", 3)
+            await anyio.sleep(1)
+            await store.append("other", events("b"))
+            for _ in range(5):
+                for event in await store.visible(after=position):
+                    found, position = found + event.message.id, event.position
+                await anyio.sleep(1)
+        return found
+
+    assert play(scenario).result == "b"
+
+
+@everywhere
+def test_a_gap_that_a_rollback_leaves_holds_nobody_up(play: Play) -> None:
+    """E12: positions have gaps for good; the reader goes on at the instant of the rollback."""
+
+    async def scenario() -> None:
+        store = MemoryEventStore()
+        async with anyio.create_task_group() as group:
+
+            async def roll_back() -> None:
+                with pytest.raises(ZeroDivisionError):
+                    await slow_append(store, "a", 3, fails=True)
+
+            group.start_soon(roll_back)
+            await anyio.sleep(1)
+            await store.append("other", events("b"))
+            start = anyio.current_time()
+            (event,) = await anext(Reader(store, "dashboard"))
+            assert anyio.current_time() - start == pytest.approx(2)
+            assert (event.position, event.message.id, event.version) == (2, "b", 1)
+        assert await store.read("stream of a") == []
+
+    trace = play(scenario)
+    assert [(e.message, e.data["reason"]) for e in trace.filter("refused")] == [("a", "rolled back")]
+
+
+@everywhere
+@pytest.mark.parametrize(("wait", "is_there"), [(9.999, True), (10.0, False), (12.0, False)])
+def test_a_transaction_whose_owner_is_too_slow_holds_the_horizon_only_for_the_patience(
+    play: Play, wait: float, is_there: bool
+) -> None:
+    """It is rolled back at that instant, its owner is refused, and readers go on without a call."""
+
+    async def scenario() -> None:
+        store = MemoryEventStore(patience=10)
+        start = anyio.current_time()
+
+        async def slow() -> None:
+            if is_there:
+                await slow_append(store, "a", wait)
+                return
+            with pytest.raises(RolledBack, match="10 s"):
+                await slow_append(store, "a", wait)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(slow)
+            await anyio.sleep(1)
+            await store.append("other", events("b"))
+            assert letters(await anext(Reader(store, "dashboard"))) == ("ab" if is_there else "b")
+            assert anyio.current_time() - start == pytest.approx(min(wait, 10))
+        assert letters(await store.read_all()) == ("ab" if is_there else "b")
+
+    play(scenario)
+
+
+@everywhere
+def test_a_transaction_commits_all_its_appends_or_none(play: Play) -> None:
+    """Expectations are judged at the commit, against what is there then and what it appends itself."""
+
+    async def scenario() -> None:
+        store = MemoryEventStore()
+        good = await commit(store, ("one", "a", 0), ("two", "b", Expected.NO_STREAM), ("one", "c", 1))
+        assert [a.version for a in good.appended] == [1, 1, 2]
+        with pytest.raises(Conflict) as caught:
+            await commit(store, ("one", "d", 2), ("two", "e", 0))
+        assert caught.value.actual == 1
+        assert letters(await store.read_all()) == "abc"
+        with pytest.raises(IdTaken):
+            await commit(store, ("one", "d", Expected.ANY), ("two", "d", Expected.ANY))
+        assert letters(await store.read_all()) == "abc"
+
+    play(scenario)
+
+
+@everywhere
+@pytest.mark.parametrize("expected", [0, Expected.NO_STREAM, Expected.ANY])
+def test_a_transaction_that_loses_the_race_is_a_conflict_at_its_commit(
+    play: Play, expected: int | Expected
+) -> None:
+    """Another one appended to the stream while it was open: positions grow with the versions of a stream."""
+
+    async def scenario() -> None:
+        store = MemoryEventStore()
+
+        async def lose() -> None:
+            async with store.transaction() as late:
+                late.append("one", events("a"), expected=expected)
+                await store.append("one", events("b"), expected=0)
+
+        with pytest.raises(Conflict) as caught:
+            await lose()
+        assert caught.value.actual == 1
+        assert letters(await store.read("one")) == "b"
+        assert store.settled == 2
+
+    play(scenario)
+
+
+@everywhere
+def test_a_reader_that_starts_in_the_middle_owes_nothing_before(play: Play) -> None:
+    """`after` is where it begins; from there on it gets all, in batches of at most `limit`."""
+
+    async def scenario() -> None:
+        store = MemoryEventStore()
+        await store.append("one", events("abcde"))
+        reader = Reader(store, "dashboard", after=2, limit=2)
+        assert letters(await reader.read()) == "cd"
+        assert letters(await reader.read()) == "e"
+        assert await reader.read() == []
+        assert reader.position == 5
+
+    trace = play(scenario)
+    invariants.assert_holds(trace, gap_free_reading)
+    delivered = [(e.message, e.who, e.data["position"]) for e in trace.filter("delivered", where="events")]
+    assert delivered == [(m, "dashboard", n) for m, n in zip("cde", (3, 4, 5), strict=True)]
+
+
+def test_patience_without_length_is_refused() -> None:
+    """A store that rolls everything back at once is a mistake."""
+    with pytest.raises(ValueError, match="patience"):
+        MemoryEventStore(patience=0)
+
+
+# SQLite
+
+
+def test_a_confirmed_append_is_in_the_file(tmp_path: Path) -> None:
+    """Appended means on the disk: another process finds it, with its times on its own clock."""
+
+    async def write() -> None:
+        async with SQLiteEventStore(tmp_path / "shop.db") as store:
+            await anyio.sleep(100)
+            await store.append("one", events("ab"), expected=0)
+
+    async def read() -> None:
+        async with SQLiteEventStore(tmp_path / "shop.db", strict=False) as store:
+            found = await store.read_all()
+            assert [e[:3] for e in found] == [(1, "one", 1), (2, "one", 2)]
+            assert all(max(e.at, e.message.created) <= anyio.current_time() for e in found)
+            assert (await store.append("one", events("ab"), expected=0)).repeated
+            with pytest.raises(Conflict):
+                await store.append("one", events("c"), expected=0)
+
+    simulate(write)
+    simulate(read)
+
+
+@pytest.mark.parametrize("change", ["UPDATE events SET body = '{}'", "DELETE FROM events"])
+def test_the_file_itself_refuses_to_change_an_event(tmp_path: Path, change: str) -> None:
+    """Events are immutable also for somebody with a SQL prompt."""
+
+    async def scenario() -> None:
+        async with SQLiteEventStore(tmp_path / "shop.db") as store:
+            await store.append("one", events("a"))
+
+    simulate(scenario)
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as file:
+        with pytest.raises(sqlite3.IntegrityError, match="an event never"):
+            file.execute(change)
+        assert file.execute("SELECT body FROM events").fetchall() == [('{"letter":"a"}',)]
+
+
+@pytest.mark.parametrize("body", [(1, 2), {1: 2}, float("nan"), object()])
+def test_a_body_that_json_would_change_is_refused(tmp_path: Path, body: Any) -> None:
+    """What comes out is what went in, or it does not go in."""
+
+    async def scenario() -> None:
+        async with SQLiteEventStore(tmp_path / "shop.db") as store:
+            with pytest.raises(TypeError):
+                await store.append("one", [Message(1, "Said"), Message(body, "Said")])
+            assert await store.read_all() == []
+
+    simulate(scenario)
+
+
+def test_a_reader_in_sqlite_sees_no_position_above_an_open_transaction(tmp_path: Path) -> None:
+    """One writer at a time: the next one gets its position after the commit of the first."""
+
+    async def scenario() -> None:
+        async with (
+            SQLiteEventStore(tmp_path / "shop.db") as writer,
+            SQLiteEventStore(tmp_path / "shop.db", "reader") as other,
+        ):
+            other.file.execute("PRAGMA busy_timeout = 1")
+            with writer.file.transaction():
+                assert writer.append_nowait("one", events("a")).position == 1
+                assert (other.settled, await other.read_all()) == (0, [])
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    other.append_nowait("two", events("b"))
+            assert letters(await other.read_all()) == "a"
+            assert other.append_nowait("two", events("b")).position == 2
+
+    simulate(scenario)
+
+
+def test_an_append_joins_the_transaction_of_its_caller(tmp_path: Path) -> None:
+    """State, outbox and events of one command are kept together or not at all."""
+
+    async def scenario() -> None:
+        with File(tmp_path / "shop.db") as file:
+            file.create(("CREATE TABLE outbox (id TEXT)",))
+            async with SQLiteEventStore(file) as store:
+                with contextlib.suppress(ZeroDivisionError), file.transaction():
+                    file.execute("INSERT INTO outbox VALUES ('a')")
+                    store.append_nowait("one", events("a"))
+                    raise ZeroDivisionError
+                assert await store.read_all() == []
+                with file.transaction():
+                    store.append_nowait("one", events("b"), expected=0)
+                    file.execute("INSERT INTO outbox VALUES ('b')")
+                assert letters(await store.read_all()) == "b"
+                assert file.execute("SELECT id FROM outbox").fetchall() == [("b",)]
+
+    trace = simulate(scenario)
+    assert trace.messages("accepted") == ["b"]
+
+
+def test_a_reader_finds_by_asking_what_another_process_appends(tmp_path: Path) -> None:
+    """It is not called, so it asks every `poll` seconds."""
+
+    async def scenario() -> None:
+        path = tmp_path / "shop.db"
+        one, two = SQLiteEventStore(path), SQLiteEventStore(path, "two")
+        async with one, two, anyio.create_task_group() as group:
+
+            async def later() -> None:
+                await anyio.sleep(2.5)
+                await one.append("one", events("a"))
+
+            group.start_soon(later)
+            assert letters(await anext(Reader(two, "dashboard", poll=1))) == "a"
+            assert anyio.current_time() == pytest.approx(3)
+
+    simulate(scenario)
+
+
+# Pub/sub against event sourcing
+
+
+@everywhere
+def test_the_same_facts_told_and_kept_differ_for_who_comes_late(play: Play) -> None:
+    """A late subscriber of a topic sees nothing; a late reader of a store sees everything."""
+
+    async def scenario() -> tuple[list[str], str, list[Any]]:
+        channel, store = PublishSubscribeChannel("news"), MemoryEventStore()
+        with acting("shop"):
+            for fact in events("abc"):
+                await channel.publish("orders", fact)
+                await store.append("order-17", [fact])
+        inbox = channel.subscribe("orders", name="late", when_full="drop oldest")
+        channel.close()
+        heard: list[str] = []
+        try:
+            while True:
+                heard.append((await inbox.receive()).message.id)
+        except SubscriptionEnded:
+            pass
+
+        def collect(view: View, event: Recorded) -> None:
+            view.set("all", [*view.get("all", []), event.message.id])
+
+        views = MemoryViews()
+        await Projector(store, views, Projection("late", {"Said": collect})).catch_up()
+        return heard, letters(await store.read("order-17")), views.query("late").get("all")
+
+    assert play(scenario).result == ([], "abc", ["a", "b", "c"])
+
+
+def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """And prints who hears of what, and what an append answers."""
+    assert event_sourcing.__doc__ is not None
+    block = event_sourcing.__doc__.split("    async def told_and_kept", 1)[1].split(
+        "\nRead `protocol.py`", 1
+    )[0]
+    lines = ["async def told_and_kept", *block.splitlines()]
+    code = lines[0] + "\n".join(line.removeprefix("    ") for line in lines[1:])
+    names: dict[str, Any] = {
+        **vars(event_sourcing),
+        "Message": Message,
+        "PublishSubscribeChannel": PublishSubscribeChannel,
+    }
+    exec(code, names)
+    simulate(names["told_and_kept"])
+    assert capsys.readouterr().out.splitlines() == [
+        "told: 0 of 2 facts reach a late subscriber",
+        "kept: 2 of 2 facts reach a late view, [('OrderPaid', 1), ('OrderPlaced', 1)]",
+        "repeated: Appended(version=2, position=2, repeated=True)",
+        "refused: order-17 is at version 2, and version 1 was expected",
+    ]
+    assert len(lines) <= 30

@@ -1,0 +1,157 @@
+"""Request–reply over the wires, HTTP and gRPC alike: answers, errors, timeouts and deadlines.
+
+What is different about each wire stands in `test_request_reply_http.py` and `test_request_reply_grpc.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref.message import Message
+from eip_ref.request_reply import (
+    Indefinite,
+    KeyReused,
+    RemoteError,
+    Requestor,
+    TimedOut,
+    TransportError,
+    budget,
+)
+from tests.request_reply import test_grpc as by_grpc
+from tests.request_reply import test_http as by_http
+from tests.request_reply.test_http import LONG, Gate, echo, run
+from tests.request_reply.test_request_reply import CardDeclined, fate
+
+Online = Callable[..., AbstractAsyncContextManager[Requestor]]
+
+
+@pytest.fixture(params=[by_http.online, by_grpc.online], ids=["http", "grpc"])
+def online(request: pytest.FixtureRequest) -> Online:
+    """A shop that can ask the stock over this wire."""
+    wire: Online = request.param
+    return wire
+
+
+def test_an_answer_comes_back_and_both_ends_are_in_the_trace(online: Online) -> None:
+    """The body, the type and the key arrive; the reply is correlated with the attempt."""
+
+    async def scenario() -> Message:
+        async with online(echo) as shop:
+            return await shop.request({"tea": 3}, type="price", key="customer 1", timeout=LONG)
+
+    trace = run(scenario)
+    assert trace.result.body == [{"tea": 3}, "price", "customer 1"]
+    assert trace.filter("state")[0].message == trace.result.correlation_id
+    assert trace.count("started", where="stock") == trace.count("delivered", where="shop") == 1
+
+
+def test_concurrent_requests_over_one_connection_each_get_their_own_answer(online: Online) -> None:
+    """Twenty at the same time: all are in the handler before the first is answered."""
+
+    async def scenario() -> dict[int, Any]:
+        got: dict[int, Any] = {}
+        inside: list[int] = []
+        all_inside = anyio.Event()
+
+        async def handle(request: Message) -> Any:
+            inside.append(request.body)
+            if len(inside) == 20:
+                all_inside.set()
+            await all_inside.wait()
+            return request.body
+
+        async def ask(shop: Requestor, n: int) -> None:
+            got[n] = await fate(shop.request(n, timeout=LONG))
+
+        async with online(handle, concurrency=20) as shop, anyio.create_task_group() as group:
+            for n in range(20):
+                group.start_soon(ask, shop, n)
+        return got
+
+    assert run(scenario).result == {n: n for n in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("raised", "learns"),
+    [
+        (CardDeclined("card 17"), CardDeclined),
+        (KeyError("secret"), RemoteError),
+        (TimeoutError("db"), RemoteError),
+        (TimedOut("the bank"), Indefinite),
+    ],
+)
+def test_a_remote_error_keeps_its_type(online: Online, raised: Exception, learns: type[Exception]) -> None:
+    """And it differs from a transport error and from a timeout; words that nobody registered stay there."""
+
+    async def fails(request: Message) -> None:
+        raise raised
+
+    async def scenario() -> Exception:
+        async with online(fails) as shop:
+            with pytest.raises(learns) as caught:
+                await shop.request("charge", timeout=LONG)
+            return caught.value
+
+    error = run(scenario).result
+    assert not isinstance(error, TimedOut | TransportError)
+    assert "secret" not in str(error)
+    assert not isinstance(error, CardDeclined) or error.args == ("card 17",)
+
+
+def test_a_timeout_is_indefinite_and_a_later_attempt_gets_the_first_answer(online: Online) -> None:
+    """The handler goes on; with the same key the answer is there, and the work was done once."""
+
+    async def scenario() -> Any:
+        gate = Gate()
+        async with online(gate) as shop:
+            timeout = 0.05
+            while not gate.begun.is_set():  # on a slow machine the first may not even arrive
+                first = await fate(shop.request("order 17", timeout=timeout, idempotency_key="op"))
+                timeout *= 2
+            gate.open.set()
+            second = await fate(shop.request("order 17", timeout=LONG, idempotency_key="op"))
+            return first, second, len(gate.asked), shop.waiting
+
+    trace = run(scenario)
+    assert trace.result == (TimedOut, "answer 1 to order 17", 1, 0)
+    assert trace.count("timed out", where="shop") == 1
+
+
+def test_a_key_that_is_used_for_something_else_is_refused(online: Online) -> None:
+    """As over channels."""
+
+    async def scenario() -> list[Any]:
+        async with online(echo) as shop:
+            return [await fate(shop.request(n, timeout=LONG, idempotency_key="op")) for n in (1, 2)]
+
+    assert run(scenario).result[1] is KeyReused
+
+
+def test_the_time_that_is_left_is_passed_on_and_shrinks_with_each_hop(online: Online) -> None:
+    """Through two services: the second is told what the first has left, less its reserve."""
+
+    async def scenario() -> list[float]:
+        left: list[float] = []
+
+        async def far(request: Message) -> str:
+            left.append((request.deadline or 0) - anyio.current_time())
+            return "there"
+
+        async with online(far) as further:
+
+            async def near(request: Message) -> Any:
+                left.append((request.deadline or 0) - anyio.current_time())
+                return (await further.request("on", deadline=budget(request, reserve=10))).body
+
+            async with online(near) as shop:
+                assert (await shop.request("order 17", timeout=25)).body == "there"
+        return left
+
+    first, second = run(scenario).result
+    assert 15 < first <= 25
+    assert 5 < second <= first - 10

@@ -1,0 +1,448 @@
+"""Choreography: nobody is in charge, no event leads back to itself, and a monitor knows how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref.message import Message
+from eip_ref.message_queue import MessageQueue, Worker
+from eip_ref.saga import Choreography, EventCycle, Monitor, Phase, Reaction, Refused, Service, event
+from eip_ref.saga.order_story import PLACE_ORDER, REACTIONS, TIMED_OUT, TIMEOUT, Shop, order_choreography
+from tests.backends import Play, everywhere
+from tests.saga.stories import (
+    COMPLETED,
+    NO_TEA,
+    ORDER,
+    STOLEN,
+    amounts,
+    first,
+    holds,
+    untouched,
+    without_zeros,
+)
+
+pytestmark = everywhere
+
+
+class Bus:
+    """Gives each event to all who listen, one after the other; `copies` of it, each."""
+
+    def __init__(
+        self,
+        shop: Shop,
+        choreography: Choreography | None = None,
+        copies: int = 1,
+        lost: str = "",
+    ) -> None:
+        self.choreography = choreography or order_choreography()
+        self.published: list[Message] = []
+        self.monitor = Monitor(self.choreography, patience=60)
+        self._copies = copies
+        self._lost = lost
+        self.services = {
+            name: Service(participant, self.choreography, self.publish)
+            for name, participant in shop.services.items()
+        }
+
+    async def publish(self, message: Message) -> None:
+        self.published.append(message)
+        await anyio.sleep(0.1)
+        for _ in range(self._copies if len(self.published) < 40 else 1):
+            await self.monitor.receive(message)
+            if message.type != self._lost:
+                for name in self.choreography.listeners(message.type):
+                    await self.services[name].receive(message)
+
+    async def order(self) -> Phase | None:
+        await self.publish(event("o1", PLACE_ORDER, ORDER))
+        return self.monitor.status("o1").phase
+
+
+@pytest.mark.parametrize(
+    ("values", "types"),
+    [
+        (
+            first(),
+            "OrderCreated CreditReserved PaymentReserved StockReserved "
+            "PaymentCharged OrderShipped OrderConfirmed",
+        ),
+        (first(credit=1), "OrderCreated CreditRefused OrderRejected"),
+        (first(money=1), "OrderCreated CreditReserved PaymentRefused CreditReleased OrderRejected"),
+        (
+            NO_TEA,
+            "OrderCreated CreditReserved PaymentReserved OutOfStock "
+            "PaymentReleased CreditReleased OrderRejected",
+        ),
+        (
+            STOLEN,
+            "OrderCreated CreditReserved PaymentReserved StockReserved ChargeRefused "
+            "StockReleased PaymentReleased CreditReleased OrderRejected",
+        ),
+    ],
+    ids=["completed", "credit", "payment", "stock", "pivot"],
+)
+def test_every_refusal_leads_back_through_all_that_was_done(
+    play: Play, values: dict[str, Any], types: str
+) -> None:
+    """Each service compensates its own step and says so; the order is told last."""
+
+    async def scenario() -> None:
+        shop = Shop(values)
+        bus = Bus(shop)
+        completes = types.endswith("Confirmed")
+        assert await bus.order() is (Phase.COMPLETED if completes else Phase.COMPENSATED)
+        assert [m.type for m in bus.published] == [PLACE_ORDER, *types.split()]
+        assert amounts(shop) == (without_zeros(COMPLETED) if completes else untouched(values))
+
+    holds(play(scenario))
+
+
+def test_every_event_carries_the_saga_as_correlation_and_its_cause(play: Play) -> None:
+    """So whoever hears one knows which saga it is of, and what led to it."""
+
+    async def scenario() -> None:
+        bus = Bus(Shop(first()))
+        await bus.order()
+        assert {m.correlation_id for m in bus.published} == {"o1"}
+        assert [m.causation_id for m in bus.published] == [None, *(m.id for m in bus.published[:-1])]
+        with pytest.raises(ValueError, match="has no correlation id"):
+            await bus.services["orders"].receive(Message(ORDER, type=PLACE_ORDER))
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("values", [first(), NO_TEA, STOLEN], ids=["completed", "stock", "pivot"])
+def test_events_that_come_twice_change_nothing(play: Play, values: dict[str, Any]) -> None:
+    """Participants are idempotent, also for events that were overtaken by the compensation."""
+
+    async def scenario() -> None:
+        shop = Shop(values)
+        bus = Bus(shop, copies=2)
+        await bus.order()
+        ended = without_zeros(COMPLETED) if values not in (NO_TEA, STOLEN) else untouched(values)
+        assert amounts(shop) == ended
+        assert bus.monitor.contradictions == []
+        books = shop.business()
+        for message in bus.published[:30]:  # and all of the old events once more
+            for name in bus.choreography.listeners(message.type):
+                await bus.services[name].receive(message)
+        assert shop.business() == books
+
+    holds(play(scenario))
+
+
+def test_an_event_that_comes_again_says_again_what_came_of_it(play: Play) -> None:
+    """The crash between the effect and the event: the next delivery publishes the same event."""
+
+    async def scenario() -> None:
+        shop, said = Shop(first()), list[Message]()
+        died = [True]
+
+        async def publish(message: Message) -> None:
+            if died:
+                died.clear()
+                raise ConnectionError("the process died here")
+            said.append(message)
+
+        service = Service(shop.services["orders"], order_choreography(), publish)
+        placed = event("o1", PLACE_ORDER, ORDER)
+        with pytest.raises(ConnectionError):
+            await service.receive(placed)
+        await service.receive(placed)
+        await service.receive(placed)
+        assert [m.id for m in said] == ["o1/OrderCreated", "o1/OrderCreated"]
+
+    trace = play(scenario)
+    assert (trace.count("effect"), trace.count("duplicate")) == (1, 2)
+
+
+def test_an_old_event_after_the_compensation_says_nothing(play: Play) -> None:
+    """It finds that its operation was revoked; a refusal now would start the way back once more."""
+
+    async def scenario() -> None:
+        shop = Shop(NO_TEA)
+        bus = Bus(shop)
+        await bus.order()
+        count = len(bus.published)
+        old = next(m for m in bus.published if m.type == "CreditReserved")
+        await bus.services["payments"].receive(old)
+        assert len(bus.published) == count
+
+    play(scenario)
+
+
+def test_a_refusal_for_which_there_is_no_event_is_an_error(play: Play) -> None:
+    """It is not swallowed: the channel keeps the event, and the monitor sees a saga that does not move."""
+
+    async def scenario() -> None:
+        shop = Shop(NO_TEA)
+        deaf = [replace(r, otherwise=None) if r.does == "ReserveStock" else r for r in REACTIONS]
+        deaf = [r for r in deaf if r.on != "OutOfStock"]
+        bus = Bus(shop, Choreography(PLACE_ORDER, deaf, order_choreography().ends))
+        with pytest.raises(RuntimeError, match="ReserveStock was refused, and no event says so"):
+            await bus.order()
+
+    play(scenario)
+
+
+# The timeout
+
+
+BEFORE_THE_PIVOT = [PLACE_ORDER, "OrderCreated", "CreditReserved", "PaymentReserved", "StockReserved"]
+
+
+@pytest.mark.parametrize("lost", BEFORE_THE_PIVOT)
+def test_a_timeout_before_the_pivot_turns_the_saga_back(play: Play, lost: str) -> None:
+    """Wherever it was lost; what arrives after that finds a tombstone and has no effect."""
+
+    async def scenario() -> None:
+        shop = Shop(first())
+        bus = Bus(shop, lost=lost)
+        assert await bus.order() is Phase.RUNNING
+        late = bus.published[-1]
+        await bus.publish(event("o1", TIMED_OUT, ORDER))
+        assert bus.monitor.status("o1").phase is Phase.COMPENSATED
+        for name in bus.choreography.listeners(late.type):
+            await bus.services[name].receive(late)
+        begun = lost != PLACE_ORDER
+        assert amounts(shop) == untouched(first()) | ({} if begun else {"orders": {}})
+        assert bus.monitor.contradictions == []
+
+    holds(play(scenario))
+
+
+@pytest.mark.parametrize("lost", ["PaymentCharged", "OrderShipped", ""])
+def test_a_timeout_after_the_pivot_changes_nothing(play: Play, lost: str) -> None:
+    """Its participant knows that it comes too late, and says so: the saga goes on to its end."""
+
+    async def scenario() -> None:
+        shop = Shop(first())
+        bus = Bus(shop, lost=lost)
+        await bus.order()
+        bus._lost = ""
+        await bus.publish(event("o1", TIMED_OUT, ORDER))
+        assert bus.monitor.status("o1").phase is Phase.COMPLETED
+        assert shop.business() == COMPLETED
+        assert bus.monitor.contradictions == []
+
+    trace = play(scenario)
+    holds(trace)
+    assert trace.messages("refused", where="payments") == ["o1/charge/undo"]
+
+
+@pytest.mark.parametrize(("values", "phase"), [(NO_TEA, "compensated"), (STOLEN, "compensated")])
+def test_a_timeout_of_a_saga_that_has_ended_changes_nothing(
+    play: Play, values: dict[str, Any], phase: str
+) -> None:
+    """What was taken back is not taken back again."""
+
+    async def scenario() -> None:
+        shop = Shop(values)
+        bus = Bus(shop)
+        await bus.order()
+        await bus.publish(event("o1", TIMED_OUT, ORDER))
+        assert str(bus.monitor.status("o1").phase) == phase
+        assert amounts(shop) == untouched(values)
+
+    holds(play(scenario))
+
+
+def test_a_queue_that_keeps_the_event_back_is_the_clock(play: Play) -> None:
+    """Published with the first event, it comes when the saga has had its time."""
+
+    async def scenario() -> None:
+        bus = Bus(Shop(first()), lost="StockReserved")
+        async with MessageQueue("payments") as queue, anyio.create_task_group() as group:
+            group.start_soon(Worker(queue, bus.services["payments"].receive).run)
+            await queue.put(event("o1", TIMED_OUT, ORDER), delay=15)
+            assert await bus.order() is Phase.RUNNING
+            await anyio.sleep(20)
+            assert bus.monitor.status("o1").phase is Phase.COMPENSATED
+            group.cancel_scope.cancel()
+
+    trace = play(scenario)
+    holds(trace)
+    turned = next(e for e in trace.filter("state", where="monitor") if e.data["now"] == "compensating")
+    assert turned.at == pytest.approx(15.1)
+
+
+def test_a_timeout_to_which_nobody_reacts_is_refused(play: Play) -> None:
+    """It would end nothing."""
+    with pytest.raises(ValueError, match="nobody reacts to OrderTimedOut"):
+        Choreography(PLACE_ORDER, REACTIONS, order_choreography().ends, TIMED_OUT)
+
+
+# The graph
+
+
+def test_a_cycle_in_the_event_graph_is_refused_and_shown(play: Play) -> None:
+    """A saga might run in it for ever."""
+    again = Reaction("orders", "OutOfStock", "CreateOrder", "again", "OrderCreated")
+    with pytest.raises(EventCycle) as caught:
+        Choreography(PLACE_ORDER, [*REACTIONS, again], order_choreography().ends)
+    assert str(caught.value) == (
+        "this saga may run in a circle: "
+        "CreditReserved → PaymentReserved → OutOfStock → OrderCreated → CreditReserved"
+    )
+
+
+def test_an_event_that_leads_to_itself_is_a_cycle(play: Play) -> None:
+    """The shortest one."""
+    with pytest.raises(EventCycle, match="a circle: A → A"):
+        Choreography("A", [Reaction("x", "A", "do", "s", "A")], {})
+
+
+def test_two_ways_to_one_event_are_no_cycle(play: Play) -> None:
+    """Ways may part and meet again."""
+    reactions = [
+        Reaction("x", "A", "do", "s", "B", "C"),
+        Reaction("y", "B", "do", "t", "D"),
+        Reaction("z", "C", "do", "u", "D"),
+    ]
+    graph = Choreography("A", reactions, {"D": Phase.COMPLETED}).leads_to
+    assert graph == {"A": {"B", "C"}, "B": {"D"}, "C": {"D"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r, e: ([x for x in r if x.on != "OutOfStock"], e), "nobody reacts to OutOfStock"),
+        (lambda r, e: (r, {**e, "OrderLost": Phase.COMPENSATED}), "nobody says OrderLost"),
+        (lambda r, e: (r, {**e, "OrderRejected": Phase.STUCK}), "not as stuck"),
+        (lambda r, e: (r[1:], e), "nobody reacts to OrderPlaced"),
+        (lambda r, e: ([*r, TIMEOUT], e), "nobody says OrderTimedOut"),
+    ],
+    ids=["dead end", "unknown end", "stuck end", "no beginning", "no clock"],
+)
+def test_an_event_that_leads_nowhere_or_comes_from_nowhere_is_refused(
+    play: Play, change: Callable[..., Any], words: str
+) -> None:
+    """A saga would be forgotten there."""
+    reactions, ends = change(REACTIONS, dict(order_choreography().ends))
+    with pytest.raises(ValueError, match=words):
+        Choreography(PLACE_ORDER, reactions, ends)
+
+
+# The monitor
+
+
+def test_the_monitor_reconstructs_the_status_from_events(play: Play) -> None:
+    """Running, then compensating from the refusal on, then compensated."""
+
+    async def scenario() -> list[Any]:
+        bus = Bus(Shop(NO_TEA))
+        await bus.order()
+        monitor, phases = Monitor(bus.choreography), []
+        with pytest.raises(LookupError, match="heard nothing of saga 'o1'"):
+            monitor.status("o1")
+        for message in bus.published:
+            await monitor.receive(message)
+            phases.append(str(monitor.status("o1").phase))
+        assert monitor.status("o1").events == [m.type for m in bus.published]
+        return phases
+
+    assert play(scenario).result == ["running"] * 4 + ["compensating"] * 3 + ["compensated"]
+
+
+@pytest.mark.parametrize("values", [first(), NO_TEA], ids=["completed", "compensated"])
+def test_the_monitor_does_not_mind_order_and_repetition(play: Play, values: dict[str, Any]) -> None:
+    """In the end the status is the same, and no event moves an ended saga."""
+
+    async def scenario() -> None:
+        bus = Bus(Shop(values))
+        end = await bus.order()
+        for order in list(permutations(bus.published))[::397]:
+            monitor = Monitor(bus.choreography)
+            for message in [*order, *order]:
+                await monitor.receive(message)
+            assert monitor.status("o1").phase is end
+            assert monitor.status("o1").events == [message.type for message in order]
+            assert monitor.contradictions == []
+
+    play(scenario)
+
+
+def test_two_ends_of_one_saga_are_a_contradiction_that_is_noted(play: Play) -> None:
+    """The first end holds: completed and compensated exclude each other."""
+
+    async def scenario() -> None:
+        monitor = Monitor(order_choreography())
+        await monitor.receive(event("o1", "OrderConfirmed", ORDER))
+        await monitor.receive(event("o1", "OrderRejected", ORDER))
+        assert monitor.status("o1").phase is Phase.COMPLETED
+        assert monitor.contradictions == [("o1", "OrderRejected")]
+
+    play(scenario)
+
+
+def test_a_saga_that_does_not_move_is_stuck_until_it_moves(play: Play) -> None:
+    """A lost event: the monitor says so after its patience, and not before."""
+
+    async def scenario() -> None:
+        bus = Bus(Shop(first()), lost="CreditReserved")
+        assert await bus.order() is Phase.RUNNING
+        await anyio.sleep(59.5)
+        assert bus.monitor.stuck() == []
+        await anyio.sleep(0.5)
+        (stuck,) = bus.monitor.stuck()
+        assert (stuck.saga, stuck.events[-1]) == ("o1", "CreditReserved")
+        bus._lost = ""
+        await bus.services["payments"].receive(bus.published[-1])
+        assert bus.monitor.status("o1").phase is Phase.COMPLETED
+        assert bus.monitor.stuck() == []
+        await anyio.sleep(100)
+        assert bus.monitor.stuck() == []
+
+    holds(play(scenario))
+
+
+def test_the_patience_counts_from_the_last_news(play: Play) -> None:
+    """A saga that moves slowly is not stuck."""
+
+    async def scenario() -> None:
+        monitor = Monitor(order_choreography(), patience=60)
+        await anyio.sleep(10)
+        await monitor.receive(event("o1", PLACE_ORDER, ORDER))
+        await anyio.sleep(40)
+        await monitor.receive(event("o1", "OrderCreated", ORDER))
+        await anyio.sleep(40)
+        assert monitor.stuck() == []
+
+    play(scenario)
+
+
+def test_an_event_without_a_correlation_id_is_refused_by_the_monitor(play: Play) -> None:
+    """It belongs to no saga; the monitor is not stopped by it."""
+
+    async def scenario() -> None:
+        monitor = Monitor(order_choreography())
+        await monitor.receive(Message(type="OrderConfirmed"))
+        assert monitor.statuses() == []
+        with pytest.raises(ValueError, match="patience must be above 0 seconds"):
+            Monitor(order_choreography(), patience=0)
+
+    assert play(scenario).count("refused") == 1
+
+
+def test_refused_is_what_participants_say_and_nothing_else(play: Play) -> None:
+    """An error of a service is no refusal: nothing is published, and the event comes again."""
+
+    async def scenario() -> None:
+        bus = Bus(Shop(first()))
+        broken = Reaction("orders", PLACE_ORDER, "Paint", "order", "OrderCreated", "OrderRejected")
+        choreography = Choreography(
+            PLACE_ORDER, [broken], {"OrderCreated": Phase.COMPLETED, "OrderRejected": Phase.COMPENSATED}
+        )
+        service = Service(Shop().services["orders"], choreography, bus.publish)
+        with pytest.raises(LookupError) as caught:
+            await service.receive(event("o1", PLACE_ORDER, ORDER))
+        assert not isinstance(caught.value, Refused)
+        assert bus.published == []
+
+    play(scenario)

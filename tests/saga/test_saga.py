@@ -1,0 +1,1007 @@
+"""The orchestrated saga: the sentences of its contract, one test each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import pytest
+
+import eip_ref.saga
+from eip_ref.message import Message
+from eip_ref.message_queue import Backoff
+from eip_ref.saga import (
+    Entry,
+    Mark,
+    MemorySagaLog,
+    Orchestrator,
+    Parallel,
+    Phase,
+    Refused,
+    Retry,
+    Saga,
+    SagaEnded,
+    Step,
+    TakenOver,
+    pivot,
+    retriable,
+)
+from eip_ref.saga.order_story import Shop
+from tests.backends import Play, everywhere
+from tests.saga.stories import (
+    COMPLETED,
+    NO_TEA,
+    ORDER,
+    QUICK,
+    STOLEN,
+    Network,
+    amounts,
+    first,
+    holds,
+    saga,
+    told,
+    untouched,
+)
+
+
+def marks(entries: Sequence[Entry], step: str | None = None) -> list[str]:
+    """What the log says, in order."""
+    return [str(entry.mark) for entry in entries if step in (None, entry.step)]
+
+
+class Broken(MemorySagaLog):
+    """Its disk can be full: at the n-th transaction, or for some of its sagas."""
+
+    def __init__(self, left: int = 0) -> None:
+        super().__init__()
+        self.full: set[str] = set()
+        self._left = left
+
+    async def append(
+        self, saga: str, number: int, entries: Sequence[Entry], commands: Sequence[Message] = ()
+    ) -> None:
+        self._left -= 1
+        if self._left == 0 or saga in self.full:
+            raise OSError("disk full")
+        await super().append(saga, number, entries, commands)
+
+
+class Story:
+    """One order, o1, placed in a shop over a network."""
+
+    def __init__(
+        self,
+        values: dict[str, Any] | None = None,
+        faults: dict[str, list[str]] | None = None,
+        group: anyio.abc.TaskGroup | None = None,
+        **settings: Any,
+    ) -> None:
+        self.shop = Shop(first() if values is None else values)
+        self.network = Network(self.shop, faults, group)
+        self.log = Broken()
+        self.definition = saga(**settings)
+        self.orchestrator = Orchestrator(self.definition, self.log, self.network.carry)
+
+    async def run(self) -> str:
+        return str((await self.orchestrator.run("o1", ORDER)).phase)
+
+    async def entries(self) -> list[Entry]:
+        return await self.log.read("o1")
+
+
+# The story
+
+
+@everywhere
+def test_an_order_that_nothing_hinders_is_completed(play: Play) -> None:
+    """Every step is done once, in order, and its answer is known."""
+
+    async def scenario() -> None:
+        story = Story()
+        ended = await story.orchestrator.run("o1", ORDER)
+        assert ended.phase is Phase.COMPLETED
+        assert ended.answers["ship"] == "parcel o1"
+        assert story.shop.business() == COMPLETED
+        assert story.network.carried == [f"o1/{step.name}" for step in story.definition]
+
+    holds(play(scenario))
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("values", "undone"),
+    [
+        (first(credit=10), ["order"]),
+        (first(money=10), ["credit", "order"]),
+        (NO_TEA, ["payment", "credit", "order"]),
+        (STOLEN, ["stock", "payment", "credit", "order"]),
+    ],
+    ids=["credit", "payment", "stock", "pivot"],
+)
+def test_a_business_failure_compensates_in_reverse_what_has_happened(
+    play: Play, values: dict[str, Any], undone: list[str]
+) -> None:
+    """A refusal is not retried; what was done is taken back, the last first, and the refused step not."""
+
+    async def scenario() -> None:
+        story = Story(values)
+        assert await story.run() == "compensated"
+        assert amounts(story.shop) == untouched(values)
+        carried = story.network.carried
+        assert len(set(carried)) == len(carried)
+        assert [c.split("/")[1] for c in carried if c.endswith("/undo")] == undone
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_the_reason_for_turning_back_is_kept(play: Play) -> None:
+    """The saga says which step was refused and why."""
+
+    async def scenario() -> None:
+        story = Story(NO_TEA)
+        phase, reason = told(await story.orchestrator.run("o1", ORDER))
+        assert phase == "compensated"
+        assert reason == "stock: stock tea is 1, which does not allow -2"
+
+    play(scenario)
+
+
+# 1. Intent before, result after, recovery
+
+
+@everywhere
+def test_the_intent_is_in_the_log_before_the_command_leaves_and_the_result_after(play: Play) -> None:
+    """While a participant works the log holds the intent without a result."""
+
+    async def scenario() -> None:
+        story = Story(NO_TEA)
+        seen: dict[str, list[str]] = {}
+
+        async def carry(command: Message) -> Any:
+            seen[command.id] = marks(await story.entries(), command.headers["step"])
+            return await story.network.carry(command)
+
+        await Orchestrator(story.definition, story.log, carry).run("o1", ORDER)
+        assert seen["o1/payment"] == ["intent"]
+        assert seen["o1/stock"] == ["intent"]
+        assert seen["o1/payment/undo"] == ["intent", "done", "undoing"]
+        assert marks(await story.entries(), "payment") == ["intent", "done", "undoing", "undone"]
+        assert marks(await story.entries(), "stock") == ["intent", "refused"]
+
+    play(scenario)
+
+
+async def interrupted(story: Story, at: float) -> None:
+    """Run the order and cancel it then."""
+    with anyio.move_on_after(at):
+        await story.run()
+
+
+@everywhere
+def test_a_step_without_a_result_is_repeated_with_the_same_key_and_body(play: Play) -> None:
+    """Recovery never skips: the command leaves again, and its participant knows it."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent after"]})
+        await interrupted(story, 2)
+        assert marks(await story.entries(), "payment") == ["intent"]
+        (ended,) = await story.orchestrator.recover()
+        assert ended.phase is Phase.COMPLETED
+        assert story.network.bodies["o1/payment"] == [ORDER, ORDER]
+        assert story.network.carried.count("o1/order") == 1
+        assert story.shop.business() == COMPLETED
+
+    holds(play(scenario))
+
+
+def asking(name: str, steps: Sequence[Step | Parallel]) -> Saga:
+    """The same saga, in which recovery asks about each step first."""
+    asked = [
+        Step(s.name, s.command, undo=s.undo, kind=s.kind, ask=True) for s in steps if isinstance(s, Step)
+    ]
+    return Saga(name, asked, retry=QUICK, undo_retry=QUICK)
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("fault", "values", "phase", "repeated"),
+    [
+        ("silent after", first(), "completed", 0),
+        ("silent before", first(), "completed", 1),
+        ("silent after", NO_TEA, "compensated", 0),
+    ],
+    ids=["done", "unknown", "refused"],
+)
+def test_recovery_asks_first_where_it_can_and_repeats_only_what_is_not_known(
+    play: Play, fault: str, values: dict[str, Any], phase: str, repeated: int
+) -> None:
+    """Done and refused are taken from the participant's word; unknown is repeated."""
+
+    async def scenario() -> None:
+        story = Story(values, {"o1/stock": [fault]})
+        orchestrator = Orchestrator(
+            asking("place order", story.definition.steps), story.log, story.network.carry
+        )
+        with anyio.move_on_after(2):
+            await orchestrator.run("o1", ORDER)
+        before = story.network.carried.count("o1/stock")
+        (ended,) = await orchestrator.recover()
+        assert str(ended.phase) == phase
+        assert story.network.carried.count("o1/stock") - before == repeated
+        assert story.network.carried.count("o1/stock/ask") == 1
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_when_asking_fails_the_step_is_repeated(play: Play) -> None:
+    """A participant that cannot be asked is not taken for one that did nothing."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/stock": ["silent after"], "o1/stock/ask": ["down", "…"]})
+        orchestrator = Orchestrator(
+            asking("place order", story.definition.steps), story.log, story.network.carry
+        )
+        with anyio.move_on_after(2):
+            await orchestrator.run("o1", ORDER)
+        (ended,) = await orchestrator.recover()
+        assert ended.phase is Phase.COMPLETED
+        assert story.network.carried.count("o1/stock") == 2
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_step_begun_before_a_crash_is_in_doubt_until_it_is_answered(play: Play) -> None:
+    """Attempts that certainly failed now say nothing of the one before the crash: it is compensated."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent after", "down", "down", "down"]})
+        await interrupted(story, 2)
+        (ended,) = await story.orchestrator.recover()
+        assert ended.phase is Phase.COMPENSATED
+        assert "o1/payment/undo" in story.network.carried
+        assert amounts(story.shop) == untouched(first())
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_recovery_takes_every_begun_saga_to_its_end_and_no_ended_one(play: Play) -> None:
+    """Several at a time, and only those of this definition."""
+
+    async def scenario() -> None:
+        story = Story(first(credit=1000, money=1000, tea=100))
+        await story.orchestrator.run("o0", ORDER)
+        async with anyio.create_task_group() as group:
+            for name in ("o1", "o2", "o3"):
+                group.start_soon(story.orchestrator.run, name, ORDER)
+            await anyio.sleep(0.25)
+            group.cancel_scope.cancel()
+        other = Orchestrator(Saga("other", [Step("a", "A", undo="B")]), story.log, story.network.carry)
+        assert await other.recover() == []
+        assert {p.id for p in await story.orchestrator.recover()} == {"o1", "o2", "o3"}
+        assert await story.orchestrator.recover() == []
+        assert sorted(await story.log.find(Phase.COMPLETED)) == ["o0", "o1", "o2", "o3"]
+
+    holds(play(scenario))
+
+
+# 2. Only what may have happened
+
+
+@everywhere
+@pytest.mark.parametrize("fault", ["silent before", "silent after", "broken before", "broken after"])
+def test_a_step_that_stays_in_doubt_is_compensated_too(play: Play, fault: str) -> None:
+    """Whether or not it happened: what may have happened is taken back."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": [fault, "…"]})
+        assert await story.run() == "compensated"
+        undone = [c for c in story.network.carried if c.endswith("/undo")]
+        assert undone == ["o1/payment/undo", "o1/credit/undo", "o1/order/undo"]
+        assert amounts(story.shop) == untouched(first())
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_step_that_definitely_failed_is_not_compensated(play: Play) -> None:
+    """Every attempt was certainly not carried out: there is nothing to take back."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["down", "…"]})
+        assert await story.run() == "compensated"
+        assert "o1/payment/undo" not in story.network.carried
+        assert marks(await story.entries(), "payment") == ["intent", "not done"]
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_one_attempt_in_doubt_makes_the_step_one_in_doubt(play: Play) -> None:
+    """Definite failures after it do not take the doubt away."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["broken after", "down", "down"]})
+        assert await story.run() == "compensated"
+        assert "o1/payment/undo" in story.network.carried
+        assert marks(await story.entries(), "payment") == ["intent", "doubt", "undoing", "undone"]
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_refusal_ends_the_doubt(play: Play) -> None:
+    """A participant gives one answer to one key, so its no holds for the earlier attempts as well."""
+
+    async def scenario() -> None:
+        story = Story(NO_TEA, {"o1/stock": ["silent before", ""]})
+        assert await story.run() == "compensated"
+        assert "o1/stock/undo" not in story.network.carried
+
+    holds(play(scenario))
+
+
+# 3. Compensatable, pivot, retriable; infrastructure failures
+
+
+A, B = Step("a", "A", undo="UndoA"), Step("b", "B", undo="UndoB")
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Saga("s", [pivot("p", "P"), A]), "a is compensatable and comes after p, which is pivot"),
+        (lambda: Saga("s", [retriable("r", "R"), A]), "a is compensatable and comes after r"),
+        (lambda: Saga("s", [retriable("r", "R"), pivot("p", "P")]), "p is pivot and comes after r"),
+        (lambda: Saga("s", [pivot("p", "P"), pivot("q", "Q")]), "two pivots, p and q"),
+        (lambda: Saga("s", [A, A]), "two steps named a"),
+        (lambda: Saga("s", []), "at least one step"),
+        (lambda: Saga("s", [Parallel()]), "at least one step"),
+        (lambda: Saga("s", [Parallel(A, pivot("p", "P"))]), "must be of one kind, and no pivot"),
+        (lambda: Saga("s", [Parallel(A, retriable("r", "R"))]), "must be of one kind"),
+        (lambda: Saga("s", [A], timeout=0), "above 0 seconds, not 0"),
+        (lambda: Step("a", "A"), "name the command that undoes it"),
+        (lambda: pivot("p", "P", undo="U"), "p is pivot: it is never undone; leave out U"),
+        (lambda: retriable("r", "R", undo="U"), "r is retriable: it is never undone"),
+        (lambda: Step("a/b", "A", undo="U"), "without '/'"),
+        (lambda: Step("a", "A", undo="U", timeout=0), "above 0 seconds"),
+        (lambda: Retry(attempts=0), "at least 1, not 0"),
+    ],
+)
+def test_an_impossible_definition_is_refused_in_words(play: Play, make: Any, words: str) -> None:
+    """The order of the steps is checked when the saga is defined, and the error says what to do."""
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@everywhere
+def test_sagas_without_a_pivot_or_without_retriable_steps_are_fine(play: Play) -> None:
+    """At most one pivot; each of the three kinds may be missing."""
+    assert len(Saga("s", [A, Parallel(B, Step("c", "C", undo="UndoC")), retriable("r", "R")]).stages) == 3
+    assert [step.name for step in Saga("s", [A, pivot("p", "P")])] == ["a", "p"]
+
+
+@everywhere
+def test_an_infrastructure_failure_is_retried_with_growing_rests(play: Play) -> None:
+    """The same command after 1 and after 2 more seconds, and then it is done."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["down", "broken after"]})
+        assert await story.run() == "completed"
+        assert story.network.carried.count("o1/payment") == 3
+
+    trace = play(scenario)
+    holds(trace)
+    attempts = trace.filter("started", message="o1/payment")
+    rests = [b.at - a.at for a, b in pairwise(attempts)]
+    assert rests == pytest.approx([1.1, 2.1])
+    assert [e.data["attempt"] for e in attempts] == [1, 2, 3]
+
+
+@everywhere
+def test_in_doubt_about_the_pivot_the_saga_is_stuck_and_neither_goes_back_nor_on(play: Play) -> None:
+    """It may have happened: to compensate would be wrong if it did, to go on if it did not."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/charge": ["silent after"] * 3})
+        assert await story.run() == "stuck"
+        assert "o1/ship" not in story.network.carried
+        assert not [c for c in story.network.carried if c.endswith("/undo")]
+        assert str((await story.orchestrator.resume("o1")).phase) == "completed"
+        assert story.shop.business() == COMPLETED
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_pivot_that_was_certainly_not_carried_out_turns_the_saga_back(play: Play) -> None:
+    """There is no doubt, so there is a way back."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/charge": ["down", "…"]})
+        assert await story.run() == "compensated"
+        assert amounts(story.shop) == untouched(first())
+
+    holds(play(scenario))
+
+
+@everywhere
+@pytest.mark.parametrize("fault", ["down", "silent before", "broken after"])
+def test_after_the_pivot_the_saga_only_goes_on(play: Play, fault: str) -> None:
+    """A retriable step that fails too often leaves the saga stuck, and it completes when resumed."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/ship": [fault] * 3})
+        assert await story.run() == "stuck"
+        assert not [c for c in story.network.carried if c.endswith("/undo")]
+        assert str((await story.orchestrator.resume("o1")).phase) == "completed"
+        assert story.shop.business() == COMPLETED
+
+    holds(play(scenario))
+
+
+# 4. Compensation is retried, shielded, complete; stuck is visible and resumable
+
+
+@everywhere
+def test_a_compensation_is_retried_with_backoff(play: Play) -> None:
+    """A failure on the way back is no reason to stay half way, nor to do it twice."""
+
+    async def scenario() -> None:
+        story = Story(NO_TEA, {"o1/payment/undo": ["broken after", "down"]})
+        assert await story.run() == "compensated"
+        assert story.network.carried.count("o1/payment/undo") == 3
+        assert amounts(story.shop) == untouched(NO_TEA)
+
+    trace = play(scenario)
+    holds(trace)
+    first_, second, third = trace.filter("started", message="o1/payment/undo")
+    assert (second.at - first_.at, third.at - second.at) == pytest.approx((1.1, 2.1))
+
+
+@everywhere
+def test_a_cancellation_does_not_stop_the_compensation(play: Play) -> None:
+    """It is shielded: the caller is cancelled, and everything is taken back all the same."""
+
+    async def scenario() -> None:
+        story = Story(NO_TEA, {"o1/payment/undo": ["silent before"]})
+        with anyio.move_on_after(2) as scope:
+            await story.run()
+            await anyio.sleep(1)
+        assert scope.cancelled_caught
+        assert await story.log.find(Phase.COMPENSATED) == ["o1"]
+        assert amounts(story.shop) == untouched(NO_TEA)
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_cancellation_on_the_way_forward_compensates_nothing(play: Play) -> None:
+    """Cancellation is not failure: the saga stays in the log, to be recovered."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent after"]})
+        await interrupted(story, 2)
+        assert await story.log.find(Phase.RUNNING) == ["o1"]
+        assert not [c for c in story.network.carried if c.endswith("/undo")]
+
+    trace = play(scenario)
+    assert trace.messages("cancelled") == ["o1/payment"]
+    holds(trace, open_ok=True)
+
+
+@everywhere
+def test_a_cancelled_last_attempt_is_no_failure_either(play: Play) -> None:
+    """Even where no other attempt would follow, nothing is taken back."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent after"]}, retry=Retry(attempts=1))
+        await interrupted(story, 2)
+        assert await story.log.find(Phase.RUNNING) == ["o1"]
+        assert not [c for c in story.network.carried if c.endswith("/undo")]
+
+    play(scenario)
+
+
+@everywhere
+def test_a_saga_that_was_compensating_is_recovered_on_its_way_back(play: Play) -> None:
+    """It does not go forward again, and what was undone is left alone."""
+
+    async def scenario() -> None:
+        story = Story()
+        begun = Entry(Mark.BEGUN, data={"name": "place order", "data": ORDER, "deadline": None})
+        done = [Entry(m, n) for n in ("order", "credit") for m in (Mark.INTENT, Mark.DONE)]
+        back = [
+            Entry(Mark.COMPENSATING, data="why"),
+            Entry(Mark.UNDOING, "credit"),
+            Entry(Mark.UNDONE, "credit"),
+        ]
+        await story.log.append("o1", 0, [begun, *done, *back])
+        (ended,) = await story.orchestrator.recover()
+        assert told(ended) == ("compensated", "why")
+        assert story.network.carried == ["o1/order/undo"]
+
+    play(scenario)
+
+
+@everywhere
+def test_a_failing_compensation_does_not_stop_the_others_and_the_saga_is_stuck(play: Play) -> None:
+    """What can be taken back is; the rest is named in the reason."""
+
+    async def scenario() -> None:
+        story = Story(STOLEN, {"o1/payment/undo": ["down"] * 3})
+        assert await story.run() == "stuck"
+        assert story.network.carried[-2:] == ["o1/credit/undo", "o1/order/undo"]
+        (stuck,) = await story.orchestrator.stuck()
+        assert (stuck.id, stuck.reason) == (
+            "o1",
+            "could not undo payment: NotDone: the service does not answer the phone",
+        )
+        assert await story.orchestrator.recover() == []
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_stuck_saga_is_resumed_and_repeats_only_what_is_missing(play: Play) -> None:
+    """The compensations that were done are not carried again."""
+
+    async def scenario() -> None:
+        story = Story(STOLEN, {"o1/payment/undo": ["down"] * 4})
+        await story.run()
+        carried = len(story.network.carried)
+        assert str((await story.orchestrator.resume("o1")).phase) == "compensated"
+        assert set(story.network.carried[carried:]) == {"o1/payment/undo"}
+        assert amounts(story.shop) == untouched(STOLEN)
+        assert await story.orchestrator.stuck() == []
+        with pytest.raises(ValueError, match="o1 is no stuck saga here, but compensated"):
+            await story.orchestrator.resume("o1")
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_resumed_saga_can_be_stuck_again(play: Play) -> None:
+    """Until what it needs is there, as often as somebody tries."""
+
+    async def scenario() -> None:
+        story = Story(STOLEN, {"o1/payment/undo": ["down"] * 6})
+        assert await story.run() == "stuck"
+        assert str((await story.orchestrator.resume("o1")).phase) == "stuck"
+        assert str((await story.orchestrator.resume("o1")).phase) == "compensated"
+
+    holds(play(scenario))
+
+
+# 6. Ends exclude each other
+
+
+@everywhere
+@pytest.mark.parametrize("values", [first(), NO_TEA], ids=["completed", "compensated"])
+def test_an_ended_saga_is_not_moved(play: Play, values: dict[str, Any]) -> None:
+    """Running it again returns its end and carries nothing; the log takes no entry."""
+
+    async def scenario() -> None:
+        story = Story(values)
+        ended = await story.orchestrator.run("o1", ORDER)
+        carried, entries = len(story.network.carried), await story.entries()
+        again = await story.orchestrator.run("o1", ORDER)
+        assert told(again) == told(ended)
+        assert len(story.network.carried) == carried
+        for mark in (Mark.DONE, Mark.COMPENSATING, Mark.COMPLETED, Mark.STUCK, Mark.UNDOING):
+            with pytest.raises(SagaEnded):
+                await story.log.append("o1", ended.number, [Entry(mark, "ship", "late")])
+        assert await story.entries() == entries
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_late_action_does_not_move_a_compensated_saga(play: Play) -> None:
+    """The command that was believed lost arrives after the end: its participant refuses it."""
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as group:
+            story = Story(None, {"o1/payment": ["late"] * 3}, group)
+            assert await story.run() == "compensated"
+            await anyio.sleep(100)
+            assert amounts(story.shop) == untouched(first())
+            assert await story.log.find(Phase.COMPENSATED) == ["o1"]
+
+    trace = play(scenario)
+    holds(trace)
+    assert trace.messages("refused", where="payments") == ["o1/payment"] * 3
+
+
+@everywhere
+def test_an_id_that_belongs_to_another_saga_is_refused(play: Play) -> None:
+    """An id names one saga with its data."""
+
+    async def scenario() -> None:
+        story = Story()
+        await story.run()
+        with pytest.raises(ValueError, match="o1 is a saga already"):
+            await story.orchestrator.run("o1", {**ORDER, "quantity": 3})
+        with pytest.raises(ValueError, match="without '/'"):
+            await story.orchestrator.run("o/1", ORDER)
+        with pytest.raises(ValueError, match="nobody is no stuck saga here, but not known"):
+            await story.orchestrator.resume("nobody")
+
+    play(scenario)
+
+
+@everywhere
+def test_two_orchestrators_on_one_saga_cannot_both_write(play: Play) -> None:
+    """One of them is told that it was taken over; nothing happens twice."""
+
+    async def scenario() -> None:
+        story = Story()
+        outcomes: list[str] = []
+
+        async def run() -> None:
+            try:
+                outcomes.append(await story.run())
+            except TakenOver:
+                outcomes.append("taken over")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            group.start_soon(run)
+        assert sorted(outcomes) == ["completed", "taken over"]
+        assert story.shop.business() == COMPLETED
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_recovery_leaves_a_saga_to_the_orchestrator_that_runs_it(play: Play) -> None:
+    """To be overtaken is no error of a recovery."""
+
+    async def scenario() -> None:
+        story = Story()
+        async with anyio.create_task_group() as group:
+            outcomes: list[str] = []
+
+            async def run() -> None:
+                try:
+                    outcomes.append(await story.run())
+                except TakenOver:
+                    outcomes.append("taken over")
+
+            group.start_soon(run)
+            await anyio.sleep(0.35)
+            ended = await story.orchestrator.recover()
+        assert (len(ended), outcomes) in [(0, ["completed"]), (1, ["taken over"])]
+        assert story.shop.business() == COMPLETED
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_definition_that_does_not_know_a_step_of_the_log_says_so(play: Play) -> None:
+    """A changed definition must not guess what the old one meant."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent after"]})
+        await interrupted(story, 2)
+        shorter = Saga("place order", [Step("order", "CreateOrder", undo="RejectOrder")])
+        with pytest.raises(LookupError, match="has no step 'credit'"):
+            await Orchestrator(shorter, story.log, story.network.carry).recover()
+
+    play(scenario)
+
+
+# 7. Timeouts, parallel steps
+
+
+@everywhere
+def test_a_step_times_out_in_each_attempt(play: Play) -> None:
+    """An attempt without an answer ends after its timeout, and is in doubt."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent before"]})
+        assert await story.run() == "completed"
+
+    trace = play(scenario)
+    holds(trace)
+    (event,) = trace.filter("timed out")
+    assert event.message == "o1/payment"
+    assert event.data["after"] == pytest.approx(10)
+
+
+@everywhere
+def test_after_the_timeout_of_the_saga_it_turns_back(play: Play) -> None:
+    """The attempt that runs is in doubt; none is begun any more; everything is taken back."""
+
+    async def scenario() -> float:
+        story = Story(faults={"o1/payment": ["silent after", "…"]}, timeout=15)
+        assert await story.run() == "compensated"
+        assert story.network.carried.count("o1/payment") == 2
+        assert amounts(story.shop) == untouched(first())
+        return anyio.current_time()
+
+    trace = play(scenario)
+    holds(trace)
+    turned = next(e for e in trace.filter("state") if e.data["now"] == "compensating")
+    assert turned.at == pytest.approx(15)
+
+
+@everywhere
+def test_a_rest_that_would_outlast_the_saga_is_not_begun(play: Play) -> None:
+    """There is no use in waiting for an attempt that may not be made."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["broken before", "…"]}, timeout=1.3)
+        assert await story.run() == "compensated"
+        assert story.network.carried.count("o1/payment") == 1
+
+    trace = play(scenario)
+    turned = next(e for e in trace.filter("state") if e.data["now"] == "compensating")
+    assert turned.at == pytest.approx(0.3)
+
+
+@everywhere
+@pytest.mark.parametrize(("timeout", "phase"), [(0.4, "compensated"), (0.401, "completed")])
+def test_the_timeout_has_no_power_once_the_pivot_is_begun(play: Play, timeout: float, phase: str) -> None:
+    """At the very instant it is over; a moment later the pivot has been begun, and the saga goes on."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/ship": ["silent before"]}, timeout=timeout)
+        assert await story.run() == phase
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_the_timeout_counts_while_nobody_runs_the_saga(play: Play) -> None:
+    """A saga that is recovered too late turns back, without another attempt."""
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent after"]}, timeout=60)
+        await interrupted(story, 2)
+        await anyio.sleep(58)  # at this very instant it is over
+        (ended,) = await story.orchestrator.recover()
+        assert told(ended) == ("compensated", "not done within 60 s")
+        assert story.network.carried.count("o1/payment") == 1
+        assert amounts(story.shop) == untouched(first())
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_the_timeout_is_kept_on_the_clock_of_the_log(play: Play) -> None:
+    """That goes on over restarts, and has not the time of anyio's clock, which begins anew."""
+
+    class Elsewhere(Broken):
+        def now(self) -> float:
+            return anyio.current_time() + 1e6
+
+    async def scenario() -> None:
+        story = Story(faults={"o1/payment": ["silent after", "…"]}, timeout=15)
+        begun = anyio.current_time()
+        ended = await Orchestrator(story.definition, Elsewhere(), story.network.carry).run("o1", ORDER)
+        assert ended.phase is Phase.COMPENSATED
+        assert anyio.current_time() - begun < 20
+
+    play(scenario)
+
+
+@everywhere
+def test_the_timeout_has_no_power_over_a_saga_whose_steps_are_all_done(play: Play) -> None:
+    """Only the word "completed" was missing in the log: there is nothing to be late with."""
+
+    async def scenario() -> None:
+        definition, log = Saga("s", [Parallel(A, B)], timeout=60), MemorySagaLog()
+        begun = Entry(Mark.BEGUN, data={"name": "s", "data": None, "deadline": log.now() + 60})
+        intents, done = [Entry(Mark.INTENT, n) for n in "ab"], [Entry(Mark.DONE, n) for n in "ab"]
+        await log.append("x", 0, [begun, *intents, *done])
+        await anyio.sleep(100)
+        (ended,) = await Orchestrator(definition, log, Network(Shop()).carry).recover()
+        assert ended.phase is Phase.COMPLETED
+
+    play(scenario)
+
+
+def beside(*, parallel_compensation: bool = False) -> Saga:
+    """Credit, payment and stock at the same time."""
+    order, credit, payment, stock, *rest = saga().stages
+    return Saga(
+        "place order",
+        [order[0], Parallel(credit[0], payment[0], stock[0]), *(stage[0] for stage in rest)],
+        retry=QUICK,
+        undo_retry=QUICK,
+        parallel_compensation=parallel_compensation,
+    )
+
+
+@everywhere
+def test_parallel_steps_take_as_long_as_the_slowest(play: Play) -> None:
+    """Three steps of 0.1 s beside each other take 0.1 s."""
+
+    async def scenario() -> None:
+        story = Story()
+        await Orchestrator(beside(), story.log, story.network.carry).run("o1", ORDER)
+        assert story.shop.business() == COMPLETED
+
+    trace = play(scenario)
+    holds(trace)
+    assert trace.filter("state")[-1].at == pytest.approx(0.5)
+
+
+@everywhere
+def test_parallel_steps_all_settle_before_compensation_begins(play: Play) -> None:
+    """One is refused at once; its siblings finish, and what they did is taken back."""
+
+    async def scenario() -> None:
+        story = Story(NO_TEA, {"o1/payment": ["silent after"], "o1/credit": ["broken before"]})
+        ended = await Orchestrator(beside(), story.log, story.network.carry).run("o1", ORDER)
+        assert ended.phase is Phase.COMPENSATED
+        assert amounts(story.shop) == untouched(NO_TEA)
+
+    trace = play(scenario)
+    holds(trace)
+    turned = next(e.at for e in trace.filter("state") if e.data["now"] == "compensating")
+    actions = trace.filter("finished", "failed", "timed out", test=lambda e: e.data["role"] == "action")
+    assert max(e.at for e in actions) <= turned
+    undone = [m for m in trace.messages("finished") if m.endswith("/undo")]
+    assert undone == ["o1/payment/undo", "o1/credit/undo", "o1/order/undo"]
+
+
+@everywhere
+def test_a_parallel_step_without_a_result_is_recovered_with_its_siblings(play: Play) -> None:
+    """Those that have a result are left alone, and the refusal in the log still turns the saga back."""
+
+    async def scenario() -> None:
+        story = Story(NO_TEA, {"o1/payment": ["silent after"]})
+        orchestrator = Orchestrator(beside(), story.log, story.network.carry)
+        with anyio.move_on_after(2):
+            await orchestrator.run("o1", ORDER)
+        assert marks(await story.entries(), "stock") == ["intent", "refused"]
+        (ended,) = await orchestrator.recover()
+        assert ended.phase is Phase.COMPENSATED
+        assert story.network.carried.count("o1/stock") == 1
+        assert story.network.carried.count("o1/payment") == 2
+        assert amounts(story.shop) == untouched(NO_TEA)
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_compensation_may_run_in_parallel_when_asked_for(play: Play) -> None:
+    """D16: in reverse and in sequence by default, all at once as an option."""
+
+    async def scenario() -> None:
+        story = Story(STOLEN, {"o1/payment/undo": ["broken after"]})
+        ended = await Orchestrator(beside(parallel_compensation=True), story.log, story.network.carry).run(
+            "o1", ORDER
+        )
+        assert ended.phase is Phase.COMPENSATED
+        assert amounts(story.shop) == untouched(STOLEN)
+
+    trace = play(scenario)
+    holds(trace, order="any")
+    starts = {
+        e.at for e in trace.filter("started") if e.data["role"] == "compensation" and e.data["attempt"] == 1
+    }
+    assert len(starts) == 1
+
+
+@everywhere
+def test_a_failing_parallel_compensation_does_not_stop_the_others(play: Play) -> None:
+    """They all settle, and then the saga is stuck."""
+
+    async def scenario() -> None:
+        story = Story(STOLEN, {"o1/payment/undo": ["down"] * 3})
+        orchestrator = Orchestrator(beside(parallel_compensation=True), story.log, story.network.carry)
+        assert (await orchestrator.run("o1", ORDER)).phase is Phase.STUCK
+        assert str((await orchestrator.resume("o1")).phase) == "compensated"
+
+    holds(play(scenario), order="any")
+
+
+# What else can happen
+
+
+@everywhere
+@pytest.mark.parametrize("left", range(1, 8))
+def test_what_a_log_raises_comes_out_and_the_saga_can_be_recovered(play: Play, left: int) -> None:
+    """As itself, also from parallel steps; what was not written is in doubt, no more."""
+
+    async def scenario() -> None:
+        story = Story()
+        log = Broken(left)
+        orchestrator = Orchestrator(beside(), log, story.network.carry)
+        with pytest.raises(OSError, match="disk full"):
+            await orchestrator.run("o1", ORDER)
+        assert (await orchestrator.run("o1", ORDER)).phase is Phase.COMPLETED
+        assert story.shop.business() == COMPLETED
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_a_failing_recovery_does_not_stop_that_of_the_others(play: Play) -> None:
+    """The others end first, and then the error comes out."""
+
+    async def scenario() -> None:
+        story = Story(first(credit=1000, money=1000, tea=100))
+        async with anyio.create_task_group() as group:
+            for name in ("o1", "o2"):
+                group.start_soon(story.orchestrator.run, name, ORDER)
+            await anyio.sleep(0.15)
+            group.cancel_scope.cancel()
+        story.log.full.add("o1")
+        with pytest.raises(OSError, match="disk full"):
+            await story.orchestrator.recover()
+        assert await story.log.find(Phase.COMPLETED) == ["o2"]
+
+    play(scenario)
+
+
+@everywhere
+def test_the_body_of_a_command_is_made_from_data_and_earlier_answers(play: Play) -> None:
+    """Once, and written with the intent: a repetition and the compensation carry the same."""
+
+    async def scenario() -> None:
+        bodies: dict[str, Any] = {}
+
+        async def carry(command: Message) -> Any:
+            bodies[command.id] = command.body
+            if command.type == "B":
+                raise Refused("no")
+            return {"number": 7}
+
+        def body(data: Any, answers: Any) -> Any:
+            return {"of": answers["a"]["number"], "data": data}
+
+        definition = Saga("s", [A, Step("c", "C", undo="UndoC", body=body), B])
+        await Orchestrator(definition, MemorySagaLog(), carry).run("x", 5)
+        assert bodies["x/a"] == 5
+        assert bodies["x/c"] == bodies["x/c/undo"] == {"of": 7, "data": 5}
+
+    play(scenario)
+
+
+@everywhere
+def test_a_step_with_its_own_retry_uses_it(play: Play) -> None:
+    """The saga's retry is only for steps that do not say otherwise."""
+
+    async def scenario() -> int:
+        calls: list[str] = []
+
+        async def carry(command: Message) -> Any:
+            calls.append(command.id)
+            raise ConnectionError
+
+        stubborn = Step("a", "A", undo="U", retry=Retry(attempts=5, backoff=Backoff(first=0.1)))
+        ended = await Orchestrator(Saga("s", [stubborn], undo_retry=QUICK), MemorySagaLog(), carry).run("x")
+        assert ended.phase is Phase.STUCK
+        assert calls.count("x/a/undo") == 3
+        return calls.count("x/a")
+
+    assert play(scenario).result == 5
+
+
+# The example
+
+
+def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is tea for one order; of the other nothing is left."""
+    assert eip_ref.saga.__doc__ is not None
+    block = eip_ref.saga.__doc__.split("    import anyio", 1)[1].split("\nRead `definition.py`", 1)[0]
+    lines = ["import anyio", *block.splitlines()[1:]]
+    exec("\n".join(line.removeprefix("    ") for line in lines), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[6:8] == [" 3.5 s  order-1/confirm   ConfirmOrder", "order-1 is completed. "]
+    assert printed[-3:] == [
+        " 7.0 s  order-2/order/undo RejectOrder",
+        "order-2 is compensated. stock: stock tea is 0, which does not allow -1",
+        "card: 70",
+    ]
+    assert len(lines) <= 30
