@@ -36,15 +36,15 @@ class ConsumerGroup:
         """How many offsets the group has not committed yet."""
         return self.log.next - self.committed
 
-    async def read(self, *, limit: int = 100, wait: float = math.inf) -> list[Record]:
+    async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
         """The next messages, at least one, unless `wait` seconds pass without any: then none.
 
         Raises `OffsetGone` when retention has removed what this group had not read. It stays where
         it is, and goes on after `seek(error.first)`, once somebody has decided that this is right.
         """
         found = await self.log.read(self.position, limit=limit)
-        if not found and wait > 0:
-            with anyio.move_on_after(wait):
+        if not found and timeout > 0:
+            with anyio.move_on_after(timeout):
                 await self.log.reaches(self.log.next)
             found = await self.log.read(self.position, limit=limit)
         for offset, message, _ in found:

@@ -112,12 +112,12 @@ class Consumer:
 
 
 @asynccontextmanager
-async def heartbeat(lease: Lease, every: float | None = None) -> AsyncIterator[None]:
+async def heartbeat(lease: Lease, interval: float | None = None) -> AsyncIterator[None]:
     """Extend the lease again and again while the block runs, by default after each third of it.
 
     When the lease turns out to be over, somebody else may have the message: the block is cancelled.
     """
-    pause = lease.seconds / 3 if every is None else every
+    pause = lease.seconds / 3 if interval is None else interval
     failure: Exception | None = None
 
     async def beat() -> None:
@@ -142,26 +142,26 @@ async def process(
     *,
     ack: AckMode | str = AckMode.LAST,
     timeout: float = math.inf,
-    beat: bool = False,
+    heartbeat: bool = False,
 ) -> Settled:
     """Handle one message and settle it; the answer is that of the ack or nack.
 
     A handler that takes longer than `timeout` seconds is cancelled and nacked: it *may* have had its
-    effect. With `beat` the lease is extended for as long as the handler runs, and the handler is
+    effect. With `heartbeat` the lease is extended for as long as the handler runs, and the handler is
     cancelled when the lease is lost all the same.
     """
     if AckMode(ack) is AckMode.FIRST:
         settled = await lease.ack()
         if settled:
-            await _handled(lease, handle, timeout, beat=False)
+            await _handled(lease, handle, timeout, extending=False)
         return settled
-    failure = await _handled(lease, handle, timeout, beat)
+    failure = await _handled(lease, handle, timeout, extending=heartbeat)
     with anyio.CancelScope(shield=True):  # the effect has happened: the queue must hear of it
         settled = await (lease.ack() if failure is None else lease.nack(reason=failure))
     return settled
 
 
-async def _handled(lease: Lease, handle: Handler, timeout: float, beat: bool) -> str | None:
+async def _handled(lease: Lease, handle: Handler, timeout: float, *, extending: bool) -> str | None:
     """Run the handler and record how it ended: None when it returned, or why it failed, in words."""
     where, message = whoami(), lease.message
     record(Kind.STARTED, where, message.id, lease=lease.token, key=message.key)
@@ -169,7 +169,7 @@ async def _handled(lease: Lease, handle: Handler, timeout: float, beat: bool) ->
     try:
         with anyio.move_on_after(timeout) as limit:
             async with AsyncExitStack() as stack:
-                if beat:
+                if extending:
                     await stack.enter_async_context(heartbeat(lease))
                 await handle(message)
                 returned = True
@@ -198,14 +198,14 @@ class Worker:
         prefetch: int = 1,
         ack: AckMode | str = AckMode.LAST,
         timeout: float = math.inf,
-        beat: bool = False,
+        heartbeat: bool = False,
     ) -> None:
         self._queue = queue
         self._handle = handle
         self._prefetch = prefetch
         self._ack = AckMode(ack)
         self._timeout = timeout
-        self._beat = beat
+        self._heartbeat = heartbeat
         self._consumer: Consumer | None = None
         self._deadline = math.inf
 
@@ -217,7 +217,9 @@ class Worker:
                 return
             with anyio.CancelScope() as self._scope:
                 async for lease in self._consumer:
-                    await process(lease, self._handle, ack=self._ack, timeout=self._timeout, beat=self._beat)
+                    await process(
+                        lease, self._handle, ack=self._ack, timeout=self._timeout, heartbeat=self._heartbeat
+                    )
             if self._scope.cancelled_caught and lease is not None and not lease.over:
                 await lease.extend(0)
 

@@ -89,7 +89,7 @@ async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
     count, replayed = 0, set[str]()
     while limit is None or count < limit:
         try:
-            lease = await dead.receive(wait=0)
+            lease = await dead.receive(timeout=0)
         except (Empty, QueueClosed):
             break
         letter = lease.message

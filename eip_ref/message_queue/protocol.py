@@ -95,7 +95,7 @@ class Queue(Protocol):
         ...
 
     async def receive(
-        self, *, lease: float | None = None, wait: float = math.inf, consumer: str | None = None
+        self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
     ) -> Lease:
         """Wait at most `wait` seconds for a message and take a lease of `lease` seconds on it.
 

@@ -153,19 +153,19 @@ class MessageQueue:
     # Receiving
 
     async def receive(
-        self, *, lease: float | None = None, wait: float = math.inf, consumer: str | None = None
+        self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
     ) -> Lease:
-        """Wait at most `wait` seconds for a message; take a fresh lease on it, by default `self.lease` long.
+        """Wait at most `timeout` seconds for a message; take a lease on it, by default `self.lease` long.
 
         Cancelling a waiting receive takes nothing. Raises `Empty` and `QueueClosed`.
         """
         await anyio.lowlevel.checkpoint()
-        with anyio.move_on_after(wait):
+        with anyio.move_on_after(timeout):
             while True:
                 try:
                     return self.receive_nowait(lease=lease, consumer=consumer)
                 except Empty:
-                    if wait <= 0:
+                    if timeout <= 0:
                         raise
                     await self._change()
         return self.receive_nowait(lease=lease, consumer=consumer)

@@ -97,7 +97,6 @@ async def _tea(books: Books) -> object:
         return transaction.get("tea")
 
 
-@pytest.mark.anyio
 async def test_of_two_transactions_that_read_the_same_the_slower_one_conflicts() -> None:
     """What was read must still be so at the commit; else nothing is written."""
     books = Books()
@@ -106,7 +105,6 @@ async def test_of_two_transactions_that_read_the_same_the_slower_one_conflicts()
     assert await _tea(books) == 10
 
 
-@pytest.mark.anyio
 async def test_a_transaction_that_fails_leaves_nothing_behind() -> None:
     """An error in the block undoes its writes."""
     books = Books()
@@ -115,7 +113,6 @@ async def test_a_transaction_that_fails_leaves_nothing_behind() -> None:
     assert await _tea(books) is None
 
 
-@pytest.mark.anyio
 async def test_a_transaction_that_is_cancelled_leaves_nothing_behind() -> None:
     """A cancellation is no commit."""
     books = Books()

@@ -30,9 +30,9 @@ class AcksOnReceive(MessageQueue):
     """Takes the handing out for the work: what a consumer dies of is gone with it."""
 
     async def receive(
-        self, *, lease: float | None = None, wait: float = math.inf, consumer: str | None = None
+        self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
     ) -> Lease:
-        granted = await super().receive(lease=lease, wait=wait, consumer=consumer)
+        granted = await super().receive(lease=lease, timeout=timeout, consumer=consumer)
         await granted.ack()
         return granted
 
@@ -41,9 +41,9 @@ class NeedsNoLease(MessageQueue):
     """Waits for the consumer's answer, however long: one that died keeps its message for ever."""
 
     async def receive(
-        self, *, lease: float | None = None, wait: float = math.inf, consumer: str | None = None
+        self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
     ) -> Lease:
-        return await super().receive(lease=math.inf, wait=wait, consumer=consumer)
+        return await super().receive(lease=math.inf, timeout=timeout, consumer=consumer)
 
 
 class CountsOnlyNacks(MessageQueue):

@@ -55,7 +55,7 @@ async def bodies(queue: Queue) -> list[Any]:
     found: list[Any] = []
     while True:
         try:
-            lease = await queue.receive(wait=0)
+            lease = await queue.receive(timeout=0)
         except (Empty, QueueClosed):
             return found
         found.append(lease.message.body)
@@ -68,7 +68,7 @@ async def letters(queue: AnyQueue) -> list[Message]:
     found: list[Message] = []
     while True:
         try:
-            lease = await queue.dead_letters.receive(wait=0)
+            lease = await queue.dead_letters.receive(timeout=0)
         except (Empty, QueueClosed):
             return found
         found.append(lease.message)
@@ -292,7 +292,7 @@ def test_a_heartbeat_keeps_the_lease(play: Play, make: Make) -> None:
                 await anyio.sleep(4)
                 assert await lease.extend() is Settled.DONE
                 with pytest.raises(Empty):
-                    await queue.receive(wait=0)
+                    await queue.receive(timeout=0)
             assert await lease.ack() is Settled.DONE
 
     assert play(scenario).count("expired") == 0
@@ -325,7 +325,7 @@ def test_extending_to_zero_releases_without_a_failure(play: Play, make: Make) ->
             lease = await queue.receive()
             assert await lease.extend(0) is Settled.DONE
             assert await lease.ack() is Settled.STALE
-            again = await queue.receive(wait=0)
+            again = await queue.receive(timeout=0)
             assert (again.deliveries, again.failures) == (2, 0)
 
     play(scenario)
@@ -372,7 +372,7 @@ def test_the_move_happens_when_the_lease_ends_and_not_at_the_next_receive(play: 
             await queue.put(Message("order 1"))
             await (await queue.receive()).nack()
             assert queue.dead_letters is not None
-            await queue.dead_letters.receive(wait=TICK)
+            await queue.dead_letters.receive(timeout=TICK)
 
     play(scenario)
 
@@ -670,7 +670,7 @@ def test_receive_waits_as_long_as_told(play: Play, make: Make) -> None:
         async with make("orders") as queue:
             start = anyio.current_time()
             with pytest.raises(Empty):
-                await queue.receive(wait=3)
+                await queue.receive(timeout=3)
             assert anyio.current_time() - start == pytest.approx(3)
 
     play(scenario)
@@ -769,7 +769,7 @@ def test_a_message_past_its_deadline_is_dropped_and_counted(play: Play, make: Ma
             await queue.put(Message("late", deadline=anyio.current_time() + 5))
             await anyio.sleep(5)
             with pytest.raises(Empty):
-                await queue.receive(wait=0)
+                await queue.receive(timeout=0)
             assert queue.counts.dropped == 1
             await queue.join()
 

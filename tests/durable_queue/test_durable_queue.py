@@ -64,7 +64,7 @@ async def bodies(queue: SQLiteQueue | MessageQueue) -> list[Any]:
     found: list[Any] = []
     while True:
         try:
-            lease = await queue.receive(wait=0)
+            lease = await queue.receive(timeout=0)
         except (Empty, QueueClosed):
             return found
         found.append(lease.message.body)
@@ -246,7 +246,7 @@ def test_a_lease_that_ran_out_meanwhile_returns_at_the_restart(play: Play, order
             old = await queue.receive()
         await anyio.sleep(10)
         async with orders(lease=10) as queue:
-            again = await queue.receive(wait=0)
+            again = await queue.receive(timeout=0)
             assert (again.deliveries, again.failures) == (2, 1)
             assert await queue.ack(old) is Settled.STALE
             assert old.over
@@ -481,7 +481,7 @@ def test_a_message_on_its_way_to_dead_letters_elsewhere_survives_a_restart(play:
                 assert await bodies(queue) == []
                 await anyio.sleep(10)
                 assert queue.counts[:4] == (0, 0, 0, 1)
-                letter = (await graveyard.receive(wait=0)).message
+                letter = (await graveyard.receive(timeout=0)).message
                 assert "no stock" in letter.headers["dead-letter-reason"]
 
     play(scenario)
@@ -812,7 +812,7 @@ def test_two_queues_on_one_file_never_hand_out_the_same_message(play: Play, orde
     async def scenario() -> None:
         async with orders() as one, orders() as two:
             await fill(one, *range(4))
-            leases = [await queue.receive(wait=0) for queue in (one, two, one, two)]
+            leases = [await queue.receive(timeout=0) for queue in (one, two, one, two)]
             assert [lease.message.body for lease in leases] == [0, 1, 2, 3]
             assert [lease.token for lease in leases] == [1, 2, 3, 4]
 
@@ -834,7 +834,7 @@ def test_a_lease_that_somebody_else_saw_expire_is_over_here_too(play: Play, orde
             lease = await one.receive()
             lease.on_end.append(over.set)
             await anyio.sleep(4.5)
-            assert (await two.receive(wait=0)).message.body == "order 1"
+            assert (await two.receive(timeout=0)).message.body == "order 1"
             with anyio.fail_after(0.5 + TICK):
                 await over.wait()
             assert await lease.ack() is Settled.STALE

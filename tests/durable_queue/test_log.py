@@ -178,7 +178,7 @@ def test_a_group_waits_for_the_next_message_as_long_as_told(play: Play, orders: 
     async def scenario() -> None:
         async with orders() as log, anyio.create_task_group() as tasks:
             group = ConsumerGroup(log, "billing")
-            assert await group.read(wait=2) == []
+            assert await group.read(timeout=2) == []
             start = anyio.current_time()
 
             async def append_later() -> None:
@@ -188,7 +188,7 @@ def test_a_group_waits_for_the_next_message_as_long_as_told(play: Play, orders: 
             tasks.start_soon(append_later)
             assert [r.message.body for r in await group.read()] == ["order 1"]
             assert anyio.current_time() - start == pytest.approx(3)
-            assert await group.read(wait=0) == []
+            assert await group.read(timeout=0) == []
 
     play(scenario)
 

@@ -55,7 +55,7 @@ async def lost(path: Path, make: Make, producer: Producer, at: float) -> set[str
     async with make(path, "orders") as queue:
         while True:
             try:
-                found.add((await queue.receive(wait=0)).message.id)
+                found.add((await queue.receive(timeout=0)).message.id)
             except Empty:
                 return set(confirmed) - found
 

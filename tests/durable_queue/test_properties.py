@@ -56,7 +56,7 @@ class Player:
         await self.queue.put(Message(number, id=f"m{number}", key=key), delay=delay)
 
     async def receive(self, number: int) -> Any:
-        lease = await self.queue.receive(wait=0)
+        lease = await self.queue.receive(timeout=0)
         self.leases.append(lease)
         return lease.message.body, lease.token, lease.deliveries, lease.failures
 

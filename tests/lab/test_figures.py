@@ -12,6 +12,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -187,9 +188,9 @@ def test_a_title_replaces_the_default_one(draw: Callable[..., Figure]) -> None:
     assert figure.alt.startswith("My title")
 
 
+ROOT = Path(__file__).parents[2]
 _DRAW = """
-import sys; sys.path.insert(0, "tests")
-from test_figures import every_figure
+from tests.lab.test_figures import every_figure
 from hashlib import sha256
 print(sha256("".join(figure.svg for figure in every_figure()).encode()).hexdigest())
 """
@@ -200,6 +201,7 @@ def test_the_bytes_are_the_same_in_every_process() -> None:
     hashes = {
         subprocess.run(
             [sys.executable, "-c", _DRAW],
+            cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,

@@ -117,7 +117,7 @@ def test_a_consumer_that_leaves_returns_what_it_has_not_begun(play: Play) -> Non
                     await lease.ack()
                     break
             assert queue.counts[:3] == (4, 0, 1)
-            assert (await queue.receive(wait=0)).failures == 0
+            assert (await queue.receive(timeout=0)).failures == 0
 
     play(scenario)
 
@@ -353,7 +353,7 @@ def test_a_heartbeat_carries_a_handler_past_its_lease(play: Play) -> None:
         async with MessageQueue("orders", lease=2) as queue:
             await fill(queue, 1)
             queue.close()
-            await Worker(queue, slow, beat=True).run()
+            await Worker(queue, slow, heartbeat=True).run()
 
     trace = play(scenario)
     assert trace.count("delivered") == trace.count("acked") == 1
@@ -367,7 +367,7 @@ def test_a_heartbeat_beats_as_often_as_told(play: Play) -> None:
     async def scenario() -> None:
         async with MessageQueue("orders", lease=30) as queue:
             await fill(queue, 1)
-            async with heartbeat(await queue.receive(), every=1):
+            async with heartbeat(await queue.receive(), interval=1):
                 await anyio.sleep(4.5)
 
     assert play(scenario).count("extended") == 5

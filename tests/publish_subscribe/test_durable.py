@@ -676,7 +676,7 @@ def test_a_failing_durable_handler_tries_again_and_then_buries(play: Play) -> No
                 await publish(channel, 1, "poison", 2)
                 channel.close()
                 await listen(subscriber, handle, dead_letters=dead, attempts=3, backoff=Backoff(first=1.0))
-            letter = (await dead.receive(wait=0)).message
+            letter = (await dead.receive(timeout=0)).message
             return done, dict(letter.headers), anyio.current_time() - start
 
     trace = play(scenario)

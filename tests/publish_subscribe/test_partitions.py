@@ -557,7 +557,7 @@ def test_a_member_can_listen_with_a_handler(play: Play) -> None:
                     await topic.publish(Message(number))
                 topic.close()
                 await listen(member, handle, dead_letters=dead, attempts=2, backoff=Backoff(first=1))
-            assert (await dead.receive(wait=0)).message.headers["dead-letter-source"] == "orders[0] → g"
+            assert (await dead.receive(timeout=0)).message.headers["dead-letter-source"] == "orders[0] → g"
         return sorted(done)
 
     trace = play(scenario)

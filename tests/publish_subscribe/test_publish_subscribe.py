@@ -580,7 +580,7 @@ def test_a_failing_subscriber_never_delays_or_ends_the_others(play: Play) -> Non
             await publish(channel, 1, 2, 3)
             channel.close()
             await anyio.sleep(1)
-            letter = (await dead.receive(wait=0)).message
+            letter = (await dead.receive(timeout=0)).message
         return sorted(effects, key=str), [letter.body, letter.headers["dead-letter-source"], letter.headers]
 
     trace = play(scenario)

@@ -137,7 +137,7 @@ async def log_in_a_process(opened: Open) -> Logged:
     async def read(log: SQLiteLog, name: str) -> None:
         group = ConsumerGroup(log, name)
         while len(confirmed) < len(NUMBERS) or group.lag:
-            for entry in await group.read(limit=limit, wait=1):
+            for entry in await group.read(limit=limit, timeout=1):
                 await chance.sleep(name, Exponential(0.3))
                 record(Kind.EFFECT, name, entry.message.id, who=name, effect="booked", offset=entry.offset)
             await group.commit()

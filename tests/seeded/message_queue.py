@@ -80,7 +80,7 @@ async def scenario(load: Load) -> Result:
         async with anyio.create_task_group() as group:
             for number in range(load.workers):
                 receive = IdempotentReceiver(ledger, handle)
-                worker = Worker(queue, receive, prefetch=load.prefetch, beat=load.beat)
+                worker = Worker(queue, receive, prefetch=load.prefetch, heartbeat=load.beat)
                 crashes = tuple(Crash(at=at, restart_after=2) for at in load.crashes) if number == 0 else ()
                 group.start_soon(Participant(f"worker-{number}", worker.run, crashes=crashes).run)
             dies = (Crash(step=4, restart_after=1),) if load.replays else ()

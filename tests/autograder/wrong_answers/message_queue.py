@@ -294,7 +294,7 @@ async def with_the_reference_heartbeat(lease: Lease, handle: Handler) -> None:
 
 @right("keep_the_lease")
 async def with_process(lease: Lease, handle: Handler) -> None:
-    await process(lease, handle, beat=True)
+    await process(lease, handle, heartbeat=True)
 
 
 @right("keep_the_lease")
@@ -629,7 +629,7 @@ class _Desk:
     async def replay(self) -> None:
         while True:
             try:
-                lease = await self.dead.receive(wait=0)
+                lease = await self.dead.receive(timeout=0)
             except Empty:
                 return
             await self.orders.put(lease.message)
@@ -663,7 +663,7 @@ class TakesAllAtOnce(_Desk):
         leases = []
         try:
             while True:
-                leases.append(await self.dead.receive(wait=0.1))
+                leases.append(await self.dead.receive(timeout=0.1))
         except Empty:
             for lease in leases:
                 await self.orders.put(lease.message)
@@ -688,7 +688,7 @@ class AcksFirstInReplay(_Desk):
     async def replay(self) -> None:
         while True:
             try:
-                lease = await self.dead.receive(wait=0)
+                lease = await self.dead.receive(timeout=0)
             except Empty:
                 return
             await lease.ack()
@@ -762,7 +762,7 @@ class NewestFirst(_Desk):
         leases = []
         try:
             while True:
-                leases.append(await self.dead.receive(wait=0))
+                leases.append(await self.dead.receive(timeout=0))
         except Empty:
             for lease in reversed(leases):
                 await self.orders.put(lease.message)
@@ -772,7 +772,7 @@ class NewestFirst(_Desk):
 @wrong("dead_letters_and_replay", "not-replayed")
 class BringsOneBack(_Desk):
     async def replay(self) -> None:
-        lease = await self.dead.receive(wait=0)
+        lease = await self.dead.receive(timeout=0)
         await self.orders.put(lease.message)
         await lease.ack()
 

@@ -47,7 +47,7 @@ async def two_at_a_time(queue: Queue, handle: Handler) -> None:
 
 
 async def reference(queue: Queue, handle: Handler) -> None:
-    await Worker(queue, handle, beat=True).run()
+    await Worker(queue, handle, heartbeat=True).run()
 
 
 # Workers that break it

@@ -212,11 +212,11 @@ DEAD_LETTERS_AND_REPLAY = Exercise(
         "Moving a message takes two steps, and the process may die between them. After which of the two "
         "orders of the steps is the message in no queue, and after which is it in both?",
         "`lease.failures` says how often the order failed before this time. Put a copy into the other queue "
-        "first, and acknowledge then; the same in `replay`. `dead.receive(wait=0)` raises `Empty` when no "
+        "first, and acknowledge then; the same in `replay`. `dead.receive(timeout=0)` raises `Empty` when no "
         "letter is left.",
         "In `except Exception as error:` if `lease.failures + 1 < self.limit`, nack; else make "
         '`lease.message.copy(headers={**lease.message.headers, "reason": str(error)})`, put it into '
-        "`dead`, ack. In `replay`: `while True:` receive with `wait=0`, on `Empty` return; put, then ack.",
+        "`dead`, ack. In `replay`: `while True:` receive with `timeout=0`, on `Empty` return; put, then ack.",
     ),
     explanation=(
         "Put first, ack then: a crash between the two leaves the order in both queues, which is a repeat "
