@@ -28,10 +28,11 @@ setup: $(VENV)/.course ## Install what a learner needs
 
 test: lint check-notebooks pytest ## Prove all of it: lint, types, notebooks, tests
 
-lint: $(VENV)/.test ## Lint, format and types
+lint: $(VENV)/.test ## Lint, format and types; the JavaScript too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.javascript
 
 check-notebooks: $(VENV)/.test ## The stored form of the notebooks
 	$(BIN)/python -m eip_ref.autograder.derive --check

@@ -39,7 +39,7 @@ class Panel {
     this.playButton = element("button", { type: "button", class: "eip-play", onclick: () => this.toggle() });
     this.clock = element("span", { class: "eip-clock" });
     this.speedSelect = element("select", { onchange: () => { this.speed = Number(this.speedSelect.value); } },
-      ...[...new Set([...SPEEDS, this.speed])].sort((a, b) => a - b).map((s) => element("option", { value: s }, `${s}×`)));
+      ...[...new Set([...SPEEDS, this.speed])].toSorted((a, b) => a - b).map((s) => element("option", { value: s }, `${s}×`)));
     this.speedSelect.value = this.speed;
     this.picker = element("select", { onchange: () => this.select(Number(this.picker.value)) });
     this.history = element("div", { class: "eip-history", hidden: "" });
@@ -148,7 +148,7 @@ class Panel {
   }
 
   choose(by) {
-    const shown = [...new Set(this.stage.visible.map((t) => this.film.tokens[t][0]))].sort((a, b) => a - b);
+    const shown = [...new Set(this.stage.visible.map((t) => this.film.tokens[t][0]))].toSorted((a, b) => a - b);
     if (!shown.length) return;
     const at = shown.indexOf(this.stage.selected);
     this.select(shown[at < 0 ? (by > 0 ? 0 : shown.length - 1) : (at + by + shown.length) % shown.length]);

@@ -1,6 +1,9 @@
 // A part of the player's browser half; player.py puts the parts together, in this order:
 // film, plan, brush, picture, stage, strip, panel, player. Plain JavaScript: nothing to build, nothing to fetch.
 
+// The height at which an arrow meets a pipe or a box.
+const middle = (r) => (r.channel ? r.y + r.top + r.pipe / 2 : r.y + r.h / 2);
+
 /** Draws the boxes and tokens of one moment; where the tokens are is for `Stage` to say. */
 class Picture extends Brush {
   drawArrows() {
@@ -9,7 +12,6 @@ class Picture extends Brush {
     c.lineWidth = 1.5;
     for (const [a, b] of this.film.arrows) {
       const from = this.plan.rects[a], to = this.plan.rects[b];
-      const middle = (r) => (r.channel ? r.y + r.top + r.pipe / 2 : r.y + r.h / 2);
       c.beginPath();
       if (this.film.boxes[a][3] === this.film.boxes[b][3]) {
         const x = from.x + from.w - 14, end = to.y + to.top - 3;
