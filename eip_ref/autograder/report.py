@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from textwrap import indent
 
-from ..lab.captions import caption, labels
 from ..lab.still import image
+from ..lab.wording import caption, labels
 from ..trace import Event, Kind
 from . import page
 from .exercise import Exercise, Mistake

@@ -19,11 +19,11 @@ from typing import Any
 import ipywidgets
 
 from ..trace import Trace
-from .captions import describe
 from .clock import simulate
 from .controls import Control, Names, choice, slider, toggle
 from .player import Player
 from .still import still, svg
+from .wording import describe
 
 __all__ = ["Control", "Demo", "choice", "demo", "slider", "toggle"]
 

@@ -17,9 +17,9 @@ import anywidget
 import traitlets
 
 from ..trace import Trace
-from .captions import describe
 from .scene import scene
 from .still import still
+from .wording import describe
 
 __all__ = ["Player", "player"]
 

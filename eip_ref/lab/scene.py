@@ -15,10 +15,10 @@ from statistics import median
 from typing import Any
 
 from ..trace import Kind, Trace
-from .captions import caption, labels
 from .layout import arrows, boxes
 from .stage import Stage
 from .states import MARKS
+from .wording import caption, labels
 
 __all__ = ["beats", "scene"]
 

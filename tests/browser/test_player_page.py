@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from eip_ref.lab import simulate
-from eip_ref.lab.captions import describe
 from eip_ref.lab.player import Player
 from eip_ref.lab.scene import scene
+from eip_ref.lab.wording import describe
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.trace import Trace, acting

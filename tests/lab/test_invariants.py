@@ -21,7 +21,7 @@ from eip_ref.lab.invariants import (
     order_per_key,
     prefetch_never_exceeded,
 )
-from eip_ref.lab.invariants.words import listing, plural, seconds
+from eip_ref.lab.wording import listing, one_line, plural, seconds
 from eip_ref.trace import Event, Trace
 
 
@@ -477,4 +477,12 @@ def test_times_and_counts_read_well() -> None:
         "2 h 5 min",
     ]
     assert [plural(1, "message"), plural(1000, "copy", "copies")] == ["1 message", "1,000 copies"]
-    assert listing(["a", "b", "c", "d"], most=3) == "a, b and 2 more"
+    assert plural(1_234_567, "message") == "1,234,567 messages"
+    assert listing(["a", "b", "c", "d"], max_items=3) == "a, b and 2 more"
+
+
+def test_any_text_can_be_said_on_one_line() -> None:
+    """Spaces stay spaces; signs that no drawing can hold, and those that turn text round, are replaced."""
+    assert one_line("Dear Ann,\n\tyour tea\u2028is ready") == "Dear Ann, your tea is ready"
+    assert one_line("a\x00b\x1bc\ud800d\u202ee\uffff") == "a�b�c�d�e�"
+    assert one_line("東京 👩‍💻 Zürich") == "東京 👩‍💻 Zürich"

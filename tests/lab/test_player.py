@@ -11,13 +11,13 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.lab.captions import caption, describe
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Faults
 from eip_ref.lab.layout import Box, boxes
 from eip_ref.lab.player import Player, player
 from eip_ref.lab.scene import beats, scene
 from eip_ref.lab.states import Mark, State
+from eip_ref.lab.wording import caption, describe
 from eip_ref.message import Message
 from eip_ref.message_queue import DeadLetterPolicy, MessageQueue, Worker, replay
 from eip_ref.trace import Event, Kind, Trace, acting, record, whoami

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...lab.figures.ink import BLUE, GREEN, GREY, INK, MARGIN, PALE, PAPER, RED, WIDTH, box, fit, width_of
 from ...lab.figures.sheet import Figure, Sheet, drawing
-from ...lab.invariants.words import listing, plural
+from ...lab.wording import listing, plural
 from .classbook import ExerciseFacts
 
 __all__ = ["outcomes", "spread"]
@@ -94,4 +94,4 @@ def spread(points: Sequence[int], most: int, title: str) -> Figure:
             for count, name in zip(counts, names, strict=True)
             if count
         ]
-        return sheet.picture(f"{title}. {listing(said, most=20) or 'Nobody'}.", title)
+        return sheet.picture(f"{title}. {listing(said, max_items=20) or 'Nobody'}.", title)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...lab.invariants.words import plural
 from ...lab.still import image
+from ...lab.wording import plural
 from .. import page
 from ..exercise import Exercise
 from ..marks import Mark

@@ -8,7 +8,7 @@ from statistics import median
 from urllib.parse import quote
 
 from ...lab.figures import bars
-from ...lab.invariants.words import plural, seconds
+from ...lab.wording import plural, seconds
 from .. import page
 from ..marks import Mark
 from ..registry import Lesson

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...lab.invariants.words import plural
+from ...lab.wording import plural
 from .classbook import ClassBook
 
 __all__ = ["summary"]

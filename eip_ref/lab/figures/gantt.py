@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...trace import Event, Kind, Trace
-from ..invariants.words import Names, listing, plural, seconds
+from ..wording import Names, listing, plural, seconds
 from .ink import BLUE, GREEN, GREY, MARGIN, ORANGE, RED, SKY, WIDTH, box, cross, fit, tint, width_of
 from .over_time import time_axis
 from .sheet import Figure, Sheet, drawing

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from ...trace import Event, Kind, Trace
-from ..invariants.words import listing, seconds
+from ..wording import listing, seconds
 from .ink import DASHES, GREY, LINES, MARGIN, WIDTH, fit, width_of
 from .over_time import label_ends, time_axis, unit_of
 from .plain import number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
-from ..invariants.words import plural, seconds
+from ..wording import plural, seconds
 from .ink import BLUE, GREEN, PURPLE, RED
 
 _MOST_LANES = 4

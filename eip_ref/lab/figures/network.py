@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from ...trace import Kind, Trace
-from ..invariants.words import plural
+from ..wording import plural
 from .ink import BLUE, GREY, INK, PAPER, RED, WIDTH, Point, cross, fit, ring, width_of
 from .sheet import Figure, Sheet, drawing
 

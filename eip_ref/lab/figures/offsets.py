@@ -12,7 +12,7 @@ from matplotlib.path import Path as Strokes
 from matplotlib.ticker import MaxNLocator
 
 from ...trace import Trace
-from ..invariants.words import listing, plural, seconds
+from ..wording import listing, plural, seconds
 from .ink import (
     BLUE,
     DASHES,

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ...trace import Kind, Trace
 from ..invariants.journeys import Journeys, dead_letter_channels
-from ..invariants.words import listing, seconds
+from ..wording import listing, seconds
 from .ink import BLUE, DASHES, GREEN, GREY, INK, MARGIN, ORANGE, PURPLE, RED, WIDTH, fit, tint, width_of
 from .sheet import Figure, Sheet, drawing
 
@@ -134,7 +134,7 @@ def counters(trace: Trace, *, where: str | None = None, title: str | None = None
     with drawing():
         sheet = Sheet(226, title)
         _draw_counters(sheet, times, trace.end)
-        said = listing([f"{len(found):,} {kind}" for kind, found in times.items()], most=6)
+        said = listing([f"{len(found):,} {kind}" for kind, found in times.items()], max_items=6)
         return sheet.picture(f"{title}. By {seconds(trace.end)}: {said or 'no message'}.", title)
 
 

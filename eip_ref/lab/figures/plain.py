@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.ticker import MaxNLocator
 
-from ..invariants.words import listing
+from ..wording import listing
 from .ink import (
     BLUE,
     DASHES,
@@ -55,7 +55,7 @@ def bars(
         sheet.shapes(shapes[False], BLUE)
         sheet.shapes(shapes[True], RED, INK)
         sheet.lines([[(left, 32), (left, 32 + 20 * len(values))]], GREY)
-        alt = listing([f"{name} {words}" for name, words in said.items()], most=25)
+        alt = listing([f"{name} {words}" for name, words in said.items()], max_items=25)
         return sheet.picture(f"{title}: {alt or 'no values'}.", title)
 
 
@@ -83,7 +83,7 @@ def lines(
             f"{name} goes from {number(p[0][1])} to {number(p[-1][1])}" for name, p in series.items() if p
         ]
         span = f", for {x or 'x'} from {number(min(points)[0])} to {number(max(points)[0])}" if points else ""
-        said = f"{title}: {listing(ends, most=6) or 'no values'}{span}. {_said_at(x, mark, marked)}"
+        said = f"{title}: {listing(ends, max_items=6) or 'no values'}{span}. {_said_at(x, mark, marked)}"
         return sheet.picture(said.strip(), title)
 
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ...trace import Event, Kind, Trace
-from ..invariants.words import plural, seconds
+from ..wording import plural, seconds
 from .ink import BLUE, GREEN, GREY, INK, MARGIN, ORANGE, WIDTH, fit, tint
 from .over_time import _levels, _panel, _said, time_axis, unit_of
 from .sheet import Figure, Sheet, drawing

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection
 
 from ...trace import Kind, Trace
-from ..invariants.words import seconds
+from ..wording import seconds
 from .ink import BLUE, GREY, MARGIN, PAPER, RED, WIDTH, Point, box, fit, width_of
 from .marks import ARROWS, MARKS, heads
 from .rows import Bar, Row, Steps

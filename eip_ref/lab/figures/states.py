@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...trace import Event, Kind, Trace
-from ..invariants.words import listing, plural, seconds
+from ..wording import listing, plural, seconds
 from .ink import (
     BLUE,
     GREEN,
@@ -236,7 +236,7 @@ def _said(machine: _Machine, end: float) -> str:
     shares = [f"{state} {100 * time / end:.0f} %" for state, time in spent.items() if end]
     calls = Counter(call.kind for call in machine.calls)
     ended = [f"{calls[kind]:,} {words}" for kind, words in _CALLS.items() if calls[kind]]
-    parts = [listing(first, most=8)]
+    parts = [listing(first, max_items=8)]
     if len(first) > 1:
         parts.append(f"{plural(len(first) - 1, 'change')}, and of the time {listing(shares)}")
     if ended:

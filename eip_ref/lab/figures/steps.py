@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from ...trace import Event, Kind, Trace
 from ..invariants.journeys import dead_letter_channels
-from ..invariants.words import Names
+from ..wording import Names
 from .rows import IN_CHANNELS, ON_LINKS, Bar, Row, Steps, left_to_right
 
 MOST_LIFELINES = 9

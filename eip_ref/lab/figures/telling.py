@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ...trace import Kind
-from ..invariants.words import listing, plural, seconds
+from ..wording import listing, plural, seconds
 from .rows import Row, Steps
 
 
@@ -55,7 +55,7 @@ def alt_of(chosen: Steps, title: str) -> str:
     ]
     said = ", ".join(f"{number} {what}" for number, what in counts if number)
     crashes = [f"{r.label} at {seconds(r.at)}" for r in chosen.rows if r.form == Kind.CRASHED]
-    who = listing([*chosen.lifelines], most=10)
+    who = listing([*chosen.lifelines], max_items=10)
     when = f"from {seconds(chosen.rows[0].at)} to {seconds(chosen.until)}"
     what = f"{title}. Message sequence diagram of {who}, {when}: {said or plural(chosen.shown, 'event')}."
     return " ".join([what, *(f"{crash}." for crash in crashes), *notes_on(chosen)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...trace import Kind, Trace
-from ..invariants.words import Names, listing
+from ..wording import Names, listing
 from .ink import (
     BLUE,
     GREEN,

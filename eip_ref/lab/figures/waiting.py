@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ...trace import Kind, Trace
 from ..invariants.journeys import dead_letter_channels
-from ..invariants.words import plural, seconds
+from ..wording import plural, seconds
 from .ink import BLUE, GREY, INK, MARGIN, ORANGE, WIDTH, tint, width_of
 from .over_time import unit_of
 from .sheet import Figure, Sheet, drawing

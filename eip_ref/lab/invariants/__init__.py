@@ -11,7 +11,6 @@ system's events, where some are always missing.
 """
 
 from .breaker import breaker_legality
-from .conservation import conservation
 from .demand import (
     demand_never_exceeded,
     depth_never_exceeded,
@@ -21,6 +20,7 @@ from .demand import (
 )
 from .fan_out import fan_out_budget
 from .finding import Check, Finding, Invariant, assert_holds, check, in_words
+from .journeys import conservation
 from .leases import lease_fencing, one_in_flight_per_key, prefetch_never_exceeded
 from .loss import exactly_one_receiver, no_duplicate_effect, nothing_acked_lost
 from .order import fifo, order_per_key

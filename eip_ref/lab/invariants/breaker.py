@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
+from ..wording import listing, plural, seconds, short
 from .finding import Finding, Invariant
-from .words import listing, plural, seconds, short
 
 _BY_ITSELF = {
     ("closed", "open"),
@@ -107,7 +107,7 @@ class _Breaker:
             yield _finding(f"{said} {words}, {between}: that result was stale", *proof)
 
     def _settled_just_now(self, event: Event) -> str:
-        """For breakers that do not say what moved them: the call that ended right before, if one did."""
+        """The call that ended right before, for a breaker that does not say what moved it; "" if none did."""
         last = self.last
         return last.message if last and last.kind in _ENDS and last.at == event.at else ""
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...trace import Event, Kind, Trace
+from ..wording import Names, plural, seconds
 from .finding import Finding, Invariant
 from .journeys import STEPS, Journeys
-from .words import Names, plural, seconds
 
 _ROUNDING = 1e-6  # of tokens
 
@@ -46,7 +46,7 @@ def demand_never_exceeded(trace: Trace, *, where: str | None = None) -> list[Fin
 
 @dataclass(slots=True)
 class _Level:
-    """How many messages one channel holds, and the step after which that was too many."""
+    """The number of messages that one channel holds, and the step after which it was too large."""
 
     most: int | None
     held: int = 0
@@ -109,7 +109,7 @@ def drops_counted(trace: Trace, *, where: str | None = None) -> list[Finding]:
 
 
 class _Drops:
-    """What one channel did with what was handed to it, and what it said of its drops."""
+    """The drops of one channel: what it did with what was handed to it, and what it said."""
 
     def __init__(self, where: str, names: Names) -> None:
         self.where, self.names = where, names

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
+from ..wording import listing, plural, seconds, short
 from .finding import Finding, Invariant
-from .words import listing, plural, seconds, short
 
 _ENDS = frozenset({Kind.FINISHED, Kind.FAILED, Kind.TIMED_OUT, Kind.CANCELLED})
 _ROUNDING = 1e-9
@@ -114,7 +114,7 @@ class _Reader:
             yield _finding(f"{words} for it: {names}", *left.values(), event)
 
     def _bound(self, start: Event, end: Event) -> float | None:
-        """When it must have ended. To clean up, a part may take what its parent keeps in reserve."""
+        """The time of its end at the latest. To clean up, a part may take what its parent keeps in reserve."""
         parent = self.by_message.get(str(start.data.get("parent", "")))
         if parent is not None and end.kind != Kind.FINISHED and "until" in start.data:
             start = parent
@@ -138,7 +138,7 @@ class _Reader:
 
 
 def _name(start: Event) -> str:
-    """What a bar is called: "users#3 at users"."""
+    """The name of a bar: "users#3 at users"."""
     return f"{short(start.message)} at {start.where}"
 
 

@@ -1,4 +1,4 @@
-"""What a judgement over a trace looks like, and how to ask for several at once."""
+"""Findings and invariants: a judgement over a trace, and several at once."""
 
 from __future__ import annotations
 

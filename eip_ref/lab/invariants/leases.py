@@ -8,9 +8,9 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from ...trace import Event, Kind, Trace
+from ..wording import Names, happened, listing, plural, seconds
 from .finding import Finding, Invariant
 from .order import keys_of
-from .words import Names, happened, listing, plural, seconds
 
 _ENDS = frozenset({Kind.ACKED, Kind.NACKED, Kind.EXPIRED, Kind.RETURNED, Kind.DEAD, Kind.DROPPED})
 _LEAVES = frozenset({Kind.ACKED, Kind.DEAD, Kind.DROPPED})
@@ -142,7 +142,7 @@ def prefetch_never_exceeded(trace: Trace, *, limit: int, where: str | None = Non
 
 
 def _too_many(event: Event, held: list[Event], limit: int, names: Names) -> Finding:
-    which = listing([names.message(delivery.message) for delivery in held], most=limit + 1)
+    which = listing([names.message(delivery.message) for delivery in held], max_items=limit + 1)
     words = (
         f"{event.who or 'a receiver'} held {plural(len(held), 'message')} of {event.where} "
         f"at {seconds(event.at)}, and {limit} is the limit: {which}"
@@ -152,7 +152,7 @@ def _too_many(event: Event, held: list[Event], limit: int, names: Names) -> Find
 
 @Invariant
 def one_in_flight_per_key(trace: Trace, *, where: str | None = None) -> list[Finding]:
-    """Of all messages of a channel with the same key, at most one is in flight. No key, no limit."""
+    """At most one message of a channel with the same key is in flight. No key, no limit."""
     names, keys, found = Names(trace), keys_of(trace), []
     flying: dict[tuple[str, str], dict[int, Event]] = defaultdict(dict)  # by channel and key
     for event, grant in _changes(trace, where):

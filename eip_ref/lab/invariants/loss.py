@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
+from ..wording import Names, happened, plural, seconds
 from .finding import Finding, Invariant
 from .journeys import Copies, Journeys, dead_letter_channels
-from .words import Names, happened, plural, seconds
 
 KEPT = ("ready", "in flight", "dead")  #: fates that are no loss: somebody still has the message
 
@@ -31,7 +31,7 @@ def nothing_acked_lost(
     promised: str = Kind.ACCEPTED,
     kept: Collection[str] = KEPT,
 ) -> list[Finding]:
-    """What a channel has acknowledged to its sender is done, or somebody still has it.
+    """Everything that a channel has acknowledged to its sender is done, or somebody still has it.
 
     A message is promised by its event `promised` (accepted; or sent, to count losses on a link; or
     acked) and done by its event `done`, if given with the data `effect`. `kept` names the fates
@@ -82,7 +82,7 @@ def _fate(story: _Story, dead_letters: set[str]) -> str:
 
 
 def _only_replayed(story: _Story) -> bool:
-    """Whether every ack was one of a dead letter that went back to its queue."""
+    """True when every ack was one of a dead letter that went back to its queue."""
     replayed = {e.where for e in story.events if e.kind == Kind.REPLAYED}
     return all(e.where in replayed for e in story.events if e.kind == Kind.ACKED)
 

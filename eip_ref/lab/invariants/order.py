@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 
 from ...trace import Event, Kind, Trace
+from ..wording import Names, happened, seconds
 from .finding import Finding, Invariant
-from .words import Names, happened, seconds
 
 _AT_RECEIVERS = frozenset({Kind.STARTED, Kind.EFFECT, Kind.FINISHED, Kind.FAILED})
 

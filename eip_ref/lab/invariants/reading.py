@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
+from ..wording import Names, happened, seconds
 from .finding import Finding, Invariant
-from .words import Names, happened, seconds
 
 _NAME = "gap-free reading"
 
 
 @dataclass(slots=True)
 class _Reader:
-    """How far one reader has come in one store."""
+    """The progress of one reader in one store."""
 
     begun: int  #: it owes nothing at or below this position
     passed: int  #: it has said, or shown, that it is done with everything up to here

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
+from ..wording import Names, plural, seconds, short
 from .finding import Finding, Invariant
-from .words import Names, plural, seconds, short
 
 _NAME = "no stray reply"
 _MAKES_REPLIES = frozenset({Kind.FINISHED, Kind.FAILED, Kind.REFUSED, Kind.DUPLICATE})

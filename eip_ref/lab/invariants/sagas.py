@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
+from ..wording import listing, seconds, short
 from .finding import Finding, Invariant
-from .words import listing, seconds, short
 
 _NAME = "saga outcome"
 _PHASES = frozenset({"running", "compensating", "completed", "compensated", "stuck"})
@@ -51,7 +51,7 @@ def _saga_of(event: Event) -> str | None:
 
 @dataclass(slots=True)
 class _Step:
-    """What is known of one step, from its attempts and its effects."""
+    """One step: its attempts and its effects."""
 
     name: str
     begun: Event
@@ -97,7 +97,7 @@ class _Saga:
             self._ended(event)
 
     def crashed(self, who: str) -> None:
-        """What it had begun is in doubt for ever."""
+        """Leave in doubt for ever what it had begun."""
         self.undoing = {name: e for name, e in self.undoing.items() if e.who != who}
         for step in self.steps.values():
             step.ended = step.ended or (self.number if step.begun.who == who else 0)
@@ -197,7 +197,7 @@ class _Saga:
     # How it ended
 
     def at_the_end(self, open_ok: bool) -> Iterator[Finding]:
-        """What can be said when the trace is over."""
+        """Find what can be said only when the trace is over."""
         outcome = self.end.data["now"] if self.end else None
         told = [str(state.data["now"]) for state in self.states.values()]
         if outcome is None and "stuck" not in told and not open_ok:

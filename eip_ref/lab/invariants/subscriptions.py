@@ -1,20 +1,22 @@
 """Subscriptions: everybody gets everything, in order, once taken over without a gap.
 
 A subscription is a channel whose "opened" names a `pattern` of topics; each "sent" to it names the
-`topic`. These judgements match patterns by themselves, so that they also catch a channel that does
-it wrong.
+`topic`. Patterns are matched here once more, so that a channel that does it wrong is found out.
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
+import math
+import re
 from bisect import bisect_left
 from collections import defaultdict
+from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
+from ..wording import Names, happened, seconds
 from .finding import Finding, Invariant
-from .publications import Publication, publications_of, spans_of
-from .words import Names, happened, seconds
 
 _SETTLED = frozenset({Kind.ACKED, Kind.DROPPED, Kind.DEAD})
 _BACK = frozenset({Kind.RETURNED, Kind.NACKED, *_SETTLED})
@@ -30,13 +32,13 @@ def every_subscription_gets_all(trace: Trace, *, waiting_ok: bool = True) -> lis
     *Got* is taken by its buffer or log, and then delivered, dead, or dropped with a reason. With
     `waiting_ok=False` a message that still waits at the end of the trace is a finding too.
     """
-    names, spans, lives = Names(trace), spans_of(trace), _Lives(trace)
+    names, spans, fates = Names(trace), _spans(trace), _Fates(trace)
     found = _silent_drops(trace, names)
-    for publication in publications_of(trace):
+    for publication in _publications(trace):
         for span in spans:
             if not span.owes(publication):
                 continue
-            why = lives.missing(span.name, publication, waiting_ok)
+            why = fates.missing(span.name, publication, waiting_ok)
             if why:
                 said = f"{names.message(publication.event.message)} was {happened(publication.event)}"
                 words = f"{said}, while {span.name} was open, and {why}"
@@ -45,26 +47,23 @@ def every_subscription_gets_all(trace: Trace, *, waiting_ok: bool = True) -> lis
     return found
 
 
-class _Lives:
-    """What happened to each message in each subscription, as places in the trace."""
+class _Fates:
+    """The fate of each message in each subscription, as places in the trace."""
 
     def __init__(self, trace: Trace) -> None:
         self.end = trace.end
-        self.took = _places(trace, {Kind.ACCEPTED})
+        self.took = _places(trace, {Kind.ACCEPTED, Kind.BLOCKED})
         self.done = _places(trace, {Kind.DELIVERED, *_SETTLED})
-        self.waited = _places(trace, {Kind.BLOCKED})
 
-    def missing(self, name: str, publication: Publication, waiting_ok: bool) -> str:
-        """What the subscription did not get of this publication, in words, or nothing."""
+    def missing(self, name: str, publication: _Publication, waiting_ok: bool) -> str:
+        """Say in words how the subscription did not get this publication; "" when it did."""
         here = name, publication.event.message
         if not waiting_ok and not self._after(self.done, here, publication):
             return f"nobody had received it there by {seconds(self.end)}"
-        if self._after(self.took, here, publication) or self._after(self.waited, here, publication):
-            return ""
-        return "it never got there"
+        return "" if self._after(self.took, here, publication) else "it never got there"
 
     def _after(
-        self, places: dict[tuple[str, str], list[int]], here: tuple[str, str], publication: Publication
+        self, places: dict[tuple[str, str], list[int]], here: tuple[str, str], publication: _Publication
     ) -> bool:
         return any(place > publication.first for place in places.get(here, ()))
 
@@ -85,6 +84,79 @@ def _places(trace: Trace, kinds: set[Kind]) -> dict[tuple[str, str], list[int]]:
         if event.kind in kinds:
             places[event.where, event.message].append(place)
     return places
+
+
+# Publications and open subscriptions
+
+
+@dataclass(slots=True)
+class _Publication:
+    """One message on its way to everybody: what was sent to whom by one call of publish."""
+
+    first: int  # place in the trace
+    last: int
+    event: Event
+    to: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+
+    @property
+    def taken_back(self) -> bool:
+        """True when it never happened: whoever was to publish it was refused, or gave up."""
+        topic = self.event.data["topic"]
+        nobody = topic in self.to and self.refused == {topic}
+        return not nobody and self.refused >= self.to
+
+
+@dataclass(slots=True)
+class _Span:
+    """One time that a subscription was open."""
+
+    name: str
+    opened: Event
+    start: int  # places in the trace
+    end: float = math.inf
+
+    def owes(self, publication: _Publication) -> bool:
+        """True when the message was published while it was open, to a topic that its pattern matches."""
+        if not (self.start < publication.first and publication.last < self.end):
+            return False
+        return _means(str(self.opened.data["pattern"]), str(publication.event.data["topic"]))
+
+
+def _spans(trace: Trace) -> list[_Span]:
+    spans: list[_Span] = []
+    now: dict[str, _Span] = {}
+    for place, event in enumerate(trace):
+        if event.kind == Kind.OPENED and "pattern" in event.data:
+            now[event.where] = _Span(event.where, event, place)
+            spans.append(now[event.where])
+        elif event.kind == Kind.CLOSED and event.where in now:
+            now.pop(event.where).end = place
+    return spans
+
+
+def _publications(trace: Trace) -> list[_Publication]:
+    """The publications of a trace. A message that is sent to the same place again is published again."""
+    all_: list[_Publication] = []
+    newest: dict[str, _Publication] = {}
+    for place, event in enumerate(trace):
+        publication = newest.get(event.message)
+        if event.kind == Kind.SENT and "topic" in event.data:
+            if publication is None or event.where in publication.to:
+                publication = newest[event.message] = _Publication(place, place, event)
+                all_.append(publication)
+            publication.to.add(event.where)
+            publication.last = place
+        elif event.kind == Kind.REFUSED and publication is not None:
+            publication.refused.add(event.where)
+    return [publication for publication in all_ if not publication.taken_back]
+
+
+@functools.lru_cache(10_000)
+def _means(pattern: str, topic: str) -> bool:
+    """Match a topic by the rules of NATS, as a regular expression."""
+    parts = [{"*": r"[^.]+", ">": r".+"}.get(word, re.escape(word)) for word in pattern.split(".")]
+    return re.fullmatch(r"\.".join(parts), topic) is not None
 
 
 # In order

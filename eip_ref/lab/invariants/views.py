@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ...trace import Event, Kind, Trace
+from ..wording import seconds
 from .finding import Finding, Invariant
-from .words import seconds
 
 __all__ = ["effect_once_on_view", "read_your_writes"]
 
@@ -48,7 +48,7 @@ class _Views:
 
 @Invariant
 def effect_once_on_view(trace: Trace, *, open_ok: bool = False) -> list[Finding]:
-    """What the write side committed is projected on each view once, in the order of its stream.
+    """Everything that the write side committed is projected on each view once, in the order of its stream.
 
     Nothing else is: an event that tells of no commit is a phantom. Commits and projections are the
     effects "committed" and "projected" with a stream and a version. With `open_ok` some may still

@@ -8,7 +8,7 @@ from random import Random
 
 import anyio
 
-from ....lab.invariants.words import plural
+from ....lab.wording import plural
 from ....message import Message
 from ....message_queue import MessageQueue, Queue
 from ....trace import Event, Kind, Trace, acting, record, whoami

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ....lab.invariants.words import plural
+from ....lab.wording import plural
 from ....trace import Event, Kind, Trace
 from ...exercise import Diagnosis, Exercise, Mistake, play, require
 from ...forms import a_class

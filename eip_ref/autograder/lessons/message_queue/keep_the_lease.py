@@ -7,7 +7,7 @@ from random import Random
 
 import anyio
 
-from ....lab.invariants.words import plural
+from ....lab.wording import plural
 from ....message import Message
 from ....message_queue import Lease, MessageQueue, Settled
 from ....trace import Kind, Trace, acting, record, whoami

@@ -7,7 +7,7 @@ from random import Random
 
 import anyio
 
-from ....lab.invariants.words import seconds
+from ....lab.wording import seconds
 from ....message import Message
 from ....message_queue import MessageQueue, Queue
 from ....trace import Event, Kind, Trace, acting, record, whoami
