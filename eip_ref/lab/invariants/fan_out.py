@@ -114,7 +114,7 @@ class _Reader:
             yield _finding(f"{words} for it: {names}", *left.values(), event)
 
     def _bound(self, start: Event, end: Event) -> float | None:
-        """The time of its end at the latest. To clean up, a part may take what its parent keeps in reserve."""
+        """Its latest end. To clean up, a part may take what its parent keeps in reserve."""
         parent = self.by_message.get(str(start.data.get("parent", "")))
         if parent is not None and end.kind != Kind.FINISHED and "until" in start.data:
             start = parent
