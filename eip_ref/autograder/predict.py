@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import page
 from .progress import Fact, remember
+from .registry import PACKAGE
 
 if TYPE_CHECKING:
     import anywidget
 
 __all__ = ["Prediction", "UnknownPrediction", "predict", "predictions"]
-
-
-PACKAGE = "eip_ref.autograder.predictions"
 
 
 class UnknownPrediction(LookupError):
@@ -91,7 +89,7 @@ class Prediction:
 
 
 def predict(name: str) -> Prediction:
-    """Ask for the prediction "lesson/name" of `eip_ref.autograder.predictions`.
+    """Ask for the prediction "lesson/name" of `eip_ref.course.<lesson>.predictions`.
 
     Raises `UnknownPrediction`, with the names that there are.
     """
@@ -105,7 +103,7 @@ def predict(name: str) -> Prediction:
 def predictions(lesson: str) -> tuple[Prediction, ...]:
     """All predictions of a lesson, in their order. Raises `UnknownPrediction`."""
     try:
-        found = importlib.import_module(f"{PACKAGE}.{lesson}")
+        found = importlib.import_module(f"{PACKAGE}.{lesson}.predictions")
     except ModuleNotFoundError as error:
         known = ", ".join(
             module.name for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)

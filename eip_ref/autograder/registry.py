@@ -1,7 +1,7 @@
-"""Where the exercises of a lesson are found: in `eip_ref.autograder.lessons.<lesson>`.
+"""Lessons and their exercises, found by name: a lesson is a package `eip_ref.course.<lesson>`.
 
-Such a module has `NUMBER` and `TITLE` of the lesson and the tuple `EXERCISES`. It is imported when
-somebody asks for it.
+Such a package has `NUMBER` and `TITLE` of the lesson and the tuple `EXERCISES`. It is imported when
+somebody asks for it, so nothing here depends on a lesson.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .exercise import Exercise
 
 __all__ = ["Lesson", "UnknownExercise", "exercises", "find", "lesson", "lessons"]
 
-PACKAGE = "eip_ref.autograder.lessons"
+PACKAGE = "eip_ref.course"
 
 
 class UnknownExercise(LookupError):

@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from eip_ref.autograder.judging import judge_answer
-from eip_ref.autograder.lessons.message_queue import Books, Conflict
 from eip_ref.autograder.registry import find
+from eip_ref.course.message_queue import Books, Conflict
 from eip_ref.trace import Trace, record, whoami
 
 from .exercise_cases import model

@@ -55,7 +55,10 @@ FILES = (
     "glob.glob", "open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir",
     "os.truncate", "os.utime", "sqlite3.connect", "tempfile.mkdtemp", "tempfile.mkstemp",
 )  # fmt: skip
-MODULES = ("ctypes", "_ctypes", "_posixsubprocess", "eip_ref.autograder", "multiprocessing", "subprocess")
+MODULES = (
+    "ctypes", "_ctypes", "_posixsubprocess", "eip_ref.autograder", "eip_ref.course", "multiprocessing",
+    "subprocess",
+)  # fmt: skip
 TRUSTED_TEXT = ("collections", "dataclasses", "importlib", "zipimport")
 """Modules that make code from text in which an answer can put nothing but names."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

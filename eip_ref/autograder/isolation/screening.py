@@ -26,8 +26,8 @@ INSIDES = frozenset({
 })  # fmt: skip
 """Names that lead from a thing to what made it, or to everything else, or past the guard."""
 ATTRIBUTES = frozenset({
-    "autograder", "builtins", "contextvars", "copyreg", "ctypes", "gc", "importlib", "inspect", "marshal",
-    "modules", "monitoring", "mro", "pickle", "pydoc", "subprocess",
+    "autograder", "builtins", "contextvars", "copyreg", "course", "ctypes", "gc", "importlib", "inspect",
+    "marshal", "modules", "monitoring", "mro", "pickle", "pydoc", "subprocess",
 })  # fmt: skip
 """The same, where they are parts of something that is not one's own."""
 HARMLESS = frozenset({
@@ -54,7 +54,7 @@ BANNED = frozenset({
 BANNED_PARTS = ("anyio._", "anyio.pytest_plugin", "concurrent.futures.process", "logging.config")
 OTHERS = frozenset({"anyio", "eip_ref", "sniffio"})  #: what an answer may import besides Python's own
 OURS = "eip_ref.autograder"
-HAND_OUT = OURS + ".lessons."
+COURSE = "eip_ref.course"  #: where each lesson hands out what its `__all__` names, and nothing else
 BEHIND = ("eip_ref.lab.clock", "eip_ref.lab.crash")  #: parts of the laboratory that drive a run
 IN_NOTEBOOKS = ("board", "check", "doctor", "hint", "predict", "reset", "solution")  #: of it, in cells
 
@@ -189,7 +189,7 @@ def _named(argument: ast.expr, own: frozenset[str]) -> Iterator[str]:
 
 def _import(module: str) -> Iterator[str]:
     top = module.partition(".")[0]
-    if _within(module, (OURS,)):
+    if _within(module, (OURS, COURSE)):
         yield f"`{module}` is not for answers; use the imports of the first cell"
     elif top in BANNED or _within(module, BEHIND) or module.startswith(BANNED_PARTS):
         yield f"the module `{module}` is not for answers: it reaches into Python or the machine"
@@ -198,7 +198,7 @@ def _import(module: str) -> Iterator[str]:
 
 
 def _import_from(module: str, name: str) -> Iterator[str]:
-    inside = module.removeprefix(HAND_OUT)
+    lesson = module.removeprefix(f"{COURSE}.")
     if _private(name) or _inside(name) or name in CALLS:
         if (module, name) != ("__future__", "annotations"):
             yield f"`{name}` is a private part of `{module}`"
@@ -207,14 +207,16 @@ def _import_from(module: str, name: str) -> Iterator[str]:
     elif module == OURS:
         if name not in IN_NOTEBOOKS:
             yield f"`{module}.{name}` is not for answers"
-    elif module.startswith(HAND_OUT) and "." not in inside:
+    elif _within(module, (COURSE,)) and "." not in lesson:
         if not _handed_out(module, name):
             yield f"`{name}` is not what `{module}` hands out to answers"
-    elif _within(module, (OURS,)):
-        yield from _import(module)
     else:
         yield from _import(module)
-        if name in BANNED or _within(f"{module}.{name}", (*BEHIND, OURS)) or _is_banned_part(module, name):
+        if (
+            name in BANNED
+            or _within(f"{module}.{name}", (*BEHIND, OURS, COURSE))
+            or _is_banned_part(module, name)
+        ):
             yield f"`{name}` of `{module}` is not for answers"
 
 

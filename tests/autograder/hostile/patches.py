@@ -73,7 +73,7 @@ ATTACKS = (
     Hostile(
         "the exercise, replaced by one that always passes",
         """
-        from eip_ref.autograder.lessons.message_queue import EXERCISES
+        from eip_ref.course.message_queue import EXERCISES
 
         for exercise in EXERCISES:
             object.__setattr__(exercise, "judge", lambda trace: [])

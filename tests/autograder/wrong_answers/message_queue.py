@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from eip_ref.autograder.lessons.message_queue import Books, Conflict, Transaction
+from eip_ref.course.message_queue import Books, Conflict, Transaction
 from eip_ref.message import Message
 from eip_ref.message_queue import Empty, Lease, MessageQueue, Queue, Worker, heartbeat, process, replay
 from tests.autograder.exercise_cases import Answers

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from eip_ref.autograder.lessons.point_to_point.books import Counter
+from eip_ref.course.point_to_point.books import Counter
 from eip_ref.message import Message
 from eip_ref.point_to_point import NotSent, PointToPointChannel, ReceiverAway, ReceiverClosed
 from tests.autograder.exercise_cases import Answers

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import anyio
 
-from ....lab.faults import Faults
-from ....message import Message
-from ....point_to_point import NotSent, PointToPointChannel, WhenAway
-from ....trace import Event, Kind, Trace, acting
-from ...exercise import Diagnosis, Exercise, Mistake, play
-from ...forms import function
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, play
+from ...autograder.forms import function
+from ...lab.faults import Faults
+from ...message import Message
+from ...point_to_point import NotSent, PointToPointChannel, WhenAway
+from ...trace import Event, Kind, Trace, acting
 from . import mistakes
 
 __all__ = ["CHOOSE_FOR_ABSENCE", "NEEDS", "three_outages"]

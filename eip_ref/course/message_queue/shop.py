@@ -13,13 +13,13 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from ....lab.clock import current_seed
-from ....lab.crash import Life
-from ....lab.faults import Crash, Participant
-from ....message import Message
-from ....message_queue import DeadLetterPolicy
-from ....trace import Event, Kind, Trace, record, whoami
-from ...exercise import Diagnosis, Mistake
+from ...autograder.exercise import Diagnosis, Mistake
+from ...lab.clock import current_seed
+from ...lab.crash import Life
+from ...lab.faults import Crash, Participant
+from ...message import Message
+from ...message_queue import DeadLetterPolicy
+from ...trace import Event, Kind, Trace, record, whoami
 
 __all__ = [
     "PATIENT",

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import anyio
 import anyio.lowlevel
 
-from ....message import Message
-from ....message_queue import NEVER, Lease, MessageQueue, Queue, Settled
-from ....trace import Kind, acting, record, whoami
+from ...message import Message
+from ...message_queue import NEVER, Lease, MessageQueue, Queue, Settled
+from ...trace import Kind, acting, record, whoami
 from .shop import PATIENT, Handler, die_soon, happens, mortal
 
 __all__ = ["ERROR", "LETTERS", "MENDED", "RETURNED", "a_day_with_poison"]

@@ -8,12 +8,12 @@ from random import Random
 
 import anyio
 
-from ....lab.clock import simulate
-from ....message import Message
-from ....message_queue import MessageQueue, process
-from ....trace import Event, Kind, Trace, acting, record, whoami
-from ...exercise import Diagnosis, Exercise, Mistake, require
-from ...forms import function
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, require
+from ...autograder.forms import function
+from ...lab.clock import simulate
+from ...message import Message
+from ...message_queue import MessageQueue, process
+from ...trace import Event, Kind, Trace, acting, record, whoami
 from .shop import PATIENT, die, effects, happens, mortal, name_of, ranked, seen, story, when
 
 __all__ = ["CHOOSE_ACK_MODE"]

@@ -8,12 +8,12 @@ from random import Random
 
 import anyio
 
-from ....lab.wording import plural
-from ....message import Message
-from ....message_queue import MessageQueue, Queue
-from ....trace import Event, Kind, Trace, acting, record, whoami
-from ...exercise import Diagnosis, Exercise, Mistake, play, require
-from ...forms import async_function
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, play, require
+from ...autograder.forms import async_function
+from ...lab.wording import plural
+from ...message import Message
+from ...message_queue import MessageQueue, Queue
+from ...trace import Event, Kind, Trace, acting, record, whoami
 from .shop import PATIENT, Handler, effects, happens, name_of, ranked, seen, story, when
 
 __all__ = ["BACKOFF_NOT_HOT_LOOP", "a_supplier_is_away"]

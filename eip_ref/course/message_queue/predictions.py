@@ -1,6 +1,6 @@
 """The predictions of lesson 02 · Message queue."""
 
-from ..predict import Prediction
+from ...autograder.predict import Prediction
 
 PREDICTIONS = (
     Prediction(

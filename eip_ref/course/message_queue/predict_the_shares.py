@@ -7,13 +7,13 @@ from typing import Any
 
 import anyio
 
-from ....lab.clock import simulate
-from ....lab.invariants import fifo
-from ....message import Message
-from ....message_queue import MessageQueue, Worker
-from ....trace import Event, Kind, Trace, acting, record, whoami
-from ...exercise import ANSWER, Diagnosis, Exercise, Mistake
-from ...forms import function
+from ...autograder.exercise import ANSWER, Diagnosis, Exercise, Mistake
+from ...autograder.forms import function
+from ...lab.clock import simulate
+from ...lab.invariants import fifo
+from ...message import Message
+from ...message_queue import MessageQueue, Worker
+from ...trace import Event, Kind, Trace, acting, record, whoami
 
 __all__ = ["PREDICT_THE_SHARES"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import anyio
 
-from ....message_queue import Lease, Queue, Worker
-from ...exercise import Exercise, Mistake
-from ...forms import async_function
-from ...trying import judge_test, try_test
+from ...autograder.exercise import Exercise, Mistake
+from ...autograder.forms import async_function
+from ...autograder.trying import judge_test, try_test
+from ...message_queue import Lease, Queue, Worker
 from .shop import Handler
 
 __all__ = ["BROKEN", "CATCH_ACK_ON_RECEIVE", "CORRECT"]

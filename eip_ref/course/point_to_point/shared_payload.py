@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import fields
 
-from ....lab.faults import Faults
-from ....message import Message
-from ....point_to_point import PointToPointChannel
-from ...exercise import Exercise
-from ...forms import async_function
-from ...trying import Make, judge_test, try_test
+from ...autograder.exercise import Exercise
+from ...autograder.forms import async_function
+from ...autograder.trying import Make, judge_test, try_test
+from ...lab.faults import Faults
+from ...message import Message
+from ...point_to_point import PointToPointChannel
 from . import mistakes
 
 __all__ = ["BROKEN", "CATCH_THE_SHARED_PAYLOAD", "CORRECT"]

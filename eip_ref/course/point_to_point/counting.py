@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ....lab.clock import simulate
-from ....message import Message
-from ....point_to_point import NotSent, PointToPointChannel
-from ....trace import Kind, Trace, record
-from ...exercise import Diagnosis, Exercise, Mistake, answered, facts
-from ...forms import function
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, answered, facts
+from ...autograder.forms import function
+from ...lab.clock import simulate
+from ...message import Message
+from ...point_to_point import NotSent, PointToPointChannel
+from ...trace import Kind, Trace, record
 from . import mistakes
 
 __all__ = ["COUNT_THE_LINKS", "everybody_sends"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ....lab.wording import plural
-from ....trace import Event, Kind, Trace
-from ...exercise import Diagnosis, Exercise, Mistake, play, require
-from ...forms import a_class
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, play, require
+from ...autograder.forms import a_class
+from ...lab.wording import plural
+from ...trace import Event, Kind, Trace
 from .dead_letter_day import ERROR, LETTERS, MENDED, RETURNED, a_day_with_poison
 from .shop import before, effects, name_of, ranked, seen, story, when
 

@@ -7,12 +7,12 @@ from random import Random
 
 import anyio
 
-from ....lab.wording import seconds
-from ....message import Message
-from ....message_queue import MessageQueue, Queue
-from ....trace import Event, Kind, Trace, acting, record, whoami
-from ...exercise import Diagnosis, Ending, Exercise, Mistake, play, require
-from ...forms import async_function
+from ...autograder.exercise import Diagnosis, Ending, Exercise, Mistake, play, require
+from ...autograder.forms import async_function
+from ...lab.wording import seconds
+from ...message import Message
+from ...message_queue import MessageQueue, Queue
+from ...trace import Event, Kind, Trace, acting, record, whoami
 from .shop import PATIENT, Handler, before, die, effects, happens, mortal, name_of, ranked, seen, story, when
 
 __all__ = ["MEND_THE_WORKER", "a_hard_shift"]

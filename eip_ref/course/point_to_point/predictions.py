@@ -1,6 +1,6 @@
 """The predictions of lesson 01 · Point-to-point."""
 
-from ..predict import Prediction
+from ...autograder.predict import Prediction
 
 PREDICTIONS = (
     Prediction(

@@ -1,6 +1,6 @@
 """The predictions of lesson 00 · Start here."""
 
-from ..predict import Prediction
+from ...autograder.predict import Prediction
 
 PREDICTIONS = (
     Prediction(

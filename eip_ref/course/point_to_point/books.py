@@ -12,10 +12,10 @@ from typing import Any, Self
 
 import anyio
 
-from ....message import Message
-from ....point_to_point import PointToPointChannel, WhenAway
-from ....trace import Kind, Trace, record
-from ...exercise import Vacuous
+from ...autograder.exercise import Vacuous
+from ...message import Message
+from ...point_to_point import PointToPointChannel, WhenAway
+from ...trace import Kind, Trace, record
 
 __all__ = ["Counter", "WatchedChannel", "books", "close_the_books", "ids", "named"]
 

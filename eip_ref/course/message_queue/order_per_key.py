@@ -8,11 +8,11 @@ from typing import Protocol
 
 import anyio
 
-from ....message import Message
-from ....message_queue import MessageQueue, Queue
-from ....trace import Event, Kind, Trace, acting, record, whoami
-from ...exercise import Diagnosis, Exercise, Mistake, play
-from ...forms import async_function
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, play
+from ...autograder.forms import async_function
+from ...message import Message
+from ...message_queue import MessageQueue, Queue
+from ...trace import Event, Kind, Trace, acting, record, whoami
 from .shop import PATIENT, Handler, before, effects, happens, name_of, ranked, seen, story, when
 
 __all__ = ["ORDER_PER_KEY", "changes_of_mind"]

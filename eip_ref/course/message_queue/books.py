@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio.lowlevel
 
-from ....trace import Kind, record
+from ...trace import Kind, record
 
 __all__ = ["Books", "Conflict", "Transaction"]
 

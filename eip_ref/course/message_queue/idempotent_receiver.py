@@ -8,11 +8,11 @@ from typing import Protocol
 
 import anyio
 
-from ....message import Message
-from ....message_queue import MessageQueue
-from ....trace import Kind, Trace, acting, record, whoami
-from ...exercise import Diagnosis, Exercise, Mistake, play, require
-from ...forms import async_function
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, play, require
+from ...autograder.forms import async_function
+from ...message import Message
+from ...message_queue import MessageQueue
+from ...trace import Kind, Trace, acting, record, whoami
 from .books import Books, Transaction
 from .shop import PATIENT, before, die_soon, effects, happens, mortal, name_of, ranked, seen, story, when
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import anyio
 
-from ....lab.faults import Faults
-from ....message import Message
-from ....point_to_point import PointToPointChannel
-from ....trace import Event, Kind, Trace, acting
-from ...exercise import Diagnosis, Ending, Exercise, Vacuous, play
-from ...forms import async_function
+from ...autograder.exercise import Diagnosis, Ending, Exercise, Vacuous, play
+from ...autograder.forms import async_function
+from ...lab.faults import Faults
+from ...message import Message
+from ...point_to_point import PointToPointChannel
+from ...trace import Event, Kind, Trace, acting
 from . import mistakes
 from .books import Counter, WatchedChannel, books, close_the_books, ids, named
 

@@ -8,12 +8,12 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from ....lab.faults import Faults
-from ....message import Message
-from ....point_to_point import ReceiverAway
-from ....trace import Kind, Trace, acting, record
-from ...exercise import Diagnosis, Ending, Exercise, Mistake, play
-from ...forms import async_function
+from ...autograder.exercise import Diagnosis, Ending, Exercise, Mistake, play
+from ...autograder.forms import async_function
+from ...lab.faults import Faults
+from ...message import Message
+from ...point_to_point import ReceiverAway
+from ...trace import Kind, Trace, acting, record
 from . import mistakes
 from .books import books, close_the_books
 

@@ -8,11 +8,11 @@ from typing import Protocol
 
 import anyio
 
-from ....message import Message
-from ....message_queue import MessageQueue
-from ....trace import Event, Kind, Trace, acting, record, whoami
-from ...exercise import Diagnosis, Exercise, Mistake, play, require
-from ...forms import a_class
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, play, require
+from ...autograder.forms import a_class
+from ...message import Message
+from ...message_queue import MessageQueue
+from ...trace import Event, Kind, Trace, acting, record, whoami
 from .shop import PATIENT, name_of, ranked, seen, story, when
 
 __all__ = ["FENCE_THE_STORE", "a_sleepy_worker"]

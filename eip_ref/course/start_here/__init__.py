@@ -1,6 +1,6 @@
 """Lesson 00 asks for predictions and has no exercises."""
 
-from ..exercise import Exercise
+from ...autograder.exercise import Exercise
 
 NUMBER = 0
 TITLE = "Start here"

@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from ....lab.faults import Faults
-from ....message import Message
-from ....point_to_point import PointToPointChannel
-from ....trace import Kind, Trace, acting
-from ...exercise import Diagnosis, Exercise, Vacuous, play
-from ...forms import async_function
+from ...autograder.exercise import Diagnosis, Exercise, Vacuous, play
+from ...autograder.forms import async_function
+from ...lab.faults import Faults
+from ...message import Message
+from ...point_to_point import PointToPointChannel
+from ...trace import Kind, Trace, acting
 from . import mistakes
 from .books import Counter, WatchedChannel, books, close_the_books, ids, named
 from .reporting import false_alarms, proof, twice

@@ -7,12 +7,12 @@ from random import Random
 
 import anyio
 
-from ....lab.wording import plural
-from ....message import Message
-from ....message_queue import Lease, MessageQueue, Settled
-from ....trace import Kind, Trace, acting, record, whoami
-from ...exercise import Diagnosis, Exercise, Mistake, play, require
-from ...forms import async_function
+from ...autograder.exercise import Diagnosis, Exercise, Mistake, play, require
+from ...autograder.forms import async_function
+from ...lab.wording import plural
+from ...message import Message
+from ...message_queue import Lease, MessageQueue, Settled
+from ...trace import Kind, Trace, acting, record, whoami
 from .shop import PATIENT, Handler, before, effects, happens, name_of, ranked, seen, story, when
 
 __all__ = ["KEEP_THE_LEASE", "slow_reports"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...exercise import Mistake
+from ...autograder.exercise import Mistake
 
 # Count the links
 
