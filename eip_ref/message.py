@@ -4,19 +4,25 @@ A message is a frozen record around a body. Channels call `copy()` when they acc
 again for every receiver, so a sender that changes its list afterwards, or a receiver that changes
 what it got, changes nothing for anybody else.
 
-*Left out:* serialisation formats and schema registries. Bodies here are plain JSON values.
+Bodies and headers are plain JSON values. `to_json` and `from_json` write a message for a disk or a
+wire and read it back equal.
+
+*Left out:* other serialisation formats, and schema registries.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
 import anyio
 
+from . import values
 from .trace import new_id
 
 __all__ = ["Message"]
@@ -46,16 +52,18 @@ class Message:
     correlation_id: str | None = None  #: the conversation that it belongs to
     causation_id: str | None = None  #: the id of the message that led to this one
     reply_to: str | None = None  #: the channel that an answer should go to
-    deadline: float | None = None  #: after this time nobody needs it any more
+    deadline: float | None = None  #: after this time nobody needs it any more; infinity is the same as None
     version: int = 1  #: of the schema of the body
     headers: Mapping[str, Any] = field(default_factory=dict)
     created: float = field(default_factory=_now)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.id, str) or not self.id:
-            raise ValueError(f"a message id must be text and not empty, not {self.id!r}")
-        if self.key is not None and not isinstance(self.key, str):
-            raise ValueError(f"a message key must be text or None, not {self.key!r}")
+        values.name("a message id", self.id)
+        if self.key not in (None, ""):
+            values.name("a message key", self.key)
+        if self.deadline is not None:
+            deadline = values.number("a message's deadline", self.deadline)
+            object.__setattr__(self, "deadline", None if deadline == math.inf else deadline)
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
 
     def copy(self, **changes: Any) -> Message:
@@ -82,3 +90,30 @@ class Message:
         if isinstance(self.body, str) and self.body:
             return self.body
         return self.type or self.id
+
+    # On a disk or a wire
+
+    def to_json(self, *, shift: float = 0.0) -> str:
+        """The message as JSON text that `from_json` reads back equal, its times moved by `shift` seconds.
+
+        Raises TypeError for a body or headers that would come back changed.
+        """
+        kept = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
+        kept["headers"] = _moved(self.headers, _TIMES_IN_HEADERS, shift)
+        return values.to_json(f"message {self.id!r}", _moved(kept, _TIMES, shift))
+
+    @classmethod
+    def from_json(cls, text: str, *, shift: float = 0.0) -> Message:
+        """The message that `to_json` wrote with the same `shift`."""
+        kept = _moved(json.loads(text), _TIMES, -shift)
+        kept["headers"] = _moved(kept["headers"], _TIMES_IN_HEADERS, -shift)
+        return cls(**kept)
+
+
+_NAMES = tuple(each.name for each in fields(Message))
+_TIMES = ("created", "deadline")
+_TIMES_IN_HEADERS = ("dead-letter-first", "dead-letter-last")
+
+
+def _moved(facts: Mapping[str, Any], times: tuple[str, ...], shift: float) -> dict[str, Any]:
+    return {**facts, **{name: facts[name] + shift for name in times if facts.get(name) is not None}}

@@ -34,6 +34,7 @@ __all__ = [
     "record",
     "recording",
     "whoami",
+    "working",
 ]
 
 
@@ -175,6 +176,24 @@ def acting(name: str) -> Iterator[None]:
 def whoami() -> str:
     """The participant that acts here, or "" outside `acting`."""
     return _who.get()
+
+
+@contextmanager
+def working(where: str, message: str, **facts: Any) -> Iterator[None]:
+    """Record that a handler begins to work on a message, and how that ended; the exception goes on.
+
+    Ended are finished, failed and cancelled; `facts` are told with each of them.
+    """
+    record(Kind.STARTED, where, message, **facts)
+    try:
+        yield
+    except Exception as error:
+        record(Kind.FAILED, where, message, **facts, error=repr(error))
+        raise
+    except anyio.get_cancelled_exc_class():
+        record(Kind.CANCELLED, where, message, **facts)
+        raise
+    record(Kind.FINISHED, where, message, **facts)
 
 
 @contextmanager

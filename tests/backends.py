@@ -15,6 +15,7 @@ import pytest
 from trio.testing import MockClock
 
 from eip_ref.lab.clock import simulate
+from eip_ref.signal import alone
 from eip_ref.trace import Trace, _recorder, recording
 
 __all__ = ["Play", "Scenario", "everywhere", "on_trio", "on_virtual_asyncio", "recorded", "virtual_time_only"]
@@ -29,6 +30,7 @@ def on_virtual_asyncio(scenario: Scenario) -> Trace:
 
 def on_trio(scenario: Scenario) -> Trace:
     async def main() -> Trace:
+        alone.set(True)
         with recording() as recorder, anyio.fail_after(1_000_000):
             result = await scenario()
         return Trace(recorder.events, result=result)

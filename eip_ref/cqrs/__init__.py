@@ -39,6 +39,7 @@ commands that are answered before they are carried out. `app/` makes it a web ap
 (relays look every `poll` seconds); schema registries for the events.
 """
 
+from ..storage import MemoryStore, SQLiteStore, Store, Transaction
 from .commands import Answer, Command, Commands, Decision
 from .deferred import Deferred, Status
 from .errors import (
@@ -59,8 +60,6 @@ from .projection import Lag, Projection
 from .reading import Late, Reading, read
 from .relay import Relay
 from .services import DASHBOARD, billing, users
-from .sqlite_store import SQLiteStore
-from .store import MemoryStore, Store, Transaction
 from .view import Change, View
 
 __all__ = [

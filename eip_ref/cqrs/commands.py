@@ -21,11 +21,11 @@ from typing import Any
 
 import anyio.lowlevel
 
+from ..storage import Store, Transaction
 from ..trace import Kind, new_id, record, whoami
 from .errors import Conflict, KeyReused, Rejected, UnknownCommand
 from .events import Fact, event
 from .outbox import Outbox
-from .store import Store, Transaction
 
 __all__ = ["Answer", "Command", "Commands", "Decision"]
 
@@ -180,4 +180,4 @@ class Commands:
         if isinstance(outcome, Answer):
             answer = {"id": outcome.id, "version": outcome.version, "created": outcome.created}
         kept = {"of": command.fingerprint, "answer": answer, "rejected": rejected}
-        transaction.remember(f"{self.name}.answers", command.key, kept, most=self._remember)
+        transaction.remember(f"{self.name}.answers", command.key, kept, capacity=self._remember)

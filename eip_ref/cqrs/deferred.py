@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import anyio
 import anyio.lowlevel
 
+from ..storage import key_of
 from ..trace import Kind, record
 from .commands import Answer, Command, Commands
 from .errors import Conflict, Invalid, KeyReused, Rejected, UnknownCommand
-from .store import place
 
 __all__ = ["Deferred", "Status"]
 
@@ -60,7 +60,7 @@ class Deferred:
             if known is None:
                 row = [command.type, command.target, dict(command.data), name, command.expects, command.id]
                 transaction.put(f"{self.name}.accepted", name, command.fingerprint)
-                transaction.put(self.name, place(transaction.count(self.name)), row)
+                transaction.put(self.name, key_of(transaction.count(self.name)), row)
                 transaction.after_commit(lambda: record(Kind.ACCEPTED, self.name, command.id))
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return name

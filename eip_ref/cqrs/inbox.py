@@ -17,9 +17,9 @@ from enum import StrEnum
 import anyio.lowlevel
 
 from ..message import Message
+from ..storage import Store, Transaction
 from ..trace import Kind, record
 from .errors import UnknownEvent
-from .store import Store, Transaction
 
 __all__ = ["Handler", "Inbox", "Unknown"]
 
@@ -96,5 +96,5 @@ class Inbox:
         seen = f"{self.name}.seen"
         if transaction.get(seen, message_id) is not None:
             return False
-        transaction.remember(seen, message_id, True, most=self._remember)
+        transaction.remember(seen, message_id, True, capacity=self._remember)
         return True

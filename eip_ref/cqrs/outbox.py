@@ -17,11 +17,10 @@ from typing import Any
 
 import anyio
 
-from ..durable_queue.envelope import pack, unpack
 from ..message import Message
+from ..storage import Store, Transaction, key_of
 from ..trace import Kind, record
 from .events import stream_version
-from .store import Store, Transaction, place
 
 __all__ = ["Claim", "Entry", "Outbox"]
 
@@ -60,7 +59,7 @@ class Outbox:
         """Write the event in the transaction that changes the state. Raises TypeError when it is not JSON."""
         version = stream_version(event)
         number = transaction.count(self.name)
-        transaction.put(self.name, place(number), [event.key, pack(event, self.store.shift)])
+        transaction.put(self.name, key_of(number), [event.key, event.to_json(shift=self.store.shift)])
         facts: dict[str, Any] = {"key": event.key, "stream": event.key, "version": version}
         transaction.after_commit(
             lambda: record(Kind.SENT, self.name, event.id, label=event.label, key=event.key)
@@ -83,7 +82,9 @@ class Outbox:
                     if stream not in claims:
                         claims[stream] = self._claim(transaction, stream, relay, seconds)
                     if (claim := claims[stream]) is not None:
-                        entries.append(Entry(after, unpack(envelope, self.store.shift), claim))
+                        entries.append(
+                            Entry(after, Message.from_json(envelope, shift=self.store.shift), claim)
+                        )
             for entry in entries:
                 self._hand_out(transaction, entry)
             for claim, last in {e.claim.stream: (e.claim, e.place) for e in entries}.values():
@@ -134,7 +135,9 @@ class Outbox:
         """For how many seconds the oldest event has waited; 0 when none waits."""
         with self.store.transaction() as transaction:
             for _, (_, envelope) in transaction.scan(self.name, limit=1):
-                return max(0.0, anyio.current_time() - unpack(envelope, self.store.shift).created)
+                return max(
+                    0.0, anyio.current_time() - Message.from_json(envelope, shift=self.store.shift).created
+                )
         return 0.0
 
     @property

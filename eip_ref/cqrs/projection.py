@@ -21,13 +21,12 @@ from typing import Any, NamedTuple
 import anyio
 import anyio.lowlevel
 
-from ..durable_queue.envelope import pack, unpack
 from ..message import Message
 from ..publish_subscribe.inbox import Bell
+from ..storage import Store, Transaction, key_of
 from ..trace import Kind, record
 from .errors import OutOfOrder
 from .events import stream_version
-from .store import Store, Transaction, place
 from .view import Change, View
 
 __all__ = ["Lag", "Project", "Projection"]
@@ -95,7 +94,7 @@ class Projection:
     def _take(self, transaction: Transaction, generation: int, message: Message, version: int) -> bool:
         table, stream = self._table(generation), str(message.key)
         seen = int(transaction.get(f"{table}.seen", stream, 0))
-        held = f"{stream} {place(version)}"
+        held = f"{stream} {key_of(version)}"
         if version <= seen or transaction.get(f"{table}.held", held) is not None:
             self._after(transaction, Kind.DUPLICATE, table, message, version=version)
             return False
@@ -103,7 +102,7 @@ class Projection:
             if generation != self._rebuilding and transaction.size(f"{table}.held") >= self._hold:
                 missing = f"{table} waits for version {seen + 1} of {stream}"
                 raise OutOfOrder(f"{missing} and holds back {self._hold} events already")
-            transaction.put(f"{table}.held", held, pack(message, self.store.shift))
+            transaction.put(f"{table}.held", held, message.to_json(shift=self.store.shift))
             facts = {"text": "held back", "version": version, "missing": seen + 1}
             self._after(transaction, Kind.NOTE, table, message, **facts)
             return True
@@ -119,10 +118,10 @@ class Projection:
     ) -> None:
         """The events that waited for this one, for as long as each is the next."""
         held = f"{table}.held"
-        while (kept := transaction.get(held, next_ := f"{stream} {place(version + 1)}")) is not None:
+        while (kept := transaction.get(held, next_ := f"{stream} {key_of(version + 1)}")) is not None:
             version += 1
             transaction.delete(held, next_)
-            self._apply(transaction, view, table, unpack(kept, self.store.shift), version)
+            self._apply(transaction, view, table, Message.from_json(kept, shift=self.store.shift), version)
 
     def _apply(
         self, transaction: Transaction, view: View, table: str, message: Message, version: int

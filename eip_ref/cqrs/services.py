@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..message import Message
+from ..storage import Store
 from .commands import Check, Command, Commands, Decision
 from .errors import Invalid, Rejected
 from .events import Fact
 from .projection import Project
-from .store import Store
 from .view import View
 
 __all__ = ["DASHBOARD", "billing", "users"]

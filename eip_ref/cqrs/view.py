@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .store import Transaction, place
+from ..storage import Transaction, key_of
 
 __all__ = ["Change", "View"]
 
@@ -61,7 +61,7 @@ class View:
 
     def since(self, position: int, limit: int = -1) -> list[Change]:
         """The last change of each row that was changed after `position`, in order."""
-        changed = self._transaction.scan(self._by_position, after=place(position), limit=limit)
+        changed = self._transaction.scan(self._by_position, after=key_of(position), limit=limit)
         return [Change(int(at), key, self._transaction.get(self._table, key)[1]) for at, key in changed]
 
     def succeed(self, old: View) -> None:
@@ -83,7 +83,7 @@ class View:
     def _change(self, key: str, row: Any) -> None:
         at, _ = self._transaction.get(self._table, key, (0, None))
         position = self._transaction.count(self._table)
-        self._transaction.delete(self._by_position, place(at))
-        self._transaction.put(self._by_position, place(position), key)
+        self._transaction.delete(self._by_position, key_of(at))
+        self._transaction.put(self._by_position, key_of(position), key)
         self._transaction.put(self._table, key, [position, row])
         self.changes.append(Change(position, key, row))

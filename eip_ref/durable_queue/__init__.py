@@ -28,7 +28,7 @@ can share it.
                 await lease.ack()
             print("in the end:", queue.counts)
 
-Read `queue.py` first, then `steps.py` and `rows.py`; then `log.py` and `group.py`. `file.py` holds
+Read `queue.py` first, then `steps.py` and `rows.py`; then `log.py` and `group.py`. `storage` holds
 transactions and time, `group_commit.py` the knob, `seen.py` the ids.
 
 *Left out:* threads for the disk (each call to sqlite3 blocks the event loop for the length of one
@@ -37,9 +37,8 @@ process has put into the same file; priorities; partitions; several machines, an
 the disk itself; removal of tombstones after compaction.
 """
 
-from .file import File
 from .group import ConsumerGroup
 from .log import OffsetGone, Record, SQLiteLog
 from .queue import SQLiteQueue
 
-__all__ = ["ConsumerGroup", "File", "OffsetGone", "Record", "SQLiteLog", "SQLiteQueue"]
+__all__ = ["ConsumerGroup", "OffsetGone", "Record", "SQLiteLog", "SQLiteQueue"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ..message_queue import Queue
-from .file import File
+from ..storage import Database
 from .rows import Row
 from .upkeep import Upkeep
 
 __all__ = ["clerk"]
 
 
-async def clerk(file: File, messages: Upkeep, dead_letters: Queue | None) -> None:
+async def clerk(file: Database, messages: Upkeep, dead_letters: Queue | None) -> None:
     """Do what is due, whenever something is, until cancelled. What sqlite3 raises ends the queue."""
     while True:
         with file.transaction():
@@ -21,7 +21,7 @@ async def clerk(file: File, messages: Upkeep, dead_letters: Queue | None) -> Non
         await messages.waiting.until(messages.next_due())
 
 
-async def _carry_away(file: File, messages: Upkeep, row: Row, dead_letters: Queue) -> None:
+async def _carry_away(file: Database, messages: Upkeep, row: Row, dead_letters: Queue) -> None:
     """To dead letters elsewhere: put, then forget. A crash between the two repeats the letter."""
     try:
         await dead_letters.put(messages.letter(row))

@@ -28,7 +28,7 @@ class ConsumerGroup:
     def committed(self) -> int:
         """Everything before this offset is done. A new group begins at the oldest message kept."""
         query = "SELECT offset FROM cursors WHERE log = ? AND name = ?"
-        row = self.log.file.execute(query, self.log.name, self.name).fetchone()
+        row = self.log.database.execute(query, self.log.name, self.name).fetchone()
         return self.log.first if row is None else int(row[0])
 
     @property
@@ -79,8 +79,8 @@ class ConsumerGroup:
 
     def _write(self, offset: int, reason: str) -> int:
         was = self.committed
-        with self.log.file.transaction():
+        with self.log.database.transaction():
             row = (self.log.name, self.name, offset)
-            self.log.file.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", *row)
+            self.log.database.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", *row)
         record(Kind.STATE, self.log.name, was=was, now=offset, reason=reason, group=self.name)
         return offset

@@ -16,9 +16,8 @@ import anyio
 import anyio.lowlevel
 
 from ..message import Message
+from ..storage import Database, microseconds
 from ..trace import Kind, record, whoami
-from .envelope import pack, unpack
-from .file import File, microseconds
 from .group_commit import GroupCommit
 from .seen import SCHEMA as SEEN
 from .seen import Seen
@@ -64,7 +63,7 @@ class _Append(NamedTuple):
 
 
 class SQLiteLog:
-    """A log in the file at `path`, or in a `File` that others share. Use it with `async with`.
+    """A log in the file at `path`, or in a `Database` that others share. Use it with `async with`.
 
     It keeps everything, or at most the last `keep_bytes` of stored text (the newest message always
     stays), and nothing that is `keep_seconds` old; retention is applied at each append and by
@@ -73,7 +72,7 @@ class SQLiteLog:
 
     def __init__(
         self,
-        path: str | Path | File,
+        path: str | Path | Database,
         name: str,
         *,
         keep_bytes: int | None = None,
@@ -88,26 +87,26 @@ class SQLiteLog:
             if bound is not None and bound <= 0:
                 raise ValueError(f"{setting} must be more than 0, or None for no bound, not {bound:g}")
         self.name = name
-        self.file = path if isinstance(path, File) else File(path, synchronous=synchronous, clock=clock)
+        self.database = Database.at(path, synchronous=synchronous, clock=clock)
         self._keep_bytes = keep_bytes
         self._keep_seconds = keep_seconds
-        self._seen = Seen(self.file, f"log {name}", dedup)
+        self._seen = Seen(self.database, f"log {name}", dedup)
         self._appends = GroupCommit(self._commit_appends, size=per_fsync, linger=linger)
         self._waiting = Waiting()
 
     async def __aenter__(self) -> Self:
         await anyio.lowlevel.checkpoint()
         with ExitStack() as stack:
-            stack.enter_context(self.file)
-            with self.file.transaction():
-                self.file.create(SCHEMA + SEEN)
-                self.file.execute("INSERT OR IGNORE INTO logs (name) VALUES (?)", self.name)
+            stack.enter_context(self.database)
+            with self.database.transaction():
+                self.database.create(SCHEMA + SEEN)
+                self.database.execute("INSERT OR IGNORE INTO logs (name) VALUES (?)", self.name)
             stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.file.__exit__()
+        self.database.__exit__()
 
     @property
     def first(self) -> int:
@@ -125,7 +124,9 @@ class SQLiteLog:
         return self._bounds()[2]
 
     def _bounds(self) -> tuple[int, int, int]:
-        first, next_, bytes_ = self.file.one("SELECT first, next, bytes FROM logs WHERE name = ?", self.name)
+        first, next_, bytes_ = self.database.one(
+            "SELECT first, next, bytes FROM logs WHERE name = ?", self.name
+        )
         return first, next_, bytes_
 
     # Appending
@@ -137,13 +138,13 @@ class SQLiteLog:
         sqlite3, the outcome is indefinite: append again, with the same id, which `dedup` makes
         harmless: the answer is then the offset of the first time.
         """
-        append = _Append(message, pack(message, self.file.shift), whoami())
+        append = _Append(message, message.to_json(shift=self.database.shift), whoami())
         await anyio.lowlevel.checkpoint()
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         return await self._appends.add(append)
 
     def _commit_appends(self, appends: list[_Append]) -> list[int]:
-        with self.file.transaction():
+        with self.database.transaction():
             offsets = [self._add(append) for append in appends]
             self._retain()
         self._waiting.wake()
@@ -156,10 +157,10 @@ class SQLiteLog:
             self._say(Kind.DUPLICATE, message.id, who=who, offset=offset)
             return offset
         offset = self.next
-        row = (self.name, offset, self.file.now(), message.id, message.key, envelope)
-        self.file.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", *row)
+        row = (self.name, offset, self.database.now(), message.id, message.key, envelope)
+        self.database.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", *row)
         grow = "UPDATE logs SET next = next + 1, bytes = bytes + ? WHERE name = ?"
-        self.file.execute(grow, len(envelope), self.name)
+        self.database.execute(grow, len(envelope), self.name)
         self._seen.add(message.id, offset)
         self._say(Kind.ACCEPTED, message.id, who=who, key=message.key, offset=offset)
         return offset
@@ -182,9 +183,10 @@ class SQLiteLog:
         if limit < 1:
             raise ValueError(f"the limit must be at least 1 message, not {limit}")
         query = "SELECT offset, envelope, at FROM records WHERE log = ? AND offset >= ?"
-        rows = self.file.execute(f"{query} ORDER BY offset LIMIT ?", self.name, offset, limit)
+        rows = self.database.execute(f"{query} ORDER BY offset LIMIT ?", self.name, offset, limit)
         return [
-            Record(at, unpack(text, self.file.shift), self.file.on_anyio(when)) for at, text, when in rows
+            Record(at, Message.from_json(text, shift=self.database.shift), self.database.on_anyio(when))
+            for at, text, when in rows
         ]
 
     async def reaches(self, offset: int) -> None:
@@ -197,7 +199,7 @@ class SQLiteLog:
     async def retain(self) -> int:
         """Remove what is too old or too much now, and say how many messages that were."""
         await anyio.lowlevel.checkpoint()
-        with self.file.transaction():
+        with self.database.transaction():
             return self._retain()
 
     def _retain(self) -> int:
@@ -208,16 +210,16 @@ class SQLiteLog:
         if removed:
             oldest = "(SELECT min(offset) FROM records WHERE log = ?)"
             first = f"UPDATE logs SET first = coalesce({oldest}, next) WHERE name = ?"
-            self.file.execute(first, self.name, self.name)
+            self.database.execute(first, self.name, self.name)
         return removed
 
     def _out_of_bounds(self) -> str | None:
         """Why the oldest message must go, or None when it may stay."""
         query = "SELECT offset, at FROM records WHERE log = ? ORDER BY offset LIMIT 2"
-        oldest = self.file.execute(query, self.name).fetchall()
+        oldest = self.database.execute(query, self.name).fetchall()
         if not oldest:
             return None
-        age = self.file.now() - oldest[0][1]
+        age = self.database.now() - oldest[0][1]
         if self._keep_seconds is not None and age >= microseconds(self._keep_seconds):
             return f"older than {self._keep_seconds:g} s"
         if self._keep_bytes is not None and self.bytes > self._keep_bytes and len(oldest) > 1:
@@ -233,17 +235,17 @@ class SQLiteLog:
         later = (
             "SELECT 1 FROM records AS r WHERE r.log = ? AND r.key = records.key AND r.offset > records.offset"
         )
-        with self.file.transaction():
+        with self.database.transaction():
             return self._remove(f"EXISTS ({later})", "a later message has its key", self.name)
 
     def _remove(self, condition: str, reason: str, *values: object) -> int:
         query = f"DELETE FROM records WHERE log = ? AND {condition} RETURNING offset, id, length(envelope)"
-        gone = sorted(self.file.execute(query, self.name, *values).fetchall())
+        gone = sorted(self.database.execute(query, self.name, *values).fetchall())
         shrink = "UPDATE logs SET bytes = bytes - ? WHERE name = ?"
-        self.file.execute(shrink, sum(size for _, _, size in gone), self.name)
+        self.database.execute(shrink, sum(size for _, _, size in gone), self.name)
         for offset, identity, _ in gone:
             self._say(Kind.DROPPED, identity, who="", offset=offset, reason=reason)
         return len(gone)
 
     def _say(self, kind: str, message_id: str, *, who: str, **data: object) -> None:
-        self.file.after_commit(partial(record, kind, self.name, message_id, who=who, **data))
+        self.database.after_commit(partial(record, kind, self.name, message_id, who=who, **data))

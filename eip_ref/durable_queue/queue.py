@@ -31,10 +31,9 @@ from ..message_queue import (
     QueueFull,
     Settled,
 )
+from ..storage import Database
 from ..trace import Kind, record, whoami
 from .clerk import clerk
-from .envelope import pack
-from .file import File
 from .group_commit import GroupCommit
 from .rows import Row
 from .steps import Steps
@@ -44,7 +43,7 @@ __all__ = ["SQLiteQueue"]
 
 
 class SQLiteQueue:
-    """A queue in the file at `path`, or in a `File` that others share. Use it with `async with`.
+    """A queue in the file at `path`, or in a `Database` that others share. Use it with `async with`.
 
     As with `MessageQueue`, `lease` is in seconds and `capacity` is the number of messages that may
     be unsettled. Dead letters go to "<name>.dead" in the same file, in the transaction that ends the
@@ -52,12 +51,12 @@ class SQLiteQueue:
 
     `dedup` is how many accepted ids are remembered: a put of one of them is confirmed and adds
     nothing. `per_fsync` puts share one commit, and each waits at most `linger` seconds for the
-    others. `synchronous` and `clock` are those of `File`.
+    others. `synchronous` and `clock` are those of `Database`.
     """
 
     def __init__(
         self,
-        path: str | Path | File,
+        path: str | Path | Database,
         name: str,
         *,
         lease: float = 30.0,
@@ -79,16 +78,16 @@ class SQLiteQueue:
         self.lease = lease
         self.capacity = capacity
         self.policy = policy or DeadLetterPolicy()
-        self.file = path if isinstance(path, File) else File(path, synchronous=synchronous, clock=clock)
+        self.database = Database.at(path, synchronous=synchronous, clock=clock)
         self.dead_letters = dead_letters
         self._role = "channel"
         self._owned: SQLiteQueue | None = None
         if dead_letters is None and self.policy != NEVER:
-            self._owned = SQLiteQueue(self.file, f"{name}.dead", lease=lease, policy=NEVER)
+            self._owned = SQLiteQueue(self.database, f"{name}.dead", lease=lease, policy=NEVER)
             self._owned._role = "dead letters"
             self.dead_letters = self._owned
         self._steps = Steps(
-            self.file,
+            self.database,
             name,
             capacity=capacity,
             policy=self.policy,
@@ -102,20 +101,22 @@ class SQLiteQueue:
 
     def _dead_in_this_file(self) -> Steps | None:
         dead = self.dead_letters
-        return dead._steps if isinstance(dead, SQLiteQueue) and dead.file is self.file else None
+        return dead._steps if isinstance(dead, SQLiteQueue) and dead.database is self.database else None
 
     # Opening and closing
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            stack.enter_context(self.file)
+            stack.enter_context(self.database)
             self._steps.create()
             record(Kind.OPENED, self.name, who="", role=self._role, capacity=self.capacity)
             if self._owned is not None:
                 await stack.enter_async_context(self._owned)
             group = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(group.cancel_scope.cancel)
-            group.start_soon(clerk, self.file, self._steps, self.dead_letters, name=f"clerk of {self.name}")
+            group.start_soon(
+                clerk, self.database, self._steps, self.dead_letters, name=f"clerk of {self.name}"
+            )
             self._open = stack.pop_all()
         return self
 
@@ -145,7 +146,7 @@ class SQLiteQueue:
     @property
     def counts(self) -> Counts:
         """The messages by state, now, counted since the queue was made in its file."""
-        with self.file.transaction():
+        with self.database.transaction():
             self._steps.catch_up()
             ready, in_flight = self._steps.rows.counted()
             accepted, acked, dead, dropped = self._steps.rows.counters()
@@ -156,7 +157,7 @@ class SQLiteQueue:
         return self.counts.ready
 
     def _unsettled(self) -> int:
-        with self.file.transaction():
+        with self.database.transaction():
             self._steps.catch_up()
             return self._steps.rows.unsettled()
 
@@ -172,14 +173,14 @@ class SQLiteQueue:
         self._must_be_open()
         if delay < 0:
             raise ValueError(f"a delay must be at least 0 seconds, not {delay:g}")
-        put = Put(message, pack(message, self.file.shift), delay, whoami())
+        put = Put(message, message.to_json(shift=self.database.shift), delay, whoami())
         await anyio.lowlevel.checkpoint()
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         await self._puts.add(put)
 
     def _commit_puts(self, puts: list[Put]) -> list[QueueFull | QueueClosed | None]:
         self._must_be_open()
-        with self.file.transaction():
+        with self.database.transaction():
             self._steps.catch_up()
             return [self._steps.accept(put) for put in puts]
 
@@ -210,7 +211,7 @@ class SQLiteQueue:
         seconds = self.lease if lease is None else lease
         if seconds <= 0:
             raise ValueError(f"a lease must last longer than 0 seconds, not {seconds:g}")
-        with self.file.transaction():
+        with self.database.transaction():
             self._steps.catch_up()
             granted = self._steps.take(seconds, whoami() if consumer is None else consumer, self)
             over = self._steps.closed and not self._steps.rows.unsettled()
@@ -247,7 +248,7 @@ class SQLiteQueue:
         """Take the step with the message that this lease holds, or say why it holds none."""
         self._must_be_open()
         self._must_be_mine(lease)
-        with self.file.transaction():
+        with self.database.transaction():
             self._steps.catch_up()
             row = self._steps.rows.holder(lease.token)
             if row is not None:
@@ -260,9 +261,9 @@ class SQLiteQueue:
 
     def _must_be_mine(self, lease: Lease) -> None:
         giver = lease.queue
-        place = (giver.name, giver.file.path) if isinstance(giver, SQLiteQueue) else (giver.name, None)
-        if place != (self.name, self.file.path):
-            raise ValueError(f"this lease is one of {giver.name}, not of {self.name} in {self.file.path}")
+        place = (giver.name, giver.database.path) if isinstance(giver, SQLiteQueue) else (giver.name, None)
+        if place != (self.name, self.database.path):
+            raise ValueError(f"this lease is one of {giver.name}, not of {self.name} in {self.database.path}")
 
     def _must_be_open(self) -> None:
         if self._open is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .file import File
+from ..storage import Database
 
 __all__ = ["BEHIND", "DYING", "LEASED", "READY", "RESTING", "SCHEMA", "Row", "Rows"]
 
@@ -73,28 +73,28 @@ COLUMNS = ", ".join(Row._fields)
 class Rows:
     """The rows of the queue with this name. All of it happens inside a transaction of the file."""
 
-    def __init__(self, file: File, queue: str) -> None:
-        self._file = file
+    def __init__(self, file: Database, queue: str) -> None:
+        self._database = file
         self._queue = queue
 
     def create(self) -> None:
         """Make what is missing in the file, and keep what is there."""
-        self._file.create(SCHEMA)
-        with self._file.transaction():
-            self._file.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", self._queue)
+        self._database.create(SCHEMA)
+        with self._database.transaction():
+            self._database.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", self._queue)
 
     # Counters
 
     def count(self, counter: str) -> int:
         """Add one to a counter and return it."""
         step = f"UPDATE queues SET {counter} = {counter} + 1 WHERE name = ? RETURNING {counter}"
-        (value,) = self._file.one(step, self._queue)
+        (value,) = self._database.one(step, self._queue)
         return int(value)
 
     def counters(self) -> tuple[int, int, int, int]:
         """How many were accepted, acked, dead and dropped since the queue was made."""
         query = "SELECT accepted, acked, dead, dropped FROM queues WHERE name = ?"
-        accepted, acked, dead, dropped = self._file.one(query, self._queue)
+        accepted, acked, dead, dropped = self._database.one(query, self._queue)
         return accepted, acked, dead, dropped
 
     def unsettled(self) -> int:
@@ -105,8 +105,8 @@ class Rows:
     def counted(self) -> tuple[int, int]:
         """How many messages are not leased and leased, row by row."""
         query = "SELECT count(*) FROM messages WHERE queue = ?"
-        (every,) = self._file.one(query, self._queue)
-        (leased,) = self._file.one(f"{query} AND state = 'leased'", self._queue)
+        (every,) = self._database.one(query, self._queue)
+        (leased,) = self._database.one(f"{query} AND state = 'leased'", self._queue)
         return every - leased, leased
 
     # Messages
@@ -116,7 +116,7 @@ class Rows:
         waits = key is not None and self._head(key) is not None
         state = BEHIND if waits else READY if due <= now else RESTING
         values = {"queue": self._queue, "id": id, "key": key, "envelope": envelope}
-        cursor = self._file.connection.execute(
+        cursor = self._database.connection.execute(
             "INSERT INTO messages (queue, id, key, envelope, state, due)"
             " VALUES (:queue, :id, :key, :envelope, :state, :due)",
             values | {"state": state, "due": due},
@@ -125,7 +125,7 @@ class Rows:
 
     def save(self, row: Row) -> None:
         """Write down what has changed about a message."""
-        self._file.execute(
+        self._database.execute(
             "UPDATE messages SET state = ?, due = ?, token = ?, consumer = ?, deliveries = ?,"
             " failures = ?, first = ?, reason = ? WHERE place = ?",
             *row[4:],
@@ -134,7 +134,7 @@ class Rows:
 
     def remove(self, row: Row, now: int) -> Row | None:
         """Forget a settled message; the answer is the one behind it, which now is the head of its line."""
-        self._file.execute("DELETE FROM messages WHERE place = ?", row.place)
+        self._database.execute("DELETE FROM messages WHERE place = ?", row.place)
         behind = None if row.key is None else self._head(row.key)
         if behind is None:
             return None
@@ -177,4 +177,4 @@ class Rows:
 
     def _select(self, condition: str, *values: object) -> Iterator[Row]:
         query = f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND {condition}"
-        return map(Row._make, self._file.execute(query, self._queue, *values))
+        return map(Row._make, self._database.execute(query, self._queue, *values))

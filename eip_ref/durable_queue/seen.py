@@ -7,7 +7,7 @@ one was accepted. The id of a message that died is marked: only its replay may c
 
 from __future__ import annotations
 
-from .file import File
+from ..storage import Database
 
 __all__ = ["SCHEMA", "Seen"]
 
@@ -21,10 +21,10 @@ SCHEMA = (
 class Seen:
     """Remembers the ids of the last `remember` messages of one channel; with 0, none."""
 
-    def __init__(self, file: File, channel: str, remember: int) -> None:
+    def __init__(self, file: Database, channel: str, remember: int) -> None:
         if remember < 0:
             raise ValueError(f"dedup must be a number of message ids, or 0 for none, not {remember}")
-        self._file = file
+        self._database = file
         self._channel = channel
         self._remember = remember
 
@@ -33,7 +33,7 @@ class Seen:
         if not self._remember:
             return None
         query = "SELECT number, dead FROM seen WHERE channel = ? AND id = ?"
-        row = self._file.execute(query, self._channel, message_id).fetchone()
+        row = self._database.execute(query, self._channel, message_id).fetchone()
         return None if row is None else (int(row[0]), bool(row[1]))
 
     def add(self, message_id: str, number: int) -> None:
@@ -41,10 +41,12 @@ class Seen:
         if not self._remember:
             return
         row = (self._channel, number, message_id)
-        self._file.execute("INSERT OR REPLACE INTO seen (channel, number, id) VALUES (?, ?, ?)", *row)
+        self._database.execute("INSERT OR REPLACE INTO seen (channel, number, id) VALUES (?, ?, ?)", *row)
         oldest = number - self._remember
-        self._file.execute("DELETE FROM seen WHERE channel = ? AND number <= ?", self._channel, oldest)
+        self._database.execute("DELETE FROM seen WHERE channel = ? AND number <= ?", self._channel, oldest)
 
     def died(self, message_id: str) -> None:
         """The message with this id is among the dead letters now."""
-        self._file.execute("UPDATE seen SET dead = 1 WHERE channel = ? AND id = ?", self._channel, message_id)
+        self._database.execute(
+            "UPDATE seen SET dead = 1 WHERE channel = ? AND id = ?", self._channel, message_id
+        )

@@ -9,9 +9,8 @@ import anyio
 
 from ..message import Message
 from ..message_queue import Lease, Queue, QueueClosed, QueueFull
+from ..storage import microseconds
 from ..trace import Kind, whoami
-from .envelope import unpack
-from .file import microseconds
 from .rows import LEASED, Row
 from .upkeep import Put, Upkeep
 
@@ -36,7 +35,7 @@ class Steps(Upkeep):
             self._say(Kind.REFUSED, message.id, who=put.who, reason="full")
             return QueueFull(f"{self.name} holds {self._capacity} unsettled messages and may hold no more")
         self.seen.add(message.id, self.rows.count("accepted"))
-        now = self._file.now()
+        now = self._database.now()
         due = now + microseconds(put.delay)
         row = self.rows.add(id=message.id, key=message.key, envelope=put.envelope, due=due, now=now)
         self._say(Kind.ACCEPTED, message.id, who=put.who, key=message.key)
@@ -56,7 +55,7 @@ class Steps(Upkeep):
     def take(self, seconds: float, consumer: str, queue: Queue) -> Lease | None:
         """Grant a lease on the ready message with the lowest place, if there is one."""
         while (row := self.rows.first_ready()) is not None:
-            message = unpack(row.envelope, self._file.shift)
+            message = Message.from_json(row.envelope, shift=self._database.shift)
             if message.deadline is None or message.deadline > anyio.current_time():
                 return self._grant(row, message, seconds, consumer, queue)
             self._say(Kind.DROPPED, row.id, reason="its deadline has passed")
@@ -64,7 +63,7 @@ class Steps(Upkeep):
         return None
 
     def _grant(self, row: Row, message: Message, seconds: float, consumer: str, queue: Queue) -> Lease:
-        now = self._file.now()
+        now = self._database.now()
         token = self.rows.count("tokens")
         row = row._replace(
             state=LEASED,
@@ -78,14 +77,14 @@ class Steps(Upkeep):
         lease = Lease(
             message=message,
             token=token,
-            expires=self._file.on_anyio(row.due),
+            expires=self._database.on_anyio(row.due),
             seconds=seconds,
             deliveries=row.deliveries,
             failures=row.failures,
             consumer=consumer,
             queue=queue,
         )
-        self._file.after_commit(lambda: self.leases.update({token: lease}))
+        self._database.after_commit(lambda: self.leases.update({token: lease}))
         facts = {"lease": token, "deliveries": row.deliveries, "until": lease.expires}
         self._say(Kind.DELIVERED, row.id, who=consumer, **facts)
         self._watch(row)
@@ -114,11 +113,11 @@ class Steps(Upkeep):
 
     def prolong(self, row: Row, lease: Lease, seconds: float) -> None:
         """The lease ends later, or earlier, than it was to."""
-        row = row._replace(due=self._file.now() + max(1, microseconds(seconds)))
+        row = row._replace(due=self._database.now() + max(1, microseconds(seconds)))
         self.rows.save(row)
-        expires = self._file.on_anyio(row.due)
+        expires = self._database.on_anyio(row.due)
         self._say(Kind.EXTENDED, row.id, who=whoami(), lease=row.token, until=expires)
-        self._file.after_commit(lambda: setattr(lease, "expires", expires))
+        self._database.after_commit(lambda: setattr(lease, "expires", expires))
         self._watch(row)
 
     def stale(self, lease: Lease, attempted: str) -> None:

@@ -15,9 +15,8 @@ import anyio
 
 from ..message import Message
 from ..message_queue import Backoff, DeadLetterPolicy, Lease, QueueClosed, QueueFull, dead_letter
+from ..storage import Database, microseconds
 from ..trace import Kind, record
-from .envelope import pack, unpack
-from .file import File, microseconds
 from .rows import BEHIND, DYING, LEASED, READY, RESTING, Row, Rows
 from .seen import SCHEMA, Seen
 from .waiting import Waiting
@@ -42,7 +41,7 @@ class Upkeep(ABC):
 
     def __init__(
         self,
-        file: File,
+        file: Database,
         name: str,
         *,
         capacity: int | None,
@@ -58,7 +57,7 @@ class Upkeep(ABC):
         self.waiting = Waiting()
         self.leases: dict[int, Lease] = {}  #: granted by this process and not over, by token
         self.closed = False
-        self._file = file
+        self._database = file
         self._capacity = capacity
         self._policy = policy
         self._backoff = backoff
@@ -67,7 +66,7 @@ class Upkeep(ABC):
 
     def create(self) -> None:
         """Make in the file what is missing there, and keep what is there."""
-        self._file.create(SCHEMA)
+        self._database.create(SCHEMA)
         self.rows.create()
 
     @abstractmethod
@@ -78,7 +77,7 @@ class Upkeep(ABC):
 
     def catch_up(self) -> None:
         """Do what is due by now: a lease is over at the very instant at which it expires."""
-        for row in self.rows.due(self._file.now()):
+        for row in self.rows.due(self._database.now()):
             if row.state == LEASED:
                 self._expire(row)
                 continue
@@ -90,7 +89,7 @@ class Upkeep(ABC):
         """When, on anyio's clock, there will be something to do."""
         due = self.rows.next_due()
         return min(
-            math.inf if due is None else self._file.on_anyio(due),
+            math.inf if due is None else self._database.on_anyio(due),
             min((lease.expires for lease in self.leases.values()), default=math.inf),
         )
 
@@ -117,18 +116,18 @@ class Upkeep(ABC):
         self._rest(row, rest)
 
     def _rest(self, row: Row, seconds: float) -> None:
-        due = self._file.now() + microseconds(seconds)
+        due = self._database.now() + microseconds(seconds)
         row = row._replace(state=RESTING if seconds else READY, due=due, reason="")
         self.rows.save(row)
         self._offered(row)
 
     def _remove(self, counter: str, row: Row) -> None:
         self.rows.count(counter)
-        behind = self.rows.remove(row, self._file.now())
+        behind = self.rows.remove(row, self._database.now())
         if behind is not None:
             self._offered(behind)
         if not self.rows.unsettled():  # whoever waits for the end need wait no longer
-            self._file.after_commit(self.waiting.wake)
+            self._database.after_commit(self.waiting.wake)
 
     # To the dead letters
 
@@ -136,12 +135,12 @@ class Upkeep(ABC):
         """At once when the dead letters are in this file, else the clerk will carry it there."""
         if self._dead is None:
             self.rows.save(row)
-            self._file.after_commit(self.waiting.call_clerk)
+            self._database.after_commit(self.waiting.call_clerk)
             return
         letter = self.letter(row)
         sent = partial(record, Kind.SENT, self._dead.name, row.id, who="", label=letter.label, key=row.key)
-        self._file.after_commit(sent)
-        refusal = self._dead.accept(Put(letter, pack(letter, self._file.shift)))
+        self._database.after_commit(sent)
+        refusal = self._dead.accept(Put(letter, letter.to_json(shift=self._database.shift)))
         if refusal is None:
             self.buried(row)
         else:
@@ -151,12 +150,12 @@ class Upkeep(ABC):
         """The message as a dead letter."""
         now = anyio.current_time()
         return dead_letter(
-            unpack(row.envelope, self._file.shift),
+            Message.from_json(row.envelope, shift=self._database.shift),
             reason=row.reason,
             source=self.name,
             deliveries=row.deliveries,
             failures=row.failures,
-            first=now if row.first is None else self._file.on_anyio(row.first),
+            first=now if row.first is None else self._database.on_anyio(row.first),
             last=now,
         )
 
@@ -175,15 +174,15 @@ class Upkeep(ABC):
 
     def _offered(self, row: Row) -> None:
         if row.state == READY:
-            self._file.after_commit(self.waiting.wake)
+            self._database.after_commit(self.waiting.wake)
         elif row.state != BEHIND:
             self._watch(row)
 
     def _watch(self, row: Row) -> None:
-        self._file.after_commit(partial(self.waiting.set_alarm, self._file.on_anyio(row.due)))
+        self._database.after_commit(partial(self.waiting.set_alarm, self._database.on_anyio(row.due)))
 
     def _say(self, kind: str, message_id: str, *, who: str = "", **data: object) -> None:
-        self._file.after_commit(partial(record, kind, self.name, message_id, who=who, **data))
+        self._database.after_commit(partial(record, kind, self.name, message_id, who=who, **data))
 
     def end(self, lease: Lease, outcome: str = "") -> None:
         """The lease is over, once that is committed."""
@@ -192,4 +191,4 @@ class Upkeep(ABC):
             self.leases.pop(lease.token, None)
             lease.end(outcome)
 
-        self._file.after_commit(end)
+        self._database.after_commit(end)

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from ..durable_queue.file import File
 from ..message import Message
+from ..storage import Database
 
 __all__ = ["FORGOTTEN", "Forgotten", "Keys", "MemoryKeys", "SQLiteKeys", "Shredder", "Tampered"]
 
@@ -80,33 +80,33 @@ class SQLiteKeys:
     """Keys in a file of their own. Use it with `with`. What is forgotten is overwritten on the disk."""
 
     def __init__(self, path: str | Path) -> None:
-        self.file = File(path)
+        self.database = Database(path)
 
     def __enter__(self) -> SQLiteKeys:
-        self.file.__enter__()
-        self.file.execute("PRAGMA secure_delete = ON")
-        self.file.create(("CREATE TABLE IF NOT EXISTS keys (subject TEXT PRIMARY KEY, key BLOB)",))
+        self.database.__enter__()
+        self.database.execute("PRAGMA secure_delete = ON")
+        self.database.create(("CREATE TABLE IF NOT EXISTS keys (subject TEXT PRIMARY KEY, key BLOB)",))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.__exit__()
+        self.database.__exit__()
 
     def get(self, subject: str) -> bytes | None:
-        row = self.file.execute("SELECT key FROM keys WHERE subject = ?", subject).fetchone()
+        row = self.database.execute("SELECT key FROM keys WHERE subject = ?", subject).fetchone()
         return None if row is None else row[0]
 
     def get_or_make(self, subject: str) -> bytes:
-        with self.file.transaction():
-            self.file.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", subject, os.urandom(32))
+        with self.database.transaction():
+            self.database.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", subject, os.urandom(32))
             key = self.get(subject)
         if key is None:
             raise Forgotten(f"{subject} is forgotten; nothing personal can be written about it")
         return key
 
     def forget(self, subject: str) -> None:
-        with self.file.transaction():
-            self.file.execute("INSERT OR REPLACE INTO keys VALUES (?, NULL)", subject)
-        self.file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log had the key too
+        with self.database.transaction():
+            self.database.execute("INSERT OR REPLACE INTO keys VALUES (?, NULL)", subject)
+        self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log had the key too
 
 
 class Shredder:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple, Protocol
 
-from ..durable_queue.file import File
 from ..message import Message
+from ..storage import Database
 
 __all__ = ["MemorySnapshots", "SQLiteSnapshots", "Snapshot", "Snapshots"]
 
@@ -61,16 +61,16 @@ class MemorySnapshots:
 
 
 class SQLiteSnapshots:
-    """Snapshots in an open `File`, such as that of the store. They may be lost with their file."""
+    """Snapshots in an open `Database`, such as that of the store. They may be lost with their file."""
 
-    def __init__(self, file: File) -> None:
-        self._file = file
+    def __init__(self, file: Database) -> None:
+        self._database = file
         schema = "stream TEXT PRIMARY KEY, version INTEGER, id TEXT, type TEXT, schema INTEGER, body TEXT"
         file.create((f"CREATE TABLE IF NOT EXISTS snapshots ({schema})",))
 
     def get(self, stream: str) -> Snapshot | None:
         query = "SELECT version, body, type, id, schema FROM snapshots WHERE stream = ?"
-        row = self._file.execute(query, stream).fetchone()
+        row = self._database.execute(query, stream).fetchone()
         if row is None:
             return None
         version, body, type_, identity, schema = row
@@ -78,8 +78,8 @@ class SQLiteSnapshots:
 
     def put(self, stream: str, snapshot: Snapshot) -> None:
         version, state = snapshot
-        with self._file.transaction():
-            self._file.execute(
+        with self._database.transaction():
+            self._database.execute(
                 "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stream) DO UPDATE SET"
                 " (version, id, type, schema, body) ="
                 " (excluded.version, excluded.id, excluded.type, excluded.schema, excluded.body)"
@@ -88,5 +88,5 @@ class SQLiteSnapshots:
             )
 
     def drop(self, stream: str | None = None) -> None:
-        with self._file.transaction():
-            self._file.execute("DELETE FROM snapshots WHERE stream = coalesce(?, stream)", stream)
+        with self._database.transaction():
+            self._database.execute("DELETE FROM snapshots WHERE stream = coalesce(?, stream)", stream)

@@ -20,9 +20,9 @@ from typing import Any, Self
 import anyio
 import anyio.lowlevel
 
-from ..durable_queue.file import File
 from ..durable_queue.waiting import Waiting
 from ..message import Message
+from ..storage import Database
 from ..trace import Kind, record
 from .placing import Place, check_batch, check_reading, place
 from .protocol import Appended, Conflict, Expected, Recorded
@@ -57,14 +57,14 @@ MORE = ("correlation_id", "causation_id", "reply_to", "headers")
 
 
 class SQLiteEventStore:
-    """An event store in the file at `path`, or in a `File` that others share. Use it with `async with`.
+    """An event store in the file at `path`, or in a `Database` that others share. Use it with `async with`.
 
-    `strict` makes a repeated append an error; `synchronous` and `clock` are those of `File`.
+    `strict` makes a repeated append an error; `synchronous` and `clock` are those of `Database`.
     """
 
     def __init__(
         self,
-        path: str | Path | File,
+        path: str | Path | Database,
         name: str = "events",
         *,
         strict: bool = False,
@@ -72,21 +72,21 @@ class SQLiteEventStore:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
-        self.file = path if isinstance(path, File) else File(path, synchronous=synchronous, clock=clock)
+        self.database = Database.at(path, synchronous=synchronous, clock=clock)
         self._strict = strict
         self._waiting = Waiting()
 
     async def __aenter__(self) -> Self:
         await anyio.lowlevel.checkpoint()
         with ExitStack() as stack:
-            stack.enter_context(self.file)
-            self.file.create(SCHEMA)
+            stack.enter_context(self.database)
+            self.database.create(SCHEMA)
             stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.file.__exit__()
+        self.database.__exit__()
 
     # Appending
 
@@ -113,7 +113,7 @@ class SQLiteEventStore:
         for event in events:
             say_sent(self.name, stream, event)
         try:
-            with self.file.transaction():
+            with self.database.transaction():
                 return self._append(stream, events, rows, expected)
         except Conflict as conflict:
             say_refused(self.name, events, conflict)
@@ -123,23 +123,23 @@ class SQLiteEventStore:
         self, stream: str, events: Sequence[Message], rows: list[tuple[Any, ...]], expected: int | Expected
     ) -> Appended:
         ids = [event.id for event in events]
-        actual, position = self.file.one(ENDS, stream)
+        actual, position = self.database.one(ENDS, stream)
         known = self._known(ids)
         there = place(stream, ids, expected, actual=actual, known=known, strict=self._strict)
         if there is not None:
             appended = Appended(there.version, there.position, repeated=True)
-            self.file.after_commit(partial(say_repeated, self.name, events, stream, appended))
+            self.database.after_commit(partial(say_repeated, self.name, events, stream, appended))
             return appended
-        now, places = self.file.now(), range(1, len(events) + 1)
-        self.file.connection.executemany(
+        now, places = self.database.now(), range(1, len(events) + 1)
+        self.database.connection.executemany(
             f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(position + n, stream, actual + n, *row, now) for n, row in zip(places, rows, strict=True)],
         )
-        self.file.after_commit(partial(self._appended, stream, events, actual, position))
+        self.database.after_commit(partial(self._appended, stream, events, actual, position))
         return Appended(actual + len(events), position + len(events))
 
     def _known(self, ids: Sequence[str]) -> dict[str, Place]:
-        return {identity: Place(*rest) for identity, *rest in self.file.execute(KNOWN, json.dumps(ids))}
+        return {identity: Place(*rest) for identity, *rest in self.database.execute(KNOWN, json.dumps(ids))}
 
     def _appended(self, stream: str, events: Sequence[Message], version: int, position: int) -> None:
         for n, event in enumerate(events, 1):
@@ -165,7 +165,7 @@ class SQLiteEventStore:
     @property
     def settled(self) -> int:
         """The horizon, which here is the last position."""
-        (position,) = self.file.one("SELECT coalesce(max(position), 0) FROM events")
+        (position,) = self.database.one("SELECT coalesce(max(position), 0) FROM events")
         return int(position)
 
     async def news(self, after: int) -> None:
@@ -180,14 +180,14 @@ class SQLiteEventStore:
         more = {name: value for name in MORE if (value := getattr(event, name))}
         if "headers" in more:
             more["headers"] = dict(more["headers"])
-        created = round((event.created + self.file.shift) * 1e6)
+        created = round((event.created + self.database.shift) * 1e6)
         body, rest = _exact_json(event.body, event), _exact_json(more, event) if more else None
         return event.id, event.type, event.version, body, rest, created
 
     def _recorded(self, query: str, *values: object) -> list[Recorded]:
-        shift = self.file.shift
+        shift = self.database.shift
         found = []
-        for row in self.file.execute(query, *values):
+        for row in self.database.execute(query, *values):
             position, stream, version, identity, type_, schema, body, more, created, at = row
             message = Message(
                 json.loads(body),

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from ..durable_queue.file import File
+from ..storage import Database
 from .views import Parked, View, check_tracking, generation_name, may_swap
 
 __all__ = ["SQLiteView", "SQLiteViews"]
@@ -30,13 +30,13 @@ SCHEMA = (
 class SQLiteView:
     """A view in a file. Its `file` is open for tables of the handler's own."""
 
-    def __init__(self, file: File, name: str) -> None:
-        self.file = file
+    def __init__(self, file: Database, name: str) -> None:
+        self.database = file
         self._name = name
 
     @property
     def position(self) -> int:
-        row = self.file.execute("SELECT position FROM tracking WHERE view = ?", self._name).fetchone()
+        row = self.database.execute("SELECT position FROM tracking WHERE view = ?", self._name).fetchone()
         return 0 if row is None else int(row[0])
 
     def track(self, position: int) -> None:
@@ -45,7 +45,7 @@ class SQLiteView:
 
     def get(self, key: str, default: Any = None) -> Any:
         query = "SELECT value FROM views WHERE view = ? AND key = ?"
-        row = self.file.execute(query, self._name, key).fetchone()
+        row = self.database.execute(query, self._name, key).fetchone()
         return default if row is None else json.loads(row[0])
 
     def set(self, key: str, value: Any) -> None:
@@ -56,7 +56,7 @@ class SQLiteView:
         self._write("DELETE FROM views WHERE view = ? AND key = ?", self._name, key)
 
     def items(self) -> list[tuple[str, Any]]:
-        rows = self.file.execute("SELECT key, value FROM views WHERE view = ? ORDER BY key", self._name)
+        rows = self.database.execute("SELECT key, value FROM views WHERE view = ? ORDER BY key", self._name)
         return [(key, json.loads(value)) for key, value in rows]
 
     def park(self, event: Parked) -> None:
@@ -68,59 +68,63 @@ class SQLiteView:
     @property
     def parked(self) -> list[Parked]:
         query = "SELECT position, stream, reason FROM parked WHERE view = ? ORDER BY position"
-        return list(map(Parked._make, self.file.execute(query, self._name)))
+        return list(map(Parked._make, self.database.execute(query, self._name)))
 
     def _write(self, statement: str, *values: object) -> None:
-        if not self.file.connection.in_transaction:
+        if not self.database.connection.in_transaction:
             raise RuntimeError(f"{self._name} is changed by its projection, inside a transaction")
-        self.file.execute(statement, *values)
+        self.database.execute(statement, *values)
 
 
 class SQLiteViews:
-    """Views in the file at `path`, or in a `File` that others share. Use it with `with`, in a task."""
+    """Views in the file at `path`, or in a `Database` that others share. Use it with `with`, in a task."""
 
     def __init__(
-        self, path: str | Path | File, *, synchronous: str = "FULL", clock: Callable[[], float] | None = None
+        self,
+        path: str | Path | Database,
+        *,
+        synchronous: str = "FULL",
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        self.file = path if isinstance(path, File) else File(path, synchronous=synchronous, clock=clock)
+        self.database = Database.at(path, synchronous=synchronous, clock=clock)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(self.file)
-            self.file.execute("PRAGMA secure_delete = ON")
-            self.file.create(SCHEMA)
+            stack.enter_context(self.database)
+            self.database.execute("PRAGMA secure_delete = ON")
+            self.database.create(SCHEMA)
             stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.__exit__()
+        self.database.__exit__()
 
     @contextmanager
     def transaction(self, view: str) -> Iterator[View]:
-        with self.file.transaction():
-            yield SQLiteView(self.file, view)
+        with self.database.transaction():
+            yield SQLiteView(self.database, view)
 
     def view(self, view: str) -> View:
-        return SQLiteView(self.file, view)
+        return SQLiteView(self.database, view)
 
     def query(self, name: str) -> View:
-        return SQLiteView(self.file, generation_name(name, self.live(name)))
+        return SQLiteView(self.database, generation_name(name, self.live(name)))
 
     def live(self, name: str) -> int:
-        row = self.file.execute("SELECT generation FROM live WHERE name = ?", name).fetchone()
+        row = self.database.execute("SELECT generation FROM live WHERE name = ?", name).fetchone()
         return 1 if row is None else int(row[0])
 
     def swap(self, name: str, generation: int) -> bool:
-        with self.file.transaction():
+        with self.database.transaction():
             names = (generation_name(name, n) for n in (generation, self.live(name)))
-            positions = {view: SQLiteView(self.file, view).position for view in names}
+            positions = {view: SQLiteView(self.database, view).position for view in names}
             if not may_swap(self, name, generation, positions):
                 return False
-            self.file.execute("INSERT OR REPLACE INTO live VALUES (?, ?)", name, generation)
+            self.database.execute("INSERT OR REPLACE INTO live VALUES (?, ?)", name, generation)
             return True
 
     def drop(self, view: str) -> None:
-        with self.file.transaction():
+        with self.database.transaction():
             for table in ("views", "tracking", "parked"):
-                self.file.execute(f"DELETE FROM {table} WHERE view = ?", view)
-        self.file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log has the values too
+                self.database.execute(f"DELETE FROM {table} WHERE view = ?", view)
+        self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log has the values too

@@ -7,7 +7,7 @@ A projection that is rebuilt has a second *generation* of its view beside the li
 is live is one fact, changed in one transaction.
 
 *Left out:* queries other than by key. A handler of an `SQLiteViews` may write tables of its own
-through `view.file`, in the same transaction.
+through `view.database`, in the same transaction.
 """
 
 from __future__ import annotations

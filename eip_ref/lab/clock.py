@@ -23,6 +23,7 @@ from typing import Any
 
 import anyio
 
+from ..signal import alone
 from ..trace import Trace, recording
 from .crash import Life, abandoned, bury, frames
 
@@ -206,6 +207,7 @@ def simulate(
 
     def run() -> None:
         _seed.set(seed)
+        alone.set(True)
         abandoned.set([])
         loop = _VirtualLoop(selector)
         with recording(lambda: selector.now, limit=max_events, explain=_waiting) as recorder:

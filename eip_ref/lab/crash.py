@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import Any
 
+from ..signal import orphans
+
 _life: ContextVar[Life | None] = ContextVar("life", default=None)
 abandoned: ContextVar[list[Coroutine[Any, Any, Any]]] = ContextVar("abandoned")
 
@@ -32,6 +34,7 @@ class Life:
         self._tasks: dict[asyncio.Task[Any], Coroutine[Any, Any, Any]] = {}
         self._dies_at_step = dies_at_step
         self._last_words = last_words
+        self._orphans: dict[object, Callable[[], None]] = {}
 
     @staticmethod
     def current(context: Context | None = None) -> Life | None:
@@ -42,10 +45,11 @@ class Life:
     @contextmanager
     def begins(self) -> Iterator[None]:
         """Tasks started inside belong to this life, and so do the tasks that they start."""
-        token = _life.set(self)
+        token, waiting = _life.set(self), orphans.set(self._orphans)
         try:
             yield
         finally:
+            orphans.reset(waiting)
             _life.reset(token)
 
     def end(self) -> None:
@@ -55,6 +59,8 @@ class Life:
         self.over = True
         if self._last_words:
             self._last_words()
+        for leave in list(self._orphans.values()):
+            leave()
         abandoned.get().extend(self._tasks.values())
         for task in self._tasks:
             if task is not asyncio.current_task():

@@ -12,9 +12,8 @@ from typing import Any, Self
 
 import anyio.lowlevel
 
-from ..durable_queue import File
-from ..durable_queue.envelope import pack, unpack
 from ..message import Message
+from ..storage import Database
 from .entries import Entry, Phase
 from .log import checked, packed, tell, unpacked
 
@@ -33,28 +32,28 @@ SCHEMA = (
 class SQLiteSagaLog:
     """Used as `with SQLiteSagaLog("shop.db") as log`. Several processes may open one file.
 
-    Takes a path, or a `File` that others use too: then they can write in the same transactions.
+    Takes a path, or a `Database` that others use too: then they can write in the same transactions.
     """
 
-    def __init__(self, file: File | str | Path, **settings: Any) -> None:
-        self.file = file if isinstance(file, File) else File(file, **settings)
+    def __init__(self, file: Database | str | Path, **settings: Any) -> None:
+        self.database = file if isinstance(file, Database) else Database(file, **settings)
 
     def __enter__(self) -> Self:
-        self.file.__enter__()
-        self.file.create(SCHEMA)
+        self.database.__enter__()
+        self.database.create(SCHEMA)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.__exit__()
+        self.database.__exit__()
 
     async def append(
         self, saga: str, number: int, entries: Sequence[Entry], commands: Sequence[Message] = ()
     ) -> None:
-        with self.file.transaction():
+        with self.database.transaction():
             self._append(saga, number, entries)
             for command in commands:
-                envelope = pack(command, self.file.shift)
-                self.file.execute("INSERT INTO outbox (command) VALUES (?)", envelope)
+                envelope = command.to_json(shift=self.database.shift)
+                self.database.execute("INSERT INTO outbox (command) VALUES (?)", envelope)
         await anyio.lowlevel.cancel_shielded_checkpoint()  # it is written: say so, come what may
 
     def _append(self, saga: str, number: int, entries: Sequence[Entry]) -> None:
@@ -62,25 +61,25 @@ class SQLiteSagaLog:
         after, changes = checked(saga, phase, known, number, entries)
         if phase is None:
             name = str(entries[0].data["name"])
-            self.file.execute(
+            self.database.execute(
                 "INSERT INTO sagas (id, name, phase, entries) VALUES (?, ?, ?, ?)",
                 saga, name, after, len(entries),
             )  # fmt: skip
         elif entries:
             total = number + len(entries)
-            self.file.execute("UPDATE sagas SET phase = ?, entries = ? WHERE id = ?", after, total, saga)
+            self.database.execute("UPDATE sagas SET phase = ?, entries = ? WHERE id = ?", after, total, saga)
         for place, entry in enumerate(entries, number + 1):
             values = saga, place, entry.mark, entry.step, packed(entry)
-            self.file.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", *values)
-        self.file.after_commit(lambda: tell(saga, name, changes))
+            self.database.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", *values)
+        self.database.after_commit(lambda: tell(saga, name, changes))
 
     def _where(self, saga: str) -> tuple[str, Phase | None, int]:
-        row = self.file.execute("SELECT name, phase, entries FROM sagas WHERE id = ?", saga).fetchone()
+        row = self.database.execute("SELECT name, phase, entries FROM sagas WHERE id = ?", saga).fetchone()
         return (row[0], Phase(row[1]), row[2]) if row else ("", None, 0)
 
     async def read(self, saga: str) -> list[Entry]:
         await anyio.lowlevel.checkpoint()
-        rows = self.file.execute(
+        rows = self.database.execute(
             "SELECT mark, step, data FROM entries WHERE saga = ? ORDER BY number", saga
         ).fetchall()
         return [unpacked(*row) for row in rows]
@@ -88,20 +87,22 @@ class SQLiteSagaLog:
     async def find(self, *phases: Phase, name: str | None = None) -> list[str]:
         await anyio.lowlevel.checkpoint()
         places = ", ".join("?" * len(phases))
-        rows = self.file.execute(
+        rows = self.database.execute(
             f"SELECT id, name FROM sagas WHERE phase IN ({places}) ORDER BY place", *phases
         ).fetchall()
         return [identity for identity, of in rows if name in (None, of)]
 
     def now(self) -> float:
-        return self.file.now() / 1e6
+        return self.database.now() / 1e6
 
     async def unsent(self, limit: int = 100) -> list[tuple[int, Message]]:
         await anyio.lowlevel.checkpoint()
-        rows = self.file.execute("SELECT place, command FROM outbox ORDER BY place LIMIT ?", limit).fetchall()
-        return [(place, unpack(command, self.file.shift)) for place, command in rows]
+        rows = self.database.execute(
+            "SELECT place, command FROM outbox ORDER BY place LIMIT ?", limit
+        ).fetchall()
+        return [(place, Message.from_json(command, shift=self.database.shift)) for place, command in rows]
 
     async def sent(self, place: int) -> None:
-        with self.file.transaction():
-            self.file.execute("DELETE FROM outbox WHERE place = ?", place)
+        with self.database.transaction():
+            self.database.execute("DELETE FROM outbox WHERE place = ?", place)
         await anyio.lowlevel.cancel_shielded_checkpoint()

@@ -13,7 +13,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ..durable_queue import File
+from ..storage import Database
 from ..trace import Kind, record
 
 __all__ = ["Draft", "MemoryStore", "SQLiteStore", "Store"]
@@ -82,34 +82,34 @@ class MemoryStore:
 class SQLiteStore:
     """Values in a table of a file, used as `with SQLiteStore(file, "payments") as store`."""
 
-    def __init__(self, file: File | str | Path, name: str) -> None:
-        self.file = file if isinstance(file, File) else File(file)
+    def __init__(self, file: Database | str | Path, name: str) -> None:
+        self.database = Database.at(file)
         self.name = name
 
     def __enter__(self) -> Self:
-        self.file.__enter__()
+        self.database.__enter__()
         columns = "store TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (store, name)"
-        self.file.create((f"CREATE TABLE IF NOT EXISTS books ({columns}) WITHOUT ROWID",))
+        self.database.create((f"CREATE TABLE IF NOT EXISTS books ({columns}) WITHOUT ROWID",))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.__exit__()
+        self.database.__exit__()
 
     @contextmanager
     def transaction(self) -> Iterator[Draft]:
-        with self.file.transaction():
+        with self.database.transaction():
             draft = Draft(self._read)
             yield draft
             for name, value in draft.changes.items():
                 row = self.name, name, json.dumps(value)
-                self.file.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", *row)
+                self.database.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", *row)
 
     def values(self) -> dict[str, Any]:
-        rows = self.file.execute("SELECT name, value FROM books WHERE store = ? ORDER BY name", self.name)
+        rows = self.database.execute("SELECT name, value FROM books WHERE store = ? ORDER BY name", self.name)
         return {name: json.loads(text) for name, text in rows.fetchall() if text != "null"}
 
     def _read(self, name: str) -> Any:
-        row = self.file.execute(
+        row = self.database.execute(
             "SELECT value FROM books WHERE store = ? AND name = ?", self.name, name
         ).fetchone()
         return json.loads(row[0]) if row else None

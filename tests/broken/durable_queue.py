@@ -72,7 +72,7 @@ class TransientMessages(SQLiteQueue):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        self.file.execute("DELETE FROM messages WHERE queue = ?", self.name)
+        self.database.execute("DELETE FROM messages WHERE queue = ?", self.name)
         return self
 
 
@@ -80,7 +80,7 @@ class ForgetsCounts(SQLiteQueue):
     """Keeps the messages and not how often they were delivered and failed: poison never dies."""
 
     async def __aenter__(self) -> Self:
-        with self.file as file:
+        with self.database as file:
             if file.one("SELECT count(*) FROM sqlite_master WHERE name = 'messages'") == (1,):
                 file.execute("UPDATE messages SET deliveries = 0, failures = 0")
         return await super().__aenter__()

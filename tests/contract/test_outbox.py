@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from eip_ref.cqrs import Fact, MemoryStore, Outbox, SQLiteStore, Store, Transaction, event
-from eip_ref.cqrs.store import place
 from eip_ref.lab import invariants
 from eip_ref.message import Message
+from eip_ref.storage import key_of
 
 from ..backends import Play, everywhere
 
@@ -134,11 +134,11 @@ def test_a_scan_goes_through_a_table_in_the_order_of_its_keys(play: Play, store_
     async def scenario() -> Any:
         with store_of() as store, store.transaction() as transaction:
             for number in (10, 9, 100, 2):
-                transaction.put("t", place(number), number)
-            transaction.put("t2", place(3), 3)
-            transaction.put("t", place(9), "nine")
+                transaction.put("t", key_of(number), number)
+            transaction.put("t2", key_of(3), 3)
+            transaction.put("t", key_of(9), "nine")
             all_ = [document for _, document in transaction.scan("t")]
-            some = [document for _, document in transaction.scan("t", after=place(2), limit=2)]
+            some = [document for _, document in transaction.scan("t", after=key_of(2), limit=2)]
             return all_, some, transaction.size("t"), transaction.scan("t", limit=0)
 
     assert play(scenario).result == ([2, "nine", 10, 100], ["nine", 10], 4, [])

@@ -285,11 +285,11 @@ def full(log: SQLiteSagaLog, word: str) -> Iterator[None]:
     def refuse(action: int, name: str | None, *_: Any) -> int:
         return sqlite3.SQLITE_DENY if (action, name) == (sqlite3.SQLITE_INSERT, word) else sqlite3.SQLITE_OK
 
-    log.file.connection.set_authorizer(refuse)
+    log.database.connection.set_authorizer(refuse)
     try:
         yield
     finally:
-        log.file.connection.set_authorizer(None)
+        log.database.connection.set_authorizer(None)
 
 
 @pytest.mark.parametrize("table", ["entries", "outbox"])

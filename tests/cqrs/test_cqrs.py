@@ -49,6 +49,7 @@ from eip_ref.lab.clock import simulate
 from eip_ref.lab.invariants.views import effect_once_on_view, read_your_writes
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
+from eip_ref.signal import Signal
 from eip_ref.trace import acting
 from tests.backends import Play, everywhere
 
@@ -581,6 +582,7 @@ def test_a_relay_finds_what_another_process_has_written(play: Play, tmp_path: Pa
 
     async def scenario() -> Any:
         with SQLiteStore(tmp_path / "a.db") as store, SQLiteStore(tmp_path / "a.db") as elsewhere:
+            elsewhere.changed = Signal()  # as another process has one of its own
             published: list[float] = []
 
             async def publish(message: Message) -> None:

@@ -216,7 +216,7 @@ async def in_one_file(path: Path) -> AsyncIterator[tuple[SQLiteStore, list[Queue
         stack.enter_context(store)
         names = ("views", "mails")
         queues: list[Queue] = [
-            await stack.enter_async_context(SQLiteQueue(store.file, name, lease=2)) for name in names
+            await stack.enter_async_context(SQLiteQueue(store.database, name, lease=2)) for name in names
         ]
         yield store, queues
 
@@ -232,16 +232,16 @@ async def life(path: Path) -> list[Disk]:
             if statement.split()[0] in {"BEGIN", "INSERT", "UPDATE", "DELETE", "COMMIT"}:
                 disks.append(Disk(path.read_bytes(), wal.read_bytes(), tuple(answered)))
 
-        store.file.connection.set_trace_callback(snapshot)
+        store.database.connection.set_trace_callback(snapshot)
         await system(store, store, queues, answered)
-        store.file.connection.set_trace_callback(None)
+        store.database.connection.set_trace_callback(None)
     return disks
 
 
 async def go_on(path: Path, answered: tuple[str, ...]) -> Any:
     """Another process opens the file and brings the story to its end."""
     async with in_one_file(path) as (store, queues):
-        assert store.file.one("PRAGMA integrity_check") == ("ok",)
+        assert store.database.one("PRAGMA integrity_check") == ("ok",)
         return await system(store, store, queues, list(answered))
 
 
@@ -410,7 +410,7 @@ async def after_the_kill(folder: Path) -> tuple[int, int, int]:
             while len(service.outbox) or any(queue.counts.accepted > queue.counts.acked for queue in queues):  # type: ignore[attr-defined]
                 await anyio.sleep(0.5)
             group.cancel_scope.cancel()
-        assert store.file.one("PRAGMA integrity_check") == ("ok",)
+        assert store.database.one("PRAGMA integrity_check") == ("ok",)
         assert state["owed"] == version == row["charged"] == row["charges"]
         with store.transaction() as transaction, Feed(view):
             return version, row["charges"], transaction.get("counters", "mails sent")

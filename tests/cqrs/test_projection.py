@@ -188,7 +188,7 @@ def test_followers_are_told_after_the_commit(play: Play, store_of: Open) -> None
 
             def listen(changes: Any) -> None:
                 if isinstance(store, SQLiteStore):
-                    assert not store.file.connection.in_transaction
+                    assert not store.database.connection.in_transaction
                 seen.append((changes[0].row, view.get("ann")))
 
             view.listeners.add(listen)

@@ -47,7 +47,7 @@ async def consume(queue: SQLiteQueue, chance: Random) -> None:
 async def main(path: str, first: int, seed: int) -> None:
     chance = Random(seed)
     queue = SQLiteQueue(path, "orders", lease=0.02, dedup=100_000, policy=DeadLetterPolicy(max_failures=3))
-    log = SQLiteLog(queue.file, "journal", dedup=100_000)
+    log = SQLiteLog(queue.database, "journal", dedup=100_000)
     async with queue, log, anyio.create_task_group() as group:
         group.start_soon(produce, queue, log, first)
         group.start_soon(consume, queue, chance)

@@ -214,7 +214,7 @@ async def life_of_a_queue(path: Path) -> list[Disk]:
         def snapshot(statement: str) -> None:
             disks.append(Disk.of(path, confirmed, acked))
 
-        queue.file.connection.set_trace_callback(snapshot)
+        queue.database.connection.set_trace_callback(snapshot)
         for n in range(6):
             await queue.put(Message(n, id=f"order-{n}", key="a" if n % 2 else None))
             confirmed.append(f"order-{n}")
@@ -225,16 +225,16 @@ async def life_of_a_queue(path: Path) -> list[Disk]:
             elif n < 3:
                 await lease.ack()
                 acked.append(lease.message.id)
-        queue.file.connection.set_trace_callback(None)
+        queue.database.connection.set_trace_callback(None)
     return disks
 
 
 async def found(path: Path) -> tuple[list[str], Counts, int]:
     """The messages in the file, dead letters included, the counts, and the number of dead letters."""
     async with SQLiteQueue(path, "orders", synchronous="OFF") as queue:
-        assert queue.file.one("PRAGMA integrity_check") == ("ok",)
+        assert queue.database.one("PRAGMA integrity_check") == ("ok",)
         assert isinstance(queue.dead_letters, SQLiteQueue)
-        ids = [row[0] for row in queue.file.execute("SELECT id FROM messages ORDER BY place")]
+        ids = [row[0] for row in queue.database.execute("SELECT id FROM messages ORDER BY place")]
         return ids, queue.counts, queue.dead_letters.counts.accepted
 
 
@@ -269,7 +269,7 @@ async def life_of_a_log(path: Path) -> Torn:
     wal = path.with_name(f"{path.name}-wal")
     async with SQLiteLog(path, "orders", dedup=100) as log:
         await log.append(Message("order 0", id="order-0"))
-        log.file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        log.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         commits = {0: ["order-0"]}
         for n in (1, 2):
             await log.append(Message(f"order {n}", id=f"order-{n}"))
@@ -391,7 +391,7 @@ async def drain(path: Path) -> tuple[list[str], Counts]:
     """Ack everything that is left, and the dead letters too."""
     found: list[str] = []
     async with SQLiteQueue(path, "orders", policy=DeadLetterPolicy(max_failures=None)) as queue:
-        dead = SQLiteQueue(queue.file, "orders.dead")
+        dead = SQLiteQueue(queue.database, "orders.dead")
         async with dead:
             for each in (queue, dead):
                 each.close()

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from eip_ref import durable_queue
-from eip_ref.durable_queue import File, SQLiteQueue
+from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
@@ -28,6 +28,7 @@ from eip_ref.message_queue import (
     original,
     replay,
 )
+from eip_ref.storage import Database
 from eip_ref.trace import acting
 from tests.backends import Play, everywhere
 
@@ -94,7 +95,7 @@ def test_each_commit_is_written_through_to_the_disk(path: Path, orders: Open) ->
 
     async def scenario(**settings: Any) -> tuple[Any, Any]:
         async with orders(**settings) as queue:
-            return queue.file.one("PRAGMA journal_mode"), queue.file.one("PRAGMA synchronous")
+            return queue.database.one("PRAGMA journal_mode"), queue.database.one("PRAGMA synchronous")
 
     assert simulate(scenario).result == (("wal",), (2,))
     assert simulate(partial(scenario, synchronous="OFF")).result == (("wal",), (0,))
@@ -167,11 +168,11 @@ def test_only_the_last_ids_are_remembered(play: Play, orders: Open) -> None:
     """The memory of ids is bounded, by queue; what is older than that is new again."""
 
     async def scenario() -> list[Any]:
-        async with orders(dedup=2) as queue, SQLiteQueue(queue.file, "other", dedup=2) as other:
+        async with orders(dedup=2) as queue, SQLiteQueue(queue.database, "other", dedup=2) as other:
             await fill(queue, "order 1")
             await fill(other, *range(5))
             await fill(queue, "order 2", "order 1", "order 3", "order 1")
-            assert queue.file.one("SELECT count(*) FROM seen") == (4,)
+            assert queue.database.one("SELECT count(*) FROM seen") == (4,)
             return await bodies(queue)
 
     assert play(scenario).result == ["order 1", "order 2", "order 3", "order 1"]
@@ -450,7 +451,7 @@ def test_dead_letters_in_a_shared_file_may_refuse(play: Play, path: Path) -> Non
 
     async def scenario() -> None:
         policy = DeadLetterPolicy(max_failures=1)
-        with File(path) as file:
+        with Database(path) as file:
             async with (
                 SQLiteQueue(file, "graveyard", policy=NEVER, capacity=1) as graveyard,
                 SQLiteQueue(file, "orders", policy=policy, dead_letters=graveyard) as queue,
@@ -517,11 +518,11 @@ def test_several_puts_share_one_commit(play: Play, orders: Open, per_fsync: int)
     async def scenario() -> list[int]:
         statements: list[str] = []
         async with orders(per_fsync=per_fsync, linger=1) as queue:
-            queue.file.connection.set_trace_callback(statements.append)
+            queue.database.connection.set_trace_callback(statements.append)
             async with anyio.create_task_group() as group:
                 for n in range(30):
                     group.start_soon(queue.put, Message(n))
-            queue.file.connection.set_trace_callback(None)
+            queue.database.connection.set_trace_callback(None)
             assert queue.counts.accepted == 30
         commits = "\n".join(statements).split("COMMIT")
         return [count for commit in commits if (count := commit.count("INSERT INTO messages"))]
@@ -624,14 +625,14 @@ def test_an_error_of_the_commit_reaches_every_producer_of_it(play: Play, path: P
 
         async with orders(per_fsync=2, linger=1) as queue:
             await anyio.sleep(TICK)  # the clerk has looked around and rests
-            queue.file.execute("PRAGMA busy_timeout = 0")
+            queue.database.busy_timeout = 0
             blocker = sqlite3.connect(path, isolation_level=None)
             blocker.execute("BEGIN IMMEDIATE")
             async with anyio.create_task_group() as group:
                 group.start_soon(put, queue, "order 1")
                 group.start_soon(put, queue, "order 2")
             blocker.close()
-            assert errors == ["database is locked"] * 2
+            assert errors == [f"{path}: database is locked"] * 2
             await fill(queue, "order 1", "order 2")
             assert queue.counts.accepted == 2
 
@@ -652,7 +653,7 @@ def test_a_commit_that_fails_halfway_leaves_nothing_and_tells_nothing(play: Play
                 errors.append(str(error))
 
         async with orders(per_fsync=2, linger=1) as queue:
-            queue.file.execute(
+            queue.database.execute(
                 "CREATE TRIGGER trouble BEFORE INSERT ON messages WHEN (SELECT count(*) FROM messages) = 1"
                 " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
             )
@@ -661,7 +662,7 @@ def test_a_commit_that_fails_halfway_leaves_nothing_and_tells_nothing(play: Play
                 group.start_soon(put, queue, "order 2")
             assert errors == ["the disk is full"] * 2
             assert queue.counts.accepted == 0
-            queue.file.execute("DROP TRIGGER trouble")
+            queue.database.execute("DROP TRIGGER trouble")
             await fill(queue, "order 1", "order 2")
             assert queue.counts.accepted == 2
 
@@ -676,14 +677,14 @@ def test_an_ack_that_could_not_be_committed_can_be_repeated(play: Play, orders: 
         async with orders() as queue:
             await fill(queue, "order 1")
             lease = await queue.receive()
-            queue.file.execute(
+            queue.database.execute(
                 "CREATE TRIGGER trouble BEFORE DELETE ON messages"
                 " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
             )
             with pytest.raises(sqlite3.IntegrityError):
                 await lease.ack()
             assert not lease.over
-            queue.file.execute("DROP TRIGGER trouble")
+            queue.database.execute("DROP TRIGGER trouble")
             assert await lease.ack() is Settled.DONE
 
     assert play(scenario).count("acked") == 1
@@ -693,7 +694,7 @@ def test_a_transaction_may_write_from_its_start(path: Path) -> None:
     """So two processes take turns, and none finds halfway that another was quicker."""
 
     async def scenario() -> None:
-        with File(path) as file, file.transaction():
+        with Database(path) as file, file.transaction():
             other = sqlite3.connect(path, timeout=0, isolation_level=None)
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
@@ -770,8 +771,8 @@ def test_a_shift_once_chosen_is_kept(orders: Open) -> None:
                 await queue.receive()
                 return math.nan
             await fill(queue, "a message that writes down the time")
-            due: int = queue.file.one("SELECT due FROM messages WHERE state = 'leased'")[0]
-            return queue.file.on_anyio(due) - anyio.current_time()
+            due: int = queue.database.one("SELECT due FROM messages WHERE state = 'leased'")[0]
+            return queue.database.on_anyio(due) - anyio.current_time()
 
     simulate(life, 1000)
     assert simulate(life, 10).result == pytest.approx(100)
@@ -793,9 +794,9 @@ def test_deadlines_and_the_times_of_dead_letters_move_with_the_clock(orders: Ope
         async with orders(lease=30) as queue:
             assert queue.dead_letters is not None
             letter = (await queue.dead_letters.receive()).message
-            file = queue.file
+            file = queue.database
             (envelope,) = file.one("SELECT envelope FROM messages WHERE queue = 'orders'")
-            late = durable_queue.envelope.unpack(envelope, file.shift)
+            late = Message.from_json(envelope, shift=file.shift)
             return late.deadline, letter.headers["dead-letter-first"], letter.headers["dead-letter-last"]
 
     simulate(before)
@@ -909,7 +910,7 @@ def test_a_queue_that_is_not_open_says_so(play: Play, orders: Open) -> None:
                 await queue.receive()
             async with queue:
                 await queue.put(Message("order 2"))
-        async with queue, SQLiteQueue(queue.file, "invoices") as other:
+        async with queue, SQLiteQueue(queue.database, "invoices") as other:
             with pytest.raises(ValueError, match="one of orders, not of invoices"):
                 await other.ack(await queue.receive())
 
@@ -919,6 +920,7 @@ def test_a_queue_that_is_not_open_says_so(play: Play, orders: Open) -> None:
 def test_a_file_of_a_later_format_is_left_alone(path: Path, orders: Open) -> None:
     """It is not guessed at."""
     later = sqlite3.connect(path)
+    later.execute(f"PRAGMA application_id = {0x45495052}")
     later.execute("PRAGMA user_version = 99")
     later.close()
 

@@ -93,11 +93,11 @@ def test_appends_share_a_commit(play: Play, orders: Open) -> None:
 
         statements: list[str] = []
         async with orders(per_fsync=5, linger=1) as log:
-            log.file.connection.set_trace_callback(statements.append)
+            log.database.connection.set_trace_callback(statements.append)
             async with anyio.create_task_group() as group:
                 for n in range(10):
                     group.start_soon(append, n)
-            log.file.connection.set_trace_callback(None)
+            log.database.connection.set_trace_callback(None)
         assert statements.count("COMMIT") == 2
         return offsets
 
@@ -252,7 +252,7 @@ def test_retention_by_size_keeps_the_newest_within_the_bound(play: Play, orders:
                 await fill(log, f"{n % 10}")
                 assert log.bytes <= 3 * one + 50
                 assert log.bytes == sum(
-                    size for (size,) in log.file.execute("SELECT length(envelope) FROM records")
+                    size for (size,) in log.database.execute("SELECT length(envelope) FROM records")
                 )
             assert [body for _, body in await everything(log)] == ["7", "8", "9"]
             await fill(log, "a very long body" * 100)
@@ -290,7 +290,7 @@ def test_compaction_keeps_the_last_value_of_each_key_at_its_offset(play: Play, o
     """Messages without a key stay; readers pass over the gaps; another log is not touched."""
 
     async def scenario() -> None:
-        async with orders() as log, SQLiteLog(log.file, "other") as other:
+        async with orders() as log, SQLiteLog(log.database, "other") as other:
             await fill(other, *range(6), key="a")
             for body, key in (("a1", "a"), ("b1", "b"), ("free", None), ("a2", "a"), ("a3", "a")):
                 await fill(log, body, key=key)
@@ -335,7 +335,7 @@ def test_a_log_that_is_not_open_says_so(orders: Open) -> None:
     """In words that say what to do."""
 
     async def scenario() -> None:
-        with pytest.raises(RuntimeError, match="async with"):
+        with pytest.raises(RuntimeError, match="inside its `with` block"):
             await orders().append(Message("order 1"))
 
     simulate(scenario)

@@ -130,7 +130,7 @@ def test_rewriting_the_whole_file_costs_more_with_every_message(tmp_path: Path) 
 
     async def appended(path: Path, count: int) -> int:
         async with SQLiteQueue(path, "orders", synchronous="OFF") as queue:
-            queue.file.execute("PRAGMA wal_autocheckpoint = 0")
+            queue.database.execute("PRAGMA wal_autocheckpoint = 0")
             for _ in range(count):
                 await queue.put(Message("order"))
             return path.with_name(f"{path.name}-wal").stat().st_size

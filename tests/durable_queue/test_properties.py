@@ -76,7 +76,7 @@ class Player:
     async def restart(self, number: int) -> None:
         if isinstance(self.queue, SQLiteQueue):
             await self.queue.__aexit__(None, None, None)
-            self.queue = SQLiteQueue(self.queue.file.path, "orders", synchronous="OFF", **SETTINGS)
+            self.queue = SQLiteQueue(self.queue.database.path, "orders", synchronous="OFF", **SETTINGS)
             await self.queue.__aenter__()
 
     def _lease(self, which: int) -> Lease:

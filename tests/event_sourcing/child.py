@@ -49,7 +49,7 @@ async def project(store: SQLiteEventStore, views: SQLiteViews) -> None:
 
 async def main(path: str, first: int) -> None:
     async with SQLiteEventStore(path) as store, anyio.create_task_group() as group:
-        with SQLiteViews(store.file) as views:
+        with SQLiteViews(store.database) as views:
             group.start_soon(produce, store, first)
             group.start_soon(project, store, views)
             await anyio.sleep_forever()

@@ -64,7 +64,7 @@ async def story(path: Path, crash: Crash | None, rebuilding: bool) -> tuple[int,
 
     async def life() -> None:
         async with SQLiteEventStore(path, synchronous="OFF") as store, anyio.create_task_group() as group:
-            with SQLiteViews(store.file) as views:
+            with SQLiteViews(store.database) as views:
                 group.start_soon(Projector(store, views, ALL, batch=2).run)
                 await shop(store, confirmed)
                 newest = Projector(store, views, NEXT if rebuilding else ALL, batch=2)
@@ -76,7 +76,7 @@ async def story(path: Path, crash: Crash | None, rebuilding: bool) -> tuple[int,
     process = Participant("process", life, (), (crash,) if crash else ())
     await process.run()
     async with SQLiteEventStore(path, synchronous="OFF") as store:
-        with SQLiteViews(store.file) as views:
+        with SQLiteViews(store.database) as views:
             stored = [event.message.id for event in await store.read_all()]
             assert stored == confirmed == ORDERS
             return process.steps, views.query("all").get("all"), views.live("all")
@@ -134,14 +134,14 @@ async def life_of_a_projection(path: Path) -> list[Disk]:
 
     fragile_all = Projection("all", {"OrderPlaced": fragile})
     async with SQLiteEventStore(path) as store:
-        with SQLiteViews(store.file) as views:
+        with SQLiteViews(store.database) as views:
             projector = Projector(store, views, fragile_all, batch=3, poison="park")
 
             def copy_the_disk(statement: str) -> None:
                 disks.append(Disk(path.read_bytes(), wal.read_bytes(), tuple(confirmed), shown))
 
             shown = 0
-            store.file.connection.set_trace_callback(copy_the_disk)
+            store.database.connection.set_trace_callback(copy_the_disk)
             for n in range(4):
                 batch = [Message(n, "OrderPlaced", id=f"{n}/{m}") for m in range(2)]
                 await store.append(f"customer-{n % 2}", batch)
@@ -150,15 +150,15 @@ async def life_of_a_projection(path: Path) -> list[Disk]:
             broken = False
             await projector.retry_parked()
             await rebuild(Projector(store, views, NEXT, batch=3))
-            store.file.connection.set_trace_callback(None)
+            store.database.connection.set_trace_callback(None)
     return disks
 
 
 async def found(path: Path) -> tuple[list[str], int, set[str], list[str]]:
     """What is stored, up to where the live view shows it, what is in the view, and what it ends with."""
     async with SQLiteEventStore(path, synchronous="OFF") as store:
-        with SQLiteViews(store.file) as views:
-            assert store.file.one("PRAGMA integrity_check") == ("ok",)
+        with SQLiteViews(store.database) as views:
+            assert store.database.one("PRAGMA integrity_check") == ("ok",)
             stored = [event.message.id for event in await store.read_all()]
             view = views.query("all")
             shown, position = view.get("all", []), view.position

@@ -12,7 +12,6 @@ import anyio
 import pytest
 
 from eip_ref import event_sourcing
-from eip_ref.durable_queue import File
 from eip_ref.event_sourcing import (
     Conflict,
     Expected,
@@ -33,6 +32,7 @@ from eip_ref.lab.clock import simulate
 from eip_ref.lab.invariants.reading import gap_free_reading
 from eip_ref.message import Message
 from eip_ref.publish_subscribe import PublishSubscribeChannel, SubscriptionEnded
+from eip_ref.storage import Database
 from eip_ref.trace import acting
 from tests.backends import Play, everywhere
 
@@ -296,8 +296,8 @@ def test_a_reader_in_sqlite_sees_no_position_above_an_open_transaction(tmp_path:
             SQLiteEventStore(tmp_path / "shop.db") as writer,
             SQLiteEventStore(tmp_path / "shop.db", "reader") as other,
         ):
-            other.file.execute("PRAGMA busy_timeout = 1")
-            with writer.file.transaction():
+            other.database.busy_timeout = 0
+            with writer.database.transaction():
                 assert writer.append_nowait("one", events("a")).position == 1
                 assert (other.settled, await other.read_all()) == (0, [])
                 with pytest.raises(sqlite3.OperationalError, match="locked"):
@@ -312,7 +312,7 @@ def test_an_append_joins_the_transaction_of_its_caller(tmp_path: Path) -> None:
     """State, outbox and events of one command are kept together or not at all."""
 
     async def scenario() -> None:
-        with File(tmp_path / "shop.db") as file:
+        with Database(tmp_path / "shop.db") as file:
             file.create(("CREATE TABLE outbox (id TEXT)",))
             async with SQLiteEventStore(file) as store:
                 with contextlib.suppress(ZeroDivisionError), file.transaction():

@@ -202,14 +202,14 @@ def test_a_handler_writes_tables_of_its_own_in_the_same_transaction(tmp_path: Pa
         await pay(store, "c", euros="broken")
 
         def insert(view: Any, event: Recorded) -> None:
-            view.file.execute("INSERT INTO payments VALUES (?)", event.message.id)
+            view.database.execute("INSERT INTO payments VALUES (?)", event.message.id)
             add(view, event)
 
         with SQLiteViews(tmp_path / "views.db") as views:
-            views.file.create(("CREATE TABLE payments (id TEXT)",))
+            views.database.create(("CREATE TABLE payments (id TEXT)",))
             with pytest.raises(PoisonEvent):
                 await Projector(store, views, Projection("total", {"OrderPaid": insert})).catch_up()
-            assert views.file.execute("SELECT id FROM payments").fetchall() == [("a",), ("b",)]
+            assert views.database.execute("SELECT id FROM payments").fetchall() == [("a",), ("b",)]
 
     simulate(scenario)
 

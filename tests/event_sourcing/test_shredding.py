@@ -95,7 +95,7 @@ def test_forgetting_a_key_makes_a_person_unreadable_everywhere(tmp_path: Path) -
         keys, views = SQLiteKeys(tmp_path / "keys.db"), SQLiteViews(tmp_path / "views.db")
         async with SQLiteEventStore(tmp_path / "shop.db") as store:
             with keys, views:
-                types, snapshots = shop_types(keys), SQLiteSnapshots(store.file)
+                types, snapshots = shop_types(keys), SQLiteSnapshots(store.database)
                 customers = Repository(store, types, FOLD, snapshots=snapshots, every=1)
                 for stream, name in (("anna", ANNA), ("bert", BERT)):
                     await customers.save(

@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.durable_queue import File
 from eip_ref.event_sourcing import (
     Conflict,
     EventTypes,
@@ -31,6 +30,7 @@ from eip_ref.event_sourcing import (
 )
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
+from eip_ref.storage import Database
 from tests.backends import Play, everywhere
 
 
@@ -190,7 +190,7 @@ def in_memory(path: Path) -> Iterator[Snapshots]:
 
 @contextmanager
 def on_sqlite(path: Path) -> Iterator[Snapshots]:
-    with File(path, synchronous="OFF") as file:
+    with Database(path, synchronous="OFF") as file:
         yield SQLiteSnapshots(file)
 
 
@@ -366,10 +366,10 @@ def test_stored_bytes_never_change(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with SQLiteEventStore(tmp_path / "shop.db") as store:
             await store.append("order-17", [V1])
-            before = store.file.execute("SELECT * FROM events").fetchall()
+            before = store.database.execute("SELECT * FROM events").fetchall()
             orders = Repository(store, shop_types(), FOLD)
             assert (await orders.load("order-17")).state.owed == 4000
-            assert store.file.execute("SELECT * FROM events").fetchall() == before
+            assert store.database.execute("SELECT * FROM events").fetchall() == before
             assert '"euros":40' in before[0][6]
 
     simulate(scenario)

@@ -15,11 +15,11 @@ from typing import Any
 
 import anyio
 
-from eip_ref.durable_queue import File
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
 from eip_ref.saga import NotDone, Orchestrator, Progress, Retry, SQLiteSagaLog, SQLiteStore
 from eip_ref.saga.order_story import Shop, order_saga
+from eip_ref.storage import Database
 
 FIRST: dict[str, dict[str, Any]] = {
     "customers": {"credit ann": 10**6},
@@ -43,7 +43,7 @@ def expected(number: int) -> str:
 
 def open_shop(stack: ExitStack, path: str) -> tuple[SQLiteSagaLog, Shop]:
     """Log and books in one file."""
-    file = File(path)
+    file = Database(path)
     log = stack.enter_context(SQLiteSagaLog(file))
     return log, Shop(FIRST, lambda name: stack.enter_context(SQLiteStore(file, name)))
 

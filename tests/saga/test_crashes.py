@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 
-from eip_ref.durable_queue import File
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.saga import (
@@ -32,6 +31,7 @@ from eip_ref.saga import (
     answering,
 )
 from eip_ref.saga.order_story import Shop
+from eip_ref.storage import Database
 from eip_ref.trace import Trace
 from tests.saga.child import expected, open_shop
 from tests.saga.stories import (
@@ -186,7 +186,7 @@ class Disk(NamedTuple):
 
 def one_file(stack: ExitStack, path: Path, values: dict[str, Any]) -> tuple[SQLiteSagaLog, Shop]:
     """The log and the books of all services, in one file with a transaction for each."""
-    file = File(path, synchronous="OFF")
+    file = Database(path, synchronous="OFF")
     log = stack.enter_context(SQLiteSagaLog(file))
     return log, Shop(values, lambda name: stack.enter_context(SQLiteStore(file, name)))
 
@@ -196,9 +196,9 @@ async def watched(path: Path, values: dict[str, Any]) -> list[Disk]:
     disks: list[Disk] = []
     with ExitStack() as stack:
         log, shop = one_file(stack, path, values)
-        log.file.connection.set_trace_callback(lambda statement: disks.append(Disk.of(path)))
+        log.database.connection.set_trace_callback(lambda statement: disks.append(Disk.of(path)))
         await direct(saga(), log, Network(shop, FAULTS))
-        log.file.connection.set_trace_callback(None)
+        log.database.connection.set_trace_callback(None)
     return disks
 
 
@@ -207,7 +207,7 @@ async def recovered(path: Path, values: dict[str, Any]) -> tuple[str, dict[str, 
     async with AsyncExitStack() as outer:
         stack = outer.enter_context(ExitStack())
         log, shop = one_file(stack, path, values)
-        assert log.file.one("PRAGMA integrity_check") == ("ok",)
+        assert log.database.one("PRAGMA integrity_check") == ("ok",)
         orchestrator = Orchestrator(saga(), log, Network(shop).carry)
         await orchestrator.recover()
         ended = await orchestrator.run("o1", ORDER)

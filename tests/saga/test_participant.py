@@ -41,9 +41,11 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
         store = MemoryStore()
         yield lambda: nullcontext(store)
     else:
-        from eip_ref.durable_queue import File
+        from eip_ref.storage import Database
 
-        yield lambda: SQLiteStore(File(tmp_path / "books.db", synchronous="OFF", clock=lambda: 0.0), "stock")
+        yield lambda: SQLiteStore(
+            Database(tmp_path / "books.db", synchronous="OFF", clock=lambda: 0.0), "stock"
+        )
 
 
 def reserve(command: Message, books: Draft) -> int:
@@ -226,9 +228,9 @@ def test_two_stores_in_one_file_share_nothing(play: Play, tmp_path: Path) -> Non
     """Each has its own names."""
 
     async def scenario() -> None:
-        from eip_ref.durable_queue import File
+        from eip_ref.storage import Database
 
-        file = File(tmp_path / "books.db", synchronous="OFF", clock=lambda: 0.0)
+        file = Database(tmp_path / "books.db", synchronous="OFF", clock=lambda: 0.0)
         with SQLiteStore(file, "a") as one, SQLiteStore(file, "b") as other:
             with one.transaction() as books:
                 books.set("x", [1, {"y": 2}])

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from eip_ref.durable_queue import ConsumerGroup, File, SQLiteLog, SQLiteQueue
+from eip_ref.durable_queue import ConsumerGroup, SQLiteLog, SQLiteQueue
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults
 from eip_ref.message import Message
 from eip_ref.message_queue import Counts, DeadLetterPolicy, IdempotentReceiver, Ledger, Transaction, Worker
+from eip_ref.storage import Database
 from eip_ref.trace import Kind, Trace, acting, record
 
 from . import SeededRun, proves_something
@@ -27,7 +28,7 @@ KEYS = (None, "a", "b", "a")
 GROUPS = ("billing", "audit")
 GROUP_COMMITS: list[dict[str, Any]] = [{}, {"per_fsync": 3, "linger": 0.2}]
 LINK: dict[str, Any] = {"loss": 0.2, "duplication": 0.2, "reordering": 0.2, "latency": Exponential(0.3)}
-Open = Callable[[], File]  #: opens the one file of a run, for a new process
+Open = Callable[[], Database]  #: opens the one file of a run, for a new process
 
 
 class Queued(NamedTuple):
@@ -195,10 +196,10 @@ def _reading(trace: Trace, group: str) -> list[str]:
 
 def play(scenario: Callable[[Open], Awaitable[object]], seed: int) -> Trace:
     """Play in a folder of its own. What dead processes left open is closed at the end."""
-    files: list[File] = []
+    files: list[Database] = []
 
-    def opened() -> File:
-        files.append(File(Path(folder, "shop.db"), synchronous="OFF"))
+    def opened() -> Database:
+        files.append(Database(Path(folder, "shop.db"), synchronous="OFF"))
         return files[-1]
 
     with TemporaryDirectory() as folder:

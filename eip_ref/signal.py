@@ -1,0 +1,140 @@
+"""Signal: how tasks wait for a change, in the order in which they came.
+
+One change wakes one waiter, the longest waiting first, and whoever comes later stands behind those
+who wait. A waiter that leaves, by cancellation or a timeout, passes on what it was woken for. So a
+thousand waiters cost no more per change than one, each gets its share, and no change is lost.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import partial
+from typing import TypeVar
+
+import anyio
+import anyio.lowlevel
+
+__all__ = ["Signal", "alone", "orphans"]
+
+T = TypeVar("T")
+
+orphans: ContextVar[dict[object, Callable[[], None]] | None] = ContextVar("orphans", default=None)
+"""What must be done for those who wait in this context, if they die there without a word.
+
+A task that ends by an exception leaves its line itself. One whose process dies in a simulation runs
+no more code at all: whoever plays the death calls what is in this dictionary, and nobody waits for
+the dead. None where deaths are not played.
+"""
+
+alone: ContextVar[bool] = ContextVar("alone", default=False)
+"""True where no other process can write to a file: in a simulation. There nobody polls for news."""
+
+
+class _Turn:
+    """A place in the line. It has been woken, or not yet."""
+
+    __slots__ = ("event", "over", "woken")
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+        self.woken = self.over = False
+
+
+class Signal:
+    """Those who wait for one thing: in a line, for `notify`, or all together, for `notify_all`."""
+
+    def __init__(self) -> None:
+        self._line: OrderedDict[_Turn, None] = OrderedDict()  # not woken yet, the longest waiting first
+        self._on_their_way = 0  # woken, and not run yet
+        self._late = False  # somebody has joined the line while others were on their way
+        self._everybody: anyio.Event | None = None
+
+    def __len__(self) -> int:
+        """The number of those in the line, with those who have been woken and did not run yet."""
+        return len(self._line) + self._on_their_way
+
+    def notify(self) -> None:
+        """Wake the one who has waited longest in the line, if there is one."""
+        if self._line:
+            turn, _ = self._line.popitem(last=False)
+            self._on_their_way += 1
+            turn.woken = True
+            turn.event.set()
+
+    def notify_all(self) -> None:
+        """Wake all who wait now."""
+        for _ in range(len(self._line)):
+            self.notify()
+        if self._everybody is not None:
+            self._everybody.set()
+            self._everybody = None
+
+    async def wait(self) -> None:
+        """Wait for the next `notify_all`."""
+        if self._everybody is None:
+            self._everybody = anyio.Event()
+        await self._everybody.wait()
+
+    async def first(self, take: Callable[[], T], not_yet: type[Exception]) -> T:
+        """Return what `take` returns: now, if nobody else waits, or when this caller's turn has come.
+
+        While `take` raises `not_yet` the caller waits and keeps its place in the line. A caller that is
+        cancelled while it waits has taken nothing, also at the very instant at which it was woken.
+        """
+        if not self:
+            try:
+                return take()
+            except not_yet:
+                pass
+        turn = self._join()
+        dying = orphans.get()
+        if dying is not None:
+            dying[turn] = partial(self._leave, turn)
+        try:
+            while True:
+                await turn.event.wait()
+                await anyio.lowlevel.checkpoint_if_cancelled()
+                try:
+                    taken = take()
+                except not_yet:
+                    self._wait_again(turn)
+                else:
+                    self._done(turn)
+                    return taken
+        finally:
+            if dying is not None:
+                dying.pop(turn, None)
+            self._leave(turn)
+
+    def _join(self) -> _Turn:
+        turn = _Turn()
+        self._line[turn] = None
+        self._late = self._late or self._on_their_way > 0
+        return turn
+
+    def _wait_again(self, turn: _Turn) -> None:
+        self._on_their_way -= 1
+        turn.event, turn.woken = anyio.Event(), False
+        self._line[turn] = None
+        self._line.move_to_end(turn, last=False)
+
+    def _done(self, turn: _Turn) -> None:
+        """Leave with what there was. Whoever stood behind may have missed what else there is."""
+        turn.over = True
+        self._on_their_way -= 1
+        if self._late:
+            self._late = False
+            self.notify()
+
+    def _leave(self, turn: _Turn) -> None:
+        """Leave with nothing: what this one was woken for is for the next. Idempotent."""
+        if turn.over:
+            return
+        turn.over = True
+        if turn.woken:
+            self._on_their_way -= 1
+            self.notify()
+        else:
+            self._line.pop(turn, None)

@@ -1,0 +1,297 @@
+"""The database: an SQLite file in which queues, stores and logs live, its transactions, and its time.
+
+A transaction is a few statements without an await between them, so whoever holds the file open in this
+process never waits for another. Another process may hold the file for a moment: `run` waits for it
+without stopping the event loop, a plain `transaction()` by stopping it, both at most `busy_timeout`
+seconds.
+
+Times in the file are whole microseconds on the *file's clock*, which goes on over restarts: anyio's
+clock plus a shift that is chosen when the file is opened. Without a `clock` the shift is the one
+kept in the file. It grows when anyio's clock is behind the last time that was written, as after a
+restart of the machine: then the file's clock goes on where it stopped. So a lease may last longer
+over a restart, by the time for which nobody had the file open, and never shorter. With
+`clock=time.time` that time counts too; the clock is asked once, at the opening, so setting the
+clock of the machine later disturbs nothing. Everybody who opens a file must use the same kind of
+clock; anyio's is the machine's own on asyncio, but starts anywhere on trio, which needs a `clock`.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import anyio
+
+from .. import values
+from ..signal import Signal, alone
+from .transactions import Transactional
+
+__all__ = ["FOREVER", "Database", "microseconds"]
+
+T = TypeVar("T")
+
+APPLICATION = 0x45495052  #: in the header of each file that was made here
+VERSION = 2  #: of the format
+FOREVER = 10**18  #: microseconds; what is due then is never due
+PAUSE = 0.005  #: seconds between two tries to get hold of a file that another process has locked
+
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS time (offset REAL NOT NULL, at INTEGER NOT NULL)",
+    "INSERT INTO time SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM time)",
+)
+
+_signals: weakref.WeakValueDictionary[tuple[Path, str], Signal] = weakref.WeakValueDictionary()
+
+
+def microseconds(seconds: float) -> int:
+    """A time or a duration as the file keeps it; at most `FOREVER`."""
+    return round(min(seconds, FOREVER / 1e6) * 1e6)
+
+
+class Database(Transactional):
+    """One database file and one connection to it. Whatever is given it shares both, and its transactions.
+
+    `synchronous` is SQLite's: "FULL" writes each commit through to the disk before it returns,
+    "NORMAL" may lose the last commits when the power fails, "OFF" may lose the file. `busy_timeout` is
+    how many seconds another process may keep the file locked; `poll` how many seconds pass between two
+    looks for what another process has written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: str = "FULL",
+        clock: Callable[[], float] | None = None,
+        busy_timeout: float = 5.0,
+        poll: float = 0.1,
+    ) -> None:
+        self._connection: sqlite3.Connection | None = None
+        super().__init__()
+        if synchronous not in ("FULL", "NORMAL", "OFF"):
+            raise ValueError(f"synchronous must be 'FULL', 'NORMAL' or 'OFF', not {synchronous!r}")
+        self.path = Path(path).resolve()
+        self.synchronous = synchronous
+        self.busy_timeout = values.duration("busy_timeout", busy_timeout, infinite=True)
+        self.poll = values.duration("poll", poll, zero=False)
+        self._clock = clock
+        self._shift = 0.0
+        self._users = 0
+        self._savepoints = 0
+        self._stops_the_loop = True  # who waits for another process
+
+    @classmethod
+    def at(cls, path: str | Path | Database, **settings: Any) -> Database:
+        """The database at a path, made with these settings, or the one that is given already."""
+        return path if isinstance(path, Database) else cls(path, **settings)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    # Opening
+
+    def __enter__(self) -> Self:
+        if self._users == 0:
+            try:
+                self._connection = sqlite3.connect(
+                    self.path, isolation_level=None, check_same_thread=False, timeout=PAUSE
+                )
+                self._patiently(self._prepare)
+            except sqlite3.Error as error:
+                self._close()
+                raise self._named(error) from error
+            except BaseException:
+                self._close()
+                raise
+        self._users += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self._close()
+
+    def __del__(self) -> None:
+        self._close()  # a process that crashed in virtual time leaves the file open
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _prepare(self) -> None:
+        new = self._must_be_ours()
+        if self.one("PRAGMA journal_mode = WAL") != ("wal",):
+            raise ValueError(f"SQLite cannot keep a write-ahead log beside {self.path}; use a local disk")
+        self.execute(f"PRAGMA synchronous = {self.synchronous}")
+        with self.transaction():
+            if new:
+                self.execute(f"PRAGMA application_id = {APPLICATION}")
+                self.execute(f"PRAGMA user_version = {VERSION}")
+            self.create(SCHEMA)
+            self._set_clock()
+
+    def _must_be_ours(self) -> bool:
+        """True for a file that holds nothing yet. Raises ValueError for a file of another program."""
+        (application,), (version,) = self.one("PRAGMA application_id"), self.one("PRAGMA user_version")
+        if application == APPLICATION and version == VERSION:
+            return False
+        if application == APPLICATION:
+            raise ValueError(f"{self.path} has format {version}; this program reads format {VERSION}")
+        if application or version or self.one("SELECT count(*) FROM sqlite_master") != (0,):
+            raise ValueError(f"{self.path} is the file of another program, and stays as it is; name another")
+        return True
+
+    def create(self, schema: tuple[str, ...]) -> None:
+        """Make the tables of a queue, a store or a log, where they are missing."""
+        with self.transaction():
+            for statement in schema:
+                self.execute(statement)
+
+    # Statements
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection. Raises RuntimeError while the file is not open."""
+        if self._connection is None:
+            raise RuntimeError(f"{self.path} is not open; use what lives in it inside its `with` block")
+        return self._connection
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Execute one statement. Raises what sqlite3 raises, with the name of the file."""
+        try:
+            return self.connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+
+    def one(self, statement: str, *values: Any) -> tuple[Any, ...]:
+        """The first row. Raises LookupError when there is none."""
+        rows = self.execute(statement, *values).fetchall()
+        if not rows:
+            raise LookupError(statement)
+        return tuple(rows[0])
+
+    def _named(self, error: sqlite3.Error) -> sqlite3.Error:
+        """The same error, in words that name the file."""
+        words = str(error)
+        named = type(error)(words if str(self.path) in words else f"{self.path}: {words}")
+        named.__dict__.update(error.__dict__)
+        return named
+
+    # Transactions
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All statements inside are committed together, or none. Inside another one it is a savepoint.
+
+        Raises what sqlite3 raises, and `ForeignTransaction`. After an error of the commit itself, such
+        as a full disk, the file is as it was before, as far as this process can tell.
+        """
+        return self.changing()
+
+    async def run(self, step: Callable[[], T]) -> T:
+        """Return what `step` returns, after the commit of the transaction in which it ran.
+
+        While another process has the file locked this waits, `busy_timeout` seconds at most, and the
+        event loop goes on. Raises what `transaction` raises.
+        """
+        until = anyio.current_time() + self.busy_timeout
+        while True:
+            try:
+                self._stops_the_loop = False
+                with self.transaction():
+                    self._stops_the_loop = True
+                    return step()
+            except sqlite3.OperationalError as error:
+                if not _is_locked(error) or anyio.current_time() >= until:
+                    raise
+            finally:
+                self._stops_the_loop = True
+            await anyio.sleep(PAUSE)
+
+    def _begin(self, nested: bool) -> int:
+        if nested:
+            self._savepoints += 1
+            self.execute(f"SAVEPOINT s{self._savepoints}")
+            return self._savepoints
+        self._patiently(lambda: self.execute("BEGIN IMMEDIATE"))
+        return self.connection.total_changes
+
+    def _commit(self, nested: bool, mark: int) -> None:
+        if nested:
+            self.execute(f"RELEASE s{mark}")
+            return
+        if self.connection.total_changes > mark:
+            self.execute("UPDATE time SET at = max(at, ?)", self.now())
+        self.execute("COMMIT")
+
+    def _roll_back(self, nested: bool, mark: int) -> None:
+        if self._connection is None or not self._connection.in_transaction:
+            return  # SQLite has rolled all of it back itself, as it does when the disk is full
+        if nested:
+            self.execute(f"ROLLBACK TO s{mark}")
+            self.execute(f"RELEASE s{mark}")
+        else:
+            self.execute("ROLLBACK")
+
+    def _patiently(self, step: Callable[[], object]) -> None:
+        """Try again while another process has the file locked."""
+        until = time.monotonic() + (self.busy_timeout if self._stops_the_loop else 0)
+        while True:
+            try:
+                step()
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_locked(error) or time.monotonic() >= until:
+                    raise
+            time.sleep(PAUSE)
+
+    # News
+
+    def signal(self, channel: str) -> Signal:
+        """The signal of a channel in this file, one for all in this process who have the file open."""
+        return _signals.setdefault((self.path, channel), Signal())
+
+    async def news(self, signal: Signal) -> None:
+        """Wait for the `notify_all` of a signal, or `poll` seconds: another process may have written."""
+        with anyio.move_on_after(math.inf if alone.get() else self.poll):
+            await signal.wait()
+
+    # Time
+
+    @property
+    def shift(self) -> float:
+        """The file's clock minus anyio's, in seconds."""
+        return self._shift
+
+    def now(self) -> int:
+        """The time on the file's clock."""
+        return microseconds(_now() + self._shift)
+
+    def on_anyio(self, when: int) -> float:
+        """A time of the file on anyio's clock, in seconds."""
+        return math.inf if when >= FOREVER else when / 1e6 - self._shift
+
+    def _set_clock(self) -> None:
+        offset, last = self.one("SELECT offset, at FROM time")
+        ahead = 0.0 if self._clock is None else self._clock() - _now()
+        if microseconds(_now() + ahead + offset) < last:
+            offset = last / 1e6 - (_now() + ahead)
+            self.execute("UPDATE time SET offset = ?", offset)
+        self._shift = ahead + offset
+
+
+def _now() -> float:
+    try:
+        return anyio.current_time()
+    except RuntimeError:  # outside any event loop, where asyncio's would have the same clock
+        return time.monotonic()
+
+
+def _is_locked(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,0 +1,165 @@
+"""Values: one statement of what a duration, a count, a rate, a share and a name may be.
+
+Whoever takes a setting checks it where it is given, so that a mistake is told by the name of the
+parameter and not by what goes wrong much later. NaN is none of these, and a bool is no number.
+
+What may be a function is said here too: a slot that waits takes plain functions and `async def`s
+alike, and one that cannot wait refuses an `async def` when it is handed over. And what may be
+written to a disk or a wire: JSON values that come back equal, found out by looking at types, so that
+what is kept in memory alone is held to the same rule at little cost.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeGuard, TypeVar
+
+__all__ = [
+    "check_json",
+    "count",
+    "duration",
+    "finished",
+    "must_not_be_async",
+    "name",
+    "number",
+    "rate",
+    "share",
+    "to_json",
+]
+
+T = TypeVar("T")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def number(parameter: str, value: float) -> float:
+    """The value, if it is a number, infinity included. Raises ValueError that names the parameter."""
+    if _is_number(value):
+        return value
+    raise ValueError(f"{parameter} must be a number, not {value!r}")
+
+
+def duration(parameter: str, value: float, *, zero: bool = True, infinite: bool = False) -> float:
+    """The value, if it is a number of seconds: at least 0, or above it, and finite unless `infinite`.
+
+    Raises ValueError that names the parameter.
+    """
+    if _is_number(value) and (value >= 0 if zero else value > 0) and (infinite or value < math.inf):
+        return value
+    least = "from 0 on" if zero else "above 0"
+    raise ValueError(
+        f"{parameter} must be a {'' if infinite else 'finite '}number of seconds {least}, not {value!r}"
+    )
+
+
+def rate(parameter: str, value: float) -> float:
+    """The value, if it is a finite number per second above 0. Raises ValueError that names the parameter."""
+    if _is_number(value) and 0 < value < math.inf:
+        return value
+    raise ValueError(f"{parameter} must be a finite number per second above 0, not {value!r}")
+
+
+def share(parameter: str, value: float) -> float:
+    """The value, if it is a number from 0 to 1. Raises ValueError that names the parameter."""
+    if _is_number(value) and 0 <= value <= 1:
+        return value
+    raise ValueError(f"{parameter} must be a number from 0 to 1, not {value!r}")
+
+
+def count(parameter: str, value: int, *, minimum: int = 1) -> int:
+    """The value, if it is a whole number, at least `minimum`. Raises ValueError that names the parameter."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= minimum:
+        return value
+    raise ValueError(f"{parameter} must be a whole number from {minimum} on, not {value!r}")
+
+
+def name(parameter: str, value: str) -> str:
+    """The value, if it is text that every backend can hold: not empty, no NUL, no half of a character.
+
+    Raises ValueError that names the parameter.
+    """
+    if isinstance(value, str) and value and "\0" not in value and _is_unicode(value):
+        return value
+    raise ValueError(f"{parameter} must be text, not empty and without NUL, not {value!r}")
+
+
+def _is_unicode(text: str) -> bool:
+    """True for text that can be written as UTF-8: it has no half of a surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def must_not_be_async(parameter: str, function: Callable[..., Any] | None) -> None:
+    """Raise TypeError for an `async def` in a slot that is called without waiting.
+
+    There its coroutine would count as true, or never run.
+    """
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+        raise TypeError(
+            f"{parameter} is called without waiting: it must be a plain function, not an async def"
+        )
+
+
+async def finished(outcome: Awaitable[T] | T) -> T:
+    """The outcome of a function that may be plain or `async`: what it returned, or what that came to."""
+    return await outcome if inspect.isawaitable(outcome) else outcome
+
+
+# What can be written and comes back equal
+
+MAX_DEPTH = 200  #: of lists and dictionaries in each other; a JSON reader fails somewhere beyond
+MAX_BITS = 14_000  #: of a whole number; Python reads no decimal text of more than 4,300 digits
+
+encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def to_json(what: str, value: object) -> str:
+    """The value as JSON text from which an equal one is read. Raises TypeError as `check_json` does."""
+    check_json(what, value)
+    return encode(value)
+
+
+def check_json(what: str, value: object) -> None:
+    """Raise TypeError that names `what`, unless the value would come back equal from JSON text."""
+    if (fault := _json_fault(value, 0)) is not None:
+        raise TypeError(f"{what} cannot be written as JSON and read back equal: {fault}")
+
+
+def _json_fault(value: object, depth: int) -> str | None:
+    """What keeps the value from coming back equal, in words, or None."""
+    if isinstance(value, str):
+        return None if _is_unicode(value) else f"{value!r} has half of a character"
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return None if value.bit_length() <= MAX_BITS else "a whole number is too large"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"JSON has no {value!r}"
+    if depth >= MAX_DEPTH:
+        return f"it is more than {MAX_DEPTH} lists and dictionaries deep"
+    if isinstance(value, list):
+        faults = (_json_fault(each, depth + 1) for each in value)
+        return next((fault for fault in faults if fault), None)
+    if isinstance(value, dict):
+        return _dict_fault(value, depth)
+    advice = "; use a list" if isinstance(value, tuple | set | frozenset) else ""
+    return f"JSON has no {type(value).__name__}{advice}"
+
+
+def _dict_fault(value: dict[Any, Any], depth: int) -> str | None:
+    for key, each in value.items():
+        if not isinstance(key, str):
+            return f"the key {key!r} is no text"
+        if (fault := _json_fault(key, depth) or _json_fault(each, depth + 1)) is not None:
+            return fault
+    return None

@@ -1,0 +1,243 @@
+"""The file: whose it is, what a transaction covers, and who waits for whom."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref.storage import Database, ForeignTransaction
+
+TABLE = ("CREATE TABLE IF NOT EXISTS words (word TEXT)",)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "shop.db"
+
+
+def words(database: Database) -> list[str]:
+    return [word for (word,) in database.execute("SELECT word FROM words ORDER BY rowid")]
+
+
+def write(database: Database, word: str) -> None:
+    database.execute("INSERT INTO words VALUES (?)", word)
+
+
+# Whose file it is
+
+
+def everything(path: Path) -> tuple[Any, ...]:
+    with sqlite3.connect(path) as connection:
+        pragmas = ("journal_mode", "application_id", "user_version")
+        return (
+            *(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas),
+            connection.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall(),
+        )
+
+
+@pytest.mark.parametrize(
+    "statement", ["PRAGMA user_version = 1", "CREATE TABLE theirs (x)", "PRAGMA application_id = 7"]
+)
+def test_the_file_of_another_program_is_refused_by_name_and_left_as_it_is(path: Path, statement: str) -> None:
+    """Its tables, its version and its journal mode are not ours to change."""
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    before = everything(path)
+    with pytest.raises(ValueError, match=r"shop\.db is the file of another program"), Database(path):
+        pass
+    assert everything(path) == before
+
+
+def test_what_is_no_database_at_all_is_refused_by_name(path: Path) -> None:
+    """And not overwritten."""
+    path.write_text("Dear Ann, " * 1000)
+    with pytest.raises(sqlite3.DatabaseError, match=r"shop\.db: file is not a database"), Database(path):
+        pass
+    assert path.read_text().startswith("Dear Ann")
+
+
+def test_a_file_of_ours_is_opened_again(path: Path) -> None:
+    """With all that was committed."""
+    with Database(path) as database:
+        database.create(TABLE)
+        with database.transaction():
+            write(database, "kept")
+    with Database(path) as database:
+        assert words(database) == ["kept"]
+
+
+def test_an_error_of_sqlite_names_the_file(path: Path) -> None:
+    """And keeps its type."""
+    with (
+        Database(path) as database,
+        pytest.raises(sqlite3.OperationalError, match=r"shop\.db: no such table"),
+    ):
+        database.execute("SELECT * FROM missing")
+
+
+@pytest.mark.parametrize("setting", [{"busy_timeout": -1}, {"poll": 0}, {"synchronous": "SOMETIMES"}])
+def test_a_wrong_setting_is_refused_where_it_is_given(path: Path, setting: dict[str, Any]) -> None:
+    """By its name."""
+    with pytest.raises(ValueError, match=f"{next(iter(setting))} must be"):
+        Database(path, **setting)
+
+
+# What a transaction covers
+
+
+def test_what_fails_inside_another_transaction_undoes_its_own_part(path: Path) -> None:
+    """A savepoint: the outer one goes on, and commits the rest."""
+    told: list[str] = []
+    with Database(path) as database:
+        database.create(TABLE)
+        with database.transaction():
+            write(database, "first")
+            with suppress(KeyError), database.transaction():
+                write(database, "undone")
+                database.after_commit(lambda: told.append("undone"))
+                raise KeyError
+            with database.transaction():
+                write(database, "second")
+                database.after_commit(lambda: told.append("second"))
+            assert told == []
+        assert words(database) == ["first", "second"]
+    assert told == ["second"]
+
+
+def test_when_the_outer_one_fails_all_of_it_is_undone(path: Path) -> None:
+    """Nothing of it is told to anybody."""
+    told: list[str] = []
+    with Database(path) as database:
+        database.create(TABLE)
+        with suppress(KeyError), database.transaction():
+            with database.transaction():
+                write(database, "inner")
+                database.after_commit(lambda: told.append("inner"))
+            raise KeyError
+        assert words(database) == []
+    assert told == []
+
+
+async def test_a_transaction_of_another_task_is_refused(path: Path) -> None:
+    """Else it would be told that it is done, and rolled back with the first task's transaction."""
+    with Database(path) as database:
+        database.create(TABLE)
+
+        async def first() -> None:
+            with suppress(KeyError), database.transaction():
+                write(database, "first")
+                await anyio.sleep(2)  # the mistake: an await inside
+                raise KeyError
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(first)
+            await anyio.sleep(1)
+            with pytest.raises(ForeignTransaction, match="no await may stand inside"), database.transaction():
+                write(database, "second")
+        with database.transaction():
+            write(database, "third")
+        assert words(database) == ["third"]
+
+
+async def test_a_task_started_inside_a_transaction_is_another_task_afterwards(path: Path) -> None:
+    """What it inherited is over."""
+    with Database(path) as database:
+        database.create(TABLE)
+
+        async def child() -> None:
+            with database.transaction():
+                write(database, "child")
+
+        async with anyio.create_task_group() as group:
+            with database.transaction():
+                write(database, "parent")
+                group.start_soon(child)
+        assert words(database) == ["parent", "child"]
+
+
+# Who waits for whom
+
+
+def locked_for(path: Path, seconds: float) -> threading.Thread:
+    """Hold the file for a while, as another process does; returns when it is held."""
+    held = threading.Event()
+
+    def hold() -> None:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        held.set()
+        threading.Event().wait(seconds)
+        other.execute("COMMIT")
+        other.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    return thread
+
+
+def test_a_lock_that_passes_is_waited_for_and_the_loop_goes_on(path: Path) -> None:
+    """In real time, since another process has it."""
+
+    async def main() -> list[str]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await anyio.sleep(0.005)
+                ticks += 1
+
+        with Database(path) as database:
+            database.create(TABLE)
+            thread = locked_for(path, 0.2)
+            async with anyio.create_task_group() as group:
+                group.start_soon(tick)
+                await database.run(lambda: write(database, "after the lock"))
+                group.cancel_scope.cancel()
+            thread.join()
+            assert ticks > 3
+            return words(database)
+
+    assert anyio.run(main) == ["after the lock"]
+
+
+def test_a_lock_that_does_not_pass_is_an_error_that_names_the_file(path: Path) -> None:
+    """After `busy_timeout` seconds, for both ways to begin."""
+
+    async def main() -> None:
+        with Database(path, busy_timeout=0) as database:
+            database.create(TABLE)
+            thread = locked_for(path, 0.2)
+            with pytest.raises(sqlite3.OperationalError, match=r"shop\.db: database is locked"):
+                await database.run(lambda: write(database, "never"))
+            with pytest.raises(sqlite3.OperationalError, match="locked"), database.transaction():
+                write(database, "never")
+            thread.join()
+
+    anyio.run(main)
+
+
+async def test_two_openers_in_one_process_share_a_signal(path: Path) -> None:
+    """Whoever waits at the one hears of what the other has committed."""
+    with Database(path) as one, Database(path.parent / "." / path.name) as other:
+        assert one.signal("queue orders") is other.signal("queue orders")
+        assert one.signal("queue orders") is not one.signal("queue returns")
+
+
+def test_what_another_process_writes_is_looked_for_every_poll_seconds(path: Path) -> None:
+    """Nobody here can be told of it."""
+
+    async def main() -> None:
+        with Database(path, poll=0.01) as database:
+            signal = database.signal("queue orders")
+            with anyio.fail_after(10):
+                await database.news(signal)
+
+    anyio.run(main)

@@ -1,0 +1,167 @@
+"""The store in memory and the one on SQLite answer alike, operation by operation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eip_ref.storage import ForeignTransaction, MemoryStore, SQLiteStore, Store
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "shop.db") as store:
+        yield store
+
+
+@pytest.mark.parametrize("wrong", [(1, 2), {1: "one"}, math.nan, math.inf, {1, 2}, "\ud800", b"x", object()])
+def test_what_would_come_back_changed_is_refused(store: Store, wrong: Any) -> None:
+    """Before anything is written, and with the key."""
+    with pytest.raises(TypeError, match="'ann' of users"), store.transaction() as transaction:
+        transaction.put("users", "ann", wrong)
+    with store.transaction() as transaction:
+        assert transaction.size("users") == 0
+
+
+@pytest.mark.parametrize("wrong", ["", "a\0b", "\ud800", None, 7])
+def test_a_key_is_text_that_both_can_hold(store: Store, wrong: Any) -> None:
+    """Else one would find what the other does not."""
+    with (
+        pytest.raises(ValueError, match="the key of a document in users"),
+        store.transaction() as transaction,
+    ):
+        transaction.put("users", wrong, 1)
+
+
+def test_a_document_is_a_copy_of_its_own(store: Store) -> None:
+    """Nobody shares what can change."""
+    document = {"items": [1]}
+    with store.transaction() as transaction:
+        transaction.put("t", "k", document)
+        document["items"].append(2)
+        transaction.get("t", "k")["items"].append(3)
+        assert transaction.get("t", "k") == {"items": [1]}
+
+
+def test_what_fails_inside_undoes_its_own_part(store: Store) -> None:
+    """A savepoint in both."""
+    told: list[str] = []
+    with store.transaction() as transaction:
+        transaction.put("t", "kept", 1)
+        with suppress(KeyError), store.transaction() as inner:
+            inner.put("t", "kept", 2)
+            inner.put("t", "undone", 1)
+            inner.after_commit(lambda: told.append("undone"))
+            raise KeyError
+        transaction.after_commit(lambda: told.append("kept"))
+    with store.transaction() as transaction:
+        assert transaction.scan("t") == [("kept", 1)]
+    assert told == ["kept"]
+
+
+async def test_a_transaction_of_another_task_is_refused(store: Store) -> None:
+    """An await inside a transaction is a mistake that shows at once."""
+
+    async def first() -> None:
+        with store.transaction() as transaction:
+            transaction.put("t", "first", 1)
+            await anyio.sleep(2)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(first)
+        await anyio.sleep(1)
+        with pytest.raises(ForeignTransaction), store.transaction():
+            pass
+
+
+async def test_whoever_waits_for_news_hears_of_a_commit_that_wrote_something(store: Store) -> None:
+    """And of no other."""
+    heard: list[float] = []
+    start = anyio.current_time()
+
+    async def wait() -> None:
+        await store.news()
+        heard.append(anyio.current_time() - start)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(1)
+        with store.transaction() as transaction:
+            transaction.get("t", "k")
+        await anyio.sleep(1)
+        with suppress(KeyError), store.transaction() as transaction:
+            transaction.put("t", "k", 1)
+            raise KeyError
+        await anyio.sleep(1)
+        with store.transaction() as transaction:
+            transaction.put("t", "k", 1)
+    assert heard == [3]
+
+
+KEYS = st.sampled_from(["a", "b", "c", "\x01", "é"])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), KEYS, st.integers(0, 9)),
+        st.tuples(st.just("delete"), KEYS),
+        st.tuples(st.just("count"), KEYS),
+        st.tuples(st.just("remember"), KEYS, st.integers(1, 3)),
+        st.tuples(st.just("clear")),
+        st.tuples(st.just("fail")),
+        st.tuples(st.just("scan"), st.one_of(st.none(), KEYS), st.integers(-1, 3)),
+    ),
+    max_size=12,
+)
+
+
+class Undone(Exception):
+    """A part of a transaction that fails on purpose."""
+
+
+def play(store: Store, parts: list[list[Any]]) -> list[Any]:
+    """Each part is a savepoint in one transaction; what was seen by each, and in the end."""
+    seen: list[Any] = []
+
+    @contextmanager
+    def part() -> Iterator[Any]:
+        try:
+            with store.transaction() as transaction:
+                yield transaction
+        except Undone:
+            seen.append("undone")
+
+    with store.transaction() as outer:
+        for steps in parts:
+            with part() as transaction:
+                for name, *values in steps:
+                    if name == "put":
+                        transaction.put("t", *values)
+                    elif name == "delete":
+                        transaction.delete("t", *values)
+                    elif name == "count":
+                        seen.append(transaction.count(*values))
+                    elif name == "remember":
+                        transaction.remember("t", values[0] + "!", 1, capacity=values[1])
+                    elif name == "clear":
+                        transaction.clear("t")
+                    elif name == "scan":
+                        seen.append(transaction.scan("t", after=values[0], limit=values[1]))
+                    else:
+                        raise Undone
+            seen.append([outer.scan("t"), outer.size("t")])
+    return seen
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(STEPS, max_size=5))
+def test_both_answer_alike(parts: list[list[Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever is written, counted, remembered, removed and undone."""
+    with SQLiteStore(tmp_path_factory.mktemp("store") / "shop.db", synchronous="OFF") as store:
+        assert play(MemoryStore(), parts) == play(store, parts)
