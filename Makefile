@@ -16,7 +16,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: help lab setup test lint check-notebooks pytest notebooks seeds bench bench-browser bench-graders \
-    constraints format clean
+    docs constraints format clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-graders: $(VENV)/.test build/peers/.done ## Compare the grader with nbgrad
 
 bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider, in a real browser
 	$(BIN)/python -m benchmarks.demo_in_browser
+
+docs: $(VENV)/.test ## Write the API pages into build/docs, from the docstrings
+	$(BIN)/python -m docs.api_pages
 
 format: $(VENV)/.test ## Mend what lint can mend
 	$(BIN)/ruff check --fix .
