@@ -12,11 +12,12 @@ VENV    = .venv
 BIN     = $(VENV)/bin
 WORKERS = 2
 ARGS    =
+UPGRADE = --upgrade
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: help lab setup test lint check-notebooks pytest notebooks seeds bench bench-browser bench-graders \
-    docs constraints format clean
+    coverage docs constraints format clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
@@ -58,6 +59,10 @@ bench-graders: $(VENV)/.test build/peers/.done ## Compare the grader with nbgrad
 bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider, in a real browser
 	$(BIN)/python -m benchmarks.demo_in_browser
 
+coverage: $(VENV)/.test ## Tell which lines of the package the tests run; pages in build/coverage
+	$(BIN)/python -m pytest -q -n $(WORKERS) --cov --cov-report term:skip-covered --cov-report html \
+	    tests $(ARGS)
+
 docs: $(VENV)/.test ## Write the API pages into build/docs, from the docstrings
 	$(BIN)/python -m docs.api_pages
 
@@ -65,9 +70,9 @@ format: $(VENV)/.test ## Mend what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-constraints: $(VENV)/.test ## Choose the newest version of every dependency
+constraints: $(VENV)/.test ## Choose the newest version of every dependency; UPGRADE= adds what is new alone
 	$(INSTALL) --target build/uv uv
-	build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	build/uv/bin/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 \
 	    --extra bench --no-emit-index-url --no-emit-find-links \
 	    --no-annotate --no-header pyproject.toml -o constraints.txt
 	rm -rf build/uv
