@@ -38,7 +38,7 @@ COMMANDS = {
     "source",
     "sudo",
 }
-GROUND = {"message", "trace", "signal", "timers", "bounded", "values", "storage"}
+GROUND = {"message", "trace", "signal", "tasks", "timers", "bounded", "values", "storage"}
 ABOVE = {"lab", "autograder", "course", "apps", "field"}  # what shows, judges, fills, serves, connects
 PATTERNS = sorted(
     path.stem
