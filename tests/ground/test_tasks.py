@@ -20,12 +20,15 @@ async def test_an_exception_of_the_block_comes_out_as_itself() -> None:
         finally:
             ended.append("watch")
 
-    with pytest.raises(KeyError, match="mine"):
+    async def block() -> None:
         async with AsyncExitStack() as stack:
             for _ in range(2):
                 (await stack.enter_async_context(background())).start_soon(watch)
             await anyio.sleep(1)
             raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await block()
     assert ended == ["watch", "watch"]
 
 
@@ -59,8 +62,11 @@ async def test_an_error_of_a_task_ends_the_block() -> None:
     async def fail() -> None:
         raise ZeroDivisionError
 
-    with pytest.raises(ExceptionGroup) as caught:
+    async def block() -> None:
         async with background() as group:
             group.start_soon(fail)
             await anyio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await block()
     assert caught.group_contains(ZeroDivisionError)
