@@ -29,8 +29,8 @@ import nbformat
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.grader_commands import AT_ONCE, CHECK, LESSON, PEERS, ROOT, Eip, Nbgrader, Notebook, Otter
-from tests.autograder.class_of import learners, notebook_of, source_of
-from tests.autograder.wrong_answers.message_queue import ANSWERS
+from tests.autograder.class_of import learners, notebook_of
+from tests.autograder.exercise_cases import kept_answers
 
 PROMISE = 0.3  #: seconds in which a check in a notebook is to answer
 
@@ -166,8 +166,10 @@ def checked() -> Iterator[str]:
     for check in checks:
         yield from (code[code.index(check) - 1], check, check)
     for exercise, check in zip(LESSON.exercises, checks, strict=True):
-        wrong = next(kept for kept in ANSWERS.kept if kept.exercise == exercise and kept.mistake)
-        yield from (source_of(wrong), check, check)
+        wrong = next(
+            kept for kept in kept_answers("message_queue") if kept.exercise == exercise and kept.mistake
+        )
+        yield from (wrong.source, check, check)
 
 
 def seconds(cell: Notebook) -> float:

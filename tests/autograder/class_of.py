@@ -6,16 +6,12 @@ By hand: `python -m tests.autograder.class_of 200 /tmp/class`, then `eip grade /
 from __future__ import annotations
 
 import argparse
-import ast
 import copy
-import inspect
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from eip_ref.autograder.notebooks import read
@@ -23,7 +19,7 @@ from eip_ref.autograder.regions import model_answer
 from eip_ref.autograder.registry import Lesson, lesson
 from eip_ref.autograder.workbook import answer_cells
 
-from .exercise_cases import ROOT, Answers, Kept
+from .exercise_cases import ROOT, kept_answers
 from .hostile import HOSTILE
 from .hostile.submissions import answering, batches, in_bytes
 
@@ -56,79 +52,15 @@ def notebook_of(learner: str, module: str = "message_queue") -> Notebook:
             ):
                 cell["source"] = model_answer(model["source"])
         elif kind == "kept":
-            kept = dice.choice([each for each in _kept(module) if each.exercise == exercise])
-            for cell, source in zip(cells, [source_of(kept), *[""] * len(cells)], strict=False):
+            kept = dice.choice([each for each in kept_answers(module) if each.exercise == exercise])
+            for cell, source in zip(cells, [kept.source, *[""] * len(cells)], strict=False):
                 cell["source"] = source
     return made
-
-
-def source_of(kept: Kept) -> str:
-    """A kept answer as the text of a cell, with all that it needs of the module that it stands in."""
-    module = inspect.getmodule(kept.answer)
-    assert module
-    parts = _needed(_parts(module), kept.answer.__name__)
-    return "\n\n".join([*parts, f"{kept.exercise.answer} = {kept.answer.__name__}"])
-
-
-def _needed(parts: dict[str, ast.stmt], name: str) -> list[str]:
-    """The texts of the top-level statements that `name` rests on, in the order of the module."""
-    wanted, waiting = set[str](), [name]
-    while waiting:
-        name = waiting.pop()
-        if name in parts and name not in wanted:
-            wanted.add(name)
-            waiting += [node.id for node in ast.walk(parts[name]) if isinstance(node, ast.Name)]
-    return list(dict.fromkeys(ast.unparse(part) for name, part in parts.items() if name in wanted))
-
-
-@cache
-def _parts(module: ModuleType) -> dict[str, ast.stmt]:
-    """The top-level statements of a module by the names that they give, without decorators of tests."""
-    parts: dict[str, ast.stmt] = {}
-    for statement in _WithoutTypes().visit(ast.parse(inspect.getsource(module))).body:
-        match statement:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                statement.decorator_list = [each for each in statement.decorator_list if not _keeps(each)]
-                parts[statement.name] = statement
-            case ast.Import() | ast.ImportFrom():
-                for alias in statement.names:
-                    one = copy.copy(statement)
-                    one.names = [alias]
-                    parts[alias.asname or alias.name] = one
-            case ast.Assign(targets=[ast.Name(id=name)]):
-                parts[name] = statement
-    return parts
-
-
-class _WithoutTypes(ast.NodeTransformer):
-    """Takes the types of parameters and results away: a notebook would have to import what they name."""
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-
-def _keeps(decorator: ast.expr) -> bool:
-    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func) in ("wrong", "right")
 
 
 @cache
 def _stored(folder: str, name: str) -> Notebook:
     return read(ROOT / folder / name)
-
-
-@cache
-def _kept(module: str) -> Sequence[Kept]:
-    answers: Answers = import_module(f"tests.autograder.wrong_answers.{module}").ANSWERS
-    return answers.kept
 
 
 Layout = Callable[[str, Lesson], str]

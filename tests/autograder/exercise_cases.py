@@ -1,15 +1,23 @@
-"""What the tests of each lesson's exercises share: kept answers, model answers and stubs, and how they do.
+"""Kept answers, model answers and stubs of the exercises, and how they do; shared by several tests.
 
-A lesson keeps its answers in `wrong_answers/<lesson>.py`, in one `Answers` named ANSWERS, and
-`test_every_exercise.py` finds them there.
+A lesson keeps its answers in `wrong_answers/<lesson>.md`: under `## exercise` a heading for each answer,
+`### mistake: a name in words`, or `### right: a name in words`, and below it, indented, the text of the
+learner's cell. Lines that begin with `-` and `+` change the model answer instead: what stands after `-` is
+replaced by what stands after `+`, wherever it is indented; `...` stands for any lines, and a blank line
+parts two changes. `### base` is a program that the changes below it are made to, in place of the model
+answer. Lines that are not indented are remarks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from textwrap import dedent
+from typing import Any
 
 from eip_ref.autograder import registry, workbook
 from eip_ref.autograder.exercise import Exercise
@@ -19,9 +27,8 @@ from eip_ref.autograder.regions import model_answer, stubbed
 from eip_ref.trace import Trace
 
 ROOT = Path(__file__).parents[2]
+KEPT = Path(__file__).with_name("wrong_answers")
 OTHER_SEEDS = range(101, 121)  #: seeds that no check in a notebook uses
-
-AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -29,52 +36,102 @@ class Kept:
     """An answer that a learner might write, and the mistake that must be diagnosed; "" for a right one."""
 
     exercise: Exercise
-    answer: Callable[..., Any]
+    name: str  #: "goes home after an error"
     mistake: str
+    source: str  #: the text of the learner's cell
 
     def __str__(self) -> str:
-        return f"{self.exercise.slug}:{self.answer.__name__}"
+        return f"{self.exercise.slug}:{self.name.replace(' ', '_')}"
+
+    @property
+    def answer(self) -> Any:
+        """The answer, made anew from its text."""
+        return _made(self.exercise, self.source)
 
 
-class Answers:
-    """The kept answers of one lesson."""
+@cache
+def kept_answers(lesson: str) -> tuple[Kept, ...]:
+    """The kept answers of a lesson, in their order."""
+    text = (KEPT / f"{lesson}.md").read_text(encoding="utf-8")
+    return tuple(kept for slug, part in _parts("##", text) for kept in _kept(f"{lesson}/{slug}", part))
 
-    def __init__(self, lesson: str) -> None:
-        self.lesson = lesson
-        self.kept: list[Kept] = []
 
-    def wrong(self, slug: str, mistake: str) -> Callable[[AnyFunction], AnyFunction]:
-        """Keep the decorated answer as a wrong one, with the name of its mistake."""
+def _parts(mark: str, text: str) -> Iterator[tuple[str, str]]:
+    """The headings that begin with `mark`, each with what stands below it."""
+    for part in re.split(rf"(?m)^{mark} ", text)[1:]:
+        heading, _, below = part.partition("\n")
+        yield heading, below
 
-        def keep(answer: AnyFunction) -> AnyFunction:
-            self.kept.append(Kept(registry.find(f"{self.lesson}/{slug}"), answer, mistake))
-            return answer
 
-        return keep
+def _kept(name: str, text: str) -> Iterator[Kept]:
+    exercise = registry.find(name)
+    base = _source(exercise, model_answer)
+    for heading, below in _parts("###", text):
+        code = _code(below)
+        source = code if re.match(r"[^-+]", code) else changed(base, code)
+        mistake, _, words = heading.partition(": ")
+        if mistake == "base":
+            base = source
+        else:
+            yield Kept(exercise, words, "" if mistake == "right" else mistake, source)
 
-    def right(self, slug: str) -> Callable[[AnyFunction], AnyFunction]:
-        """Keep the decorated answer as a right one of another design than the model answer."""
-        return self.wrong(slug, "")
+
+def _code(text: str) -> str:
+    return dedent("\n".join(line for line in text.splitlines() if re.match(r" {4}|$", line))).strip("\n")
+
+
+def changed(source: str, change: str) -> str:
+    """The source with the lines after `-` replaced by those after `+` that follow, or by nothing."""
+    old: list[str] = []
+    for sign, group in groupby([*change.splitlines(), ""], lambda line: line[:1]):
+        lines = [line[2:] for line in group]
+        assert sign != "+" or old, f"nothing says what {lines} replaces"
+        if old:
+            source = _replaced(source, old, lines if sign == "+" else [])
+        old = lines if sign == "-" else []
+    return source
+
+
+def _replaced(source: str, old: list[str], new: list[str]) -> str:
+    rest = ("(?:.*\n)*?.*" if line.strip() == "..." else f"(?P=indent){re.escape(line)}" for line in old[1:])
+    pattern = "\n".join([f"^(?P<indent> *)(?P<before>.*?){re.escape(old[0])}", *rest])
+    found = list(re.finditer(pattern, source, re.MULTILINE))
+    assert len(found) == 1, f"{len(found)} places in the model answer have {old[0]!r}:\n{source}"
+    indent, before = found[0]["indent"], found[0]["before"]
+    put = indent + before + f"\n{indent}".join(new)
+    return source[: found[0].start()] + put + source[found[0].end() :]
 
 
 def model(exercise: Exercise) -> Any:
     """The model answer, from the solution notebook."""
-    return _answer(exercise, model_answer)
+    return _made(exercise, _source(exercise, model_answer))
 
 
 def stub(exercise: Exercise) -> Any:
     """The answer as the learner finds it."""
-    return _answer(exercise, stubbed)
+    return _made(exercise, _source(exercise, stubbed))
 
 
-def _answer(exercise: Exercise, made: Callable[[str], str]) -> Any:
-    """Run the notebook's import cell and the exercise's own cells, and nothing else of it."""
-    notebook = read(ROOT / "solutions" / registry.lesson(exercise.lesson).notebook)
-    imports = next(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code")
-    cells = [made(cell["source"]) for cell in workbook.answer_cells(notebook, exercise)]
+def _source(exercise: Exercise, made: Callable[[str], str]) -> str:
+    cells = workbook.answer_cells(_solutions(exercise), exercise)
+    return "\n\n".join(made(cell["source"]) for cell in cells)
+
+
+def _made(exercise: Exercise, source: str) -> Any:
+    """What the exercise's cell defines, after the notebook's import cell and nothing else of it."""
+    code = (cell["source"] for cell in _solutions(exercise)["cells"] if cell["cell_type"] == "code")
     names: dict[str, Any] = {"__name__": "the_notebook"}
-    exec("\n\n".join([imports, *cells]), names)
+    exec(f"{next(code)}\n\n{source}", names)
     return names[exercise.answer]
+
+
+def _solutions(exercise: Exercise) -> dict[str, Any]:
+    return _read(registry.lesson(exercise.lesson).notebook)
+
+
+@cache
+def _read(notebook: str) -> dict[str, Any]:
+    return read(ROOT / "solutions" / notebook)
 
 
 def assert_passes(exercise: Exercise, answer: Any, seeds: Iterable[int] = ()) -> None:
@@ -85,15 +142,17 @@ def assert_passes(exercise: Exercise, answer: Any, seeds: Iterable[int] = ()) ->
 
 def assert_shows(kept: Kept) -> None:
     """A wrong answer fails for every seed of the check, and what it looks like is its own mistake."""
+    answer = kept.answer
     for seed in kept.exercise.seeds:
-        verdict = judge_answer(kept.exercise, kept.answer, [seed])
+        verdict = judge_answer(kept.exercise, answer, [seed])
         assert _mistake(verdict) == kept.mistake, f"seed {seed}: {verdict.diagnosis}: {verdict.seen}"
 
 
 def assert_same_after_json(kept: Kept) -> None:
     """A trace that was saved and read again is judged as the trace that was not."""
+    answer = kept.answer
     for seed in kept.exercise.seeds:
-        text = run_answer(kept.exercise, kept.answer, seed).to_json()
+        text = run_answer(kept.exercise, answer, seed).to_json()
         again = Trace.from_json(text).to_json()
         assert again == text
         verdicts = [judge_trace(kept.exercise, saved, seed) for saved in (text, again)]
@@ -105,8 +164,8 @@ def _mistake(verdict: Verdict) -> str:
     return verdict.diagnosis.name if verdict.diagnosis else ""
 
 
-def assert_well_kept(answers: Answers, exercise: Exercise) -> None:
+def assert_well_kept(exercise: Exercise) -> None:
     """At least three wrong answers are kept, and another right one where there is more than one design."""
-    mine = [kept for kept in answers.kept if kept.exercise == exercise]
+    mine = [kept for kept in kept_answers(exercise.lesson) if kept.exercise == exercise]
     assert len([kept for kept in mine if kept.mistake]) >= 3
     assert exercise.kind == "predict" or any(not kept.mistake for kept in mine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,20 @@ from eip_ref.autograder.registry import lesson, lessons
 
 from .exercise_cases import (
     ROOT,
-    Answers,
     Kept,
     assert_passes,
     assert_same_after_json,
     assert_shows,
     assert_well_kept,
+    changed,
+    kept_answers,
     model,
     stub,
 )
 
 LESSONS = [found.module for found in lessons() if found.exercises]
 EXERCISES = [exercise for module in LESSONS for exercise in lesson(module).exercises]
-ANSWERS: dict[str, Answers] = {
-    module: import_module(f"tests.autograder.wrong_answers.{module}").ANSWERS for module in LESSONS
-}
-KEPT = [kept for answers in ANSWERS.values() for kept in answers.kept]
+KEPT = [kept for module in LESSONS for kept in kept_answers(module)]
 BEGUN = {
     "predict_the_shares": "no-prediction",
     "keep_the_lease": "lease-ran-out",
@@ -88,7 +85,7 @@ def test_the_words_name_who_and_when(kept: Kept) -> None:
 @each_exercise
 def test_enough_answers_are_kept(exercise: Exercise) -> None:
     """Three wrong ones at least, and a right one of another design."""
-    assert_well_kept(ANSWERS[exercise.lesson], exercise)
+    assert_well_kept(exercise)
 
 
 @each_exercise
@@ -119,3 +116,27 @@ def test_a_lesson_has_enough_exercises_of_different_kinds(module: str) -> None:
     assert len({exercise.kind for exercise in found.exercises}) >= 4
     text = Path(ROOT / "solutions" / found.notebook).read_text(encoding="utf-8")
     assert re.search(rf"\w+ exercises, {found.points} points, {minutes} minutes in all", text)
+
+
+LOOP = "while True:\n    try:\n        pack()\n        ack()\n    finally:\n        rest()"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("- pack()\n+ pack(twice)", "        pack(twice)"),
+        ("- pack()\n- ack()\n+ ack()\n+ pack()", "        ack()\n        pack()"),
+        ("- try:\n-     ...\n-     rest()\n+ pack()", "while True:\n    pack()"),
+        ("- rest()\n\n- True\n+ orders", "while orders:"),
+    ],
+)
+def test_a_kept_change_is_made_where_its_lines_stand(change: str, line: str) -> None:
+    """Whatever their indentation is, and with any lines in place of dots."""
+    assert line in changed(LOOP, change)
+
+
+@pytest.mark.parametrize("change", ["- unpack()", "- ()\n+ (1)", "+ pack()"])
+def test_a_kept_change_that_fits_nowhere_or_twice_is_refused(change: str) -> None:
+    """So that a new model answer cannot make a wrong answer right in silence."""
+    with pytest.raises(AssertionError):
+        changed(LOOP, change)

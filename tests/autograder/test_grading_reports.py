@@ -29,7 +29,7 @@ from eip_ref.autograder.grading.untrusted import file_names
 from eip_ref.autograder.judging import run_answer
 from eip_ref.autograder.marks import Mark, Marks
 
-from .wrong_answers.message_queue import ANSWERS
+from .exercise_cases import kept_answers
 
 LESSON = registry.lesson("message_queue")
 FIRST, SECOND, *REST = LESSON.exercises
@@ -154,7 +154,7 @@ def test_feedback_says_what_was_wrong_and_what_to_do(tmp_path: Path) -> None:
 
 def test_feedback_shows_the_trace_that_failed_and_no_seed(tmp_path: Path) -> None:
     """As a picture with its text."""
-    wrong = next(kept for kept in ANSWERS.kept if kept.mistake == "ack-on-receive")
+    wrong = next(kept for kept in kept_answers("message_queue") if kept.mistake == "ack-on-receive")
     trace = run_answer(wrong.exercise, wrong.answer, 987654).to_json()
     shown, name = empty(tmp_path), wrong.exercise.name
     shown.keep(shown.name(name, trace), pictures.draw(name, trace))

@@ -18,8 +18,7 @@ from eip_ref.autograder.marks import Marks
 from eip_ref.autograder.registry import Lesson, lesson
 from eip_ref.autograder.workbook import answer_cells
 
-from .class_of import _kept, source_of
-from .exercise_cases import Kept, model
+from .exercise_cases import Kept, kept_answers, model
 from .hostile.submissions import answering, in_bytes, put, solved
 
 POINTS = lesson("point_to_point")
@@ -54,7 +53,7 @@ def cell(source: str) -> dict[str, Any]:
 
 def _notebooks(module: str) -> list[dict[str, Kept]]:
     """The kept answers of a lesson, one for each exercise to a notebook."""
-    waiting, notebooks = list(_kept(module)), list[dict[str, Kept]]()
+    waiting, notebooks = list(kept_answers(module)), list[dict[str, Kept]]()
     while waiting:
         chosen = {kept.exercise.name: kept for kept in reversed(waiting)}
         notebooks.append(chosen)
@@ -71,7 +70,7 @@ def test_kept_answers_get_their_marks_when_the_notebook_is_graded(module: str, k
     found = lesson(module)
     names = [exercise for exercise in found.exercises if exercise.name in kept]
     found = replace(found, exercises=tuple(names))
-    sources = {name: source_of(each) for name, each in kept.items()}
+    sources = {name: each.source for name, each in kept.items()}
     marks = grade(in_bytes(answering(found, sources)), found, weak_isolation())
     expected = {name: each.mistake for name, each in kept.items()}
     assert {mark.exercise: mark.mistake for mark in marks.marks} == expected

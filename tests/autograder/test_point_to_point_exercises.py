@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from eip_ref.autograder.judging import judge_answer
 from eip_ref.autograder.registry import find
+from eip_ref.point_to_point import NotSent
 from eip_ref.trace import Trace, record
 
 from .exercise_cases import model
-from .wrong_answers import point_to_point as kept_answers
 
 LESSON = "point_to_point"
 
 
 async def _forges(counter: Any, invoices: Any) -> list[str]:
     """Swallow every refusal and record what the judge would like to see."""
-    await kept_answers.the_broken_code(counter, invoices)
+    async for invoice in counter:
+        with suppress(NotSent):
+            await invoices.send(invoice)
     everything = [f"m{number}" for number in range(1, 10)]
     for message in everything:
         record("accepted", "invoices", message)
