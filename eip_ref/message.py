@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -25,7 +25,7 @@ import anyio
 from . import values
 from .trace import new_id
 
-__all__ = ["Message"]
+__all__ = ["Handler", "Message"]
 
 _UNCHANGEABLE = (str, bytes, int, float, bool, type(None))
 
@@ -117,3 +117,7 @@ _TIMES_IN_HEADERS = ("dead-letter-first", "dead-letter-last")
 
 def _moved(facts: Mapping[str, Any], times: tuple[str, ...], shift: float) -> dict[str, Any]:
     return {**facts, **{name: facts[name] + shift for name in times if facts.get(name) is not None}}
+
+
+Handler = Callable[[Message], Awaitable[object] | object]
+"""Takes one message, plain or `async`. A worker, a listener or a channel's pump calls it."""

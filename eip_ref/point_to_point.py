@@ -22,7 +22,8 @@ from typing import Self
 import anyio
 import anyio.lowlevel
 
-from .message import Message
+from . import values
+from .message import Handler, Message
 from .trace import Kind, record, whoami
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SenderClosed",
     "WhenAway",
     "direct_links",
+    "forward",
     "hub_links",
 ]
 
@@ -258,3 +260,10 @@ def hub_links(systems: int) -> int:
 def _check(systems: int) -> None:
     if systems < 1:
         raise ValueError(f"the number of systems must be at least 1, not {systems}")
+
+
+async def forward(channel: PointToPointChannel, deliver: Handler) -> None:
+    """Receive from the channel, as its one receiver, and hand each message on until the sender closes it."""
+    with channel.receiver() as inbox:
+        async for message in inbox:
+            await values.finished(deliver(message))

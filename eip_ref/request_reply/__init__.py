@@ -8,8 +8,8 @@ idempotency key names an operation, which the replier answers the same however o
 
     import anyio
     from eip_ref.message import Message
-    from eip_ref.point_to_point import PointToPointChannel
-    from eip_ref.request_reply import Replier, Requestor, TimedOut, forward
+    from eip_ref.point_to_point import PointToPointChannel, forward
+    from eip_ref.request_reply import Replier, Requestor, TimedOut
 
     async def price(request: Message) -> int:
         await anyio.sleep({"tea": 0.1, "coffee": 0.2, "saffron": 9}[request.body])
@@ -34,9 +34,8 @@ idempotency key names an operation, which the replier answers the same however o
                             customers.start_soon(ask, shop, what)
                     pumps.cancel_scope.cancel()
 
-Read `requestor.py` and `replier.py`; then `waiters.py` and `answers.py`, what each remembers;
-`errors.py`, how a request can end; `retry.py`; and `http.py` and `grpc.py`, the same over HTTP and
-gRPC (each needs its libraries, and is not loaded from here).
+Read `requestor.py` and `replier.py`; then `errors.py`, how a request can end; `retry.py`; and `http.py`
+and `grpc.py`, the same over HTTP and gRPC (each needs its libraries, and is not loaded from here).
 
 *Left out:* memory that survives a crash: a replier that dies forgets its answers, and a repetition is
 carried out again unless the record commits with the effect (see `message_queue.idempotent` and `cqrs`).
@@ -62,8 +61,8 @@ from .errors import (
     TimedOut,
     TooManyWaiting,
     TransportError,
+    UnwritableAnswer,
 )
-from .forward import forward
 from .replier import Replier
 from .requestor import Asks, Requestor
 from .retry import request_again
@@ -88,7 +87,7 @@ __all__ = [
     "TimedOut",
     "TooManyWaiting",
     "TransportError",
+    "UnwritableAnswer",
     "budget",
-    "forward",
     "request_again",
 ]

@@ -6,11 +6,16 @@ idempotency key stays the same for all attempts at one operation.
 
 from __future__ import annotations
 
+import json
+import math
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import anyio
+
+from .. import values
 from ..message import Message
 from .errors import (
     Busy,
@@ -18,12 +23,25 @@ from .errors import (
     InDoubt,
     KeyReused,
     NoResponder,
+    NotDelivered,
     NotDone,
     RemoteErrors,
     TransportError,
 )
 
-__all__ = ["Answer", "Outcome", "budget", "idempotency_key", "outcome", "reply_id"]
+__all__ = [
+    "ReplyContent",
+    "ReplyStatus",
+    "budget",
+    "idempotency_key",
+    "outcome",
+    "read_reply",
+    "read_request",
+    "reply_id",
+    "time_left",
+    "write_reply",
+    "write_request",
+]
 
 KEY = "idempotency-key"
 OUTCOME = "outcome"
@@ -33,7 +51,7 @@ TO = "to"  #: in a reply, the return address that the request gave
 _REFUSALS = {kind.__name__: kind for kind in (Busy, DeadlinePassed, KeyReused, NoResponder)}
 
 
-class Outcome(StrEnum):
+class ReplyStatus(StrEnum):
     """What a reply says about the request."""
 
     ANSWER = "answer"  #: it was carried out; the body is the answer
@@ -43,27 +61,27 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReplyContent:
     """What is answered, to whichever attempt asks."""
 
-    outcome: Outcome
+    status: ReplyStatus
     body: Any = None
     error: str = ""  #: the name of the error's type
 
     @classmethod
-    def failed(cls, error: Exception, errors: RemoteErrors) -> Answer:
+    def failed(cls, error: Exception, errors: RemoteErrors) -> ReplyContent:
         """The operation ended with this error."""
         name, args = errors.pack(error)
-        return cls(Outcome.ERROR, args, name)
+        return cls(ReplyStatus.ERROR, args, name)
 
     @classmethod
-    def refused(cls, refusal: NotDone) -> Answer:
+    def refused(cls, refusal: NotDone) -> ReplyContent:
         """The operation was not begun."""
-        return cls(Outcome.REFUSED, [str(refusal)], type(refusal).__name__)
+        return cls(ReplyStatus.REFUSED, [str(refusal)], type(refusal).__name__)
 
     def to(self, request: Message, by: str) -> Message:
         """The reply to one attempt. Its id follows from the attempt's, so that a resend is the same."""
-        headers = {OUTCOME: str(self.outcome), TO: request.reply_to}
+        headers = {OUTCOME: str(self.status), TO: request.reply_to}
         if self.error:
             headers[ERROR] = self.error
         return Message(
@@ -85,15 +103,15 @@ def outcome(reply: Message, errors: RemoteErrors) -> Message | Exception:
     """The reply itself when it is an answer, else the error that it stands for."""
     name = str(reply.headers.get(ERROR, ""))
     match reply.headers.get(OUTCOME):
-        case Outcome.ANSWER:
+        case ReplyStatus.ANSWER:
             return reply
         case _ if not isinstance(reply.body, list):
             pass
-        case Outcome.ERROR:
+        case ReplyStatus.ERROR:
             return errors.unpack(name, reply.body)
-        case Outcome.REFUSED if name in _REFUSALS:
+        case ReplyStatus.REFUSED if name in _REFUSALS:
             return _REFUSALS[name](*reply.body)
-        case Outcome.IN_DOUBT:
+        case ReplyStatus.IN_DOUBT:
             return InDoubt(
                 f"the replier does not know whether it happened: {', '.join(map(str, reply.body))}"
             )
@@ -112,8 +130,63 @@ def budget(request: Message, *, reserve: float) -> float:
 
     So deadlines shrink hop by hop, and who asked hears of a failure further down before it gives up.
     """
-    if reserve < 0:
-        raise ValueError(f"the reserve must be at least 0 seconds, not {reserve:g}")
+    values.duration("reserve", reserve)
     if request.deadline is None:
         raise ValueError(f"request {request.id} has no deadline to pass on")
     return request.deadline - reserve
+
+
+# As JSON, for the ways that are no channels. What else they need travels beside it
+
+
+def write_request(attempt: Message) -> bytes:
+    """The body of an attempt. Raises NotDelivered when it cannot be written."""
+    asked = {"type": attempt.type, "key": attempt.key, "body": attempt.body}
+    try:
+        return json.dumps(asked).encode()
+    except (TypeError, ValueError) as error:
+        raise NotDelivered(f"the request cannot be written as JSON: {error}") from error
+
+
+def read_request(content: bytes, *, correlation: str, idempotency: str | None, left: float) -> Message:
+    """The attempt again, with `left` seconds from now on. Raises ValueError, KeyError or TypeError."""
+    asked: dict[str, Any] = json.loads(content)
+    if not math.isfinite(left):
+        raise ValueError(f"the time that is left must be a number of seconds, not {left}")
+    return Message(
+        asked["body"],
+        type=asked["type"],
+        key=asked["key"],
+        id=correlation,  # the attempt's own, so that a copy of it is known as one
+        correlation_id=correlation,
+        reply_to="the response",
+        deadline=anyio.current_time() + left,
+        headers={} if idempotency is None else {KEY: idempotency},
+    )
+
+
+def write_reply(reply: Message) -> dict[str, Any]:
+    """The body of a reply, to be written as JSON."""
+    name = reply.headers.get(ERROR, "")
+    return {"id": reply.id, "body": reply.body, OUTCOME: reply.headers[OUTCOME], ERROR: name}
+
+
+def read_reply(attempt: Message, answer: dict[str, Any]) -> Message:
+    """The reply again. Raises TransportError when it is none."""
+    try:
+        return Message(
+            answer["body"],
+            key=attempt.key,
+            id=answer["id"],
+            correlation_id=attempt.id,
+            causation_id=attempt.id,
+            headers={OUTCOME: answer[OUTCOME], ERROR: answer[ERROR]},
+        )
+    except (KeyError, TypeError) as error:
+        raise TransportError(f"what came back is no reply: {error!r}") from error
+
+
+def time_left(attempt: Message) -> float:
+    """The seconds until the attempt's deadline: two machines have no clock in common."""
+    assert attempt.deadline is not None
+    return attempt.deadline - anyio.current_time()

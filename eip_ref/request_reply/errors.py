@@ -34,6 +34,7 @@ __all__ = [
     "TimedOut",
     "TooManyWaiting",
     "TransportError",
+    "UnwritableAnswer",
     "why_not_sent",
 ]
 
@@ -102,6 +103,10 @@ class RemoteError(RequestError):
         self.name = name
 
 
+class UnwritableAnswer(TypeError):
+    """A handler has answered with something that no wire can carry, such as a date or a NaN."""
+
+
 class RemoteErrors:
     """The error types that keep their type from replier to requestor, registered by name.
 
@@ -122,6 +127,8 @@ class RemoteErrors:
 
     def pack(self, error: Exception) -> tuple[str, list[Any]]:
         """The name and the arguments of an error; a subclass travels as its registered base."""
+        if isinstance(error, UnwritableAnswer):
+            return UnwritableAnswer.__name__, [str(error)]
         for kind in type(error).__mro__:
             if self._types.get(kind.__name__) is kind:
                 plain = all(isinstance(arg, str | int | float | bool | None) for arg in error.args)

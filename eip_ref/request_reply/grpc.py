@@ -24,11 +24,10 @@ import grpc.aio
 from anyio.abc import TaskGroup
 
 from ..message import Message
-from .envelope import KEY
+from .envelope import KEY, read_reply, read_request, time_left, write_reply, write_request
 from .errors import NoResponder, RemoteErrors, TransportError
 from .replier import Replier
 from .requestor import Requestor
-from .wire import read_reply, read_request, time_left, write_reply, write_request
 
 __all__ = ["GrpcRequestor", "serve", "service"]
 

@@ -24,11 +24,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..message import Message
-from .envelope import ERROR, KEY, OUTCOME, Outcome
+from .envelope import (
+    ERROR,
+    KEY,
+    OUTCOME,
+    ReplyStatus,
+    read_reply,
+    read_request,
+    time_left,
+    write_reply,
+    write_request,
+)
 from .errors import NoResponder, NotDelivered, RemoteErrors, TransportError
 from .replier import Replier
 from .requestor import Requestor
-from .wire import read_reply, read_request, time_left, write_reply, write_request
 
 __all__ = ["HttpRequestor", "serve", "service"]
 
@@ -36,7 +45,12 @@ CORRELATION = "Correlation-Id"
 IDEMPOTENCY = "Idempotency-Key"
 TIMEOUT = "Request-Timeout"
 
-_STATUS = {Outcome.ANSWER: 200, Outcome.ERROR: 500, Outcome.IN_DOUBT: 500, Outcome.REFUSED: 503}
+_STATUS = {
+    ReplyStatus.ANSWER: 200,
+    ReplyStatus.ERROR: 500,
+    ReplyStatus.IN_DOUBT: 500,
+    ReplyStatus.REFUSED: 503,
+}
 _REFUSED = {"DeadlinePassed": 504, "KeyReused": 422}
 
 
@@ -100,8 +114,8 @@ def service(replier: Replier, path: str = "/") -> Starlette:
         reply = await replier.answer(asked)
         if reply is None:
             return JSONResponse({"wrong": "a copy of this very attempt is being worked on"}, 409)
-        status = _STATUS[Outcome(reply.headers[OUTCOME])]
-        if reply.headers[OUTCOME] == Outcome.REFUSED:
+        status = _STATUS[ReplyStatus(reply.headers[OUTCOME])]
+        if reply.headers[OUTCOME] == ReplyStatus.REFUSED:
             status = _REFUSED.get(reply.headers.get(ERROR, ""), status)
         return JSONResponse(write_reply(reply), status, headers={CORRELATION: str(reply.correlation_id)})
 

@@ -3,24 +3,102 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from copy import deepcopy
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
 import anyio.abc
 
-from ..message import Message
-from ..trace import Kind, acting, record, whoami
-from .answers import Answers, Operation
-from .envelope import Answer, Outcome, reply_id
-from .errors import Busy, DeadlinePassed, Indefinite, NoResponder, NotDone, RemoteErrors
-from .requestor import Send
+from .. import values
+from ..bounded import LastN
+from ..message import Handler, Message
+from ..tasks import background
+from ..trace import Kind, acting, record, whoami, working
+from .envelope import TO, ReplyContent, ReplyStatus, idempotency_key, reply_id
+from .errors import (
+    Busy,
+    DeadlinePassed,
+    Indefinite,
+    KeyReused,
+    NoResponder,
+    NotDone,
+    RemoteErrors,
+    UnwritableAnswer,
+)
 
-__all__ = ["Handle", "Replier"]
+__all__ = ["IdempotencyCache", "Operation", "Replier"]
 
-Handle = Callable[[Message], Awaitable[Any]]
+
+@dataclass(eq=False, slots=True)
+class Operation:
+    """One operation: running, answered, or given up."""
+
+    key: str
+    asked: tuple[str, Any]  #: what for: the request's type and body
+    attempts: set[str] = field(default_factory=set)  #: those that wait for it while it runs
+    answer: ReplyContent | None = None
+    over: anyio.Event = field(default_factory=anyio.Event)
+
+
+class IdempotencyCache:
+    """The first answer to each of the last `remember` operations, so that a repetition gets the same.
+
+    An operation is known by its idempotency key. While its first attempt runs, later ones wait for the
+    same answer. When that attempt ends without an answer, nothing is remembered of it. An operation that
+    has been evicted is carried out again when it is asked for.
+    """
+
+    def __init__(self, remember: int) -> None:
+        values.count("remember", remember)
+        self._running: dict[str, Operation] = {}
+        self._answered = LastN[str, Operation](remember)
+        self._refused = LastN[str, tuple[type[NotDone], str]](remember)  # by attempt
+
+    def __len__(self) -> int:
+        """The number of finished operations that are remembered."""
+        return len(self._answered)
+
+    def find(self, request: Message) -> Operation | None:
+        """The operation that this attempt is for, if it is known.
+
+        Raises `KeyReused` when the key belongs to something else, and the refusal of this very
+        attempt again: who was told "not done" must be able to rely on it when a copy comes.
+        """
+        if request.id in self._refused:
+            kind, words = self._refused[request.id]
+            raise kind(words)
+        key = idempotency_key(request)
+        operation = self._running.get(key) or self._answered.get(key)
+        if operation is not None and operation.asked != (request.type, request.body):
+            raise KeyReused(f"key {key} belongs to an operation that asked for something else")
+        return operation
+
+    def begin(self, request: Message) -> Operation:
+        """From now on this operation runs."""
+        kept = request.copy()
+        operation = Operation(idempotency_key(request), (kept.type, kept.body), {request.id})
+        self._running[operation.key] = operation
+        return operation
+
+    def finish(self, operation: Operation, answer: ReplyContent) -> None:
+        """This is the answer, also for every later attempt."""
+        operation.answer = answer
+        self._answered[operation.key] = operation
+        self.give_up(operation)
+
+    def give_up(self, operation: Operation) -> None:
+        """It runs no more. Without an answer, the next attempt begins anew."""
+        del self._running[operation.key]
+        operation.attempts.clear()
+        operation.over.set()
+
+    def refuse(self, request: Message, refusal: NotDone) -> None:
+        """This attempt was told that it is not carried out."""
+        self._refused[request.id] = type(refusal), str(refusal)
 
 
 class Replier:
@@ -30,12 +108,15 @@ class Replier:
     refused as `Busy`. A request whose deadline has passed before its handler begins is refused; one
     that has begun is finished, so that a later attempt can have its answer. The last `remember`
     answers are kept. Leaving the block refuses what has not begun and gives the rest `grace` seconds.
+
+    `send` takes every reply, or there is one way back for each *Return Address*, by its name. A reply
+    that no way back takes is dropped and counted in `unsent`.
     """
 
     def __init__(
         self,
-        handle: Handle,
-        send: Send | None = None,
+        handle: Handler,
+        send: Handler | Mapping[str, Handler] | None = None,
         *,
         name: str = "",
         errors: RemoteErrors | None = None,
@@ -44,29 +125,29 @@ class Replier:
         remember: int = 10_000,
         grace: float = 5.0,
     ) -> None:
-        if concurrency < 1 or backlog < 0:
-            raise ValueError(
-                f"concurrency must be at least 1 and backlog at least 0, not {concurrency} and {backlog}"
-            )
+        values.count("concurrency", concurrency)
+        values.count("backlog", backlog, minimum=0)
         self.name = name or whoami() or "replier"
         self.unsent = 0  #: replies that the way back did not take
         self._handle = handle
         self._send = send
         self._errors = errors or RemoteErrors()
-        self._answers = Answers(remember)
+        self._operations = IdempotencyCache(remember)
         self._slots = anyio.Semaphore(concurrency, fast_acquire=True)
-        self._most = concurrency + backlog
+        self._capacity = concurrency + backlog
         self._pending = 0  # attempts that run or wait
         # One more than may run and wait: to say no to it.
         self._hands = anyio.Semaphore(concurrency + backlog + 1, fast_acquire=True)
         self._in_backlog: dict[anyio.CancelScope, None] = {}  # in the order in which they came
-        self.grace = grace
+        self.grace = values.duration("grace", grace, infinite=True)
         self._open = False
+        self._stack: AsyncExitStack
         self._group: anyio.abc.TaskGroup
 
     async def __aenter__(self) -> Self:
         record(Kind.OPENED, self.name, who=self.name, role="participant")
-        self._group = await anyio.create_task_group().__aenter__()
+        self._stack = AsyncExitStack()
+        self._group = await self._stack.enter_async_context(background(grace=self.grace))
         self._open = True
         return self
 
@@ -74,8 +155,7 @@ class Replier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         self.close()
-        self._group.cancel_scope.deadline = anyio.current_time() + self.grace
-        return await self._group.__aexit__(kind, error, trace)
+        return await self._stack.__aexit__(kind, error, trace)
 
     def close(self) -> None:
         """Begin nothing more: requests that come or wait are refused as `NoResponder`. Idempotent."""
@@ -104,14 +184,18 @@ class Replier:
     async def _serve(self, request: Message) -> None:
         try:
             reply = await self.answer(request)
-            if reply is not None and self._send is not None:
-                await self._send_back(reply, self._send)
+            if reply is not None:
+                await self._send_back(reply)
         finally:
             self._hands.release()
 
-    async def _send_back(self, reply: Message, send: Send) -> None:
+    async def _send_back(self, reply: Message) -> None:
+        send = self._send
         try:
-            await send(reply)
+            if isinstance(send, Mapping):
+                send = send[reply.headers[TO]]
+            if send is not None:
+                await values.finished(send(reply))
         except Exception as error:  # whatever is wrong on the way back, others must be answered
             self.unsent += 1
             reason = f"the way back refused it: {error!r}"
@@ -125,14 +209,14 @@ class Replier:
             try:
                 answer = await self._first_answer(request)
             except NotDone as refusal:
-                self._answers.refuse(request, refusal)
-                answer = Answer.refused(refusal)
+                self._operations.refuse(request, refusal)
+                answer = ReplyContent.refused(refusal)
                 self._record(Kind.REFUSED, request, reason=str(refusal))
             return None if answer is None else answer.to(request, self.name)
 
-    async def _first_answer(self, request: Message) -> Answer | None:
+    async def _first_answer(self, request: Message) -> ReplyContent | None:
         """The answer that the operation has, will have, or now gets. Raises `NotDone` to refuse."""
-        while (operation := self._answers.find(request)) is not None:
+        while (operation := self._operations.find(request)) is not None:
             if operation.answer is not None:
                 self._record(Kind.DUPLICATE, request)
                 return operation.answer
@@ -155,8 +239,8 @@ class Replier:
             self._pending -= 1
             operation.attempts.discard(request.id)
 
-    async def _begin(self, request: Message) -> Answer:
-        operation = self._answers.begin(request)
+    async def _begin(self, request: Message) -> ReplyContent:
+        operation = self._operations.begin(request)
         self._pending += 1
         record(Kind.ACCEPTED, self.name, request.id, who=self.name)
         try:
@@ -166,14 +250,14 @@ class Replier:
             finally:
                 self._slots.release()
         except BaseException:
-            self._answers.give_up(operation)
+            self._operations.give_up(operation)
             raise
         finally:
             self._pending -= 1
-        if answer.outcome is Outcome.IN_DOUBT:  # a later attempt may find out
-            self._answers.give_up(operation)
+        if answer.status is ReplyStatus.IN_DOUBT:  # a later attempt may find out
+            self._operations.give_up(operation)
         else:
-            self._answers.finish(operation, answer)
+            self._operations.finish(operation, answer)
         return answer
 
     async def _slot(self, request: Message) -> None:
@@ -205,22 +289,17 @@ class Replier:
                 del self._in_backlog[wait]
         return free
 
-    async def _work(self, request: Message) -> Answer:
-        record(Kind.DELIVERED, self.name, request.id, who=self.name)
-        self._record(Kind.STARTED, request)
+    async def _work(self, request: Message) -> ReplyContent:
+        record(Kind.DELIVERED, self.name, request.id)
         try:
-            body = deepcopy(await self._handle(request))
-        except anyio.get_cancelled_exc_class():
-            record(Kind.CANCELLED, self.name, request.id, who=self.name)
-            raise
+            with working(self.name, request.id, reply=reply_id(request, self.name)):
+                body = await values.finished(self._handle(request))
+                _must_be_json(request, body)
         except Indefinite as error:
-            self._record(Kind.FAILED, request, error=repr(error))
-            return Answer(Outcome.IN_DOUBT, [str(error)])
+            return ReplyContent(ReplyStatus.IN_DOUBT, [str(error)])
         except Exception as error:
-            self._record(Kind.FAILED, request, error=repr(error))
-            return Answer.failed(error, self._errors)
-        self._record(Kind.FINISHED, request)
-        return Answer(Outcome.ANSWER, body)
+            return ReplyContent.failed(error, self._errors)
+        return ReplyContent(ReplyStatus.ANSWER, deepcopy(body))
 
     def _must_be_wanted(self, request: Message) -> None:
         if not self._open:
@@ -229,11 +308,19 @@ class Replier:
             raise _too_late(request)
 
     def _must_have_room(self) -> None:
-        if self._pending >= self._most:
-            raise Busy(f"{self.name} has {self._most} requests in hand and may not have more")
+        if self._pending >= self._capacity:
+            raise Busy(f"{self.name} has {self._capacity} requests in hand and may not have more")
 
     def _record(self, kind: Kind, request: Message, **data: object) -> None:
         record(kind, self.name, request.id, who=self.name, reply=reply_id(request, self.name), **data)
+
+
+def _must_be_json(request: Message, body: object) -> None:
+    """Raise `UnwritableAnswer`: what no wire can carry is refused on every way, and is no doubt."""
+    try:
+        values.check_json(f"the answer to {request.label}", body)
+    except TypeError as error:
+        raise UnwritableAnswer(str(error)) from error
 
 
 def _deadline(request: Message) -> float:

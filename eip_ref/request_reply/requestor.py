@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import anyio
 import anyio.lowlevel
 
-from ..message import Message
+from .. import values
+from ..bounded import LastN
+from ..message import Handler, Message
 from ..trace import Kind, acting, new_id, record, whoami
 from .envelope import KEY, outcome
 from .errors import (
     ClosedWhileWaiting,
     DeadlinePassed,
+    NotDelivered,
     RemoteErrors,
+    RequestorClosed,
     TimedOut,
+    TooManyWaiting,
     why_not_sent,
 )
-from .waiters import Waiter, Waiters
 
-__all__ = ["Asks", "Requestor", "Send"]
-
-Send = Callable[[Message], Awaitable[object]]
+__all__ = ["Asks", "PendingReplies", "PendingReply", "Requestor"]
 
 
 class Asks(Protocol):
-    """Whoever can ask, by whichever transport."""
+    """An end that can ask, by whichever transport: a *Messaging Gateway*, whose user sees no message go."""
 
     async def request(
         self,
@@ -43,16 +47,118 @@ class Asks(Protocol):
     ) -> Message: ...
 
 
+@dataclass(eq=False, slots=True)
+class PendingReply:
+    """One attempt that waits for its replies."""
+
+    attempt: Message
+    expected_replies: int
+    replies: dict[str, Message] = field(default_factory=dict)  #: by the id of the reply
+    end: str = ""  #: answered, timed out, closed, cancelled or failed; once, and for good
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    sending: anyio.CancelScope | None = None  #: while it is being sent; cut short by `close`
+
+    @property
+    def deadline(self) -> float:
+        return math.inf if self.attempt.deadline is None else self.attempt.deadline
+
+
+class PendingReplies:
+    """The attempts that wait, by correlation id: at most `max_waiting`.
+
+    The ids of the replies to the last `remember` answered ones are kept, to know a duplicate by.
+    """
+
+    def __init__(self, name: str, *, max_waiting: int, remember: int) -> None:
+        self.late = 0  #: replies that came when nobody waited for them any more
+        self.duplicates = 0  #: replies that had come before
+        self._name = name
+        self._max_waiting = values.count("max_waiting", max_waiting)
+        self._table: dict[str, PendingReply] = {}
+        values.count("remember", remember)
+        self._answered = LastN[str, frozenset[str]](remember)  # the ids of the replies, by attempt
+        self._closed = False
+
+    def __len__(self) -> int:
+        """The number of attempts that wait now."""
+        return len(self._table)
+
+    @contextmanager
+    def waiting(self, attempt: Message, expected_replies: int) -> Iterator[PendingReply]:
+        """An attempt that waits inside the block; whatever ends the block ends its waiting.
+
+        Raises `TooManyWaiting` and `RequestorClosed`.
+        """
+        if self._closed:
+            raise RequestorClosed(f"{self._name} is closed and asks for nothing more")
+        if len(self._table) >= self._max_waiting:
+            raise TooManyWaiting(
+                f"{self._name} waits for {self._max_waiting} answers and may not wait for more"
+            )
+        pending = self._table[attempt.id] = PendingReply(attempt, expected_replies)
+        self._record(
+            pending, was="", now="waiting", until=pending.deadline, expected_replies=expected_replies
+        )
+        try:
+            yield pending
+        except anyio.get_cancelled_exc_class():
+            self.end(pending, "cancelled")
+            raise
+        finally:
+            self.end(pending, "failed")
+
+    def offer(self, reply: Message) -> None:
+        """Give the reply to the attempt that it answers; drop and count one that nobody waits for."""
+        record(Kind.ACCEPTED, self._name, reply.id, who=self._name, correlation=reply.correlation_id)
+        pending = self._table.get(reply.correlation_id or "")
+        if reply.id in (pending.replies if pending else self._answered.get(reply.correlation_id or "", ())):
+            self.duplicates += 1
+            record(Kind.DROPPED, self._name, reply.id, who=self._name, reason="duplicate")
+        elif pending is None or anyio.current_time() >= pending.deadline:  # at the very instant it is over
+            self.late += 1
+            record(Kind.DROPPED, self._name, reply.id, who=self._name, reason="late")
+        else:
+            record(Kind.DELIVERED, self._name, reply.id, who=self._name, request=pending.attempt.id)
+            pending.replies[reply.id] = reply.copy()
+            if len(pending.replies) == pending.expected_replies:
+                self.end(pending, "answered")
+
+    def end(self, pending: PendingReply, how: str) -> None:
+        """End the waiting of one attempt and wake it. Only the first end counts."""
+        if pending.end:
+            return
+        pending.end = how
+        del self._table[pending.attempt.id]
+        if pending.replies:
+            self._answered[pending.attempt.id] = frozenset(pending.replies)
+        self._record(pending, was="waiting", now=how, replies=len(pending.replies))
+        pending.ended.set()
+
+    def close(self) -> None:
+        """End the waiting of all attempts and begin no more. Idempotent."""
+        self._closed = True
+        for pending in [*self._table.values()]:
+            self.end(pending, "closed")
+            if pending.sending is not None:
+                pending.sending.cancel()
+
+    def _record(self, pending: PendingReply, **data: object) -> None:
+        record(Kind.STATE, self._name, pending.attempt.id, who=self._name, **data)
+
+
 class Requestor:
     """Asks over `send`, and takes the replies that are handed to `receive`.
 
     Many tasks may ask at the same time: their requests travel together, and the correlation id tells
     whose reply it is. At most `max_waiting` wait. `name` is the return address.
+
+    The correlation id of a request is its own id, an *attempt*, and not that of a conversation: to
+    follow a conversation over several requests, follow the causation ids, which `caused_by` sets.
     """
 
     def __init__(
         self,
-        send: Send,
+        send: Handler,
         *,
         name: str = "",
         errors: RemoteErrors | None = None,
@@ -62,7 +168,7 @@ class Requestor:
         self.name = name or whoami() or "requestor"
         self._send = send
         self._errors = errors or RemoteErrors()
-        self._waiters = Waiters(self.name, limit=max_waiting, remember=remember)
+        self._pending = PendingReplies(self.name, max_waiting=max_waiting, remember=remember)
 
     def __enter__(self) -> Self:
         record(Kind.OPENED, self.name, who=self.name, role="participant")
@@ -75,18 +181,18 @@ class Requestor:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for an answer now."""
-        return len(self._waiters)
+        """The number of requests that wait for an answer now."""
+        return len(self._pending)
 
     @property
     def late(self) -> int:
-        """How many replies came too late and were dropped."""
-        return self._waiters.late
+        """The number of replies that came too late and were dropped."""
+        return self._pending.late
 
     @property
     def duplicates(self) -> int:
         """How many replies had come before and were dropped."""
-        return self._waiters.duplicates
+        return self._pending.duplicates
 
     # Asking
 
@@ -109,38 +215,37 @@ class Requestor:
         type or a `RemoteError`.
         """
         attempt = self._attempt(body, type, key, min(deadline, _in(timeout)), idempotency_key, caused_by)
-        waiter = await self._ask(attempt, wants=1)
-        if waiter.end != "answered":
-            after = waiter.deadline - attempt.created
+        pending = await self._ask(attempt, expected_replies=1)
+        if pending.end != "answered":
+            after = pending.deadline - attempt.created
             raise TimedOut(
                 f"no answer to {attempt.label} after {after:g} s: it may have happened, or may yet"
             )
-        (reply,) = waiter.replies.values()
+        (reply,) = pending.replies.values()
         return self._told(reply)
 
     async def scatter(
         self,
         body: Any = None,
         *,
-        wants: int,
+        expected_replies: int,
         type: str = "",
         key: str | None = None,
         timeout: float = math.inf,
         deadline: float = math.inf,
         caused_by: str | None = None,
     ) -> list[Message | Exception]:
-        """The replies of several repliers, in the order in which they come: `wants` of them, or those
-        that are there at the deadline.
+        """The replies of several repliers, in the order in which they come: as many as are expected, or
+        those that are there at the deadline.
 
         A replier that failed or refused is one of them, as the error that `request` would raise.
         Repliers that answer the same question need different names. Raises what `request` raises when
         it could not be sent or this is closed meanwhile.
         """
-        if wants < 1:
-            raise ValueError(f"scatter must want at least 1 reply, not {wants}")
+        values.count("expected_replies", expected_replies)
         attempt = self._attempt(body, type, key, min(deadline, _in(timeout)), None, caused_by)
-        waiter = await self._ask(attempt, wants)
-        return [outcome(reply, self._errors) for reply in waiter.replies.values()]
+        pending = await self._ask(attempt, expected_replies)
+        return [outcome(reply, self._errors) for reply in pending.replies.values()]
 
     def _attempt(
         self,
@@ -167,33 +272,38 @@ class Requestor:
             headers={} if operation is None else {KEY: operation},
         )
 
-    async def _ask(self, attempt: Message, wants: int) -> Waiter:
+    async def _ask(self, attempt: Message, expected_replies: int) -> PendingReply:
         await anyio.lowlevel.checkpoint()
-        with self._waiters.waiting(attempt, wants) as waiter:  # before sending: an answer may be quick
-            if anyio.current_time() >= waiter.deadline:
+        try:
+            values.check_json("the body of a request", attempt.body)
+        except TypeError as error:
+            raise NotDelivered(f"the request was not sent: {error}") from error
+        # Wait before sending: an answer may be quick.
+        with self._pending.waiting(attempt, expected_replies) as pending:
+            if anyio.current_time() >= pending.deadline:
                 raise DeadlinePassed(f"the deadline of {attempt.label} had passed; nothing was sent")
-            with anyio.CancelScope(deadline=waiter.deadline):
-                await self._dispatch(waiter)
-                await waiter.ended.wait()
-            if not waiter.end:
-                after = waiter.deadline - attempt.created
+            with anyio.CancelScope(deadline=pending.deadline):
+                await self._dispatch(pending)
+                await pending.ended.wait()
+            if not pending.end:
+                after = pending.deadline - attempt.created
                 record(Kind.TIMED_OUT, self.name, attempt.id, who=self.name, after=after)
-                self._waiters.end(waiter, "timed out")
-        if waiter.end == "closed":
+                self._pending.end(pending, "timed out")
+        if pending.end == "closed":
             raise ClosedWhileWaiting(f"{self.name} was closed while {attempt.label} waited for its answer")
-        return waiter
+        return pending
 
-    async def _dispatch(self, waiter: Waiter) -> None:
+    async def _dispatch(self, pending: PendingReply) -> None:
         """Send, unless this is closed meanwhile. An error is none when the answer has come all the same."""
-        with anyio.CancelScope() as waiter.sending:
+        with anyio.CancelScope() as pending.sending:
             try:
                 with acting(self.name):
-                    await self._send(waiter.attempt)
+                    await values.finished(self._send(pending.attempt))
             except Exception as error:
-                if not waiter.end:
+                if not pending.end:
                     raise why_not_sent(error) from error
             finally:
-                waiter.sending = None
+                pending.sending = None
 
     def _told(self, reply: Message) -> Message:
         told = outcome(reply, self._errors)
@@ -205,15 +315,13 @@ class Requestor:
 
     async def receive(self, reply: Message) -> None:
         """Take a reply from the way back. One that nobody waits for is dropped and counted."""
-        self._waiters.offer(reply)
+        self._pending.offer(reply)
         await anyio.lowlevel.checkpoint()
 
     def close(self) -> None:
         """Ask no more; every request that waits ends with `ClosedWhileWaiting`. Idempotent."""
-        self._waiters.close()
+        self._pending.close()
 
 
 def _in(timeout: float) -> float:
-    if timeout < 0:
-        raise ValueError(f"a timeout must be at least 0 seconds, not {timeout:g}")
-    return anyio.current_time() + timeout
+    return anyio.current_time() + values.duration("timeout", timeout, infinite=True)

@@ -7,9 +7,10 @@ from typing import Any
 
 import anyio
 
+from eip_ref import values
 from eip_ref.message import Message
 from eip_ref.request_reply import Asks, RequestError, Requestor
-from eip_ref.request_reply.waiters import Waiter, Waiters
+from eip_ref.request_reply.requestor import PendingReplies, PendingReply
 
 __all__ = [
     "AsksOneAtATime",
@@ -25,7 +26,7 @@ class OneReplySlot(Requestor):
     """One slot for replies: whoever has waited longest takes whatever comes."""
 
     async def receive(self, reply: Message) -> None:
-        waiting = self._waiters._table
+        waiting = self._pending._table
         first = next(iter(waiting), reply.correlation_id)
         await super().receive(reply.copy(correlation_id=first))
 
@@ -33,11 +34,11 @@ class OneReplySlot(Requestor):
 class RegistersTooLate(Requestor):
     """Sends, and then begins to wait: an answer that is quick finds nobody."""
 
-    async def _ask(self, attempt: Message, wants: int) -> Waiter:
-        await self._send(attempt)
+    async def _ask(self, attempt: Message, expected_replies: int) -> PendingReply:
+        await values.finished(self._send(attempt))
         send, self._send = self._send, _nothing
         try:
-            return await super()._ask(attempt, wants)
+            return await super()._ask(attempt, expected_replies)
         finally:
             self._send = send
 
@@ -47,15 +48,15 @@ async def _nothing(message: Message) -> None:
 
 
 class ForgetsNobody(Requestor):
-    """The waiter leaves the table when its answer comes, and at no other end."""
+    """A waiting attempt leaves the table when its answer comes, and at no other end."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiters.end = self._end  # type: ignore[method-assign]
+        self._pending.end = self._end  # type: ignore[method-assign]
 
-    def _end(self, waiter: Waiter, how: str) -> None:
+    def _end(self, pending: PendingReply, how: str) -> None:
         if how in ("answered", "closed"):
-            Waiters.end(self._waiters, waiter, how)
+            PendingReplies.end(self._pending, pending, how)
 
 
 class AsksOneAtATime(Requestor):
@@ -63,10 +64,10 @@ class AsksOneAtATime(Requestor):
 
     _lock: anyio.Lock | None = None
 
-    async def _ask(self, attempt: Message, wants: int) -> Waiter:
+    async def _ask(self, attempt: Message, expected_replies: int) -> PendingReply:
         self._lock = self._lock or anyio.Lock()
         async with self._lock:
-            return await super()._ask(attempt, wants)
+            return await super()._ask(attempt, expected_replies)
 
 
 class WaitsForEver(Requestor):
@@ -75,8 +76,8 @@ class WaitsForEver(Requestor):
     async def request(self, body: Any = None, **given: Any) -> Message:
         return await super().request(body, **{"timeout": 1e9, **given})
 
-    async def _ask(self, attempt: Message, wants: int) -> Waiter:
-        return await super()._ask(attempt.copy(deadline=math.inf), wants)
+    async def _ask(self, attempt: Message, expected_replies: int) -> PendingReply:
+        return await super()._ask(attempt.copy(deadline=math.inf), expected_replies)
 
 
 async def ask_until_it_works(requestor: Asks, body: Any, *, timeout: float, attempts: int = 3) -> Message:

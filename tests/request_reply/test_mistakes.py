@@ -88,7 +88,7 @@ def test_awaiting_before_registering_misses_the_quick_answer() -> None:
     assert broken.filter("dropped")[0].data["reason"] == "late"
 
 
-# Waiters that leak
+# PendingReplies that leak
 
 
 def many_timeouts(make: Make) -> Trace:
@@ -184,7 +184,7 @@ def told(*events: tuple[float, str, str, str, dict[str, Any]]) -> Trace:
     return simulate(scenario)
 
 
-ASKED = (0.0, Kind.STATE, "shop", "m1", {"was": "", "now": "waiting", "wants": 1})
+ASKED = (0.0, Kind.STATE, "shop", "m1", {"was": "", "now": "waiting", "expected_replies": 1})
 MADE = (1.0, Kind.FINISHED, "stock", "m1", {"reply": "m1.stock"})
 CAME = (2.0, Kind.ACCEPTED, "shop", "m1.stock", {"correlation": "m1"})
 GIVEN = (2.0, Kind.DELIVERED, "shop", "m1.stock", {"request": "m1"})
@@ -192,7 +192,7 @@ DROPPED = (2.0, Kind.DROPPED, "shop", "m1.stock", {"reason": "late"})
 ANSWERED = (2.0, Kind.STATE, "shop", "m1", {"was": "waiting", "now": "answered"})
 GAVE_UP = (1.5, Kind.STATE, "shop", "m1", {"was": "waiting", "now": "timed out"})
 CRASHED: tuple[float, str, str, str, dict[str, Any]] = (1.5, Kind.CRASHED, "shop", "", {})
-OTHER = (1.0, Kind.STATE, "shop", "m2", {"was": "", "now": "waiting", "wants": 1})
+OTHER = (1.0, Kind.STATE, "shop", "m2", {"was": "", "now": "waiting", "expected_replies": 1})
 
 
 @pytest.mark.parametrize(

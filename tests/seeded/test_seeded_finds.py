@@ -122,7 +122,7 @@ class ForgetsItsAnswers(Replier):
     """Carries out an operation as often as it is asked for."""
 
     async def answer(self, request: Message) -> Message | None:
-        self._answers._answered.clear()
+        self._operations._answered.clear()
         return await super().answer(request)
 
 

@@ -99,8 +99,8 @@ class _Reader:
             yield self._finding(f"{said}, which was over: {_how(call.ended)}", call.begun, call.ended, event)
         elif event.message in call.replies:
             yield self._finding(f"{said} for the second time", call.replies[event.message], event)
-        elif len(call.replies) >= (wants := int(call.begun.data.get("wants", 1))):
-            more = f"which wanted {plural(wants, 'reply', 'replies')} and had them"
+        elif len(call.replies) >= (expected := int(call.begun.data.get("expected_replies", 1))):
+            more = f"which wanted {plural(expected, 'reply', 'replies')} and had them"
             yield self._finding(f"{said}, {more}", call.begun, *call.replies.values(), event)
         else:
             call.replies[event.message] = event
