@@ -21,8 +21,8 @@ import math
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -193,6 +193,37 @@ class Database(Transactional):
         as a full disk, the file is as it was before, as far as this process can tell.
         """
         return self.changing()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All statements inside see the file as it is at one moment. They wait for nobody, and write nothing.
+
+        Inside a transaction of the same task they see what that has written. Raises
+        `ForeignTransaction`, and RuntimeError for a transaction inside.
+        """
+        with self.looking() as outermost:
+            if outermost:
+                self.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if outermost:
+                    self._roll_back(nested=False, mark=0)
+
+    def empty_log(self) -> None:
+        """Bring all that was committed into the file itself: the write-ahead log beside it is then empty.
+
+        Raises sqlite3.OperationalError when another process still reads an older state of the file
+        after `busy_timeout` seconds, for which this stops the loop.
+        """
+        self._patiently(self._try_to_empty_log)
+
+    def _try_to_empty_log(self) -> None:
+        (busy, *_) = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            error = sqlite3.OperationalError(f"{self.path}: another process reads an older state of it")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
 
     async def run(self, step: Callable[[], T]) -> T:
         """Return what `step` returns, after the commit of the transaction in which it ran.

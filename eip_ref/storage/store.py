@@ -4,7 +4,8 @@ A store holds documents (JSON values) in named tables, in the order of their key
 happens or none of it: the state and the outbox, the view and the row that says "seen".
 
 `MemoryStore` lives as long as its process, `SQLiteStore` as long as its file; both keep the same text,
-so what one refuses the other refuses too.
+so what one refuses the other refuses too. What is deleted or replaced may be personal: the file
+overwrites it, and `erase_deleted` reaches what is left of it beside the file.
 
 *Left out:* indexes over the insides of documents.
 """
@@ -15,7 +16,7 @@ import json
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -52,18 +53,39 @@ class Store(Protocol):
         """
         ...
 
+    def reading(self) -> AbstractContextManager[Transaction]:
+        """The documents as they are at one moment, to be read and not written; it waits for no writer.
+
+        There must be no await inside. Raises `ForeignTransaction` as `transaction` does.
+        """
+        ...
+
     async def news(self) -> None:
         """Wait until something has been committed, or may have been by another process."""
         ...
 
+    def erase_deleted(self) -> None:
+        """Leave no copy on the disk of what has been deleted or replaced. Not inside a transaction.
+
+        Raises sqlite3.OperationalError while another process reads an older state of the file.
+        """
+        ...
+
 
 class Transaction(ABC):
-    """The documents, as this transaction sees them: its own writes, and what is committed."""
+    """The documents, as this transaction sees them: its own writes, and what is committed.
+
+    Each method raises RuntimeError once the transaction is over, and those that write also while it
+    is only read.
+    """
+
+    def __init__(self, *, writes: bool) -> None:
+        self.written = False
+        self._writes = writes
+        self._over = False
 
     @abstractmethod
-    def after_commit(self, call: Callable[[], object]) -> None:
-        """Call this when the outermost transaction is committed, and never if this part is undone."""
-
+    def _after_commit(self, call: Callable[[], object]) -> None: ...
     @abstractmethod
     def _read(self, table: str, key: str) -> str | None: ...
     @abstractmethod
@@ -71,25 +93,49 @@ class Transaction(ABC):
     @abstractmethod
     def _scan(self, table: str, after: str | None, limit: int) -> list[tuple[str, str]]: ...
     @abstractmethod
-    def size(self, table: str) -> int:
-        """The number of documents in the table."""
+    def _size(self, table: str) -> int: ...
+    @abstractmethod
+    def _clear(self, table: str) -> None: ...
+
+    def close(self) -> None:
+        """It is over: whoever still holds it gets a clear error from now on."""
+        self._over = True
+
+    def _must_go_on(self) -> None:
+        if self._over:
+            raise RuntimeError("this transaction is over: read and write in a new one")
+
+    def _will_write(self) -> None:
+        self._must_go_on()
+        if not self._writes:
+            raise RuntimeError("documents are written inside a transaction; here they are only read")
+        self.written = True
+
+    def after_commit(self, call: Callable[[], object]) -> None:
+        """Call this when the outermost transaction is committed, and never if this part is undone."""
+        self._must_go_on()
+        self._after_commit(call)
 
     def get(self, table: str, key: str, default: Any = None) -> Any:
         """The document under this key, as a copy of its own, or `default`."""
+        self._must_go_on()
         text = self._read(table, key)
         return default if text is None else json.loads(text)
 
     def put(self, table: str, key: str, document: Any) -> None:
         """Write a document. Raises TypeError for one that would come back changed, ValueError for its key."""
+        self._will_write()
         values.name(f"the key of a document in {table}", key)
         self._write(table, key, values.to_json(f"{key!r} of {table}", document))
 
     def delete(self, table: str, key: str) -> None:
         """Remove the document under this key, if there is one."""
+        self._will_write()
         self._write(table, key, None)
 
     def scan(self, table: str, *, after: str | None = None, limit: int = -1) -> list[tuple[str, Any]]:
         """Keys and documents in the order of the keys, those beyond `after`; -1 is no limit."""
+        self._must_go_on()
         return [(key, json.loads(text)) for key, text in self._scan(table, after, limit)]
 
     def count(self, counter: str, by: int = 1) -> int:
@@ -108,10 +154,15 @@ class Transaction(ABC):
                 self.delete(f"{table}.order", oldest)
                 self.delete(table, forgotten)
 
+    def size(self, table: str) -> int:
+        """The number of documents in the table."""
+        self._must_go_on()
+        return self._size(table)
+
     def clear(self, table: str) -> None:
         """Remove every document of the table."""
-        for key, _ in self._scan(table, None, -1):
-            self._write(table, key, None)
+        self._will_write()
+        self._clear(table)
 
 
 # In memory
@@ -125,7 +176,8 @@ class MemoryStore(Transactional):
     def __init__(self) -> None:
         super().__init__()
         self.changed = Signal()
-        self._documents = _Documents(self)
+        self._tables: dict[str, _Table] = {}
+        self._undo: list[tuple[str, str, str | None]] = []  # what the open transaction has replaced
 
     def __enter__(self) -> Self:
         return self
@@ -138,66 +190,89 @@ class MemoryStore(Transactional):
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        with self.changing():
-            yield self._documents
+        with self.changing(), closing(_InMemory(self, writes=True)) as documents:
+            yield documents
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        with self.looking(), closing(_InMemory(self, writes=False)) as documents:
+            yield documents
 
     async def news(self) -> None:
         await self.changed.wait()
 
+    def erase_deleted(self) -> None:
+        """There is no disk."""
+
+    def table(self, name: str) -> _Table:
+        """The documents of a table, which may be none."""
+        return self._tables.get(name) or self._tables.setdefault(name, _Table())
+
+    def replace(self, table: str, key: str, text: str | None) -> None:
+        """Write a document, or remove it, so that it can be undone."""
+        documents = self.table(table)
+        self._undo.append((table, key, documents.texts.get(key)))
+        documents.set(key, text)
+
     def _begin(self, nested: bool) -> int:
-        return len(self._documents.undo)
+        return len(self._undo)
 
     def _commit(self, nested: bool, mark: int) -> None:
-        if not nested and self._documents.undo:
-            self._documents.undo.clear()
+        if not nested and self._undo:
+            self._undo.clear()
             self.after_commit(self.changed.notify_all)
 
     def _roll_back(self, nested: bool, mark: int) -> None:
-        self._documents.undo_to(mark)
+        while len(self._undo) > mark:
+            table, key, text = self._undo.pop()
+            self.table(table).set(key, text)
 
 
-class _Documents(Transaction):
-    """The documents of a store in memory, and how to undo what the open transaction has written."""
+class _Table:
+    """Documents as JSON text, and their keys in order."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self.undo: list[tuple[str, str, str | None]] = []
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.keys: list[str] = []
+
+    def set(self, key: str, text: str | None) -> None:
+        if text is None:
+            if self.texts.pop(key, None) is not None:
+                del self.keys[bisect_left(self.keys, key)]
+            return
+        if key not in self.texts:
+            insort(self.keys, key)
+        self.texts[key] = text
+
+
+class _InMemory(Transaction):
+    """The documents of a store in memory."""
+
+    def __init__(self, store: MemoryStore, *, writes: bool) -> None:
+        super().__init__(writes=writes)
         self._store = store
-        self._tables: dict[str, dict[str, str]] = {}
-        self._keys: dict[str, list[str]] = {}  # of each table, in order
 
-    def after_commit(self, call: Callable[[], object]) -> None:
+    def _after_commit(self, call: Callable[[], object]) -> None:
         self._store.after_commit(call)
 
-    def undo_to(self, mark: int) -> None:
-        while len(self.undo) > mark:
-            self._set(*self.undo.pop())
-
     def _read(self, table: str, key: str) -> str | None:
-        return self._tables.get(table, {}).get(key)
+        return self._store.table(table).texts.get(key)
 
     def _write(self, table: str, key: str, text: str | None) -> None:
-        self.undo.append((table, key, self._read(table, key)))
-        self._set(table, key, text)
-
-    def _set(self, table: str, key: str, text: str | None) -> None:
-        documents, keys = self._tables.setdefault(table, {}), self._keys.setdefault(table, [])
-        if text is not None and key not in documents:
-            insort(keys, key)
-        elif text is None and key in documents:
-            del keys[bisect_left(keys, key)]
-        if text is None:
-            documents.pop(key, None)
-        else:
-            documents[key] = text
+        self._store.replace(table, key, text)
 
     def _scan(self, table: str, after: str | None, limit: int) -> list[tuple[str, str]]:
-        keys = self._keys.get(table, [])
-        first = 0 if after is None else bisect_right(keys, after)
-        last = len(keys) if limit < 0 else first + limit
-        return [(key, self._tables[table][key]) for key in keys[first:last]]
+        documents = self._store.table(table)
+        first = 0 if after is None else bisect_right(documents.keys, after)
+        last = len(documents.keys) if limit < 0 else first + limit
+        return [(key, documents.texts[key]) for key in documents.keys[first:last]]
 
-    def size(self, table: str) -> int:
-        return len(self._tables.get(table, ()))
+    def _size(self, table: str) -> int:
+        return len(self._store.table(table).keys)
+
+    def _clear(self, table: str) -> None:
+        for key in tuple(self._store.table(table).keys):
+            self._store.replace(table, key, None)
 
 
 # On SQLite
@@ -231,6 +306,7 @@ class SQLiteStore:
     def __enter__(self) -> Self:
         self.database.__enter__()
         try:
+            self.database.execute("PRAGMA secure_delete = ON")
             self.database.create(SCHEMA)
         except BaseException:
             self.database.__exit__()
@@ -242,24 +318,31 @@ class SQLiteStore:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        rows = _Rows(self.database)
-        with self.database.transaction():
+        with self.database.transaction(), closing(_Rows(self.database, writes=True)) as rows:
             yield rows
             if rows.written:
                 self.database.after_commit(self.changed.notify_all)
 
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        with self.database.reading(), closing(_Rows(self.database, writes=False)) as rows:
+            yield rows
+
     async def news(self) -> None:
         await self.database.news(self.changed)
+
+    def erase_deleted(self) -> None:
+        self.database.empty_log()
 
 
 class _Rows(Transaction):
     """The documents of one file."""
 
-    def __init__(self, database: Database) -> None:
-        self.written = False
+    def __init__(self, database: Database, *, writes: bool) -> None:
+        super().__init__(writes=writes)
         self._database = database
 
-    def after_commit(self, call: Callable[[], object]) -> None:
+    def _after_commit(self, call: Callable[[], object]) -> None:
         self._database.after_commit(call)
 
     def _read(self, table: str, key: str) -> str | None:
@@ -268,7 +351,6 @@ class _Rows(Transaction):
         return None if row is None else str(row[0])
 
     def _write(self, table: str, key: str, text: str | None) -> None:
-        self.written = True
         if text is None:
             self._database.execute("DELETE FROM documents WHERE tbl = ? AND key = ?", table, key)
         else:
@@ -279,9 +361,8 @@ class _Rows(Transaction):
         rows = self._database.execute(f"{query} ORDER BY key LIMIT ?", table, after, after, limit)
         return rows.fetchall()
 
-    def size(self, table: str) -> int:
+    def _size(self, table: str) -> int:
         return int(self._database.one("SELECT count(*) FROM documents WHERE tbl = ?", table)[0])
 
-    def clear(self, table: str) -> None:
-        self.written = True
+    def _clear(self, table: str) -> None:
         self._database.execute("DELETE FROM documents WHERE tbl = ?", table)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 __all__ = ["ForeignTransaction", "Transactional"]
 
@@ -20,14 +20,21 @@ class ForeignTransaction(RuntimeError):
     """The transaction of another task is open here: there is an await inside it, which must go."""
 
 
-_mine: ContextVar[tuple[object, ...]] = ContextVar("transactions", default=())  # open in this context
+class _Outermost:
+    """A transaction that is in no other, or a look at everything, which writes nothing."""
+
+    def __init__(self, *, writes: bool) -> None:
+        self.writes = writes
+
+
+_mine: ContextVar[tuple[_Outermost, ...]] = ContextVar("transactions", default=())  # open in this context
 
 
 class Transactional(ABC):
     """Whatever has transactions: a database file, or documents in memory."""
 
     def __init__(self) -> None:
-        self._open: object | None = None  # the outermost transaction
+        self._open: _Outermost | None = None
         self._after: list[Callable[[], object]] = []
 
     @abstractmethod
@@ -47,29 +54,48 @@ class Transactional(ABC):
     @contextmanager
     def changing(self) -> Iterator[None]:
         """A transaction, or inside one of the same task a savepoint. Raises `ForeignTransaction`."""
-        mine = _mine.get()
-        nested = self._open is not None
-        if nested and self._open not in mine:
-            raise ForeignTransaction(
-                f"a transaction of another task is open in {self}: no await may stand inside a transaction"
-            )
         noted = len(self._after)
-        mark = self._begin(nested)
-        if not nested:
-            self._open = object()
-            token = _mine.set((*mine, self._open))
+        entered = self._enter(writes=True)
+        nested = entered is None
         try:
-            yield
-            self._commit(nested, mark)
-        except BaseException:
-            del self._after[noted:]
-            self._roll_back(nested, mark)
-            raise
+            mark = self._begin(nested)
+            try:
+                yield
+                self._commit(nested, mark)
+            except BaseException:
+                del self._after[noted:]
+                self._roll_back(nested, mark)
+                raise
         finally:
-            if not nested:
-                self._open = None
-                _mine.reset(token)
+            self._leave(entered)
         if not nested:
             after, self._after = self._after, []
             for call in after:
                 call()
+
+    @contextmanager
+    def looking(self) -> Iterator[bool]:
+        """Inside, nothing is written; true where it is in no transaction. Raises `ForeignTransaction`."""
+        entered = self._enter(writes=False)
+        try:
+            yield entered is not None
+        finally:
+            self._leave(entered)
+
+    def _enter(self, *, writes: bool) -> Token[tuple[_Outermost, ...]] | None:
+        """Enter a transaction, or a look; None inside another one of the same task."""
+        if self._open is None:
+            self._open = _Outermost(writes=writes)
+            return _mine.set((*_mine.get(), self._open))
+        if self._open not in _mine.get():
+            raise ForeignTransaction(
+                f"a transaction of another task is open in {self}: no await may stand inside a transaction"
+            )
+        if writes and not self._open.writes:
+            raise RuntimeError(f"{self} is only read here: write in a transaction of its own, afterwards")
+        return None
+
+    def _leave(self, entered: Token[tuple[_Outermost, ...]] | None) -> None:
+        if entered is not None:
+            self._open = None
+            _mine.reset(entered)

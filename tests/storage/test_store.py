@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eip_ref.storage import ForeignTransaction, MemoryStore, SQLiteStore, Store
+from eip_ref.storage import Database, ForeignTransaction, MemoryStore, SQLiteStore, Store, Transaction
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -80,6 +81,106 @@ async def test_a_transaction_of_another_task_is_refused(store: Store) -> None:
         await anyio.sleep(1)
         with pytest.raises(ForeignTransaction), store.transaction():
             pass
+
+
+def test_reading_sees_one_moment_and_writes_nothing(store: Store) -> None:
+    """Inside a transaction it sees what that has written."""
+    with store.transaction() as transaction:
+        transaction.put("t", "k", 1)
+        with store.reading() as documents:
+            assert (documents.get("t", "k"), documents.size("t"), documents.scan("t")) == (1, 1, [("k", 1)])
+    with store.reading() as documents:
+        assert documents.get("t", "k") == 1
+        for write in (
+            lambda: documents.put("t", "k", 2),
+            lambda: documents.delete("t", "k"),
+            lambda: documents.clear("t"),
+            lambda: documents.count("c"),
+        ):
+            with pytest.raises(RuntimeError, match="inside a transaction"):
+                write()
+        with pytest.raises(RuntimeError, match="only read here"), store.transaction():
+            pass
+        assert documents.get("t", "k") == 1
+
+
+def test_a_transaction_that_is_over_does_nothing_more(store: Store) -> None:
+    """What somebody holds of it would else write without a commit, and read what is not committed."""
+    told: list[str] = []
+    with store.transaction() as kept, store.transaction() as inner:
+        inner.put("t", "k", 1)
+    with store.reading() as read:
+        pass
+
+    def uses(over: Transaction) -> list[Callable[[], object]]:
+        return [
+            lambda: over.get("t", "k"),
+            lambda: over.put("t", "k", 2),
+            lambda: over.delete("t", "k"),
+            lambda: over.clear("t"),
+            lambda: over.scan("t"),
+            lambda: over.size("t"),
+            lambda: over.after_commit(lambda: told.append("never")),
+        ]
+
+    for use in (*uses(kept), *uses(inner), *uses(read)):
+        with pytest.raises(RuntimeError, match="is over"):
+            use()
+    with store.reading() as documents:
+        assert documents.scan("t") == [("k", 1)]
+
+
+def test_reading_waits_for_no_writer_of_another_process(tmp_path: Path) -> None:
+    """It sees what was committed before, all of one moment, and the writer goes on."""
+    path = tmp_path / "shop.db"
+    with SQLiteStore(path) as reader, SQLiteStore(path) as writer:
+        with writer.transaction() as transaction:
+            transaction.put("t", "k", 1)
+        with reader.reading() as documents:
+            assert documents.get("t", "k") == 1
+            with writer.transaction() as transaction:
+                transaction.put("t", "k", 2)
+                transaction.put("t", "new", 2)
+            assert documents.scan("t") == [("k", 1)]
+        with writer.transaction(), reader.reading() as documents:
+            assert documents.scan("t") == [("k", 2), ("new", 2)]
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "cleared"])
+def test_what_is_deleted_can_be_erased_from_the_disk(tmp_path: Path, how: str) -> None:
+    """Neither the file nor the log beside it holds it any more."""
+
+    def holders() -> list[str]:
+        return [path.name for path in tmp_path.iterdir() if b"Anna Andersson" in path.read_bytes()]
+
+    with SQLiteStore(tmp_path / "shop.db", synchronous="OFF") as store:
+        with store.transaction() as transaction:
+            transaction.put("customers", "anna", {"name": "Anna Andersson", "more": "x" * 10_000})
+        assert holders() != []
+        with store.transaction() as transaction:
+            if how == "deleted":
+                transaction.delete("customers", "anna")
+            elif how == "cleared":
+                transaction.clear("customers")
+            else:
+                transaction.put("customers", "anna", None)
+        store.erase_deleted()
+        assert holders() == []
+
+
+def test_erasing_beside_a_reader_of_the_old_state_is_no_success(tmp_path: Path) -> None:
+    """Else somebody would be told that it is gone, and it is there."""
+    path = tmp_path / "shop.db"
+    with SQLiteStore(Database(path, busy_timeout=0)) as store, SQLiteStore(path) as other:
+        with store.transaction() as transaction:
+            transaction.put("t", "k", "Anna Andersson")
+        with other.reading() as documents:
+            assert documents.size("t") == 1
+            with store.transaction() as transaction:
+                transaction.delete("t", "k")
+            with pytest.raises(sqlite3.OperationalError, match=r"shop\.db: another process reads"):
+                store.erase_deleted()
+        store.erase_deleted()
 
 
 async def test_whoever_waits_for_news_hears_of_a_commit_that_wrote_something(store: Store) -> None:
