@@ -14,18 +14,22 @@ import asyncio
 import heapq
 import itertools
 import math
-import selectors
+import signal
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from types import FrameType
 from typing import Any
 
-import anyio
+try:
+    import sniffio
+except ModuleNotFoundError:  # anyio uses it where it is installed
+    sniffio = None  # type: ignore[assignment]
 
 from ..signal import alone
 from ..trace import Trace, recording
-from .crash import Life, abandoned, bury, frames
+from .crash import Life, begin_without_lives, bury, frames
 
 __all__ = ["Deadlock", "Runaway", "current_seed", "in_simulation", "simulate"]
 
@@ -82,8 +86,8 @@ class _Task(asyncio.Task[Any]):
         return isinstance(waiter, asyncio.Future) and not waiter.done()
 
 
-class _JumpingSelector(selectors.BaseSelector):
-    """Never waits for files: it moves `now` to the next timer and says that nothing happened."""
+class _Clock:
+    """The loop's selector: asked to wait, it moves `now` to the next timer and says that nothing happened."""
 
     def __init__(self, max_events: int, max_time: float) -> None:
         self.now = 0.0
@@ -91,9 +95,8 @@ class _JumpingSelector(selectors.BaseSelector):
         self.stop: BaseException | None = None
         self._left = self._max_events = max_events
         self._max_time = max_time
-        self._files: dict[int, selectors.SelectorKey] = {}
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> list[Any]:
         if self.stop is not None:
             stop, self.stop = self.stop, None
             raise stop
@@ -106,7 +109,7 @@ class _JumpingSelector(selectors.BaseSelector):
             self._left = self._max_events  # for the tasks that now clean up
             raise Runaway(
                 f"more than {self._max_events:,} turns of the loop by {self.now:g} s of virtual time; "
-                f"is there a loop without a sleep, or without an end?\n{_waiting()}"
+                f"{_why_it_runs_on()}\n{_waiting()}"
             )
         if timeout > 0:
             self._jump(self.now + timeout)
@@ -126,41 +129,45 @@ class _JumpingSelector(selectors.BaseSelector):
             )
         self.now = then
 
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        key = self._files[number] = selectors.SelectorKey(fileobj, number, events, data)
-        return key
 
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._files.pop(fileobj if isinstance(fileobj, int) else fileobj.fileno())
+class _VirtualLoop(asyncio.BaseEventLoop):
+    """A loop without files, and so without the pair of sockets by which others wake themselves."""
 
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._files
-
-    def close(self) -> None:
-        self._files.clear()
-
-
-class _VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self, selector: _JumpingSelector) -> None:
-        self._virtual = selector
+    def __init__(self, clock: _Clock, dead: Collection[object]) -> None:
+        self._selector = self._clock = clock
+        self._dead = dead
         self._numbers = itertools.count(1)
         self._to_cancel: dict[_Task, Any] = {}
-        super().__init__(selector)
+        super().__init__()
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
-        return self._virtual.now
+        return self._clock.now
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """There are none: the selector knows no files."""
+
+    def _write_to_self(self) -> None:
+        """It never sleeps, so nobody has to wake it."""
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        heapq.heappush(self._virtual.due, when)
+        heapq.heappush(self._clock.due, when)
         return super().call_at(when, callback, *args, context=context)
+
+    def run(self, coro: Coroutine[Any, Any, None]) -> None:
+        """Run `coro`; then cancel and close what it left behind, as `asyncio.run` does."""
+        try:
+            self.run_until_complete(coro)
+        finally:
+            if asyncio.all_tasks(self) or self._asyncgens:  # type: ignore[attr-defined]
+                asyncio.Runner(loop_factory=lambda: self).__enter__().close()
+            self.close()
 
     async def shutdown_asyncgens(self) -> None:
         # Closing the generators of a crashed participant would run code of the dead.
-        if not abandoned.get():
+        if not self._dead:
             await super().shutdown_asyncgens()
 
     def cancel_in_order(self, task: _Task, msg: Any) -> None:
@@ -190,48 +197,104 @@ def simulate(
 ) -> Trace:
     """Run `await scenario(*args)` in virtual time and return its trace.
 
-    Works alike in a script, a test and a notebook cell, since the loop runs in a thread of its own.
-    `seed` is what `Faults()` inside the scenario draws from. What the scenario returns is the
-    trace's `result`.
+    Works alike in a script, a test, a notebook cell and another simulation. The scenario sees the
+    caller's context variables and changes none. `seed` is what `Faults()` inside the scenario draws
+    from. What the scenario returns is the trace's `result`.
 
     Raises `Deadlock` when every task waits for ever, and `Runaway` past `max_events` (turns of the
     loop, or recorded events) or `max_time` (virtual seconds). An exception of the scenario comes
-    out as itself. Each carries the trace so far in its attribute `trace`.
+    out as itself, and so does the KeyboardInterrupt of a Ctrl-C. Each carries the trace so far in
+    its attribute `trace`.
     """
-    selector = _JumpingSelector(max_events, max_time)
-    outcome: dict[str, Any] = {}
+    clock = _Clock(max_events, max_time)
+    return copy_context().run(_run, clock, max_events, seed, scenario, args)
+
+
+def _run(
+    clock: _Clock, max_events: int, seed: int, scenario: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
+) -> Trace:
+    _seed.set(seed)
+    alone.set(True)
+    loop = _VirtualLoop(clock, dead := begin_without_lives())
+    result, raised = None, None
 
     async def main() -> None:
+        nonlocal result
         asyncio.current_task().set_name("the scenario")  # type: ignore[union-attr]
-        outcome["result"] = await scenario(*args)
+        result = await scenario(*args)
 
-    def run() -> None:
-        _seed.set(seed)
-        alone.set(True)
-        abandoned.set([])
-        loop = _VirtualLoop(selector)
-        with recording(lambda: selector.now, limit=max_events, explain=_waiting) as recorder:
-            try:
-                anyio.run(main, backend_options={"loop_factory": lambda: loop})
-            except BaseException as error:
-                outcome["error"] = error
-        outcome["events"] = tuple(recorder.events)
-        refused = [task for task in asyncio.all_tasks(loop) if not task.done()]  # to be cancelled
-        bury([*abandoned.get(), *(task.get_coro() for task in refused)])
-
-    thread = threading.Thread(target=run, name="simulation")
-    thread.start()
-    try:
-        thread.join()
-    except KeyboardInterrupt as interrupt:
-        selector.stop = interrupt
-        thread.join()
-    trace = Trace(outcome["events"], seed=seed, result=outcome.get("result"))
-    if "error" in outcome:
-        error: BaseException = outcome["error"]
-        error.trace = trace  # type: ignore[attr-defined]
-        raise error
+    with recording(lambda: clock.now, limit=max_events, explain=_waiting) as recorder:
+        try:
+            with _set_aside(), _interruptible(clock):
+                loop.run(main())
+        except BaseException as error:
+            raised = error
+    bury([*dead, *(task.get_coro() for task in asyncio.all_tasks(loop))])  # those refused to be cancelled
+    trace = Trace(recorder.events, seed=seed, result=result)
+    if raised is not None:
+        raised.trace = trace  # type: ignore[attr-defined]
+        raise raised
     return trace
+
+
+@contextmanager
+def _set_aside() -> Iterator[None]:
+    """Hide the loop and the task that run in this thread already, so that another loop can run here.
+
+    In Python 3.14 the current task belongs to the thread, before that to its loop. So it leaves while
+    its loop still runs, and enters when that runs again: which is right for both.
+    """
+    loop = asyncio._get_running_loop()
+    task = asyncio.current_task() if loop else None
+    library = sniffio.thread_local.name if sniffio else None
+    if loop and task:
+        asyncio.tasks._leave_task(loop, task)
+    asyncio._set_running_loop(None)
+    if sniffio:
+        sniffio.thread_local.name = None
+        sniffio.current_async_library_cvar.set("asyncio")
+    try:
+        yield
+    finally:
+        if sniffio:
+            sniffio.thread_local.name = library
+        asyncio._set_running_loop(loop)
+        if loop and task:
+            asyncio.tasks._enter_task(loop, task)
+
+
+@contextmanager
+def _interruptible(clock: _Clock) -> Iterator[None]:
+    """Ctrl-C ends the run between two turns of the loop, where no task can catch it; the next, at once."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        clock.stop = KeyboardInterrupt()
+        if before is not signal.default_int_handler:
+            before(number, frame)
+
+    before: Any = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield  # nobody listens to Ctrl-C here
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if clock.stop is not None:  # it came after the last turn
+            raise clock.stop
+
+
+def _why_it_runs_on() -> str:
+    """The likely reason for turns without end. anyio delivers no cancellation to a task that begins later."""
+    for task in sorted(asyncio.all_tasks(), key=hash):
+        if any(frame.f_code.co_name == "checkpoint_if_cancelled" for frame in frames(task.get_coro())):
+            return (
+                f"{task.get_name()} was started by a shielded task in a group that is cancelled already, "
+                "and spins there; start it in a task group inside the shield."
+            )
+    return "is there a loop without a sleep, or without an end?"
 
 
 def _waiting() -> str:

@@ -20,7 +20,16 @@ from typing import Any
 from ..signal import orphans
 
 _life: ContextVar[Life | None] = ContextVar("life", default=None)
-abandoned: ContextVar[list[Coroutine[Any, Any, Any]]] = ContextVar("abandoned")
+_dead: ContextVar[list[Coroutine[Any, Any, Any]]] = ContextVar("dead")
+
+
+def begin_without_lives() -> list[Coroutine[Any, Any, Any]]:
+    """From here on nobody lives yet, as a simulation begins. Returns where the coroutines of the dead go."""
+    dead: list[Coroutine[Any, Any, Any]] = []
+    _life.set(None)
+    orphans.set(None)
+    _dead.set(dead)
+    return dead
 
 
 class Life:
@@ -61,7 +70,7 @@ class Life:
             self._last_words()
         for leave in list(self._orphans.values()):
             leave()
-        abandoned.get().extend(self._tasks.values())
+        _dead.get().extend(self._tasks.values())
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()  # wakes it, so that it sees the end

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 import anyio
@@ -13,6 +19,7 @@ import anyio.lowlevel
 import pytest
 
 from eip_ref.lab.clock import Deadlock, Runaway, current_seed, in_simulation, simulate
+from eip_ref.lab.faults import Participant
 from eip_ref.trace import Kind, TraceTooLong, record
 
 
@@ -176,20 +183,227 @@ def test_an_exception_comes_out_as_itself_with_the_trace_so_far() -> None:
     assert len(caught.value.trace) == 1  # type: ignore[attr-defined]
 
 
-def test_it_works_inside_a_running_loop_and_inside_itself() -> None:
-    """A notebook cell runs in a loop already; so does a simulation."""
+async def five_seconds() -> float:
+    await anyio.sleep(5)
+    return anyio.current_time()
 
-    async def inner() -> float:
-        await anyio.sleep(5)
-        return anyio.current_time()
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_works_inside_a_running_loop(backend: str) -> None:
+    """As in a notebook cell: whatever runs already runs on afterwards, with its task and its time."""
+
+    async def outer() -> object:
+        await anyio.sleep(0.01)
+        task, before = anyio.get_current_task(), anyio.current_time()
+        inner = simulate(five_seconds).result
+        assert anyio.get_current_task() == task
+        assert anyio.current_time() - before < 5
+        await anyio.sleep(0.01)
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 0.01)
+        return inner
+
+    assert anyio.run(outer, backend=backend) == 5
+
+
+def test_it_works_inside_itself() -> None:
+    """Each simulation has its own time and its own tasks."""
 
     async def outer() -> tuple[float, float]:
         await anyio.sleep(1)
-        return simulate(inner).result, anyio.current_time()
+        return simulate(five_seconds).result, anyio.current_time()
 
     assert simulate(outer).result == (5, 1)
-    assert anyio.run(outer)[0] == 5
-    assert threading.active_count() == 1 or not any(t.name == "simulation" for t in threading.enumerate())
+
+
+def test_what_fails_inside_leaves_the_outer_loop_as_it_was() -> None:
+    """An error comes out of the inner simulation into a task that goes on."""
+
+    async def forever() -> None:
+        await anyio.sleep_forever()
+
+    async def outer() -> float:
+        task = asyncio.current_task()
+        with pytest.raises(Deadlock, match=r"the scenario waits in .*forever"):
+            simulate(forever)
+        assert asyncio.current_task() is task
+        await anyio.sleep(1)
+        return anyio.current_time()
+
+    assert simulate(outer).result == 1
+
+
+def test_it_needs_no_thread_and_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs where there are none, as in a browser."""
+
+    def none_here(*args: object) -> None:
+        raise OSError
+
+    async def scenario() -> threading.Thread:
+        await anyio.sleep(1)
+        return threading.current_thread()
+
+    monkeypatch.setattr(threading.Thread, "start", none_here)
+    monkeypatch.setattr(socket, "socketpair", none_here)
+    assert simulate(scenario).result is threading.current_thread()
+
+
+def test_the_callers_context_is_seen_and_not_changed() -> None:
+    """A context variable has its value inside, and keeps it outside whatever the scenario sets."""
+    customer: ContextVar[str] = ContextVar("customer", default="nobody")
+
+    async def scenario() -> str:
+        before = customer.get()
+        customer.set("Ben")
+        return before
+
+    customer.set("Ann")
+    assert simulate(scenario).result == "Ann"
+    assert customer.get() == "Ann"
+
+
+def test_a_simulation_in_a_life_is_no_part_of_it() -> None:
+    """The steps of a participant are its own, not those of what it simulates."""
+
+    async def main(*simulations: Callable[[], object]) -> None:
+        await anyio.sleep(1)
+        for each in simulations:
+            each()
+
+    async def steps(*simulations: Callable[[], object]) -> int:
+        participant = Participant("worker", main, simulations)
+        await participant.run()
+        return participant.steps
+
+    assert simulate(steps, lambda: simulate(five_seconds)).result == simulate(steps).result
+
+
+async def ticks(ctrl_c_at: int) -> None:
+    for n in range(10):
+        await anyio.sleep(1)
+        record(Kind.NOTE, "clock", text=str(n))
+        if n == ctrl_c_at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_it_with_the_trace_so_far() -> None:
+    """Between two turns: tasks cannot catch it, and clean up."""
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as group:
+            try:
+                with suppress(KeyboardInterrupt):
+                    group.start_soon(anyio.sleep, 100)
+                    await ticks(ctrl_c_at=3)
+            finally:
+                record(Kind.NOTE, "clean-up")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        simulate(scenario)
+    assert [e.where for e in caught.value.trace] == ["clock"] * 4 + ["clean-up"]  # type: ignore[attr-defined]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_ends_what_never_awaits() -> None:
+    """A loop that lets nobody else run can be left too."""
+
+    async def scenario() -> None:
+        for turn in range(10):
+            record(Kind.NOTE, "busy", text=str(turn))
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        simulate(scenario)
+    assert len(caught.value.trace) == 2  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_after_the_last_turn_is_not_lost() -> None:
+    """It is raised when the scenario is over already."""
+
+    async def scenario() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(scenario)
+
+
+def test_ctrl_c_ends_all_simulations_around() -> None:
+    """The inner one and the outer one, each with its own trace, even where the first is caught."""
+
+    async def outer() -> None:
+        record(Kind.NOTE, "outer")
+        with pytest.raises(KeyboardInterrupt) as caught:
+            simulate(ticks, 1)
+        inner.append(len(caught.value.trace))  # type: ignore[attr-defined]
+        await anyio.sleep(1)
+        record(Kind.NOTE, "outer")
+
+    inner: list[int] = []
+    with pytest.raises(KeyboardInterrupt) as caught:
+        simulate(outer)
+    assert inner == [2]
+    assert len(caught.value.trace) == 1  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_that_is_to_be_ignored_is_ignored() -> None:
+    """As in a worker of a class that is graded: whoever started it decides when it ends."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        trace = simulate(ticks, 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(trace) == 10
+
+
+def test_it_runs_in_a_thread_too() -> None:
+    """Ctrl-C goes to the main thread, so a simulation elsewhere has nothing to do with it."""
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(simulate, five_seconds).result().result == 5
+
+
+def test_what_is_left_behind_is_cancelled_and_closed() -> None:
+    """A stray task and a generator that was left half-way end with the simulation, as with asyncio.run."""
+    ended = []
+
+    async def stray() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("task")
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            ended.append("generator")
+
+    async def scenario() -> tuple[object, object]:
+        task, generator = asyncio.create_task(stray()), numbers()
+        await anext(generator)
+        return task, generator
+
+    simulate(scenario)
+    assert ended == ["task", "generator"]
+
+
+def test_a_task_started_too_late_to_be_cancelled_is_named() -> None:
+    """In real time it spins until its starter is back; here no time passes, and the error says what to do."""
+
+    async def take(semaphore: anyio.Semaphore) -> None:
+        async with semaphore:
+            pass
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as group:
+            group.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.1)
+                group.start_soon(take, anyio.Semaphore(1), name="late")
+                await anyio.sleep(0.6)
+
+    with pytest.raises(Runaway, match=r"late was started by a shielded task .* group inside the shield"):
+        simulate(scenario, max_events=500)
 
 
 def test_the_seed_is_known_inside_only() -> None:
