@@ -64,6 +64,16 @@ async def sleeps(count: int) -> None:
         await anyio.sleep(0.001)
 
 
+def small_simulations(count: int) -> None:
+    for _ in range(count):
+        simulate(anyio.sleep, 1)
+
+
+def small_real_runs(count: int) -> None:
+    for _ in range(count):
+        asyncio.run(asyncio.sleep(0))
+
+
 def real_time_switches(count: int) -> None:
     async def turns() -> None:
         for _ in range(count):
@@ -101,6 +111,9 @@ def main() -> None:
     line("record(), somebody listens", best(lambda: recorded(count)), count, "an empty call", nothing)
     turn = best(lambda: real_time_switches(count))
     line("a timer in virtual time", best(lambda: simulate(sleeps, count)), count, "a turn of asyncio", turn)
+    few = count // 100
+    run = best(lambda: small_real_runs(few))
+    line("a simulation of one sleep", best(lambda: small_simulations(few)), few, "asyncio.run of one", run)
     stream = best(lambda: anyio.run(through_a_stream, count))
     queue = best(lambda: anyio.run(through_a_queue, count))
     line("put, receive and ack, nobody listens", queue, count, "a bare anyio stream", stream)
