@@ -29,6 +29,7 @@ except ModuleNotFoundError:  # anyio uses it where it is installed
 
 from ..signal import alone
 from ..trace import Trace, recording
+from ..values import count, duration
 from .crash import Life, begin_without_lives, bury, frames
 
 __all__ = ["Deadlock", "Runaway", "current_seed", "in_simulation", "simulate"]
@@ -150,6 +151,16 @@ class _VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """It never sleeps, so nobody has to wake it."""
 
+    def _left_out(self, *args: Any, **rest: Any) -> Any:
+        raise Deadlock(
+            "nothing but tasks and timers can wake a task in virtual time: here are no threads, "
+            "sockets, processes or signals to wait for"
+        )
+
+    add_reader = add_writer = add_signal_handler = run_in_executor = _left_out  # type: ignore[assignment]
+    create_connection = create_datagram_endpoint = create_server = _left_out
+    create_unix_connection = subprocess_exec = subprocess_shell = _left_out
+
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
@@ -206,7 +217,8 @@ def simulate(
     out as itself, and so does the KeyboardInterrupt of a Ctrl-C. Each carries the trace so far in
     its attribute `trace`.
     """
-    clock = _Clock(max_events, max_time)
+    count("max_events", max_events)
+    clock = _Clock(max_events, duration("max_time", max_time, infinite=True))
     return copy_context().run(_run, clock, max_events, seed, scenario, args)
 
 

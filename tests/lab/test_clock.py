@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
@@ -83,6 +83,22 @@ def test_to_sleep_for_ever_is_a_deadlock_too() -> None:
 
     with pytest.raises(Deadlock, match="at 5 s"):
         simulate(scenario)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda: anyio.run_process("true"),
+        lambda: anyio.connect_tcp("localhost", 80),
+        lambda: asyncio.open_connection("127.0.0.1", 80),
+        lambda: asyncio.to_thread(int),
+    ],
+    ids=["process", "host", "address", "thread"],
+)
+def test_to_wait_for_anything_outside_is_a_deadlock(wait: Callable[[], Awaitable[object]]) -> None:
+    """Nothing is begun, and the error says what there is to wait for."""
+    with pytest.raises(Deadlock, match="nothing but tasks and timers can wake a task"):
+        simulate(wait)
 
 
 def test_a_loop_without_a_sleep_is_stopped() -> None:

@@ -32,9 +32,15 @@ ATTACKS = (
         "a program that is started by a library",
         """
         import asyncio
+        import threading
+
+        async def touch():
+            await asyncio.create_subprocess_exec("touch", "/tmp/left-behind")
 
         async def send_all(counter, invoices):
-            await asyncio.create_subprocess_exec("touch", "/tmp/left-behind")
+            thread = threading.Thread(target=asyncio.run, args=(touch(),))
+            thread.start()
+            thread.join()
         """,
         FORBIDDEN,
         "point_to_point/report_what_was_not_sent",
