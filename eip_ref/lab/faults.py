@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -23,7 +23,9 @@ import anyio.abc
 import anyio.lowlevel
 
 from ..message import Message
+from ..tasks import background
 from ..trace import Kind, acting, record, whoami
+from ..values import count, duration, finished, share
 from .clock import current_seed, in_simulation
 from .crash import Life
 
@@ -36,6 +38,9 @@ class Constant:
 
     seconds: float
 
+    def __post_init__(self) -> None:
+        duration("seconds", self.seconds)
+
     def draw(self, random: Random) -> float:
         return self.seconds
 
@@ -47,6 +52,10 @@ class Uniform:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        if duration("low", self.low) > duration("high", self.high):
+            raise ValueError(f"low must not be above high, and {self.low!r} is above {self.high!r}")
+
     def draw(self, random: Random) -> float:
         return random.uniform(self.low, self.high)
 
@@ -57,6 +66,9 @@ class Exponential:
 
     mean: float
 
+    def __post_init__(self) -> None:
+        duration("mean", self.mean)
+
     def draw(self, random: Random) -> float:
         return -self.mean * math.log(1.0 - random.random())
 
@@ -64,8 +76,10 @@ class Exponential:
 Latency = float | Constant | Uniform | Exponential
 
 
-def _draw(latency: Latency, random: Random) -> float:
-    return float(latency) if isinstance(latency, int | float) else latency.draw(random)
+def _latency(parameter: str, latency: Latency) -> Constant | Uniform | Exponential:
+    if isinstance(latency, Constant | Uniform | Exponential):
+        return latency
+    return Constant(float(duration(parameter, latency)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +94,12 @@ class Crash:
     def __post_init__(self) -> None:
         if (self.at is None) == (self.step is None):
             raise ValueError("a crash happens either at a time or at a step: give one of the two")
+        if self.at is not None:
+            duration("at", self.at)
+        if self.step is not None:
+            count("step", self.step)
+        if self.restart_after is not None:
+            duration("restart_after", self.restart_after)
 
 
 class Faults:
@@ -97,14 +117,14 @@ class Faults:
 
     async def sleep(self, name: str, latency: Latency) -> None:
         """Sleep for a time drawn from the generator with that name."""
-        await anyio.sleep(_draw(latency, self.random(name)))
+        await anyio.sleep(_latency("latency", latency).draw(self.random(name)))
 
-    def link(self, name: str, deliver: Callable[[Message], Awaitable[object]], **faults: Any) -> Link:
+    def link(self, name: str, deliver: Callable[[Message], object], **faults: Any) -> Link:
         """A link that carries messages to `deliver`; see `Link` for its faults."""
         return Link(name, deliver, self.random(f"link {name}"), self.random(f"latency {name}"), **faults)
 
     def participant(
-        self, name: str, main: Callable[..., Awaitable[object]], *args: Any, crashes: tuple[Crash, ...] = ()
+        self, name: str, main: Callable[..., object], *args: Any, crashes: tuple[Crash, ...] = ()
     ) -> Participant:
         """A participant that runs `main(*args)` and crashes as told."""
         return Participant(name, main, args, crashes)
@@ -115,14 +135,15 @@ class Link:
 
     `latency` is in seconds; `loss`, `duplication` and `reordering` are probabilities per message. A
     reordered message is held back by `hold` seconds more, so that later ones overtake it; all
-    others keep their order. What `deliver` raises ends the scenario. Leaving the block waits until
-    everything has arrived.
+    others keep their order. `deliver` may be plain or `async`; what it raises ends the block, in a
+    group. Leaving the block waits until everything has arrived; what the block raises comes out as
+    itself, at once. Raises ValueError for a setting that is none.
     """
 
     def __init__(
         self,
         name: str,
-        deliver: Callable[[Message], Awaitable[object]],
+        deliver: Callable[[Message], object],
         random: Random,
         delays: Random,
         *,
@@ -132,28 +153,26 @@ class Link:
         reordering: float = 0.0,
         hold: Latency = 1.0,
     ) -> None:
-        for what, chance in (("loss", loss), ("duplication", duplication), ("reordering", reordering)):
-            if not 0 <= chance <= 1:
-                raise ValueError(f"{what} is a probability between 0 and 1, not {chance}")
         self.name = name
         self._deliver = deliver
         self._random = random
         self._delays = delays
-        self._latency = latency
-        self._loss = loss
-        self._duplication = duplication
-        self._reordering = reordering
-        self._hold = hold
+        self._latency = _latency("latency", latency)
+        self._loss = share("loss", loss)
+        self._duplication = share("duplication", duplication)
+        self._reordering = share("reordering", reordering)
+        self._hold = _latency("hold", hold)
         self._under_way: list[tuple[float, int, Message, str]] = []  # heap by time of arrival
         self._number = itertools.count()
         self._last = 0.0
         self._sent = anyio.Event()
         self._closed = False
+        self._block = background(grace=math.inf)
         self._group: anyio.abc.TaskGroup
 
     async def __aenter__(self) -> Self:
         record(Kind.OPENED, self.name, who="", role="link")
-        self._group = await anyio.create_task_group().__aenter__()
+        self._group = await self._block.__aenter__()
         self._group.start_soon(self._carry, name=f"link {self.name}")
         return self
 
@@ -162,14 +181,16 @@ class Link:
     ) -> bool | None:
         self._closed = True
         self._sent.set()
-        return await self._group.__aexit__(kind, error, trace)
+        if error is not None:
+            self._group.cancel_scope.cancel()  # what is under way is of no use any more
+        return await self._block.__aexit__(kind, error, trace)
 
     async def send(self, message: Message) -> None:
         """Hand a message over to the link. It returns at once and says nothing of what will happen."""
         await anyio.lowlevel.checkpoint()
         # Each message takes the same draws whatever the settings: changing one shifts no other.
         lost, doubled, overtaken = (self._random.random() for _ in range(3))
-        seconds, again, hold = (_draw(d, self._delays) for d in (self._latency, self._latency, self._hold))
+        seconds, again, hold = (d.draw(self._delays) for d in (self._latency, self._latency, self._hold))
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         if lost < self._loss:
             record(Kind.LOST, self.name, message.id, who="")
@@ -197,7 +218,7 @@ class Link:
             _, _, message, sender = heapq.heappop(self._under_way)
             record(Kind.ARRIVED, self.name, message.id, who="")
             with acting(sender):
-                await self._deliver(message)
+                await finished(self._deliver(message))
 
 
 class Participant:
@@ -209,7 +230,7 @@ class Participant:
     def __init__(
         self,
         name: str,
-        main: Callable[..., Awaitable[object]],
+        main: Callable[..., object],
         args: tuple[Any, ...] = (),
         crashes: tuple[Crash, ...] = (),
     ) -> None:
@@ -220,7 +241,7 @@ class Participant:
         self._crashes = crashes
 
     async def run(self) -> None:
-        """Live and die as told. Raises RuntimeError for crashes outside `simulate`."""
+        """Live and die as told. Raises what `main` raises; RuntimeError for crashes outside `simulate`."""
         if self._crashes and not in_simulation():
             raise RuntimeError("crashes happen only in virtual time: run this scenario with simulate()")
         record(Kind.OPENED, self.name, who=self.name, role="participant")
@@ -232,13 +253,18 @@ class Participant:
 
     async def _live(self, crash: Crash | None) -> bool:
         """Run one life; say whether it came to its natural end."""
+        failure: Exception | None = None
 
         async def doom(life: Life, at: float) -> None:
             await anyio.sleep_until(at)
             life.end()
 
         async def main() -> None:
-            await self._main(*self._args)
+            nonlocal failure
+            try:
+                await finished(self._main(*self._args))
+            except Exception as error:
+                failure = error  # it is the caller's own, and so comes out as itself and not in a group
             group.cancel_scope.cancel()
 
         def last_words() -> None:
@@ -252,4 +278,6 @@ class Participant:
             with acting(self.name), life.begins():
                 group.start_soon(main, name=self.name)
         self.steps += life.steps
+        if failure is not None:
+            raise failure
         return not life.over

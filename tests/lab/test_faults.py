@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -10,6 +12,7 @@ import pytest
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Constant, Crash, Exponential, Faults, Latency, Link, Participant, Uniform
 from eip_ref.message import Message
+from eip_ref.tasks import background
 from eip_ref.trace import Trace, record, whoami
 from tests.backends import Play, everywhere
 
@@ -113,11 +116,81 @@ def test_latencies_are_what_their_names_say(latency: Latency, low: float, high: 
     assert sum(drawn) / len(drawn) == pytest.approx(mean, rel=0.1)
 
 
-@pytest.mark.parametrize("wrong", [{"loss": 1.5}, {"duplication": -0.1}, {"reordering": 2}])
-def test_a_probability_outside_0_and_1_is_refused(wrong: dict[str, Any]) -> None:
-    """The message names the setting."""
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is a probability"):
+WRONG: list[dict[str, Any]] = [
+    {"loss": 1.5},
+    {"duplication": -0.1},
+    {"reordering": 2},
+    {"loss": math.nan},
+    {"latency": -1},
+    {"latency": math.nan},
+    {"hold": math.inf},
+    {"hold": "1"},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_setting_of_a_link_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
+    """The message names the setting, before anything is sent."""
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         through_a_link(**wrong)
+
+
+WRONG_VALUES: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
+    "at": (Crash, {"at": math.nan}),
+    "step": (Crash, {"step": 1.5}),
+    "restart_after": (Crash, {"at": 1, "restart_after": -1}),
+    "seconds": (Constant, {"seconds": math.inf}),
+    "low": (Uniform, {"low": 3, "high": 1}),
+    "high": (Uniform, {"low": 0, "high": math.nan}),
+    "mean": (Exponential, {"mean": -2}),
+    "max_events": (simulate, {"scenario": anyio.sleep, "max_events": 0}),
+    "max_time": (simulate, {"scenario": anyio.sleep, "max_time": math.nan}),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_VALUES)
+def test_a_crash_a_latency_or_a_bound_that_is_none_is_refused(name: str) -> None:
+    """Where it is given, and by its name."""
+    make, arguments = WRONG_VALUES[name]
+    with pytest.raises(ValueError, match=f"^{name} must "):
+        make(**arguments)
+
+
+async def test_an_error_in_the_block_of_a_link_comes_out_as_itself() -> None:
+    """At once: what is under way does not arrive any more."""
+    arrived: list[Message] = []
+
+    async def fail() -> None:
+        async with Faults(1).link("net", arrived.append, latency=3.0) as link:
+            await link.send(Message("order 1"))
+            raise KeyError("stock")
+
+    with pytest.raises(KeyError, match="stock"):
+        await fail()
+    assert not arrived
+
+
+async def test_an_error_of_a_participant_comes_out_as_itself() -> None:
+    """No group around it, so that an except for it finds it."""
+
+    async def main() -> None:
+        async with background() as group:
+            group.start_soon(anyio.sleep_forever)
+            await anyio.sleep(1)
+            raise KeyError("stock")
+
+    with pytest.raises(KeyError, match="stock"):
+        await Participant("worker", main).run()
+
+
+async def test_plain_functions_do_as_well() -> None:
+    """What a link delivers to and what a participant runs may be plain functions."""
+    arrived: list[Message] = []
+    ran: list[str] = []
+    async with Faults(1).link("net", arrived.append) as link:
+        await link.send(Message("order 1"))
+    await Participant("worker", ran.append, ("worker",)).run()
+    assert len(arrived) == len(ran) == 1
 
 
 @everywhere
