@@ -63,7 +63,7 @@ def write(names: Sequence[str], folder: Path) -> None:
     render.configure(docformat="markdown", template_directory=THEME)
     doc_ast._parse = _parse
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)  # what pdoc warns with
         pages = {name: doc.Module(_with_types(importlib.import_module(name))) for name in names}
         for name, page in pages.items():
             path = folder / f"{name.replace('.', '/')}.html"
