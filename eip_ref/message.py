@@ -84,6 +84,10 @@ class Message:
             causation_id=self.id,
         )
 
+    def has_expired(self, now: float) -> bool:
+        """True from its deadline on: nobody needs it any more, so nobody delivers it."""
+        return self.deadline is not None and self.deadline <= now
+
     @property
     def label(self) -> str:
         """A few words that tell a reader which message this is."""

@@ -7,14 +7,17 @@ thousand waiters cost no more per change than one, each gets its share, and no c
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
+
+from . import values
 
 __all__ = ["Signal", "alone", "orphans"]
 
@@ -77,17 +80,39 @@ class Signal:
             self._everybody = anyio.Event()
         await self._everybody.wait()
 
-    async def first(self, take: Callable[[], T], not_yet: type[Exception]) -> T:
+    @overload
+    async def first(
+        self,
+        take: Callable[[], Coroutine[Any, Any, T]],
+        not_yet: type[Exception],
+        *,
+        timeout: float = math.inf,
+    ) -> T: ...
+    @overload
+    async def first(
+        self, take: Callable[[], T], not_yet: type[Exception], *, timeout: float = math.inf
+    ) -> T: ...
+    async def first(
+        self, take: Callable[[], Any], not_yet: type[Exception], *, timeout: float = math.inf
+    ) -> Any:
         """Return what `take` returns: now, if nobody else waits, or when this caller's turn has come.
 
-        While `take` raises `not_yet` the caller waits and keeps its place in the line. A caller that is
-        cancelled while it waits has taken nothing, also at the very instant at which it was woken.
+        While `take` raises `not_yet` the caller waits, at most `timeout` seconds, and keeps its place in
+        the line; then `not_yet` comes out. A caller that is cancelled while it waits has taken nothing,
+        also at the very instant at which it was woken. `take` may be plain or `async`.
         """
+        if timeout <= 0:
+            return await values.finished(take())
         if not self:
             try:
-                return take()
+                return await values.finished(take())
             except not_yet:
                 pass
+        with anyio.move_on_after(timeout):
+            return await self._in_line(take, not_yet)
+        return await values.finished(take())
+
+    async def _in_line(self, take: Callable[[], Any], not_yet: type[Exception]) -> Any:
         turn = self._join()
         dying = orphans.get()
         if dying is not None:
@@ -97,7 +122,7 @@ class Signal:
                 await turn.event.wait()
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 try:
-                    taken = take()
+                    taken = await values.finished(take())
                 except not_yet:
                     self._wait_again(turn)
                 else:

@@ -71,6 +71,11 @@ class Timers(Generic[K]):
             self._clean_at = 64 + 2 * len(self._heap)
         self.sleeper.not_after(when)
 
+    @property
+    def next(self) -> float:
+        """The time of the next timer, pointless or not; infinity when there is none."""
+        return self._heap[0][0] if self._heap else math.inf
+
     def due(self, now: float) -> Iterator[K]:
         """Take the live timers whose time has come, at this very instant included."""
         while self._heap and self._heap[0][0] <= now:
@@ -80,4 +85,4 @@ class Timers(Generic[K]):
 
     async def wait(self) -> None:
         """Sleep until the next timer is due, or somebody wakes the sleeper."""
-        await self.sleeper.until(self._heap[0][0] if self._heap else math.inf)
+        await self.sleeper.until(self.next)

@@ -37,3 +37,9 @@ def test_a_wrong_id_or_key_is_refused(wrong: dict[str, object]) -> None:
     """Ids and keys are text."""
     with pytest.raises(ValueError, match="must be text"):
         Message("x", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("deadline", "over"), [(None, False), (5.001, False), (5.0, True), (4.999, True)])
+def test_a_message_has_expired_from_its_deadline_on(deadline: float | None, over: bool) -> None:
+    """At the very instant nobody needs it any more; without a deadline it never expires."""
+    assert Message("price", deadline=deadline).has_expired(5.0) is over

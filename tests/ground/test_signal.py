@@ -246,3 +246,35 @@ async def test_notify_all_wakes_everybody_who_waits_now() -> None:
         signal_over = True
         signal.notify_all()
     assert sorted(woken) == ["a", "b", "turn"]
+
+
+async def test_a_wait_ends_after_its_timeout_with_one_last_look() -> None:
+    """Without a thing it is the error that says so; with a timeout of 0 nobody waits at all."""
+    shelf, start = Shelf(), anyio.current_time()
+    for timeout in (0, 3):
+        with pytest.raises(anyio.WouldBlock):
+            await shelf.signal.first(shelf.take, anyio.WouldBlock, timeout=timeout)
+    assert anyio.current_time() - start == pytest.approx(3)
+    assert not shelf.signal
+
+
+async def test_taking_may_take_time() -> None:
+    """As it does from a file that another process has locked; whoever comes meanwhile stands behind."""
+    shelf, taken = Shelf(), list[str]()
+
+    async def slowly() -> int:
+        await anyio.sleep(2)
+        return shelf.take()
+
+    async def wait(name: str) -> None:
+        await shelf.signal.first(slowly, anyio.WouldBlock)
+        taken.append(name)
+
+    async with anyio.create_task_group() as group:
+        for name in "abc":
+            group.start_soon(wait, name)
+            await anyio.sleep(3)
+        for thing in range(3):
+            shelf.put(thing)
+            await anyio.sleep(1)
+    assert taken == ["a", "b", "c"]
