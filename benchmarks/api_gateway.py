@@ -12,7 +12,18 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from eip_ref.api_gateway import Answer, Ask, Backend, Branch, Call, FanOut, Gateway, Identity, Request, Route
+from eip_ref.api_gateway import (
+    AdmittedRequest,
+    Backend,
+    Branch,
+    BranchInput,
+    ComposedAnswer,
+    FanOut,
+    Gateway,
+    Identity,
+    Request,
+    Route,
+)
 
 from .core import best, line
 
@@ -40,10 +51,10 @@ def fan_out(backends: bool) -> FanOut:
     def branch(name: str) -> Branch:
         backend = Backend(name, timeout=5)
 
-        async def through(ask: Ask) -> str:
+        async def through(ask: BranchInput) -> str:
             return await backend.call(service, name)
 
-        async def direct(ask: Ask) -> str:
+        async def direct(ask: BranchInput) -> str:
             return await service(name)
 
         return Branch(name, through if backends else direct, required=name == "order")
@@ -60,7 +71,7 @@ async def fans(count: int, backends: bool) -> None:
 async def requests(count: int) -> None:
     view = fan_out(True)
 
-    async def handle(call: Call) -> Answer:
+    async def handle(call: AdmittedRequest) -> ComposedAnswer:
         return await view(call)
 
     async def anybody(request: Request) -> Identity:
@@ -68,7 +79,7 @@ async def requests(count: int) -> None:
 
     door = Gateway([Route("GET", "/orders/{order}", handle)], authenticate=anybody, timeout=10)
     for _ in range(count):
-        response: Any = await door.handle(Request("/orders/17", id="r"))
+        response: Any = await door.handle(Request("GET", "/orders/17", id="r"))
         assert response.status == 200
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple, Self, TypeVar
 import anyio
 
 import eip_ref
-from eip_ref.api_gateway import Ask, Backend, Branch, FanOut, Gateway, Identity, Request, Route
+from eip_ref.api_gateway import Backend, Branch, BranchInput, FanOut, Gateway, Identity, Request, Route
 from eip_ref.backpressure import Buffer
 from eip_ref.circuit_breaker import CircuitBreaker
 from eip_ref.cqrs import DASHBOARD, Command, MemoryStore, Relay, read, users
@@ -260,13 +260,13 @@ async def gateway(_: Path, reading: Reading) -> None:
     async def find(number: str) -> dict[str, str]:
         return {"order": number}
 
-    async def order(ask: Ask) -> dict[str, str]:
-        return await orders.call(find, ask.given.given["order"])
+    async def order(ask: BranchInput) -> dict[str, str]:
+        return await orders.call(find, ask.request.path_params["order"])
 
     view = FanOut(Branch("order", order, required=True), timeout=1.0)
     door = Gateway([Route("GET", "/orders/{order}", view)], authenticate=known, timeout=1.0)
     with reading:
-        response = await door.handle(Request("/orders/17", headers=[("user", "ann")]))
+        response = await door.handle(Request("GET", "/orders/17", headers=[("user", "ann")]))
     assert response.status == 200
 
 

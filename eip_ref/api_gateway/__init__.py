@@ -1,4 +1,4 @@
-"""API gateway and aggregator: one door for the client, and one answer out of many.
+"""API gateway: one door for the client, and one answer out of many.
 
 The promise: a request is checked before any backend hears of it, and answered in time, with what
 the backends said in time, and with a word for each field that is missing. Nothing runs on after the
@@ -16,13 +16,13 @@ exception said or what was meant for another.
     async def scenario():
         orders, users, billing = (Backend(name, timeout=0.5) for name in ("orders", "users", "billing"))
 
-        async def order(ask_):
-            return await orders.call(ask, "orders", 0.1, {"id": ask_.given, "user": "ann"})
+        async def order(part):
+            return await orders.call(ask, "orders", 0.1, {"id": part.request, "user": "ann"})
 
-        async def user(ask_):                          # by the user of the order, not by the order's id
-            return await users.call(ask, "users", 0.2, {"name": ask_.got["order"]["user"]})
+        async def user(part):  # by the user of the order, not by the order's id
+            return await users.call(ask, "users", 0.2, {"name": part.results["order"]["user"]})
 
-        async def invoice(ask_):                       # takes too long today
+        async def invoice(part):  # takes too long today
             return await billing.call(ask, "billing", 9.0, {"open": 3})
 
         view = FanOut(
@@ -40,30 +40,26 @@ exception said or what was meant for another.
 
     simulate(scenario)
 
-Read `fan_out.py` first, with `branch.py` and `answer.py`; then `backend.py`, what stands before each
-backend, with `hedging.py`, `budget.py` and `limits.py`; then `gateway.py`, the door, with
-`headers.py`, `paths.py`, `routing.py` and `coalescing.py`. `aggregator.py` is the other way to make one out
-of many, with `groups.py`. `http.py` is the gateway over HTTP and `demo.py` a small shop behind it: run
-`python -m eip_ref.api_gateway` (needs the extra `course`, and is not loaded from here).
+Read `fan_out.py` first; then `backend.py`, what stands before each backend, with `hedging.py` and
+`limits.py`; then `gateway.py`, the door, with `request.py`, `edge.py` and `coalescing.py`. `http_edge.py`
+is the gateway over HTTP (it needs the extra `course`, and is not loaded from here), and
+`eip app gateway` starts a small shop behind one. `eip_ref.aggregator` makes one out of many in another way.
 
 In a trace, whatever takes time is a bar, from "started" to "finished", "failed", "timed out" or
-"cancelled", told apart by where and message: a request (where the gateway, message r1), a fan-out (its name,
-r1.view), a branch (the field, r1.view.user), a call to a backend (the backend, users#7), a group of
-the aggregator (its key). Data of "started": `parent`, the bar that must not end before this one; `until`,
-when it must have ended; for a call `limit`, the size of the bulkhead, and for an extra one `extra`,
-"hedge" or "retry", with `share` and `spare` of its budget. "refused" is what was not begun, with a `reason`;
-"duplicate" a request that follows another, `of` which its data tells. Breakers record as they always do.
+"cancelled", told apart by where and message: a request (where the gateway, message r1), a fan-out
+(its name, r1.view), a branch (the field, r1.view.user), a call to a backend (the backend, users#7). Data of
+"started": `parent`, the bar that must not end before this one; `until`, when it must have ended; for a
+call `limit`, the size of the bulkhead, and for an extra one `extra`, "hedge" or "retry", with `share` and
+`spare` of its budget. "refused" is what was not begun, with a `reason`; "duplicate" a request that
+follows another, `of` which its data tells. Breakers record as they always do.
 
-*Left out:* limits per address before it is known who asks; limits, breakers and groups that several
-gateways share or that survive a crash; streams, WebSockets, TLS, and a cache of answers.
+*Left out:* limits per address before it is known who asks; limits and breakers that several gateways
+share or that survive a crash; streams, WebSockets, TLS, and a cache of answers.
 """
 
-from .aggregator import Aggregator
-from .answer import Answer, FieldError
-from .backend import Backend
-from .branch import Ask, Branch, WhenMissing
-from .budget import Budget
+from .backend import Backend, RetryBudget
 from .coalescing import Coalescer
+from .edge import SUBJECT
 from .errors import (
     AllFailed,
     BackendFailed,
@@ -72,6 +68,7 @@ from .errors import (
     BulkheadFull,
     Forbidden,
     GatewayError,
+    GatewayTimeout,
     MethodNotAllowed,
     NeedFailed,
     NotFound,
@@ -79,70 +76,50 @@ from .errors import (
     RateLimited,
     RequiredFailed,
     Skipped,
-    TimedOut,
     Unauthenticated,
 )
-from .fan_out import FanOut
-from .gateway import Gateway
-from .groups import (
-    Aggregate,
-    AggregatorClosed,
-    DuplicateSequence,
-    NoCorrelation,
-    NoSequence,
-    Rejected,
-    TooManyGroups,
-    by_size,
-)
+from .fan_out import Branch, BranchInput, ComposedAnswer, FanOut, FieldError, WhenMissing
+from .gateway import Gateway, Route
 from .hedging import Hedging, hedged
-from .limits import Bulkhead, RateLimit, Shedding
-from .request import Call, Identity, Request, Response
-from .routing import Route
+from .limits import Bulkhead, LoadShedder, RateLimit
+from .request import AdmittedRequest, Identity, Request, Response
 
 __all__ = [
-    "Aggregate",
-    "Aggregator",
-    "AggregatorClosed",
+    "SUBJECT",
+    "AdmittedRequest",
     "AllFailed",
-    "Answer",
-    "Ask",
     "Backend",
     "BackendFailed",
     "BadRequest",
     "BodyTooLarge",
     "Branch",
-    "Budget",
+    "BranchInput",
     "Bulkhead",
     "BulkheadFull",
-    "Call",
     "Coalescer",
-    "DuplicateSequence",
+    "ComposedAnswer",
     "FanOut",
     "FieldError",
     "Forbidden",
     "Gateway",
     "GatewayError",
+    "GatewayTimeout",
     "Hedging",
     "Identity",
+    "LoadShedder",
     "MethodNotAllowed",
     "NeedFailed",
-    "NoCorrelation",
-    "NoSequence",
     "NotFound",
     "Overloaded",
     "RateLimit",
     "RateLimited",
-    "Rejected",
     "Request",
     "RequiredFailed",
     "Response",
+    "RetryBudget",
     "Route",
-    "Shedding",
     "Skipped",
-    "TimedOut",
-    "TooManyGroups",
     "Unauthenticated",
     "WhenMissing",
-    "by_size",
     "hedged",
 ]

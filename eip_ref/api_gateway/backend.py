@@ -13,28 +13,53 @@ from typing import Any, TypeVar
 
 import anyio
 
+from .. import values
 from ..circuit_breaker import CallRejected, CircuitBreaker, Outcomes
 from ..request_reply import NotDone
-from .budget import Budget
 from .errors import BulkheadFull, GatewayError
 from .hedging import Hedging, hedged
 from .limits import Bulkhead
 from .spans import in_time, span
 
-__all__ = ["Backend", "is_answer"]
+__all__ = ["Backend", "RetryBudget", "is_answer"]
 
 T = TypeVar("T")
 
 
 def is_answer(outcome: object) -> bool:
-    """Whether the backend answered, if with an error that is the client's, such as `NotFound`."""
+    """True when the backend answered, if with an error that is the client's, such as `NotFound`."""
     return isinstance(outcome, GatewayError) and outcome.status < 500
 
 
-class Backend:
-    """Calls to the service `name`: `timeout` seconds for each attempt, `at_most` under way at a time.
+class RetryBudget:
+    """At most `spare` extra calls, and `share` more for each first call.
 
-    `waiting` more may wait for a place. A call that is idempotent is made again after each of the
+    A sick backend makes every call want to be repeated. Without a bound, what was a failure becomes a
+    storm; with it, ten calls lead to at most one more when the share is 0.1. What is not used does
+    not pile up beyond `spare`.
+    """
+
+    def __init__(self, *, share: float = 0.1, spare: int = 3) -> None:
+        self.share = values.share("share", share)
+        self.spare = values.count("spare", spare, minimum=1 if share else 0)
+        self._left = float(spare)
+
+    def earn(self) -> None:
+        """A first call is made."""
+        self._left = min(self._left + self.share, self.spare)
+
+    def spend(self) -> bool:
+        """Take an extra call from the budget; False when there is none left."""
+        if self._left < 1 - 1e-9:  # ten times a tenth is a little less than one
+            return False
+        self._left -= 1
+        return True
+
+
+class Backend:
+    """Calls to the service `name`: `timeout` seconds for each attempt, `max_concurrent` under way at a time.
+
+    `max_waiting` more may wait for a place. A call that is idempotent is made again after each of the
     `pauses` (seconds) while it fails, and is hedged as `hedging` says; both only as `budget` allows.
     """
 
@@ -43,30 +68,28 @@ class Backend:
         name: str,
         *,
         timeout: float,
-        at_most: int = 10,
-        waiting: int = 0,
+        max_concurrent: int = 10,
+        max_waiting: int = 0,
         breaker: CircuitBreaker | None = None,
         pauses: Sequence[float] = (),
         hedging: Hedging | None = None,
-        budget: Budget | None = None,
+        budget: RetryBudget | None = None,
     ) -> None:
-        if not timeout > 0:
-            raise ValueError(f"{name} must have more than 0 seconds for a call, not {timeout:g}")
         self.name = name
-        self.timeout = timeout
-        self.bulkhead = Bulkhead(name, at_most=at_most, waiting=waiting)
+        self.timeout = values.duration("timeout", timeout, zero=False, infinite=True)
+        self.bulkhead = Bulkhead(name, max_concurrent=max_concurrent, max_waiting=max_waiting)
         self.breaker = breaker or CircuitBreaker(f"{name} breaker", outcomes=Outcomes(success=is_answer))
         if self.breaker.name == name:
             raise ValueError(f"the breaker of {name} needs another name, such as '{name} breaker'")
-        self.budget = budget or Budget()
-        self._pauses = pauses
+        self.budget = budget or RetryBudget()
+        self._pauses = [values.duration("pauses", pause) for pause in pauses]
         self._hedging = hedging
         self._numbers = itertools.count(1)
 
     async def call(self, function: Callable[..., Awaitable[T]], *args: Any, idempotent: bool = False) -> T:
         """What `function(*args)` returns or raises. Without `idempotent` it is called once.
 
-        Raises `BulkheadFull` or a `CallRejected` instead of calling, and `TimedOut`.
+        Raises `BulkheadFull` or a `CallRejected` instead of calling, and `GatewayTimeout`.
         """
         self.budget.earn()
         extra = ""
@@ -103,7 +126,7 @@ class Backend:
         budget = {"extra": extra, "share": self.budget.share, "spare": self.budget.spare} if extra else {}
         async with self.bulkhead.place(identity):
             with (
-                span(self.name, identity, limit=self.bulkhead.at_most, **budget),
+                span(self.name, identity, limit=self.bulkhead.max_concurrent, **budget),
                 self.breaker.guard(identity) as permit,
             ):
                 until = anyio.current_time() + self.timeout

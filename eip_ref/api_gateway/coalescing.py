@@ -21,9 +21,10 @@ T = TypeVar("T")
 class _Flight:
     leader: str  #: the id of the leader's call
     ended: anyio.Event = field(default_factory=anyio.Event)
+    followers: int = 0
     value: Any = None
     error: Exception | None = None
-    abandoned: bool = True  #: until it ends with a value or an error
+    abandoned: bool = True  #: until it ends with a value that can be copied, or an error
 
 
 class Coalescer:
@@ -38,7 +39,7 @@ class Coalescer:
         self._flights: dict[tuple[str, Hashable], _Flight] = {}
 
     def __len__(self) -> int:
-        """How many calls are in flight."""
+        """The number of calls that are in flight."""
         return len(self._flights)
 
     async def call(self, user: str, key: Hashable, function: Callable[[], Awaitable[T]]) -> T:
@@ -50,6 +51,7 @@ class Coalescer:
         identity = part_of(self.name)
         while (flight := self._flights.get((user, key))) is not None:
             record(Kind.DUPLICATE, self.name, identity, of=flight.leader)
+            flight.followers += 1
             await flight.ended.wait()
             if flight.error is not None:
                 raise flight.error
@@ -68,8 +70,17 @@ class Coalescer:
             flight.error = error
             raise
         else:
-            flight.value, flight.abandoned = deepcopy(value), False
+            self._keep(flight, value)
             return value
         finally:
             del self._flights[key]
             flight.ended.set()
+
+    def _keep(self, flight: _Flight, value: object) -> None:
+        """Keep a copy for those who follow; without one they ask for themselves."""
+        if not flight.followers:
+            return
+        try:
+            flight.value, flight.abandoned = deepcopy(value), False
+        except Exception as error:
+            record(Kind.NOTE, self.name, flight.leader, text=f"the answer cannot be shared: {error!r}")

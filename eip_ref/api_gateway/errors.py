@@ -7,7 +7,7 @@ so a client gets the code alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..circuit_breaker import CallRejected
@@ -20,17 +20,17 @@ __all__ = [
     "BulkheadFull",
     "Forbidden",
     "GatewayError",
+    "GatewayTimeout",
     "MethodNotAllowed",
     "NeedFailed",
     "NotFound",
     "Overloaded",
+    "PublicError",
     "RateLimited",
     "RequiredFailed",
     "Skipped",
-    "TimedOut",
-    "Told",
     "Unauthenticated",
-    "told",
+    "public_error",
 ]
 
 
@@ -67,9 +67,13 @@ class NotFound(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """The path exists, but not for this method."""
+    """The path exists, but not for this method; `allowed` are those for which it does."""
 
     status, code = 405, "method not allowed"
+
+    def __init__(self, path: str, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"{path} is there for {', '.join(allowed)}, and not for {method}")
+        self.allowed = tuple(allowed)
 
 
 class BodyTooLarge(GatewayError):
@@ -108,7 +112,7 @@ class BackendFailed(GatewayError):
     status, code = 502, "failed"
 
 
-class TimedOut(GatewayError):
+class GatewayTimeout(GatewayError):
     """No answer came in time. Indefinite: it may have happened, or may yet."""
 
     status, code = 504, "timed out"
@@ -130,7 +134,7 @@ class Skipped(NeedFailed):
     code = "skipped"
 
 
-class Told(NamedTuple):
+class PublicError(NamedTuple):
     """What a client may know of an error."""
 
     status: int
@@ -138,15 +142,15 @@ class Told(NamedTuple):
     retry_after: float | None = None
 
 
-def told(error: Exception) -> Told:
+def public_error(error: Exception) -> PublicError:
     """What a client may know of an error in a backend or before it: none of its words."""
     if isinstance(error, GatewayError):
-        return Told(error.status, error.code, error.retry_after)
+        return PublicError(error.status, error.code, error.retry_after)
     if isinstance(error, CallRejected):
-        return Told(503, "unavailable", error.retry_after)
+        return PublicError(503, "unavailable", error.retry_after)
     if isinstance(error, TimeoutError):
-        return Told(TimedOut.status, TimedOut.code)
-    return Told(BackendFailed.status, BackendFailed.code)
+        return PublicError(GatewayTimeout.status, GatewayTimeout.code)
+    return PublicError(BackendFailed.status, BackendFailed.code)
 
 
 class RequiredFailed(GatewayError):
@@ -155,7 +159,7 @@ class RequiredFailed(GatewayError):
     def __init__(self, field: str, cause: Exception) -> None:
         super().__init__(f"the required branch {field} failed: {cause!r}")
         self.field = field
-        self.status, self.code, self.retry_after = told(cause)
+        self.status, self.code, self.retry_after = public_error(cause)
 
 
 class AllFailed(GatewayError):
@@ -166,5 +170,5 @@ class AllFailed(GatewayError):
     def __init__(self, errors: Mapping[str, Exception]) -> None:
         super().__init__("; ".join(f"{field}: {error!r}" for field, error in errors.items()))
         self.errors = dict(errors)
-        statuses = {told(error).status for error in errors.values() if not isinstance(error, Skipped)}
+        statuses = {public_error(error).status for error in errors.values() if not isinstance(error, Skipped)}
         self.status = statuses.pop() if len(statuses) == 1 else BackendFailed.status

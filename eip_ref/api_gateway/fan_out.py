@@ -6,26 +6,139 @@ This is Scatter-Gather for one request. Its latency is the longest of its branch
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
+from .. import values
 from ..trace import Kind, acting, record, whoami
-from .answer import Answer, FieldError
-from .branch import Ask, Branch, check_branches
-from .errors import AllFailed, RequiredFailed, TimedOut
+from .errors import AllFailed, GatewayTimeout, NeedFailed, RequiredFailed, Skipped, public_error
 from .spans import in_time, part_of, span
 
-__all__ = ["FanOut"]
+__all__ = ["Branch", "BranchInput", "ComposedAnswer", "FanOut", "FieldError", "WhenMissing"]
+
+# What is asked
+
+
+class WhenMissing(StrEnum):
+    """What becomes of a branch when one that it needs has no value. It is not asked in either case."""
+
+    SKIP = "skip"  #: left out; the error of the one that it needs says why
+    FAIL = "fail"  #: failed, with all that follows when it is required
+
+
+@dataclass(frozen=True, slots=True)
+class BranchInput:
+    """What a branch is asked."""
+
+    request: Any  #: what the fan-out was called with
+    results: Mapping[str, Any]  #: the values of the branches that it needs
+    until: float  #: on anyio's clock: after this nobody waits for its answer
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One field: `call(ask)` brings its value, in at most `timeout` seconds.
+
+    Without a `required` branch there is no answer; without another there is a partial one. `needs`
+    names branches whose values it is called with, so that it is asked after them.
+    """
+
+    name: str
+    call: Callable[[BranchInput], Awaitable[Any] | Any]
+    required: bool = False
+    timeout: float = math.inf
+    needs: Sequence[str] = ()
+    when_missing: WhenMissing | None = None  #: by default a required one fails, another is skipped
+
+    def __post_init__(self) -> None:
+        values.duration(f"the timeout of branch {self.name}", self.timeout, zero=False, infinite=True)
+        if isinstance(self.needs, str):
+            raise ValueError(f"branch {self.name} needs a list of names; write needs=[{self.needs!r}]")
+        if self.required and self.when_missing is WhenMissing.SKIP:
+            raise ValueError(f"branch {self.name} is required, so it cannot be skipped; let it fail")
+
+    def without(self, need: str) -> NeedFailed:
+        """The error of this branch when the one named `need` has no value."""
+        fails = self.required or self.when_missing is WhenMissing.FAIL
+        return (NeedFailed if fails else Skipped)(self.name, need)
+
+
+def check_branches(branches: Sequence[Branch], timeout: float) -> None:
+    """Raise ValueError unless the names differ, the needs can be met, and each can time out in time."""
+    names = [branch.name for branch in branches]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"a fan-out needs branches with different names, not {names}")
+    for branch in branches:
+        if unknown := set(branch.needs) - set(names):
+            raise ValueError(f"branch {branch.name} needs {sorted(unknown)}, and there is no such branch")
+        if timeout < branch.timeout < math.inf:
+            raise ValueError(
+                f"branch {branch.name} has {branch.timeout:g} s, but the answer must be ready to be put "
+                f"together after {timeout:g} s: give the branch less or the fan-out more"
+            )
+    try:
+        TopologicalSorter({branch.name: branch.needs for branch in branches}).prepare()
+    except CycleError as error:
+        raise ValueError(f"these branches wait for each other: {' → '.join(error.args[1])}") from None
+
+
+# What is answered
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """Why a field is missing: a code for programs, never the words of an exception."""
+
+    code: str
+    because: str | None = None  #: the field without which this one could not be asked for
+
+    @classmethod
+    def of(cls, error: Exception) -> FieldError:
+        """The public part of this error."""
+        return cls(public_error(error).code, error.because if isinstance(error, NeedFailed) else None)
+
+    def as_dict(self) -> dict[str, str]:
+        """As plain JSON values."""
+        return {"code": self.code} | ({"because": self.because} if self.because else {})
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedAnswer:
+    """The values of the branches that answered, in the order in which the branches were declared.
+
+    A field is either in `data` or in `errors`, never in both and never silently null.
+    """
+
+    data: Mapping[str, Any]
+    errors: Mapping[str, FieldError] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """True when every branch answered."""
+        return not self.errors
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        errors = {name: error.as_dict() for name, error in self.errors.items()}
+        return {"data": dict(self.data), "complete": self.complete, "errors": errors}
+
+
+# Asking
 
 
 class FanOut:
     """Asks its branches and answers within `timeout` seconds, and `reserve` before a deadline around it.
 
     Deadlines shrink hop by hop: branches have until `reserve` seconds before the answer is due. What is
-    left over then is cancelled and awaited, so nothing runs on after the answer. At most `at_most`
-    branches run at a time; others wait for their turn.
+    left over then is cancelled and awaited, so nothing runs on after the answer. At most
+    `max_concurrent` branches run at a time; others wait for their turn.
     """
 
     def __init__(
@@ -34,28 +147,29 @@ class FanOut:
         name: str = "fan-out",
         timeout: float = math.inf,
         reserve: float = 0.05,
-        at_most: int = 16,
+        max_concurrent: int = 16,
     ) -> None:
         if not 0 < reserve < timeout:
             raise ValueError(
                 f"the reserve must be more than 0 s and less than the timeout of {timeout:g} s, "
                 f"not {reserve:g}: it is the time to cancel what is left and to put the answer together"
             )
-        if at_most < 1:
-            raise ValueError(f"at least 1 branch must run at a time, not {at_most}")
+        values.count("max_concurrent", max_concurrent)
         check_branches(branches, timeout - reserve)
         self.name = name
         self.branches = branches
         self._timeout = timeout
         self._reserve = reserve
-        self._at_most = at_most
+        self._at_most = max_concurrent
 
-    async def __call__(self, given: Any = None) -> Answer:
-        """The answer to `given`, partial when an optional branch has no value.
+    async def __call__(self, request: Any = None) -> ComposedAnswer:
+        """The answer to `request`, partial when an optional branch has no value.
 
         Raises `RequiredFailed` as soon as a required branch has none, `AllFailed` when no branch has
-        one, `TimedOut` when there is no time to ask, and ValueError when nothing says how long it may take.
+        one, `GatewayTimeout` when there is no time to ask, and ValueError when nothing says how long it
+        may take.
         """
+        await anyio.lowlevel.checkpoint_if_cancelled()
         around = anyio.current_effective_deadline() - self._reserve
         until = min(anyio.current_time() + self._timeout, around)
         if until == math.inf:
@@ -64,8 +178,8 @@ class FanOut:
         names = [branch.name for branch in self.branches]
         with acting(whoami() or self.name), span(self.name, identity, until=until, branches=names):
             if anyio.current_time() >= until - self._reserve:
-                raise TimedOut(f"{self.name} has no time left to ask anybody")
-            run = _Run(self.branches, identity, given, until - self._reserve, self._at_most)
+                raise GatewayTimeout(f"{self.name} has no time left to ask anybody")
+            run = _Run(self.branches, identity, request, until - self._reserve, self._at_most)
             return await run.answer()
 
 
@@ -73,19 +187,24 @@ class _Run:
     """One fan-out under way."""
 
     def __init__(
-        self, branches: tuple[Branch, ...], identity: str, given: Any, until: float, at_most: int
+        self,
+        branches: tuple[Branch, ...],
+        identity: str,
+        request: Any,
+        until: float,
+        max_concurrent: int,
     ) -> None:
         self._branches = branches
         self._identity = identity
-        self._given = given
+        self._request = request
         self._until = until
-        self._turns = anyio.Semaphore(at_most, fast_acquire=True)
+        self._turns = anyio.Semaphore(max_concurrent, fast_acquire=True)
         self._settled = {branch.name: anyio.Event() for branch in branches}
         self._values: dict[str, Any] = {}
         self._errors: dict[str, Exception] = {}
         self._fatal: tuple[str, Exception] | None = None  # the first failure of a required branch
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> ComposedAnswer:
         async with anyio.create_task_group() as group:  # its end awaits every branch, cancelled or not
             for branch in self._branches:
                 group.start_soon(self._settle, branch, group.cancel_scope, name=branch.name)
@@ -117,9 +236,9 @@ class _Run:
         ):
             async with self._turns:
                 got = {need: self._values[need] for need in branch.needs}
-                return await branch.call(Ask(self._given, got, until))
+                return await values.finished(branch.call(BranchInput(self._request, got, until)))
 
-    def _merged(self) -> Answer:
+    def _merged(self) -> ComposedAnswer:
         """The same answer whichever branch was first: all in the order of declaration."""
         if self._fatal is not None:
             raise RequiredFailed(*self._fatal) from self._fatal[1]
@@ -128,4 +247,4 @@ class _Run:
         if not self._values:
             raise AllFailed(errors) from errors[names[0]]
         values = {name: self._values[name] for name in names if name in self._values}
-        return Answer(values, {name: FieldError.of(error) for name, error in errors.items()})
+        return ComposedAnswer(values, {name: FieldError.of(error) for name, error in errors.items()})

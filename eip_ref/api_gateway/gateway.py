@@ -4,39 +4,105 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
+from .. import values
+from ..circuit_breaker import CallRejected
 from ..trace import Kind, acting, record, whoami
-from .answer import Answer
 from .coalescing import Coalescer
+from .edge import normalise, onward
 from .errors import (
+    BackendFailed,
     BodyTooLarge,
     Forbidden,
     GatewayError,
+    MethodNotAllowed,
+    NotFound,
     Overloaded,
     RequiredFailed,
     Unauthenticated,
+    public_error,
 )
-from .headers import onward
-from .limits import RateLimit, Shedding
-from .paths import normalise
-from .request import Authenticate, Call, Identity, Request, Response
-from .routing import Route, find
+from .fan_out import ComposedAnswer
+from .limits import LoadShedder, RateLimit
+from .request import AdmittedRequest, Authenticate, Identity, Request, Response
 from .spans import in_time, span
 
-__all__ = ["Gateway"]
+__all__ = ["Allow", "Gateway", "Route", "RouteHandler", "find"]
 
 _log = logging.getLogger(__name__)
+
+# Routes
+
+RouteHandler = Callable[[AdmittedRequest], Awaitable[Any] | Any]
+"""Answers a call: with an `ComposedAnswer`, a `Response`, or plain JSON values."""
+
+Allow = Callable[[Identity, Mapping[str, str]], Awaitable[bool] | bool]
+
+
+def _anybody(identity: Identity, given: Mapping[str, str]) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`method` on paths like `/orders/{order}` goes to `handler`, for those whom `allow` lets.
+
+    With `coalesce`, equal requests of one user share a call while it is in flight; for reading only.
+    """
+
+    method: str
+    path: str
+    handler: RouteHandler
+    allow: Allow = _anybody
+    coalesce: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/") or self.method != self.method.upper():
+            raise ValueError(
+                f"a route is a method such as GET and a path from /, not {self.method} {self.path}"
+            )
+        if self.coalesce and self.method not in ("GET", "HEAD"):
+            raise ValueError(f"only reading can be shared, and {self.method} {self.path} may do more")
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """What stands in the places of a normalised path, or None when it is another path."""
+        ours, theirs = self.path.strip("/").split("/"), path.strip("/").split("/")
+        if len(ours) != len(theirs):
+            return None
+        pairs = list(zip(ours, theirs, strict=True))
+        if any(mine != given for mine, given in pairs if not _is_place(mine)):
+            return None
+        return {mine[1:-1]: given for mine, given in pairs if _is_place(mine)}
+
+
+def _is_place(segment: str) -> bool:
+    return segment.startswith("{") and segment.endswith("}")
+
+
+def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route, dict[str, str]]:
+    """The first route that fits a normalised path. Raises `NotFound` and `MethodNotAllowed`."""
+    found = [(route, given) for route in routes if (given := route.match(path)) is not None]
+    if not found:
+        raise NotFound(f"no route leads to {path}")
+    for route, given in found:
+        if route.method == method:
+            return route, given
+    raise MethodNotAllowed(path, method, sorted({route.method for route, _ in found}))
+
+
+# The door
 
 
 class Gateway:
     """Answers every request within `timeout` seconds, and before the client's deadline.
 
-    `authenticate` finds out who asks, `rate_limit` counts how often, at most `at_most` requests are
+    `authenticate` finds out who asks, `rate_limit` counts how often, at most `max_concurrent` requests are
     under way at a time, and bodies have at most `max_body` bytes.
     """
 
@@ -47,25 +113,25 @@ class Gateway:
         authenticate: Authenticate,
         timeout: float,
         rate_limit: RateLimit | None = None,
-        at_most: int = 100,
+        max_concurrent: int = 100,
         max_body: int = 64 * 1024,
         name: str = "gateway",
     ) -> None:
-        if not 0 < timeout < math.inf:
-            raise ValueError(f"a gateway answers within a number of seconds above 0, not {timeout:g}")
+        values.duration("timeout", timeout, zero=False)
+        values.count("max_body", max_body, minimum=0)
         self.name = name
         self.max_body = max_body
         self._routes = routes
         self._authenticate = authenticate
         self._timeout = timeout
         self._rate_limit = rate_limit
-        self._shedding = Shedding(at_most=at_most)
+        self._load_shedder = LoadShedder(max_concurrent=max_concurrent)
         self._coalescer = Coalescer(f"{name} coalescer")
 
     @property
     def under_way(self) -> int:
-        """How many requests are being answered now."""
-        return self._shedding.under_way
+        """The number of requests that are being answered now."""
+        return self._load_shedder.under_way
 
     async def handle(self, request: Request) -> Response:
         """The response to a request, whatever happens: errors become a status and a code.
@@ -75,12 +141,13 @@ class Gateway:
         await anyio.lowlevel.checkpoint()
         until = min(anyio.current_time() + self._timeout, request.deadline)
         try:
-            with acting(whoami() or self.name), self._shedding.admitted():
+            with acting(whoami() or self.name), self._load_shedder.admitted():
                 return await self._in_time(request, until)
-        except GatewayError as error:
-            if error.status < 500 or isinstance(error, Overloaded):
+        except (GatewayError, CallRejected) as error:
+            told = public_error(error)
+            if told.status < 500 or isinstance(error, Overloaded):
                 who = whoami() or self.name
-                record(Kind.REFUSED, self.name, request.id, who=who, reason=error.code, status=error.status)
+                record(Kind.REFUSED, self.name, request.id, who=who, reason=told.code, status=told.status)
             return _refusal(error, request)
         except Exception:  # the edge: nobody further out could do more than this
             _log.exception("request %s failed", request.id)
@@ -102,14 +169,14 @@ class Gateway:
         identity = await self._known(request)
         if self._rate_limit is not None:
             self._rate_limit.check(identity.subject)
-        route, given = find(self._routes, request.method, path)
-        if not route.allow(identity, given):
+        route, path_params = find(self._routes, request.method, path)
+        if not await values.finished(route.allow(identity, path_params)):
             raise Forbidden(f"{identity.subject} may not {request.method} {path}")
-        call = Call(identity, path, given, onward(request.headers, identity), request)
+        call = AdmittedRequest(identity, path, path_params, onward(request.headers, identity), request)
         if not route.coalesce:
-            return await route.handler(call)
+            return await values.finished(route.handler(call))
         key = request.method, path, request.query, call.headers  # all that the answer may depend on
-        return await self._coalescer.call(identity.subject, key, lambda: route.handler(call))
+        return await self._coalescer.call(identity.subject, key, lambda: values.finished(route.handler(call)))
 
     async def _known(self, request: Request) -> Identity:
         identity = await self._authenticate(request)
@@ -119,19 +186,29 @@ class Gateway:
 
 
 def _response(value: Any) -> Response:
-    if isinstance(value, Response):
-        return value
-    return Response(200, value.as_dict() if isinstance(value, Answer) else value)
+    """The response that a handler's answer makes. Raises `BackendFailed` for one that is not JSON."""
+    if isinstance(value, ComposedAnswer):
+        value = value.as_dict()
+    response = value if isinstance(value, Response) else Response(200, value)
+    if not isinstance(response.body, bytes):
+        try:
+            values.check_json("the answer", response.body)
+        except TypeError as error:
+            raise BackendFailed(str(error)) from error
+    return response
 
 
-def _refusal(error: GatewayError, request: Request) -> Response:
+def _refusal(error: Exception, request: Request) -> Response:
     """The code and the request's id, by which the people who run this find the rest in their log."""
-    body: dict[str, Any] = {"error": error.code, "request": request.id}
+    told = public_error(error)
+    body: dict[str, Any] = {"error": told.code, "request": request.id}
     if isinstance(error, RequiredFailed):
         body["field"] = error.field
     headers = []
-    if error.retry_after is not None:
-        headers.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
+    if told.retry_after is not None:
+        headers.append(("retry-after", str(max(1, math.ceil(told.retry_after)))))
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("allow", ", ".join(error.allowed)))
     if isinstance(error, Unauthenticated):
         headers.append(("www-authenticate", "Bearer"))
-    return Response(error.status, body, headers)
+    return Response(told.status, body, headers)

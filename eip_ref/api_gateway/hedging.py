@@ -9,6 +9,9 @@ from typing import Any, Generic, TypeVar
 import anyio
 import anyio.abc
 
+from .. import values
+from ..trace import Kind, record
+
 __all__ = ["Hedging", "hedged"]
 
 T = TypeVar("T")
@@ -16,21 +19,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Hedging:
-    """Ask again after `after` seconds without an answer, and again, `most` times in all.
+    """BranchInput again after `after` seconds without an answer, and again, `most` times in all.
 
     `dispose` is awaited with each answer that nobody will use: one that came when another had won,
     or when the caller had gone.
     """
 
-    after: float
-    most: int = 1
-    dispose: Callable[[Any], Awaitable[object]] | None = None
+    delay: float
+    max_extra: int = 1
+    dispose: Callable[[Any], Awaitable[object] | object] | None = None
 
     def __post_init__(self) -> None:
-        if not self.after > 0 or self.most < 1:
-            raise ValueError(
-                f"hedge after more than 0 s and at least once, not {self.after:g} and {self.most}"
-            )
+        values.duration("delay", self.delay, zero=False)
+        values.count("max_extra", self.max_extra)
 
 
 async def hedged(
@@ -45,8 +46,8 @@ async def hedged(
     try:
         async with anyio.create_task_group() as group:
             race.start(group)
-            for _ in range(hedging.most):
-                with anyio.move_on_after(hedging.after):
+            for _ in range(hedging.max_extra):
+                with anyio.move_on_after(hedging.delay):
                     await race.over.wait()
                 if race.over.is_set() or not may():
                     break
@@ -61,7 +62,7 @@ async def hedged(
 
 class _Race(Generic[T]):
     def __init__(
-        self, call: Callable[[int], Awaitable[T]], dispose: Callable[[Any], Awaitable[object]] | None
+        self, call: Callable[[int], Awaitable[T]], dispose: Callable[[Any], Awaitable[object] | object] | None
     ) -> None:
         self.over = anyio.Event()  # somebody has won, or all have failed
         self.winner: tuple[T] | None = None
@@ -96,4 +97,7 @@ class _Race(Generic[T]):
     async def _throw_away(self, answer: T) -> None:
         if self._dispose is not None:
             with anyio.CancelScope(shield=True):  # it must be closed although nobody waits any more
-                await self._dispose(answer)
+                try:
+                    await values.finished(self._dispose(answer))
+                except Exception as error:  # the race has its outcome, and this must not replace it
+                    record(Kind.NOTE, "hedging", text=f"a loser could not be disposed of: {error!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..trace import new_id
 
-__all__ = ["Authenticate", "Call", "Header", "Identity", "Request", "Response"]
+__all__ = ["AdmittedRequest", "Authenticate", "Header", "Identity", "Request", "Response"]
 
 Header = tuple[str, str]
 
@@ -18,8 +18,8 @@ Header = tuple[str, str]
 class Request:
     """What a client sent, unchecked. `deadline` is when it stops waiting, on anyio's clock."""
 
+    method: str
     path: str  #: as it was written, percent-encoded
-    method: str = "GET"
     query: str = ""
     headers: Sequence[Header] = ()
     body: bytes = b""
@@ -54,11 +54,11 @@ Authenticate = Callable[[Request], Awaitable[Identity | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class AdmittedRequest:
     """A request that was let in: checked, normalised, and with the identity of whoever asks."""
 
     identity: Identity
     path: str  #: normalised and decoded
-    given: Mapping[str, str]  #: what stood in the route's places
+    path_params: Mapping[str, str]  #: what stood in the route's places
     headers: tuple[Header, ...]  #: for backends: the client's without internal ones, and the identity
     request: Request

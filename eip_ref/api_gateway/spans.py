@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from ..trace import Kind, new_id, record
-from .errors import TimedOut
+from .errors import GatewayTimeout
 
 __all__ = ["in_time", "part_of", "span"]
 
@@ -34,7 +34,7 @@ def span(where: str, message: str, **data: Any) -> Iterator[None]:
     token = _current.set(message)
     try:
         yield
-    except (TimedOut, TimeoutError):
+    except (GatewayTimeout, TimeoutError):
         record(Kind.TIMED_OUT, where, message, after=anyio.current_time() - began)
         raise
     except Exception as error:
@@ -53,14 +53,14 @@ def span(where: str, message: str, **data: Any) -> Iterator[None]:
 def in_time(until: float, words: str) -> Iterator[None]:
     """Run the block until then. At the instant it is too late, whatever has come of it.
 
-    Raises `TimedOut` with these words.
+    Raises `GatewayTimeout` with these words.
     """
     try:
         with anyio.CancelScope(deadline=until) as scope:
             yield
     except Exception as error:
         if anyio.current_time() >= until:
-            raise TimedOut(words) from error
+            raise GatewayTimeout(words) from error
         raise
     if scope.cancelled_caught or anyio.current_time() >= until:
-        raise TimedOut(words)
+        raise GatewayTimeout(words)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from ..apps import APPS, start
 from . import check_command, course, grade_command
 from .board import board
 from .check import reset
@@ -40,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     add("progress", _progress, "Show how far you are.")
     again = add("reset", _reset, "Begin an exercise again; your notebook is kept in .eip/backups/.")
     again.add_argument("name", help='the exercise, such as "message_queue/mend_the_worker"')
+    app = add("app", _app, "Start one of the applications that show patterns at work, until Ctrl-C.")
+    app.add_argument("name", choices=sorted(APPS), help="which one")
+    app.add_argument("--port", type=int, default=0, help="where it listens (a free port)")
     made = add("derive", _derive, "Make exercises/ from solutions/ (for those who write them).")
     made.add_argument("--check", action="store_true", help="write nothing; show what differs")
     return parser
@@ -59,6 +63,10 @@ def _progress(options: argparse.Namespace) -> int:
 def _reset(options: argparse.Namespace) -> int:
     print(reset(options.name))
     return 0
+
+
+def _app(options: argparse.Namespace) -> int:
+    return start(options.name, options.port)
 
 
 def _derive(options: argparse.Namespace) -> int:

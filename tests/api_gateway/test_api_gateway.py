@@ -13,14 +13,14 @@ import pytest
 import eip_ref.api_gateway as pattern
 from eip_ref.api_gateway import (
     AllFailed,
-    Answer,
-    Ask,
     Branch,
+    BranchInput,
+    ComposedAnswer,
     FanOut,
     FieldError,
+    GatewayTimeout,
     NotFound,
     RequiredFailed,
-    TimedOut,
     WhenMissing,
 )
 from eip_ref.circuit_breaker import BreakerOpen
@@ -28,13 +28,13 @@ from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace, acting, whoami
 from tests.backends import Play, everywhere, on_virtual_asyncio
 
-Call = Callable[[Ask], Awaitable[Any]]
+AdmittedRequest = Callable[[BranchInput], Awaitable[Any]]
 
 
-def after(seconds: float, value: Any = None) -> Call:
+def after(seconds: float, value: Any = None) -> AdmittedRequest:
     """Answers, or raises, after a time."""
 
-    async def call(ask: Ask) -> Any:
+    async def call(ask: BranchInput) -> Any:
         await anyio.sleep(seconds)
         if isinstance(value, Exception):
             raise value
@@ -72,7 +72,7 @@ def test_three_branches_take_as_long_as_the_slowest(play: Play) -> None:
     trace = shown(play, *(Branch(f"b{n}", after(n / 10, n)) for n in (1, 3, 2)))
     answer, took = trace.result
     assert took == pytest.approx(0.3)
-    assert answer == Answer({"b1": 1, "b3": 3, "b2": 2})
+    assert answer == ComposedAnswer({"b1": 1, "b3": 3, "b2": 2})
     assert answer.complete
 
 
@@ -81,14 +81,14 @@ def test_more_branches_than_may_run_wait_for_their_turn(play: Play) -> None:
     """The width is bounded: ten branches, two at a time."""
     running = most = 0
 
-    async def call(ask: Ask) -> None:
+    async def call(ask: BranchInput) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
         await anyio.sleep(0.1)
         running -= 1
 
-    trace = shown(play, *(Branch(f"item {n}", call) for n in range(10)), at_most=2)
+    trace = shown(play, *(Branch(f"item {n}", call) for n in range(10)), max_concurrent=2)
     assert (most, trace.result[1]) == (2, pytest.approx(0.5))
 
 
@@ -160,7 +160,7 @@ def test_a_sibling_that_fails_when_cancelled_hides_nothing(play: Play) -> None:
     assert (error.field, error.code) == ("order", "not found")
 
 
-async def fails_when_cancelled(ask: Ask) -> None:
+async def fails_when_cancelled(ask: BranchInput) -> None:
     try:
         await anyio.sleep(9)
     except anyio.get_cancelled_exc_class():
@@ -187,7 +187,7 @@ def test_all_failed_is_an_error_and_never_an_empty_answer(
 def test_a_branch_that_answers_none_has_a_value(play: Play) -> None:
     """None is a value; a missing field has an error instead, and no null."""
     answer = answered(play, Branch("note", after(0.1, None)), Branch("user", after(0.1, KeyError())))
-    assert answer == Answer({"note": None}, {"user": FieldError("failed")})
+    assert answer == ComposedAnswer({"note": None}, {"user": FieldError("failed")})
 
 
 # The budget of time
@@ -199,7 +199,7 @@ def test_a_branch_that_hangs_ends_before_the_answer_is_due(play: Play) -> None:
     trace = shown(play, Branch("a", after(0.1, 1)), Branch("b", after(9)), timeout=1.0, reserve=0.2)
     answer, took = trace.result
     assert took == pytest.approx(0.8)
-    assert answer == Answer({"a": 1}, {"b": FieldError("timed out")})
+    assert answer == ComposedAnswer({"a": 1}, {"b": FieldError("timed out")})
     assert trace.filter("timed out")[0].data["after"] == pytest.approx(0.8)
 
 
@@ -207,7 +207,7 @@ def test_a_branch_that_hangs_ends_before_the_answer_is_due(play: Play) -> None:
 def test_a_branch_has_no_more_than_its_own_timeout(play: Play) -> None:
     """Only that branch times out, and the answer does not wait for the whole."""
     trace = shown(play, Branch("a", after(0.4, 1)), Branch("b", after(9), timeout=0.3))
-    assert trace.result == (Answer({"a": 1}, {"b": FieldError("timed out")}), pytest.approx(0.4))
+    assert trace.result == (ComposedAnswer({"a": 1}, {"b": FieldError("timed out")}), pytest.approx(0.4))
 
 
 @everywhere
@@ -254,7 +254,7 @@ def test_leftovers_are_cancelled_and_awaited(play: Play) -> None:
     """The answer waits for the clean-up of what it cancels, so nothing runs on after it."""
     done = []
 
-    async def call(ask: Ask) -> None:
+    async def call(ask: BranchInput) -> None:
         try:
             await anyio.sleep(9)
         finally:
@@ -274,7 +274,7 @@ def test_the_deadline_around_a_fan_out_binds_it(play: Play) -> None:
     async def scenario() -> tuple[Any, float, float]:
         seen: list[float] = []
 
-        async def call(ask: Ask) -> None:
+        async def call(ask: BranchInput) -> None:
             seen.append(ask.until - begun)
             await anyio.sleep(9)
 
@@ -285,7 +285,10 @@ def test_the_deadline_around_a_fan_out_binds_it(play: Play) -> None:
         return answer, anyio.current_time() - begun, seen[0]
 
     trace = play(scenario)
-    assert trace.result == (Answer({"b": 2}, {"a": FieldError("timed out")}),) + (pytest.approx(0.8),) * 2
+    assert (
+        trace.result
+        == (ComposedAnswer({"b": 2}, {"a": FieldError("timed out")}),) + (pytest.approx(0.8),) * 2
+    )
 
 
 @everywhere
@@ -293,7 +296,7 @@ def test_without_time_nobody_is_asked(play: Play) -> None:
     """When the deadline is nearer than the reserve, the fan-out ends before it begins."""
 
     async def scenario() -> None:
-        with anyio.fail_after(0.05), pytest.raises(TimedOut):
+        with anyio.fail_after(0.05), pytest.raises(GatewayTimeout):
             await FanOut(Branch("a", after(0)), reserve=0.03)()
 
     assert play(scenario).count("started") == 1
@@ -327,9 +330,9 @@ def test_a_cancelled_fan_out_cancels_its_branches_and_says_so(play: Play) -> Non
 # Dependent calls
 
 
-def order_and_user(order: Call, **how: Any) -> list[Branch]:
-    async def user(ask: Ask) -> Any:
-        return [ask.given, ask.got["order"]["user"], sorted(ask.got)]
+def order_and_user(order: AdmittedRequest, **how: Any) -> list[Branch]:
+    async def user(ask: BranchInput) -> Any:
+        return [ask.request, ask.results["order"]["user"], sorted(ask.results)]
 
     return [
         Branch("user", user, needs=["order"], **how),
@@ -410,9 +413,12 @@ def test_a_dependent_call_shares_the_budget(play: Play) -> None:
         (lambda: FanOut(Branch("a", after(0), timeout=0.96), timeout=1), "give the branch less"),
         (lambda: FanOut(Branch("a", after(0)), timeout=1, reserve=1), "the reserve must be"),
         (lambda: FanOut(Branch("a", after(0)), timeout=1, reserve=0), "the reserve must be"),
-        (lambda: FanOut(Branch("a", after(0)), timeout=1, at_most=0), "at least 1 branch"),
-        (lambda: Branch("a", after(0), timeout=0), "more than 0 seconds"),
-        (lambda: Branch("a", after(0), timeout=math.nan), "more than 0 seconds"),
+        (
+            lambda: FanOut(Branch("a", after(0)), timeout=1, max_concurrent=0),
+            "max_concurrent must be a whole number",
+        ),
+        (lambda: Branch("a", after(0), timeout=0), "number of seconds above 0"),
+        (lambda: Branch("a", after(0), timeout=math.nan), "number of seconds above 0"),
         (lambda: Branch("a", after(0), needs="order"), "a list of names"),
         (lambda: Branch("a", after(0), required=True, when_missing=WhenMissing.SKIP), "cannot be skipped"),
     ],

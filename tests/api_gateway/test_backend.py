@@ -11,13 +11,15 @@ import pytest
 from eip_ref.api_gateway import (
     Backend,
     BackendFailed,
-    Budget,
+    Branch,
     Bulkhead,
     BulkheadFull,
     Coalescer,
+    FanOut,
+    GatewayTimeout,
     Hedging,
     NotFound,
-    TimedOut,
+    RetryBudget,
     hedged,
 )
 from eip_ref.circuit_breaker import (
@@ -32,7 +34,7 @@ from eip_ref.lab.invariants import breaker_legality, check
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.request_reply import NoResponder
 from eip_ref.trace import Trace
-from tests.backends import Play, Scenario, everywhere
+from tests.backends import Play, Scenario, everywhere, recorded
 
 
 def holds(play: Play, scenario: Scenario) -> Trace:
@@ -88,7 +90,7 @@ def test_a_backend_that_hangs_opens_its_breaker(play: Play) -> None:
         return [await fate(users.call(service)) for _ in range(4)]
 
     trace = holds(play, scenario)
-    assert trace.result == [TimedOut, TimedOut, BreakerOpen, BreakerOpen]
+    assert trace.result == [GatewayTimeout, GatewayTimeout, BreakerOpen, BreakerOpen]
     assert (service.calls, trace.count("timed out", where="users")) == (2, 2)
 
 
@@ -97,7 +99,7 @@ def test_a_caller_that_gives_up_says_nothing_about_the_backend(play: Play) -> No
     """A cancelled call is neutral for the breaker, and frees its place."""
 
     async def scenario() -> State:
-        users = Backend("users", timeout=0.5, at_most=1, breaker=quick_breaker(1))
+        users = Backend("users", timeout=0.5, max_concurrent=1, breaker=quick_breaker(1))
         for _ in range(3):
             with anyio.move_on_after(0.1):
                 await users.call(Service([99]))
@@ -155,7 +157,7 @@ def test_one_sick_backend_leaves_the_others_alone(play: Play) -> None:
     """A bulkhead and a breaker per backend."""
 
     async def scenario() -> list[Any]:
-        sick, well = (Backend(name, timeout=0.5, at_most=1) for name in ("sick", "well"))
+        sick, well = (Backend(name, timeout=0.5, max_concurrent=1) for name in ("sick", "well"))
         async with anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(fate, sick.call(Service([99])))
@@ -175,7 +177,7 @@ def test_a_full_bulkhead_refuses_at_once(play: Play) -> None:
     service = Service([0.2])
 
     async def scenario() -> tuple[list[Any], float]:
-        users = Backend("users", timeout=0.5, at_most=2, waiting=1)
+        users = Backend("users", timeout=0.5, max_concurrent=2, max_waiting=1)
         got: list[Any] = []
 
         async def caller() -> None:
@@ -200,7 +202,7 @@ def test_a_caller_that_leaves_the_queue_leaves_no_place_taken(play: Play) -> Non
     """Cancelled while waiting, or while inside: the next one gets in."""
 
     async def scenario() -> str:
-        users = Bulkhead("users", at_most=1, waiting=1)
+        users = Bulkhead("users", max_concurrent=1, max_waiting=1)
 
         async def hold(seconds: float) -> None:
             async with users.place():
@@ -232,7 +234,7 @@ def test_a_slow_call_is_hedged_and_the_first_success_wins(play: Play) -> None:
 
     async def scenario() -> tuple[Any, float]:
         begun = anyio.current_time()
-        users = Backend("users", timeout=1, hedging=Hedging(after=0.2))
+        users = Backend("users", timeout=1, hedging=Hedging(delay=0.2))
         return await users.call(service, idempotent=True), anyio.current_time() - begun
 
     trace = holds(play, scenario)
@@ -248,7 +250,7 @@ def test_a_quick_call_is_not_hedged(play: Play) -> None:
     quick, failing = Service([0.1]), Service([0.1], [KeyError()])
 
     async def scenario() -> list[Any]:
-        users = Backend("users", timeout=1, hedging=Hedging(after=0.2))
+        users = Backend("users", timeout=1, hedging=Hedging(delay=0.2))
         return [await fate(users.call(s, idempotent=True)) for s in (quick, failing)]
 
     assert holds(play, scenario).result == ["ok 0", KeyError]
@@ -261,7 +263,7 @@ def test_what_may_not_happen_twice_is_neither_hedged_nor_repeated(play: Play) ->
     slow, failing = Service([0.9]), Service([0.1], [KeyError()])
 
     async def scenario() -> list[Any]:
-        users = Backend("users", timeout=1, hedging=Hedging(after=0.2), pauses=[0.1, 0.1])
+        users = Backend("users", timeout=1, hedging=Hedging(delay=0.2), pauses=[0.1, 0.1])
         return [await fate(users.call(service)) for service in (slow, failing)]
 
     assert holds(play, scenario).result == ["ok 0", KeyError]
@@ -275,7 +277,7 @@ def test_a_failed_call_waits_for_its_hedge(play: Play) -> None:
     lost = Service([0.3, 0.2], [KeyError(), ValueError()])
 
     async def scenario() -> list[Any]:
-        return [await fate(hedged(lambda _, s=s: s(), Hedging(after=0.2))) for s in (rescued, lost)]  # type: ignore[misc]
+        return [await fate(hedged(lambda _, s=s: s(), Hedging(delay=0.2))) for s in (rescued, lost)]  # type: ignore[misc]
 
     assert play(scenario).result == ["saved", KeyError]
 
@@ -287,7 +289,7 @@ def test_a_failure_does_not_end_the_hedging(play: Play) -> None:
 
     async def scenario() -> tuple[Any, float]:
         begun = anyio.current_time()
-        answer = await hedged(lambda _: service(), Hedging(after=0.2, most=2))
+        answer = await hedged(lambda _: service(), Hedging(delay=0.2, max_extra=2))
         return answer, anyio.current_time() - begun
 
     assert play(scenario).result == ("third", pytest.approx(0.5))
@@ -299,7 +301,9 @@ def test_hedges_stay_within_their_budget(play: Play) -> None:
     service = Service([0.3])
 
     async def scenario() -> None:
-        users = Backend("users", timeout=1, hedging=Hedging(after=0.1), budget=Budget(share=0.1, spare=2))
+        users = Backend(
+            "users", timeout=1, hedging=Hedging(delay=0.1), budget=RetryBudget(share=0.1, spare=2)
+        )
         for _ in range(20):
             await users.call(service, idempotent=True)
 
@@ -314,7 +318,7 @@ def test_at_most_so_many_hedges_are_made_for_one_call(play: Play) -> None:
     service = Service([0.95])
 
     async def scenario() -> None:
-        await hedged(lambda _: service(), Hedging(after=0.2, most=2))
+        await hedged(lambda _: service(), Hedging(delay=0.2, max_extra=2))
 
     play(scenario)
     assert service.calls == 3
@@ -342,7 +346,7 @@ def test_an_answer_that_nobody_uses_is_disposed_of(play: Play) -> None:
 
     async def scenario() -> int:
         call = answers_that_need_closing([0.5, 0.1], closed)
-        return await hedged(call, Hedging(after=0.2, dispose=close))
+        return await hedged(call, Hedging(delay=0.2, dispose=close))
 
     assert play(scenario).result == 1
     assert closed == [0]
@@ -359,7 +363,7 @@ def test_an_answer_whose_caller_has_gone_is_disposed_of(play: Play) -> None:
 
     async def scenario() -> bool:
         with anyio.move_on_after(0.3) as scope:
-            await hedged(answers_that_need_closing([0.5], closed), Hedging(after=0.6, dispose=close))
+            await hedged(answers_that_need_closing([0.5], closed), Hedging(delay=0.6, dispose=close))
         return scope.cancelled_caught
 
     assert play(scenario).result is True
@@ -416,7 +420,7 @@ def test_no_retry_when_it_could_not_help(play: Play) -> None:
     service = Service([0.1], [KeyError()])
 
     async def scenario() -> list[Any]:
-        users = Backend("users", timeout=1, pauses=[0.3], breaker=quick_breaker(1), at_most=1)
+        users = Backend("users", timeout=1, pauses=[0.3], breaker=quick_breaker(1), max_concurrent=1)
         begun = anyio.current_time()
         with anyio.fail_after(0.4):
             got = [await fate(users.call(service, idempotent=True))]
@@ -431,29 +435,29 @@ def test_no_retry_when_it_could_not_help(play: Play) -> None:
 
 def test_a_budget_does_not_pile_up() -> None:
     """What is not used is lost beyond the spare: a quiet day does not pay for a storm."""
-    budget = Budget(share=0.1, spare=2)
+    budget = RetryBudget(share=0.1, spare=2)
     for _ in range(1_000):
         budget.earn()
     assert [budget.spend() for _ in range(3)] == [True, True, False]
     for _ in range(10):
         budget.earn()
     assert [budget.spend() for _ in range(2)] == [True, False]
-    assert not Budget(share=0, spare=0).spend()
+    assert not RetryBudget(share=0, spare=0).spend()
 
 
 @pytest.mark.parametrize(
     "make",
     [
         lambda: Backend("a", timeout=0),
-        lambda: Backend("a", timeout=1, at_most=0),
-        lambda: Backend("a", timeout=1, waiting=-1),
+        lambda: Backend("a", timeout=1, max_concurrent=0),
+        lambda: Backend("a", timeout=1, max_waiting=-1),
         lambda: Backend("a", timeout=1, breaker=CircuitBreaker("a")),
-        lambda: Budget(share=1.1),
-        lambda: Budget(share=-0.1),
-        lambda: Budget(spare=0),
-        lambda: Budget(share=0, spare=-1),
-        lambda: Hedging(after=0),
-        lambda: Hedging(after=1, most=0),
+        lambda: RetryBudget(share=1.1),
+        lambda: RetryBudget(share=-0.1),
+        lambda: RetryBudget(spare=0),
+        lambda: RetryBudget(share=0, spare=-1),
+        lambda: Hedging(delay=0),
+        lambda: Hedging(delay=1, max_extra=0),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_made(make: Callable[[], object]) -> None:
@@ -579,6 +583,63 @@ def test_a_failure_of_the_backend_is_no_answer() -> None:
     """What the breaker counts: failures and timeouts, not what the client did wrong."""
     from eip_ref.api_gateway.backend import is_answer
 
-    assert [is_answer(e) for e in (NotFound(), BackendFailed(), TimedOut(), KeyError())] == [
+    assert [is_answer(e) for e in (NotFound(), BackendFailed(), GatewayTimeout(), KeyError())] == [
         True, False, False, False,
     ]  # fmt: skip
+
+
+# Side work does not replace an outcome
+
+
+async def test_an_answer_that_cannot_be_copied_is_the_leaders_all_the_same() -> None:
+    """Followers ask for themselves, and the trace says why."""
+    calls, answers = list[int](), list[object]()
+
+    async def ask() -> object:
+        calls.append(1)
+        await anyio.sleep(1)
+        return uncopyable
+
+    class Uncopyable:
+        def __deepcopy__(self, memo: object) -> object:
+            raise TypeError("a socket cannot be copied")
+
+    uncopyable, coalescer = Uncopyable(), Coalescer()
+    assert await coalescer.call("ann", "k", ask) is uncopyable
+
+    async def follow() -> None:
+        answers.append(await coalescer.call("ann", "k", ask))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(follow)
+            await anyio.sleep(0.1)
+    assert answers == [uncopyable, uncopyable]
+    assert len(calls) == 3
+    assert "cannot be shared" in recorded().filter("note")[0].data["text"]
+
+
+async def test_a_loser_that_cannot_be_disposed_of_does_not_spoil_the_race() -> None:
+    """The first success wins; the trace tells of the other."""
+
+    async def call(number: int) -> int:
+        await anyio.sleep(0.5)
+        return number
+
+    async def dispose(answer: int) -> None:
+        raise OSError("already closed")
+
+    hedging = Hedging(delay=0.2, max_extra=3, dispose=dispose)
+    with anyio.CancelScope() as scope:
+        assert await hedged(call, hedging) == 0
+    assert not scope.cancelled_caught
+
+
+async def test_a_fan_out_in_a_cancelled_scope_is_cancelled_and_not_too_late() -> None:
+    """Cancellation is no timeout, and the trace tells of none."""
+    view = FanOut(Branch("a", lambda part: 1), timeout=1)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await view()
+    assert scope.cancelled_caught
+    assert recorded().count("timed out") == 0

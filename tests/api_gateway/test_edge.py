@@ -10,11 +10,12 @@ import anyio
 import pytest
 
 from eip_ref.api_gateway import (
-    Answer,
+    AdmittedRequest,
+    Backend,
     BackendFailed,
     BadRequest,
     Branch,
-    Call,
+    ComposedAnswer,
     FanOut,
     FieldError,
     Gateway,
@@ -25,9 +26,9 @@ from eip_ref.api_gateway import (
     Route,
     Unauthenticated,
 )
-from eip_ref.api_gateway.headers import end_to_end, onward
-from eip_ref.api_gateway.paths import encode, normalise
+from eip_ref.api_gateway.edge import encode, end_to_end, normalise, onward
 from eip_ref.api_gateway.request import Header
+from eip_ref.circuit_breaker import CircuitBreaker
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace
 from tests.backends import Play, Scenario, everywhere
@@ -46,16 +47,16 @@ class Shop:
     """Says what it was asked, after some seconds."""
 
     def __init__(self, seconds: float = 0.1, says: Any = None) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[AdmittedRequest] = []
         self._seconds = seconds
         self._says = says
 
-    async def __call__(self, call: Call) -> Any:
+    async def __call__(self, call: AdmittedRequest) -> Any:
         self.calls.append(call)
         await anyio.sleep(self._seconds)
         if isinstance(self._says, Exception):
             raise self._says
-        return self._says or {"path": call.path, "who": call.identity.subject, **call.given}
+        return self._says or {"path": call.path, "who": call.identity.subject, **call.path_params}
 
 
 def own(identity: Identity, given: Mapping[str, str]) -> bool:
@@ -73,7 +74,7 @@ def gateway(shop: Shop, **how: Any) -> Gateway:
 
 
 def ask(path: str = "/orders/17", headers: Sequence[Header] = HEADERS, **how: Any) -> Request:
-    return Request(path, headers=headers, **how)
+    return Request(**{"method": "GET", "path": path, "headers": headers, **how})
 
 
 def asked(play: Play, shop: Shop, *requests: Callable[[], Request], **how: Any) -> list[Response]:
@@ -201,7 +202,7 @@ def test_hop_by_hop_headers_end_here() -> None:
 
 def test_a_header_that_comes_twice_has_no_value() -> None:
     """Two readers would choose differently."""
-    request = Request("/", headers=[("A", "1"), ("B", "1"), ("b", "2")])
+    request = Request("GET", "/", headers=[("A", "1"), ("B", "1"), ("b", "2")])
     assert [request.header(name) for name in ("a", "B", "c")] == ["1", None, None]
 
 
@@ -259,10 +260,10 @@ def test_handlers_get_the_normalised_path_and_what_stands_in_its_places(play: Pl
         lambda: Route("POST", "/a", Shop(), coalesce=True),
         lambda: gateway(Shop(), timeout=0),
         lambda: gateway(Shop(), timeout=float("inf")),
-        lambda: gateway(Shop(), at_most=0),
+        lambda: gateway(Shop(), max_concurrent=0),
         lambda: RateLimit(rate=0, burst=1),
         lambda: RateLimit(rate=1, burst=0),
-        lambda: RateLimit(rate=1, burst=1, clients=0),
+        lambda: RateLimit(rate=1, burst=1, max_clients=0),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_made(make: Callable[[], object]) -> None:
@@ -305,7 +306,7 @@ def test_the_memory_of_clients_is_bounded(play: Play) -> None:
     """Those that asked last are remembered."""
 
     async def scenario() -> int:
-        limit = RateLimit(rate=1, burst=1, clients=2)
+        limit = RateLimit(rate=1, burst=1, max_clients=2)
         for client in "abcab":
             limit.check(client)
         with pytest.raises(Exception, match="b has asked too often"):
@@ -321,7 +322,7 @@ def test_an_overloaded_gateway_turns_away_at_the_door(play: Play) -> None:
     shop = Shop(0.5)
 
     async def scenario() -> Any:
-        door = gateway(shop, at_most=2)
+        door = gateway(shop, max_concurrent=2)
         got: list[tuple[float, int]] = []
 
         async def client() -> None:
@@ -372,7 +373,7 @@ def test_a_fan_out_answers_before_the_gateway_gives_up(play: Play) -> None:
     view = FanOut(Branch("a", quick), Branch("b", hangs))
 
     async def scenario() -> Response:
-        async def handler(call: Call) -> Answer:
+        async def handler(call: AdmittedRequest) -> ComposedAnswer:
             return await view(call)
 
         door = Gateway([Route("GET", "/", handler)], authenticate=authenticate, timeout=1)
@@ -380,7 +381,7 @@ def test_a_fan_out_answers_before_the_gateway_gives_up(play: Play) -> None:
 
     response = holds(play, scenario).result
     assert response.status == 200
-    assert response.body == Answer({"a": 1}, {"b": FieldError("timed out")}).as_dict()
+    assert response.body == ComposedAnswer({"a": 1}, {"b": FieldError("timed out")}).as_dict()
 
 
 # Errors
@@ -452,3 +453,51 @@ def test_equal_requests_of_one_user_share_a_call(play: Play) -> None:
 
     assert holds(play, scenario).result == ["ann", "ann", "ann", "ann", "bob"]
     assert len(shop.calls) == 4
+
+
+# Every way out is the gateway's own
+
+
+async def test_a_check_may_be_async() -> None:
+    """An `async def` that says no is a no; its coroutine alone would be a yes."""
+
+    async def nobody(identity: Identity, path_params: Mapping[str, str]) -> bool:
+        return False
+
+    shop = Shop()
+    door = Gateway([Route("GET", "/a", shop, allow=nobody)], authenticate=authenticate, timeout=1)
+    assert (await door.handle(ask("/a"))).status == 403
+    assert shop.calls == []
+
+
+async def test_a_handler_may_be_a_plain_function() -> None:
+    """Whoever has nothing to wait for need not pretend."""
+    door = Gateway([Route("GET", "/a", lambda call: {"a": 1})], authenticate=authenticate, timeout=1)
+    assert (await door.handle(ask("/a"))).body == {"a": 1}
+
+
+async def test_a_wrong_method_hears_which_are_right() -> None:
+    """405 with Allow, RFC 9110, section 15.5.6."""
+    response = await gateway(Shop()).handle(ask("/orders/17", method="DELETE"))
+    assert (response.status, ("allow", "GET") in response.headers) == (405, True)
+
+
+async def test_a_handler_that_calls_a_backend_itself_is_told_like_a_fan_out() -> None:
+    """503 and when to come back, while its breaker is open."""
+    breaker = CircuitBreaker("stock breaker")
+    breaker.force_open()
+    stock = Backend("stock", timeout=1, breaker=breaker)
+    door = Gateway(
+        [Route("GET", "/a", lambda call: stock.call(anyio.sleep, 0))], authenticate=authenticate, timeout=1
+    )
+    response = await door.handle(ask("/a"))
+    assert (response.status, response.body["error"]) == (503, "unavailable")
+
+
+@pytest.mark.parametrize("answer", [float("nan"), "\ud800", {1: "one"}, (1, 2), object()])
+async def test_an_answer_that_is_no_json_is_a_failure_in_the_gateways_form(answer: Any) -> None:
+    """With the request's id, and none of its words."""
+    door = Gateway([Route("GET", "/a", lambda call: answer)], authenticate=authenticate, timeout=1)
+    response = await door.handle(ask("/a"))
+    assert response.status == 502
+    assert set(response.body) == {"error", "request"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -20,9 +21,17 @@ from starlette.responses import JSONResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route as HttpRoute
 
-from eip_ref.api_gateway import Backend, BackendFailed, Call, Gateway, NotFound, Request, TimedOut
-from eip_ref.api_gateway.demo import TOKENS, authenticate, gateway, running, services
-from eip_ref.api_gateway.http import TIMEOUT, HttpBackend, application
+from eip_ref.api_gateway import (
+    AdmittedRequest,
+    Backend,
+    BackendFailed,
+    Gateway,
+    GatewayTimeout,
+    NotFound,
+    Request,
+)
+from eip_ref.api_gateway.http_edge import TIMEOUT, HttpBackend, application
+from eip_ref.apps.gateway_shop.shop import TOKENS, authenticate, gateway, running, services
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace, recording
@@ -174,9 +183,9 @@ async def before(app: Starlette, **how: Any) -> AsyncIterator[HttpBackend]:
         yield HttpBackend(backend, client, "http://echo.test", **how)
 
 
-def call(method: str = "GET", body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> Call:
-    request = Request("/a b", method, "of=tea", body=body)
-    return Call(TOKENS["demo-ann"], "/a b", {}, tuple(headers), request)
+def call(method: str = "GET", body: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> AdmittedRequest:
+    request = Request(method, "/a b", "of=tea", body=body)
+    return AdmittedRequest(TOKENS["demo-ann"], "/a b", {}, tuple(headers), request)
 
 
 def test_forwarding_passes_on_what_the_gateway_lets_through() -> None:
@@ -222,7 +231,7 @@ def test_what_stands_in_a_path_cannot_leave_it() -> None:
     ("respond", "error", "calls"),
     [
         (lambda: HttpResponse("secret", 500), BackendFailed, 3),
-        (lambda: HttpResponse("", 504), TimedOut, 3),
+        (lambda: HttpResponse("", 504), GatewayTimeout, 3),
         (lambda: HttpResponse("[]", 302, {"location": "http://evil.test"}), BackendFailed, 1),
         (lambda: HttpResponse("", 404), NotFound, 1),
         (lambda: HttpResponse("<html>"), BackendFailed, 1),
@@ -308,10 +317,13 @@ def test_the_shop_runs_on_loopback() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to all processes of a console")
 def test_the_command_prints_where_everything_is_and_stops_when_told() -> None:
-    """`python -m eip_ref.api_gateway`: four URLs, then commands to try."""
+    """`eip app gateway`: four URLs, then commands to try."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [sys.executable, "-m", "eip_ref.api_gateway"], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-m", "eip_ref.autograder.cli", "app", "gateway"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(4)]
@@ -343,3 +355,42 @@ def test_json_answers_say_so() -> None:
 
     assert run(scenario).result.headers["content-type"] == "application/json"
     assert JSONResponse({}).media_type == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("TRACE", "/orders/17", 405), ("GET", "/users/ann%0a", 400)]
+)
+def test_what_a_framework_would_answer_itself_is_answered_in_the_gateways_form(
+    method: str, path: str, status: int
+) -> None:
+    """With the request's id, by which its people find it."""
+
+    async def scenario() -> Any:
+        async with in_process() as client:
+            return await client.request(method, path, headers=ANN)
+
+    response = run(scenario).result
+    assert (response.status_code, set(response.json())) == (status, {"error", "request"})
+
+
+def test_the_callers_own_mistake_is_no_failure_of_the_service() -> None:
+    """Five bad orders are five times 400, and the breaker stays closed for others."""
+
+    async def scenario() -> Any:
+        async with in_process() as client:
+            bad = [(await client.post("/orders", headers=ANN, json={})).status_code for _ in range(5)]
+            good = await client.post("/orders", headers=ANN, json={"items": ["tea"]})
+            return bad, good.status_code
+
+    assert run(scenario).result == ([400] * 5, 201)
+
+
+@pytest.mark.parametrize("application", ["gateway"])
+def test_a_port_that_is_taken_is_said_in_one_line(application: str) -> None:
+    """And no address of somebody else's page is printed."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "eip_ref.autograder.cli", "app", application, "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"port {port} is taken; choose another one with --port\n"

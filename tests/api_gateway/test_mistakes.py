@@ -8,14 +8,14 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref.aggregator import Aggregator, by_size
 from eip_ref.api_gateway import (
-    Aggregator,
-    Answer,
-    Ask,
+    AdmittedRequest,
     Backend,
     Branch,
-    Call,
+    BranchInput,
     Coalescer,
+    ComposedAnswer,
     FanOut,
     FieldError,
     Gateway,
@@ -25,7 +25,6 @@ from eip_ref.api_gateway import (
     Request,
     Response,
     Route,
-    by_size,
 )
 from eip_ref.circuit_breaker import State
 from eip_ref.lab.clock import simulate
@@ -86,9 +85,9 @@ def test_e14_takes_the_sum_of_the_times_and_asks_for_the_wrong_user() -> None:
 
     async def ours() -> Any:
         view = FanOut(
-            Branch("order", lambda ask: orders(ask.given)),
-            Branch("user", lambda ask: users(ask.got["order"]["user"]), needs=["order"]),
-            Branch("payment", lambda ask: payments(ask.given)),
+            Branch("order", lambda ask: orders(ask.request)),
+            Branch("user", lambda ask: users(ask.results["order"]["user"]), needs=["order"]),
+            Branch("payment", lambda ask: payments(ask.request)),
             timeout=1,
         )
         return dict((await view("order 17")).data), anyio.current_time()
@@ -113,8 +112,8 @@ def test_e14_loses_everything_with_one_failure_and_waits_for_ever() -> None:
         return got, anyio.current_time()
 
     async def ours(payments: Any) -> Any:
-        order = Branch("order", lambda ask: table(ORDERS)(ask.given))
-        view = FanOut(order, Branch("payment", lambda ask: payments(ask.given)), timeout=1)
+        order = Branch("order", lambda ask: table(ORDERS)(ask.request))
+        view = FanOut(order, Branch("payment", lambda ask: payments(ask.request)), timeout=1)
         return await view("order 17"), anyio.current_time()
 
     assert simulate(broken, away).result[0] is ConnectionError
@@ -127,10 +126,10 @@ def test_e14_loses_everything_with_one_failure_and_waits_for_ever() -> None:
 
 
 def hanging(make: type[FanOut]) -> Trace:
-    async def slow(ask: Ask) -> None:
+    async def slow(ask: BranchInput) -> None:
         await anyio.sleep(5)
 
-    async def quick(ask: Ask) -> str:
+    async def quick(ask: BranchInput) -> str:
         return "ann"
 
     async def scenario() -> Any:
@@ -159,11 +158,11 @@ def test_leftovers_that_run_on_are_seen() -> None:
 # What the client learns
 
 
-Handle = Callable[[Call], Awaitable[Any]]
+Handle = Callable[[AdmittedRequest], Awaitable[Any]]
 
 
 def door(
-    make: type[Gateway], handler: Callable[[Call], Awaitable[Any]], path: str = "/orders/{order}"
+    make: type[Gateway], handler: Callable[[AdmittedRequest], Awaitable[Any]], path: str = "/orders/{order}"
 ) -> Gateway:
     async def authenticate(request: Request) -> Identity | None:
         await anyio.sleep(0.1)
@@ -178,7 +177,7 @@ def door(
 
 def knock(make: type[Gateway], handler: Handle, **how: Any) -> Response:
     async def scenario() -> Response:
-        return await door(make, handler).handle(Request(**{"path": "/orders/17", **how}))
+        return await door(make, handler).handle(Request(**{"method": "GET", "path": "/orders/17", **how}))
 
     response: Response = simulate(scenario).result
     return response
@@ -191,7 +190,7 @@ def test_an_exception_that_leaks_tells_a_secret(caplog: pytest.LogCaptureFixture
     """A code, never the words: they may hold what is nobody else's business."""
     caplog.set_level("CRITICAL")
 
-    async def handler(call: Call) -> Any:
+    async def handler(call: AdmittedRequest) -> Any:
         raise ConnectionError("postgres://shop:hunter2@db-7")
 
     assert "hunter2" in str(knock(TellsEverything, handler, headers=KNOWN).body)
@@ -201,10 +200,10 @@ def test_an_exception_that_leaks_tells_a_secret(caplog: pytest.LogCaptureFixture
 def test_200_with_nulls_hides_that_something_failed() -> None:
     """The broken one says the same for "no invoices" and "nobody knows"; ours has an error, or is one."""
 
-    async def none(ask: Ask) -> None:
+    async def none(ask: BranchInput) -> None:
         return None
 
-    async def away(ask: Ask) -> None:
+    async def away(ask: BranchInput) -> None:
         raise NotFound
 
     async def scenario(make: type[FanOut], *calls: Any) -> Any:
@@ -215,8 +214,8 @@ def test_200_with_nulls_hides_that_something_failed() -> None:
         return simulate(scenario, make, *calls).result
 
     assert say(SaysNull, none, none) == say(SaysNull, none, away) == say(SaysNull, away, away)
-    assert say(FanOut, none, none) == Answer({"b0": None, "b1": None})
-    assert say(FanOut, none, away) == Answer({"b0": None}, {"b1": FieldError("not found")})
+    assert say(FanOut, none, none) == ComposedAnswer({"b0": None, "b1": None})
+    assert say(FanOut, none, away) == ComposedAnswer({"b0": None}, {"b1": FieldError("not found")})
     assert say(FanOut, away, away).__name__ == "AllFailed"
 
 
@@ -230,12 +229,12 @@ def wide(make: type[FanOut], backend: type[Backend]) -> Trace:
         await anyio.sleep(0.1)
 
     async def scenario() -> Any:
-        stock = backend("stock", timeout=0.5, at_most=4, waiting=100)
+        stock = backend("stock", timeout=0.5, max_concurrent=4, max_waiting=100)
 
-        async def item(ask: Ask) -> None:
+        async def item(ask: BranchInput) -> None:
             await stock.call(get)
 
-        return await make(*(Branch(f"item {n}", item) for n in range(30)), timeout=2, at_most=8)()
+        return await make(*(Branch(f"item {n}", item) for n in range(30)), timeout=2, max_concurrent=8)()
 
     return simulate(scenario)
 
@@ -309,7 +308,7 @@ def test_hedges_without_a_budget_double_the_load() -> None:
     """Every call is slow, so every call is hedged: the invariant counts."""
 
     async def scenario(make: type[Backend]) -> None:
-        stock = make("stock", timeout=1, hedging=Hedging(after=0.1))
+        stock = make("stock", timeout=1, hedging=Hedging(delay=0.1))
         for _ in range(9):
             await stock.call(lambda: anyio.sleep(0.2), idempotent=True)
 
@@ -339,7 +338,7 @@ def test_work_that_begins_before_it_is_known_who_asks() -> None:
     """Authentication before any backend call."""
     calls = []
 
-    async def handler(call: Call) -> None:
+    async def handler(call: AdmittedRequest) -> None:
         calls.append(call.identity.subject)
 
     assert knock(Gateway, handler).status == knock(CallsBeforeItAsksWho, handler).status == 401
@@ -350,7 +349,7 @@ def test_a_path_and_headers_that_are_believed_open_the_door() -> None:
     """The broken one passes a path on that the backend reads as /admin, and the client's own identity."""
     seen: list[tuple[str, dict[str, str]]] = []
 
-    async def handler(call: Call) -> None:
+    async def handler(call: AdmittedRequest) -> None:
         seen.append((call.path, dict(call.headers)))
 
     forged = [*KNOWN, ("x-identity-subject", "root")]
@@ -401,7 +400,7 @@ def test_a_duplicate_that_completes_a_group() -> None:
 # The invariant itself
 
 
-def told(*events: tuple[float, str, str, str, dict[str, Any]]) -> Trace:
+def public_error(*events: tuple[float, str, str, str, dict[str, Any]]) -> Trace:
     """A trace of what the gateway recorded, as (time, kind, where, message, data)."""
 
     async def scenario() -> None:
@@ -447,7 +446,7 @@ HEDGE: dict[str, Any] = {"extra": "hedge", "share": 0.5, "spare": 0}
 )  # fmt: skip
 def test_the_invariant_accepts_what_is_legal(events: list[Fact]) -> None:
     """In time, cleaned up within the reserve, crashed, within limits."""
-    assert words(told(*events)) == ""
+    assert words(public_error(*events)) == ""
 
 
 @pytest.mark.parametrize(
@@ -469,7 +468,7 @@ def test_the_invariant_accepts_what_is_legal(events: list[Fact]) -> None:
 )  # fmt: skip
 def test_the_invariant_names_every_breach(events: list[Fact], says: str) -> None:
     """In plain words, with the events that prove it."""
-    findings = fan_out_budget(told(*events))
+    findings = fan_out_budget(public_error(*events))
     assert [says in finding.words for finding in findings] == [True]
     assert findings[0].events
-    assert fan_out_budget(told(BEGAN), open_ok=True) == []
+    assert fan_out_budget(public_error(BEGAN), open_ok=True) == []

@@ -11,22 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eip_ref.aggregator import Aggregator, RejectedPart, by_size
 from eip_ref.api_gateway import (
-    Aggregator,
     AllFailed,
-    Ask,
     BadRequest,
     Branch,
-    Budget,
+    BranchInput,
     FanOut,
     Identity,
-    Rejected,
     RequiredFailed,
+    RetryBudget,
     WhenMissing,
-    by_size,
 )
-from eip_ref.api_gateway.headers import ROLES, SUBJECT, onward
-from eip_ref.api_gateway.paths import encode, normalise
+from eip_ref.api_gateway.edge import ROLES, SUBJECT, encode, normalise, onward
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.message import Message
@@ -86,8 +83,8 @@ def test_a_fan_out_does_what_its_plan_says(plans: Plans) -> None:
     def branch(number: int) -> Branch:
         plan = plans[number]
 
-        async def call(ask: Ask) -> int:
-            assert list(ask.got.items()) == [(f"b{need}", need) for need in needs(plans, number)]
+        async def call(ask: BranchInput) -> int:
+            assert list(ask.results.items()) == [(f"b{need}", need) for need in needs(plans, number)]
             await anyio.sleep(plan["seconds"])
             if not plan["works"]:
                 raise KeyError(number)
@@ -132,7 +129,7 @@ def test_a_fan_out_does_what_its_plan_says(plans: Plans) -> None:
 @given(st.lists(st.booleans(), max_size=200), st.sampled_from([0, 0.1, 0.3, 1]), st.integers(1, 5))
 def test_extra_calls_are_never_more_than_the_budget(asks: list[bool], share: float, spare: int) -> None:
     """Spare, and a share of the first calls, in whatever order they come."""
-    budget = Budget(share=share, spare=spare)
+    budget = RetryBudget(share=share, spare=spare)
     first = extra = 0
     for is_first in asks:
         if is_first:
@@ -203,7 +200,7 @@ def test_an_aggregator_does_what_a_table_would(steps: list[tuple[str, int, int]]
                 message = Message(number, correlation_id=key, headers={"sequence": number})
                 try:
                     await lines.receive(message)
-                except Rejected:
+                except RejectedPart:
                     rejected += 1
                 await anyio.sleep(pause)
             await anyio.sleep(timeout)

@@ -9,17 +9,15 @@ from typing import Any, TypeVar
 import anyio
 import anyio.abc
 
+from eip_ref.aggregator import Aggregate, Aggregator
 from eip_ref.api_gateway import (
-    Aggregate,
-    Aggregator,
-    Answer,
-    Ask,
+    AdmittedRequest,
     Backend,
     Branch,
-    Budget,
+    BranchInput,
     Bulkhead,
-    Call,
     Coalescer,
+    ComposedAnswer,
     FanOut,
     FieldError,
     Gateway,
@@ -27,8 +25,9 @@ from eip_ref.api_gateway import (
     Identity,
     Request,
     Response,
+    RetryBudget,
 )
-from eip_ref.api_gateway.routing import find
+from eip_ref.api_gateway.gateway import find
 from eip_ref.api_gateway.spans import part_of, span
 
 __all__ = [
@@ -64,19 +63,19 @@ async def one_after_the_other(users: Service, payments: Service, orders: Service
 class GathersWithoutTimeout(FanOut):
     """All at the same time, and then it waits for the last of them."""
 
-    async def __call__(self, given: Any = None) -> Answer:
+    async def __call__(self, given: Any = None) -> ComposedAnswer:
         values: dict[str, Any] = {}
         until = anyio.current_time() + self._timeout
         with span(self.name, identity := part_of(self.name), until=until):
 
             async def ask(branch: Branch) -> None:
                 with span(branch.name, f"{identity}.{branch.name}"):
-                    values[branch.name] = await branch.call(Ask(given, {}, until))
+                    values[branch.name] = await branch.call(BranchInput(given, {}, until))
 
             async with anyio.create_task_group() as group:
                 for branch in self.branches:
                     group.start_soon(ask, branch)
-        return Answer(values)
+        return ComposedAnswer(values)
 
 
 class LeavesBranchesRunning(FanOut):
@@ -84,20 +83,20 @@ class LeavesBranchesRunning(FanOut):
 
     elsewhere: anyio.abc.TaskGroup
 
-    async def __call__(self, given: Any = None) -> Answer:
+    async def __call__(self, given: Any = None) -> ComposedAnswer:
         values: dict[str, Any] = {}
         until = anyio.current_time() + self._timeout
         with span(self.name, identity := part_of(self.name), until=until):
 
             async def ask(branch: Branch) -> None:
                 with span(branch.name, f"{identity}.{branch.name}"):
-                    values[branch.name] = await branch.call(Ask(given, {}, until))
+                    values[branch.name] = await branch.call(BranchInput(given, {}, until))
 
             for branch in self.branches:
                 self.elsewhere.start_soon(ask, branch)
             await anyio.sleep(self._timeout - self._reserve)
         missing = [branch.name for branch in self.branches if branch.name not in values]
-        return Answer(values, {name: FieldError("timed out") for name in missing})
+        return ComposedAnswer(values, {name: FieldError("timed out") for name in missing})
 
 
 class TellsEverything(Gateway):
@@ -113,19 +112,19 @@ class TellsEverything(Gateway):
 class SaysNull(FanOut):
     """200, whatever happened: a field that failed is null."""
 
-    async def __call__(self, given: Any = None) -> Answer:
+    async def __call__(self, given: Any = None) -> ComposedAnswer:
         try:
             answer = await super().__call__(given)
         except GatewayError:
-            answer = Answer({})
-        return Answer({branch.name: answer.data.get(branch.name) for branch in self.branches})
+            answer = ComposedAnswer({})
+        return ComposedAnswer({branch.name: answer.data.get(branch.name) for branch in self.branches})
 
 
 class AsksEverybodyAtOnce(FanOut):
     """As wide as there are branches."""
 
     def __init__(self, *branches: Branch, **how: Any) -> None:
-        super().__init__(*branches, **{**how, "at_most": len(branches)})
+        super().__init__(*branches, **{**how, "max_concurrent": len(branches)})
 
 
 class _NoBulkhead(Bulkhead):
@@ -139,7 +138,7 @@ class HasNoBulkhead(Backend):
 
     def __init__(self, name: str, **how: Any) -> None:
         super().__init__(name, **how)
-        self.bulkhead = _NoBulkhead(name, at_most=self.bulkhead.at_most)
+        self.bulkhead = _NoBulkhead(name, max_concurrent=self.bulkhead.max_concurrent)
 
 
 def retries(call: Callable[[], Awaitable[T]], times: int) -> Callable[[], Awaitable[T]]:
@@ -163,7 +162,7 @@ class SharesAcrossUsers(Coalescer):
         return await super().call("", key, function)
 
 
-class _Endless(Budget):
+class _Endless(RetryBudget):
     def spend(self) -> bool:
         return True
 
@@ -192,7 +191,7 @@ class CallsBeforeItAsksWho(Gateway):
 
     async def _answer(self, request: Request) -> Any:
         route, given = find(self._routes, request.method, request.path)
-        call = Call(Identity("somebody"), request.path, given, tuple(request.headers), request)
+        call = AdmittedRequest(Identity("somebody"), request.path, given, tuple(request.headers), request)
         value = await route.handler(call)
         await self._known(request)
         return value
@@ -204,7 +203,9 @@ class BelievesTheClient(Gateway):
     async def _answer(self, request: Request) -> Any:
         identity = await self._known(request)
         route, given = find(self._routes, request.method, request.path)
-        return await route.handler(Call(identity, request.path, given, tuple(request.headers), request))
+        return await route.handler(
+            AdmittedRequest(identity, request.path, given, tuple(request.headers), request)
+        )
 
 
 class ForgetsWhatIsOver(Aggregator):

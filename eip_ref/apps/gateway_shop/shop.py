@@ -21,18 +21,23 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route as HttpRoute
 
-from .answer import Answer
-from .backend import Backend
-from .branch import Ask, Branch
-from .errors import Forbidden
-from .fan_out import FanOut
-from .gateway import Gateway
-from .headers import SUBJECT
-from .hedging import Hedging
-from .http import HttpBackend, application, serving
-from .limits import RateLimit
-from .request import Call, Identity, Request
-from .routing import Route
+from ...api_gateway import (
+    SUBJECT,
+    AdmittedRequest,
+    Backend,
+    Branch,
+    BranchInput,
+    ComposedAnswer,
+    FanOut,
+    Forbidden,
+    Gateway,
+    Hedging,
+    Identity,
+    RateLimit,
+    Request,
+    Route,
+)
+from ...api_gateway.http_edge import HttpBackend, application, serving
 
 __all__ = ["TOKENS", "gateway", "running", "services"]
 
@@ -61,7 +66,10 @@ def _lookup(path: str, table: Mapping[str, Any]) -> Starlette:
         return JSONResponse(table[key]) if key in table else JSONResponse({"error": "not found"}, 404)
 
     async def made(request: HttpRequest) -> JSONResponse:
-        items = json.loads(await request.body())["items"]
+        try:
+            items = json.loads(await request.body())["items"]
+        except (KeyError, TypeError, ValueError):
+            return JSONResponse({"error": 'an order is JSON such as {"items": ["tea"]}'}, 400)
         return JSONResponse({"id": "20", "user": request.headers[SUBJECT], "items": items}, 201)
 
     return Starlette(routes=[HttpRoute(f"{path}/{{key}}", found), HttpRoute(path, made, methods=["POST"])])
@@ -85,23 +93,23 @@ async def authenticate(request: Request) -> Identity | None:
     return TOKENS.get(token) if scheme.lower() == "bearer" else None
 
 
-def _self_or_staff(identity: Identity, given: Mapping[str, str]) -> bool:
-    return identity.subject == given["user"] or "staff" in identity.roles
+def _self_or_staff(identity: Identity, path_params: Mapping[str, str]) -> bool:
+    return identity.subject == path_params["user"] or "staff" in identity.roles
 
 
 def _order_view(backends: Mapping[str, HttpBackend]) -> FanOut:
-    async def order(ask: Ask) -> Any:
-        call: Call = ask.given
-        found = await backends["orders"].get(f"/orders/{call.given['order']}", call)
+    async def order(ask: BranchInput) -> Any:
+        call: AdmittedRequest = ask.request
+        found = await backends["orders"].get(f"/orders/{call.path_params['order']}", call)
         if not _self_or_staff(call.identity, found):
             raise Forbidden(f"order {found['id']} is not {call.identity.subject}'s")
         return found
 
-    async def user(ask: Ask) -> Any:
-        return await backends["users"].get(f"/users/{ask.got['order']['user']}", ask.given)
+    async def user(ask: BranchInput) -> Any:
+        return await backends["users"].get(f"/users/{ask.results['order']['user']}", ask.request)
 
-    async def invoices(ask: Ask) -> Any:
-        return await backends["invoices"].get(f"/invoices/{ask.got['order']['id']}", ask.given)
+    async def invoices(ask: BranchInput) -> Any:
+        return await backends["invoices"].get(f"/invoices/{ask.results['order']['id']}", ask.request)
 
     return FanOut(
         Branch("order", order, required=True),
@@ -123,7 +131,7 @@ def gateway(urls: Mapping[str, str], client: httpx.AsyncClient, *, timeout: floa
     }
     view = _order_view(backends)
 
-    async def order_view(call: Call) -> Answer:
+    async def order_view(call: AdmittedRequest) -> ComposedAnswer:
         return await view(call)
 
     return Gateway(

@@ -18,25 +18,22 @@ from typing import Any
 import anyio
 import httpx
 import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.responses import Response as HttpResponse
-from starlette.routing import Route as HttpRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..tasks import background
 from .backend import Backend
-from .errors import BackendFailed, NotFound, TimedOut
+from .edge import encode, end_to_end
+from .errors import BackendFailed, GatewayTimeout, NotFound
 from .gateway import Gateway
-from .headers import end_to_end
-from .paths import encode
-from .request import Call, Request, Response
+from .request import AdmittedRequest, Request, Response
 
 __all__ = ["TIMEOUT", "HttpBackend", "application", "serving"]
 
 TIMEOUT = "Request-Timeout"
 
-_METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, section 9.2.2
 # Of a backend's response: the body was decoded on its way in, and the gateway is a server itself
 _ENDS_HERE = frozenset({"content-length", "content-encoding", "date", "server"})
@@ -59,24 +56,26 @@ async def _read(chunks: AsyncIterable[bytes], limit: int) -> bytes:
 # Before the gateway
 
 
-def application(gateway: Gateway) -> Starlette:
-    """An application whose every path is answered by the gateway."""
+def application(gateway: Gateway) -> ASGIApp:
+    """An application whose every path and method is answered by the gateway, in its own form."""
 
-    async def answer(request: HttpRequest) -> HttpResponse:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        request = HttpRequest(scope, receive)
         try:
             body = await _read(request.stream(), gateway.max_body)
         except _TooLong:  # one byte too many is enough for the gateway to refuse it
             body = bytes(gateway.max_body + 1)
-        return _out(await gateway.handle(_in(request, body)))
+        response = _out(await gateway.handle(_in(request, body)))
+        await response(scope, receive, send)
 
-    return Starlette(routes=[HttpRoute("/{path:path}", answer, methods=_METHODS)])
+    return answer
 
 
 def _in(request: HttpRequest, body: bytes) -> Request:
     path = request.scope.get("raw_path") or request.scope["path"].encode()
     return Request(
-        path.decode("latin-1"),
         request.method,
+        path.decode("latin-1"),
         request.url.query,
         headers=tuple(request.headers.items()),
         body=body,
@@ -120,7 +119,7 @@ class HttpBackend:
         self._url = url.rstrip("/")
         self._max_body = max_body
 
-    async def get(self, path: str, call: Call) -> Any:
+    async def get(self, path: str, call: AdmittedRequest) -> Any:
         """The JSON value at a path, for whoever made the call.
 
         Raises `NotFound` and `BackendFailed`, and what `Backend.call` raises.
@@ -136,7 +135,7 @@ class HttpBackend:
         except ValueError as error:
             raise BackendFailed(f"{self._backend.name} answered no JSON for {path}") from error
 
-    async def forward(self, call: Call) -> Response:
+    async def forward(self, call: AdmittedRequest) -> Response:
         """The service's own response to the call. Raises as `get` does, but not for 4xx."""
         request = call.request
         return await self._send(request.method, call.path, request.query, [*call.headers], request.body)
@@ -162,7 +161,7 @@ class HttpBackend:
         except httpx.HTTPError as error:
             raise BackendFailed(f"{url} does not answer: {error!r}") from error
         if response.status_code == 504:
-            raise TimedOut(f"{url} had no answer in time")
+            raise GatewayTimeout(f"{url} had no answer in time")
         if response.status_code >= 500:
             raise BackendFailed(f"{url} answered {response.status_code}")
         kept = end_to_end(response.headers.multi_items())
@@ -181,7 +180,7 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
     with socket.create_server(("127.0.0.1", port)) as listener:  # from here on, clients can connect
         server = uvicorn.Server(config)
-        async with anyio.create_task_group() as group:
+        async with background(grace=5) as group:
 
             async def serve() -> None:
                 await server.serve([listener])

@@ -1,11 +1,12 @@
-"""`python -m eip_ref.api_gateway [port]`: the demo shop and its gateway on loopback, until Ctrl-C."""
+"""Start the shop behind its gateway, and say what to try."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
-
 import anyio
+
+from .shop import running
+
+__all__ = ["serve"]
 
 _TRY = """
 Try, in another terminal:
@@ -18,20 +19,10 @@ Ctrl-C stops it.
 """
 
 
-async def main(port: int) -> None:
-    """Start all, print where, and serve until told to stop."""
-    try:
-        from .demo import running
-    except ImportError as error:
-        sys.exit(f"{error}. The demo needs the extra `course`: pip install 'eip-ref[course]'")
+async def serve(port: int) -> None:
+    """Start the services and the gateway, print where they are, and go on until cancelled."""
     async with running(port) as urls:
         for name, url in urls.items():
             print(f"{name:9} {url}")
         print(_TRY.format(urls["gateway"]), flush=True)
         await anyio.sleep_forever()
-
-
-if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        anyio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else 0)
-    print("stopped")

@@ -1,0 +1,387 @@
+"""The Aggregator: messages that belong together come in one by one and go out as one.
+
+It has state, unlike a fan-out: it did not ask for what it gets, so it must find out what belongs
+together, when a group is complete, and what to do with whatever comes afterwards.
+
+With a `store`, what it has taken survives its process, so that an at-least-once channel may forget a
+message when `receive` returns. Without one, what is not handed out yet dies with the process.
+
+*Left out:* several aggregators on one store.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from . import values
+from .bounded import LastN
+from .message import Handler, Message
+from .storage import Store, key_of
+from .tasks import background
+from .trace import Kind, record
+
+__all__ = [
+    "SEQUENCE",
+    "Aggregate",
+    "Aggregator",
+    "AggregatorClosed",
+    "Complete",
+    "DuplicateSequence",
+    "Group",
+    "NoCorrelation",
+    "NoSequence",
+    "RejectedPart",
+    "TooManyGroups",
+    "by_size",
+    "correlation_of",
+    "sequence_of",
+]
+
+SEQUENCE = "sequence"  #: the header with a message's place in its group
+
+Complete = Callable[[Sequence[Message]], bool]
+"""True for a group that is complete, given its messages in the order of their numbers, to look at only."""
+
+
+class RejectedPart(Exception):
+    """The aggregator did not take the message, and never will take it as it is or at this moment."""
+
+    reason = "rejected"
+
+
+class NoCorrelation(RejectedPart):
+    """The message does not say what it belongs to: one for the Invalid Message Channel."""
+
+    reason = "no correlation"
+
+
+class NoSequence(RejectedPart):
+    """The message does not say which place it has: one for the Invalid Message Channel."""
+
+    reason = "no sequence"
+
+
+class DuplicateSequence(RejectedPart):
+    """The group has another message with this number already. The first counts."""
+
+    reason = "duplicate sequence"
+
+
+class TooManyGroups(RejectedPart):
+    """As many groups are open as may be: try again when some are over."""
+
+    reason = "too many groups"
+
+
+class AggregatorClosed(RejectedPart):
+    """Nothing is collected any more, or not yet."""
+
+    reason = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """One group, in the order of the sequence numbers, whatever the order in which they came."""
+
+    key: str
+    messages: tuple[Message, ...]
+    why: str  #: complete, timed out or closed
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is all that belongs together."""
+        return self.why == "complete"
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """One group that is being collected; its messages are always in order."""
+
+    key: str
+    until: float
+    numbers: list[int] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    stored: list[str] = field(default_factory=list)  #: the keys of its messages in the store
+    lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+
+    def has(self, message: Message) -> bool:
+        """True for a message that came before, as at least once delivery brings it."""
+        return any(other.id == message.id for other in self.messages)
+
+    def add(self, number: int, message: Message) -> None:
+        """Put a message in its place. Raises `DuplicateSequence` when another one has it."""
+        place = bisect_left(self.numbers, number)
+        if self.numbers[place : place + 1] == [number]:
+            raise DuplicateSequence(f"{self.key} has another message with the number {number} already")
+        self.numbers.insert(place, number)
+        self.messages.insert(place, message.copy())
+
+    def remove(self, number: int) -> None:
+        """Take it out again."""
+        place = bisect_left(self.numbers, number)
+        del self.numbers[place], self.messages[place]
+
+
+def by_size(size: int) -> Complete:
+    """Complete as soon as there are so many messages."""
+    values.count("size", size)
+    return lambda messages: len(messages) >= size
+
+
+def correlation_of(message: Message) -> str:
+    """The Correlation Identifier, or "" for a message that has none."""
+    return message.correlation_id or ""
+
+
+def sequence_of(message: Message) -> int:
+    """The number in the header "sequence", from 0 on; -1 when there is none."""
+    number: int = message.headers.get(SEQUENCE, -1)
+    return number
+
+
+class Aggregator:
+    """Collects messages by correlation id, and hands each group to `emit` once: when `complete` says so,
+    or `timeout` seconds after its first message, as far as it has come.
+
+    Use it as `async with Aggregator(…) as orders:` and hand messages to `orders.receive`. A message
+    whose group is over goes to `late`. At most `max_groups` are open, and the last `remember` that are
+    over are known as such. Leaving the block hands out the groups that are open, as far as they have
+    come; when it is left by an error or cancelled, they are recorded as dropped. With a `store` they
+    stay there instead, and are taken up again at the next opening.
+
+    What `emit` raises comes out of `receive`, or, after a timeout, out of the block. The hand-over is
+    at least once: an `emit` that was cancelled or failed may have sent the group, and is repeated.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[Aggregate], Awaitable[object] | object],
+        *,
+        complete: Complete,
+        timeout: float,
+        late: Handler,
+        max_groups: int = 1_000,
+        remember: int = 10_000,
+        correlation: Callable[[Message], str | None] = correlation_of,
+        sequence: Callable[[Message], int] = sequence_of,
+        store: Store | None = None,
+        name: str = "aggregator",
+    ) -> None:
+        for what, function in (("complete", complete), ("correlation", correlation), ("sequence", sequence)):
+            values.must_not_be_async(what, function)
+        self.name = name
+        self._emit, self._late, self._complete = emit, late, complete
+        self._timeout = values.duration("timeout", timeout, zero=False)
+        self._correlation, self._sequence = correlation, sequence
+        self._max_groups = values.count("max_groups", max_groups)
+        self._over = LastN[str, None](values.count("remember", remember))
+        self._store = _Kept(store, name, remember) if store is not None else None
+        self._open: dict[str, Group] = {}
+        self._waiting: OrderedDict[Group, None] = OrderedDict()  # for their timeout: the oldest first
+        self._opened = anyio.Event()
+        self._closed = True
+        self._stack: AsyncExitStack
+        self._tasks: anyio.abc.TaskGroup
+
+    def __len__(self) -> int:
+        """The number of groups that are open."""
+        return len(self._open)
+
+    async def __aenter__(self) -> Self:
+        record(Kind.OPENED, self.name, who=self.name, role="participant")
+        self._take_up()
+        self._closed = False
+        self._stack = AsyncExitStack()
+        self._tasks = await self._stack.enter_async_context(background())
+        self._tasks.start_soon(self._watch, name=f"{self.name} timeouts")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._closed = True
+        try:
+            if error is None and self._store is None:
+                for group in list(self._open.values()):
+                    await self._give_up(group)
+        finally:
+            self._drop_what_is_open()
+            suppressed = await self._stack.__aexit__(kind, error, trace)
+        return suppressed
+
+    def _take_up(self) -> None:
+        """Go on with what the store has."""
+        if self._store is not None:
+            self._open, self._over = self._store.load(self._over)
+            self._waiting = OrderedDict.fromkeys(sorted(self._open.values(), key=lambda group: group.until))
+
+    def _drop_what_is_open(self) -> None:
+        """Say what is lost, unless the store keeps it."""
+        for group in self._open.values():
+            for message in group.messages if self._store is None else ():
+                why = f"{self.name} ended before the group {group.key} was handed out"
+                record(Kind.DROPPED, self.name, message.id, who=self.name, reason=why)
+        self._open.clear()
+        self._waiting.clear()
+
+    # Receiving
+
+    async def receive(self, message: Message) -> None:
+        """Take a message into its group, or hand it to `late`. Returns when whatever it led to is done.
+
+        A message with an id that the group has is a duplicate: nothing more is done. Raises a
+        `RejectedPart` when it is not taken. When `emit` or `complete` raises or is cancelled, it is not
+        taken either, and may come again.
+        """
+        await anyio.lowlevel.checkpoint()
+        try:
+            if self._closed:
+                raise AggregatorClosed(f"{self.name} is not open and takes no message")
+            key, number = self._place_of(message)
+            while (group := self._group(key)) is not None:
+                async with group.lock:
+                    if self._is_open(group) and not await self._overdue(group):
+                        await self._add(group, number, message)
+                        return
+        except RejectedPart as error:
+            record(Kind.REFUSED, self.name, message.id, who=self.name, reason=error.reason)
+            raise
+        record(Kind.REFUSED, self.name, message.id, who=self.name, reason="late", group=key)
+        await values.finished(self._late(message))
+
+    def _place_of(self, message: Message) -> tuple[str, int]:
+        """The group of a message and its number there. Raises `NoCorrelation` and `NoSequence`."""
+        key, number = self._correlation(message), self._sequence(message)
+        if not isinstance(key, str) or not key:
+            raise NoCorrelation(f"message {message.id} says nothing about what it belongs to")
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise NoSequence(f"message {message.id} has no number from 0 on that says its place")
+        return key, number
+
+    def _group(self, key: str) -> Group | None:
+        """The open group with this key, a new one when there was none, or None when it is over."""
+        if key in self._over:
+            return None
+        if (group := self._open.get(key)) is None:
+            if len(self._open) >= self._max_groups:
+                raise TooManyGroups(f"{self.name} has {self._max_groups} groups open and may not open {key}")
+            group = self._open[key] = Group(key, anyio.current_time() + self._timeout)
+            if not self._waiting:
+                self._opened.set()
+            self._waiting[group] = None
+        return group
+
+    def _is_open(self, group: Group) -> bool:
+        return self._open.get(group.key) is group
+
+    async def _overdue(self, group: Group) -> bool:
+        """End the group if its time is over, as it is at the instant, and its timer did not come yet."""
+        if anyio.current_time() < group.until:
+            return False
+        await self._end(group, "timed out")
+        return True
+
+    async def _add(self, group: Group, number: int, message: Message) -> None:
+        if group.has(message):
+            record(Kind.DUPLICATE, self.name, message.id, who=self.name, group=group.key)
+            return
+        group.add(number, message)
+        if len(group.messages) == 1:
+            record(Kind.STARTED, self.name, group.key, who=self.name, timeout=self._timeout)
+        try:
+            if self._complete(group.messages):
+                await self._end(group, "complete", last=message)
+            else:
+                if self._store is not None:
+                    self._store.add(group, number, message)
+                self._record_taken(message, group)
+        except BaseException:
+            group.remove(number)
+            if not group.messages:  # then it has never been
+                self._remove(group)
+                record(Kind.CANCELLED, self.name, group.key, who=self.name)
+            raise
+
+    def _record_taken(self, message: Message, group: Group) -> None:
+        record(Kind.ACCEPTED, self.name, message.id, who=self.name, label=message.label, group=group.key)
+
+    # Ending a group
+
+    async def _end(self, group: Group, why: str, last: Message | None = None) -> None:
+        """Hand the group out; only when that is done is it over."""
+        await values.finished(self._emit(Aggregate(group.key, tuple(group.messages), why)))
+        if self._store is not None:
+            self._store.end(group)
+        if last is not None:
+            self._record_taken(last, group)
+        self._remove(group)
+        self._over[group.key] = None
+        kind = Kind.TIMED_OUT if why == "timed out" else Kind.FINISHED
+        record(kind, self.name, group.key, who=self.name, why=why, messages=len(group.messages))
+
+    def _remove(self, group: Group) -> None:
+        del self._open[group.key]
+        self._waiting.pop(group, None)
+
+    async def _give_up(self, group: Group) -> None:
+        """End a group whose time is over, or to which nothing more will come."""
+        async with group.lock:
+            if self._is_open(group) and not await self._overdue(group):
+                await self._end(group, "closed")
+
+    async def _watch(self) -> None:
+        """Give up on each group when its time is over."""
+        while True:
+            self._opened = anyio.Event()
+            with anyio.CancelScope(deadline=next((group.until for group in self._waiting), math.inf)):
+                await self._opened.wait()
+            while self._waiting and next(iter(self._waiting)).until <= anyio.current_time():
+                group, _ = self._waiting.popitem(last=False)
+                self._tasks.start_soon(self._give_up, group)
+
+
+class _Kept:
+    """The open groups of an aggregator in a store, and the keys of the last ones that are over."""
+
+    def __init__(self, store: Store, name: str, remember: int) -> None:
+        self._store = store
+        self._parts, self._groups, self._over = f"{name}.parts", f"{name}.groups", f"{name}.over"
+        self._remember = remember
+
+    def load(self, over: LastN[str, None]) -> tuple[dict[str, Group], LastN[str, None]]:
+        """The open groups by key, and the keys of those that are over."""
+        shift = self._store.shift
+        with self._store.transaction() as transaction:
+            open_ = {key: Group(key, until - shift) for key, until in transaction.scan(self._groups)}
+            for place, (key, number, text) in transaction.scan(self._parts):
+                open_[key].add(number, Message.from_json(text, shift=shift))
+                open_[key].stored.append(place)
+            for _, key in transaction.scan(f"{self._over}.order"):
+                over[key] = None
+        return open_, over
+
+    def add(self, group: Group, number: int, message: Message) -> None:
+        shift = self._store.shift
+        with self._store.transaction() as transaction:
+            place = key_of(transaction.count(self._parts))
+            transaction.put(self._groups, group.key, group.until + shift)
+            transaction.put(self._parts, place, [group.key, number, message.to_json(shift=shift)])
+        group.stored.append(place)
+
+    def end(self, group: Group) -> None:
+        with self._store.transaction() as transaction:
+            transaction.delete(self._groups, group.key)
+            for place in group.stored:
+                transaction.delete(self._parts, place)
+            transaction.remember(self._over, group.key, True, capacity=self._remember)

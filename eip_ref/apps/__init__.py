@@ -1,0 +1,41 @@
+"""Applications: patterns at work on one machine, for lessons and workshops. `eip app NAME` starts one.
+
+An application is a package here with a module `serve`, whose `serve(port)` runs it until it is cancelled.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from importlib import import_module
+
+import anyio
+
+__all__ = ["APPS", "start"]
+
+APPS = {"gateway": "gateway_shop"}
+
+
+def start(name: str, port: int) -> int:
+    """Run an application on loopback until Ctrl-C or SIGTERM; the answer is the exit code.
+
+    Says in one line what to do when its port is taken, or when a library is missing.
+    """
+    try:
+        application = import_module(f"{__name__}.{APPS[name]}.serve")
+    except ModuleNotFoundError as error:
+        print(
+            f"{error.name} is missing; install it with: python -m pip install -e '.[field]'", file=sys.stderr
+        )
+        return 1
+    try:
+        anyio.run(application.serve, port)
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        print(f"port {port} is taken; choose another one with --port", file=sys.stderr)
+        return 1
+    print("stopped")
+    return 0

@@ -1,0 +1,1 @@
+"""A small shop behind an API gateway: `eip app gateway`."""
