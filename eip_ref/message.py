@@ -17,6 +17,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +26,9 @@ import anyio
 from . import values
 from .trace import new_id
 
-__all__ = ["Handler", "Message"]
+__all__ = ["EXPIRED", "Handler", "Message"]
+
+EXPIRED = "its deadline has passed"  #: the reason for which a channel drops a message that is over
 
 _UNCHANGEABLE = (str, bytes, int, float, bool, type(None))
 
@@ -106,6 +109,10 @@ class Message:
         kept["headers"] = _moved(self.headers, _TIMES_IN_HEADERS, shift)
         return values.to_json(f"message {self.id!r}", _moved(kept, _TIMES, shift))
 
+    def check_json(self) -> None:
+        """Raise TypeError for a message that `to_json` cannot write; for channels that keep it in memory."""
+        values.check_json(f"message {self.id!r}", [*_facts(self), dict(self.headers)])
+
     @classmethod
     def from_json(cls, text: str, *, shift: float = 0.0) -> Message:
         """The message that `to_json` wrote with the same `shift`."""
@@ -115,6 +122,7 @@ class Message:
 
 
 _NAMES = tuple(each.name for each in fields(Message))
+_facts = attrgetter(*(name for name in _NAMES if name != "headers"))
 _TIMES = ("created", "deadline")
 _TIMES_IN_HEADERS = ("dead-letter-first", "dead-letter-last")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar, overload
@@ -19,11 +20,11 @@ import anyio.lowlevel
 
 from . import values
 
-__all__ = ["Signal", "alone", "orphans"]
+__all__ = ["Signal", "alone", "on_death", "orphans"]
 
 T = TypeVar("T")
 
-orphans: ContextVar[dict[object, Callable[[], None]] | None] = ContextVar("orphans", default=None)
+orphans: ContextVar[dict[object, Callable[[], object]] | None] = ContextVar("orphans", default=None)
 """What must be done for those who wait in this context, if they die there without a word.
 
 A task that ends by an exception leaves its line itself. One whose process dies in a simulation runs
@@ -33,6 +34,21 @@ the dead. None where deaths are not played.
 
 alone: ContextVar[bool] = ContextVar("alone", default=False)
 """True where no other process can write to a file: in a simulation. There nobody polls for news."""
+
+
+@contextmanager
+def on_death(leave: Callable[[], object]) -> Iterator[None]:
+    """Call `leave` if whoever runs the block dies in it. An exception is no death: the block sees it."""
+    dying = orphans.get()
+    if dying is None:
+        yield
+        return
+    place = object()
+    dying[place] = leave
+    try:
+        yield
+    finally:
+        dying.pop(place, None)
 
 
 class _Turn:

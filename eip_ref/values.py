@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeGuard, TypeVar
 
 __all__ = [
+    "amount",
     "check_json",
     "count",
     "duration",
@@ -62,6 +63,13 @@ def rate(parameter: str, value: float) -> float:
     if _is_number(value) and 0 < value < math.inf:
         return value
     raise ValueError(f"{parameter} must be a finite number per second above 0, not {value!r}")
+
+
+def amount(parameter: str, value: float) -> float:
+    """The value, if it is a finite number above 0. Raises ValueError that names the parameter."""
+    if _is_number(value) and 0 < value < math.inf:
+        return value
+    raise ValueError(f"{parameter} must be a finite number above 0, not {value!r}")
 
 
 def share(parameter: str, value: float) -> float:

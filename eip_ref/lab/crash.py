@@ -43,7 +43,7 @@ class Life:
         self._tasks: dict[asyncio.Task[Any], Coroutine[Any, Any, Any]] = {}
         self._dies_at_step = dies_at_step
         self._last_words = last_words
-        self._orphans: dict[object, Callable[[], None]] = {}
+        self._orphans: dict[object, Callable[[], object]] = {}
 
     @staticmethod
     def current(context: Context | None = None) -> Life | None:

@@ -18,7 +18,7 @@ so each call to SQLite stops the event loop for the length of one short transact
 """
 
 from .database import FOREVER, Database, microseconds
-from .log import Log, OffsetGone, Record
+from .log import Log, MemoryLog, OffsetGone, Record
 from .store import MemoryStore, SQLiteStore, Store, Transaction, key_of
 from .transactions import ForeignTransaction
 
@@ -27,6 +27,7 @@ __all__ = [
     "Database",
     "ForeignTransaction",
     "Log",
+    "MemoryLog",
     "MemoryStore",
     "OffsetGone",
     "Record",

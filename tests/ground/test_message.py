@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
 from eip_ref.message import Message
@@ -30,6 +33,14 @@ def test_a_reply_is_correlated_with_its_cause() -> None:
     answer = question.reply("3 left")
     assert (answer.correlation_id, answer.causation_id, answer.key) == ("order-7", question.id, "sku-1")
     assert Message("hello").reply("hi").id != question.id
+
+
+@pytest.mark.parametrize("wrong", [{"body": (1, 2)}, {"headers": {"a": {1}}}, {"deadline": -math.inf}])
+def test_what_cannot_be_written_is_refused_without_writing_it(wrong: dict[str, Any]) -> None:
+    """`check_json` refuses what `to_json` refuses, and nothing else."""
+    with pytest.raises(TypeError, match="message 'm1' cannot be written as JSON"):
+        Message(id="m1", **wrong).check_json()
+    Message({"lines": [1]}, headers={"a": None}, deadline=4.0).check_json()
 
 
 @pytest.mark.parametrize("wrong", [{"id": ""}, {"id": 7}, {"key": 7}])

@@ -10,7 +10,7 @@ import pytest
 
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
-from eip_ref.signal import Signal
+from eip_ref.signal import Signal, on_death
 from tests.backends import virtual_time_only
 
 
@@ -190,6 +190,26 @@ async def test_nobody_waits_for_the_dead(step: int) -> None:
         await anyio.sleep(3)
         group.cancel_scope.cancel()
     assert taken[-1:] == ["second"]
+
+
+@virtual_time_only
+async def test_what_somebody_holds_is_let_go_when_they_die_in_the_block() -> None:
+    """Not when they leave it, however they do, and not when they die after it."""
+    let_go = list[str]()
+
+    async def hold(name: str, seconds: float) -> None:
+        with on_death(lambda: let_go.append(name)):
+            await anyio.sleep(seconds)
+        await anyio.sleep(100)
+
+    async with anyio.create_task_group() as group:
+        for name, seconds in (("dies inside", 10.0), ("dies afterwards", 1.0)):
+            dying = Participant(name, hold, (name, seconds), crashes=(Crash(at=5),))
+            group.start_soon(dying.run)
+        with anyio.move_on_after(1):
+            await hold("is cancelled", 10)
+        await anyio.sleep(10)
+    assert let_go == ["dies inside"]
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -41,6 +41,14 @@ def test_a_rate_is_finite_and_above_0(wrong: Any) -> None:
     assert values.rate("refill", 0.5) == 0.5
 
 
+@pytest.mark.parametrize("wrong", [0, -1, NAN, INF, "much", True])
+def test_an_amount_is_finite_and_above_0(wrong: Any) -> None:
+    """Of whatever it is: less than nothing cannot be taken."""
+    with pytest.raises(ValueError, match="burst must be a finite number above 0"):
+        values.amount("burst", wrong)
+    assert values.amount("burst", 0.5) == 0.5
+
+
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, NAN, "half", True])
 def test_a_share_lies_between_0_and_1(wrong: Any) -> None:
     """Both ends included."""
