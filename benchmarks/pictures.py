@@ -10,71 +10,58 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.core import AIM, Line
 from benchmarks.growth import Point
-from eip_ref.lab.figures.ink import (
-    BLUE,
-    DASHES,
-    GREEN,
-    GREY,
-    INK,
-    MARGIN,
-    ORANGE,
-    PAPER,
-    PURPLE,
-    RED,
-    WIDTH,
-    box,
-    fit,
-    width_of,
-)
-from eip_ref.lab.figures.over_time import label_ends
-from eip_ref.lab.figures.sheet import Figure, Sheet, drawing
+from eip_ref.lab.figures.canvas import LEFT, RIGHT, Canvas, Figure, beside, drawing, room_beside
+from eip_ref.lab.figures.style import BLUE, DASHED, GREY, INK, MARGIN, PAPER, RED, fit, widest
 
-_STYLES = list(zip(DASHES, "osD^vP", (BLUE, RED, GREEN, INK, ORANGE, PURPLE), strict=True))
+_ROW = 34.0
+_MARKERS = "osD^vP"
 
 
 # Bars
 
 
+@drawing()
 def ratios(title: str, lines: Sequence[Line]) -> Figure:
     """Draw one bar for each comparison: how many times as long it takes as what it stands beside."""
-    row, top = 34.0, 66.0
-    with drawing():
-        sheet = Sheet(top + row * len(lines) + 44, title, "How many times as long as what is named below it")
-        names = min(280.0, max(width_of(words) for line in lines for words in (line.what, _beside(line))))
-        left, right = MARGIN + names + 12, WIDTH - MARGIN - 44
-        low, high = _span([line.ratio for line in lines])
-
-        def x(ratio: float) -> float:
-            return left + (right - left) * math.log(ratio / low) / math.log(high / low)
-
-        bottom = top + row * len(lines)
-        axes = sheet.axes(left, top - 8, right, bottom)
-        _ratio_axis(axes, low, high)
-        for number, line in enumerate(lines):
-            y = top + row * number + row / 2 - 6
-            sheet.text(left - 10, y - 6, fit(line.what, names), align="right")
-            sheet.text(left - 10, y + 6, fit(_beside(line), names), align="right", colour=GREY)
-            _bar(sheet, y, line, x)
-        sheet.lines([[(x(1), top - 8), (x(1), bottom)]], INK, 1.0, z=3)
-        sheet.lines([[(x(AIM), top - 8), (x(AIM), bottom)]], GREY, 1.4, DASHES["dashed"], z=1.5)
-        sheet.text(x(1), top - 16, "as long", align="center", colour=GREY)
-        sheet.text(x(AIM), top - 16, f"aim: {AIM:g} ×", colour=GREY)
-        told = "; ".join(f"{line.what}: {line.ratio:.2f} × {line.beside}" for line in lines)
-        return sheet.picture(f"{title}. {told}. The aim is at most {AIM:g} ×.", title)
-
-
-def _bar(sheet: Sheet, y: float, line: Line, x: Callable[[float], float]) -> None:
-    """Blue within the aim, hatched beyond it, grey where there is none."""
-    left, right = sorted((x(1), x(line.ratio)))
-    area, far = box(left, y - 7, max(right, left + 1), y + 7), line.aim is not None and line.ratio > line.aim
-    colour = RED if far else BLUE if line.aim else GREY
-    sheet.shapes([area], PAPER if far else colour, colour, hatch="////" if far else None)
-    words, start = (
-        f"{line.ratio:.1f} ×" if line.ratio >= 0.95 else f"{line.ratio:.2f} ×",
-        max(right, x(1)) + 5,
+    canvas = Canvas(
+        title, _ROW * len(lines) + 60, subtitle="How many times as long as what is named below it"
     )
-    sheet.shapes([box(start - 1, y - 6, start + width_of(words, bold=far) + 2, y + 6)], PAPER, z=4)
-    sheet.text(start, y, words, bold=far, colour=RED if far else INK)
+    names = widest((words for line in lines for words in (line.what, _beside(line))), 40, 280)
+    left, top = MARGIN + names + 12, canvas.top + 16
+    axes = canvas.axes(left, top, RIGHT - 40, canvas.height - 44)
+    _ratio_axis(axes, *_span([line.ratio for line in lines]))
+    axes.set_ylim(len(lines), 0)
+    for number, line in enumerate(lines):
+        y = top + _ROW * number + 11
+        canvas.text(left - 10, y - 6, fit(line.what, names), align="right")
+        canvas.text(left - 10, y + 6, fit(_beside(line), names), align="right", colour=GREY)
+        _bar(axes, number + 11 / _ROW, line)
+    axes.axvline(1, color=INK, linewidth=1, linestyle="solid")
+    axes.axvline(AIM, color=GREY, linewidth=1.4, linestyle=DASHED, zorder=0.5)
+    for at, words, align in ((1.0, "as long", "center"), (AIM, f"aim: {AIM:g} ×", "left")):
+        axes.text(at, -5 / _ROW, words, ha=align, color=GREY)
+    told = "; ".join(f"{line.what}: {line.ratio:.2f} × {line.beside}" for line in lines)
+    return canvas.picture(f"{title}. {told}. The aim is at most {AIM:g} ×.")
+
+
+def _bar(axes: Axes, y: float, line: Line) -> None:
+    """Draw blue within the aim, hatched beyond it, grey where there is none."""
+    left, right = sorted((1.0, line.ratio))
+    far = line.aim is not None and line.ratio > line.aim
+    colour = RED if far else BLUE if line.aim else GREY
+    fill, hatch = (PAPER, "////") if far else (colour, None)
+    axes.barh(y, right - left, 14 / _ROW, left, facecolor=fill, edgecolor=colour, hatch=hatch)
+    words = f"{line.ratio:.1f} ×" if line.ratio >= 0.95 else f"{line.ratio:.2f} ×"
+    axes.annotate(
+        words,
+        (right, y),
+        (5, 0),
+        textcoords="offset points",
+        va="center",
+        weight="bold" if far else "normal",
+        color=RED if far else INK,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+    )
 
 
 def _beside(line: Line) -> str:
@@ -96,7 +83,7 @@ def _ratio_axis(axes: Axes, low: float, high: float) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_visible(False)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("times as long (logarithmic)", fontsize=9, color=GREY, labelpad=2)
+    axes.set_xlabel("times as long (logarithmic)")
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
@@ -112,6 +99,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
 # Lines
 
 
+@drawing()
 def by_size(
     title: str,
     subtitle: str,
@@ -127,28 +115,20 @@ def by_size(
     grew = {name: value(points[-1]) / value(points[0]) for name, points in found.items()}
     words = {name: f"{name} – {by:.2f} ×{f' > {aim:g} ×' if by > aim else ''}" for name, by in grew.items()}
     values = [value(point) for points in found.values() for point in points]
-    low, high = min(values) / 1.6, max(values) * 1.6
-    with drawing():
-        sheet = Sheet(270, title, subtitle)
-        left, top, bottom = 52.0, 50.0, 228.0
-        right = WIDTH - MARGIN - 16 - max(width_of(text) for text in words.values())
-        axes = sheet.axes(left, top, right, bottom)
-        labels = []
-        for (name, points), (sign, marker, colour) in zip(found.items(), _STYLES, strict=False):
-            x, y = [point.count for point in points], [value(point) for point in points]
-            line = axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.6, clip_on=False)[0]
-            if dash := DASHES[sign]:
-                line.set_dashes(dash)
-            place = bottom - (bottom - top) * math.log(y[-1] / low) / math.log(high / low)
-            labels.append((place, words[name], colour))
-        _sizes_axis(axes, [point.count for points in found.values() for point in points])
-        _logarithmic(axes, low, high, unit)
-        label_ends(sheet, right, labels)
-        told = "; ".join(
-            f"{name}: " + ", ".join(f"{value(point):.3g} {unit} for {point.count:,}" for point in points)
-            for name, points in found.items()
-        )
-        return sheet.picture(f"{title}. {told}.", title)
+    canvas = Canvas(title, 228, subtitle=subtitle)
+    axes = canvas.axes(LEFT, canvas.top + 6, room_beside(words.values()), canvas.height - 42)
+    drawn = []
+    for (name, points), marker in zip(found.items(), _MARKERS, strict=False):
+        x, y = [point.count for point in points], [value(point) for point in points]
+        drawn += axes.plot(x, y, marker=marker, label=words[name], clip_on=False)
+    _sizes_axis(axes, [point.count for points in found.values() for point in points])
+    _logarithmic(axes, min(values) / 1.6, max(values) * 1.6, unit)
+    beside(axes, drawn)
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{value(point):.3g} {unit} for {point.count:,}" for point in points)
+        for name, points in found.items()
+    )
+    return canvas.picture(f"{title}. {told}.")
 
 
 def _sizes_axis(axes: Axes, counts: list[int]) -> None:
@@ -157,7 +137,7 @@ def _sizes_axis(axes: Axes, counts: list[int]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(counts))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel("messages (logarithmic)", fontsize=9, color=GREY, labelpad=2)
+    axes.set_xlabel("messages (logarithmic)")
 
 
 def _logarithmic(axes: Axes, low: float, high: float, unit: str) -> None:
@@ -166,4 +146,4 @@ def _logarithmic(axes: Axes, low: float, high: float, unit: str) -> None:
     axes.yaxis.set_major_locator(FixedLocator(_round_numbers(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_ylabel(f"{unit} (logarithmic)", fontsize=9, color=GREY)
+    axes.set_ylabel(f"{unit} (logarithmic)")

@@ -25,7 +25,7 @@ from benchmarks.core import Line
 from benchmarks.growers import DISK, MEMORY, NOWHERE
 from benchmarks.growth import GREATER, MOST, MOST_ON_DISK, SLOWER, Point
 from benchmarks.pictures import by_size, ratios
-from eip_ref.lab.figures.sheet import Figure
+from eip_ref.lab.figures import Figure
 
 FOLDER = Path("build/bench")
 MODULES = {  # what each measures

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from textwrap import indent
 
-from ..lab.still import image
+from ..lab.static_image import image
 from ..lab.wording import caption, labels
 from ..trace import Event, Kind
 from . import page

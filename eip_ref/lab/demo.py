@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from html import escape
 from typing import Any
 
 import ipywidgets
@@ -21,20 +20,25 @@ import ipywidgets
 from ..trace import Trace
 from .clock import simulate
 from .controls import Control, Names, choice, slider, toggle
+from .figures import Figure, sequence
 from .player import Player
-from .still import still, svg
+from .static_image import static_image, template
 from .wording import describe
 
 __all__ = ["Control", "Demo", "choice", "demo", "slider", "toggle"]
 
 _REST = 0.1  # seconds without a change after which the figures below the player are drawn
-_SHEET = '<div style="background:#fff;border-radius:6px;overflow-x:auto;padding:4px">{}</div>'
+_FIGURE = template(
+    '<div style="background:#fff;border-radius:6px;overflow-x:auto;padding:4px">{{ svg | safe }}</div>'
+)
+_STATUS = template('<div role="status" style="line-height:1.5">{{ words }}</div>')
+_TITLE = template("<b>{{ title }}</b>")
+_ALERT = template(
+    '<div role="alert" style="border-left:4px solid #d55e00;padding:6px 12px;line-height:1.5">'
+    '<b>{{ says }}</b><br><span style="white-space:pre-line">{{ error }}</span></div>'
+)
 _COLUMNS = "repeat(auto-fit, minmax(min(100%, 340px), 1fr))"  # as many as there is room for
 _STOPPED = "The scenario stopped with an error. The picture shows what happened until then."
-_ALERT = (
-    '<div role="alert" style="border-left:4px solid #d55e00;padding:6px 12px;line-height:1.5">'
-    "<b>{}</b><br>{}</div>"
-)
 
 
 class Demo:
@@ -46,7 +50,7 @@ class Demo:
         controls: Mapping[str, Control],
         *,
         seed: int = 0,
-        figures: Sequence[Callable[[Trace], Any]] = (),
+        figures: Sequence[Callable[[Trace], Figure]] = (),
         summary: Callable[[Trace], str] = describe,
         presets: Mapping[str, Mapping[str, Any]] | None = None,
         player: bool = True,
@@ -65,7 +69,7 @@ class Demo:
         self._default_seed = seed
         self._quiet = False
         self._resting: asyncio.Task[None] | None = None
-        self._still: dict[str, str] | None = None
+        self._image: dict[str, str] | None = None
         for values in self.presets.values():
             self._check(values)
         self.player = Player(columns=layout) if player else None
@@ -137,16 +141,16 @@ class Demo:
         self.seed.style.description_width = width
         self.seed.layout.max_width = "520px"
         self._message = ipywidgets.HTML()
-        self._sheets = [ipywidgets.HTML() for _ in self.figures]
+        self._drawings = [ipywidgets.HTML() for _ in self.figures]
         for widget in (*self.widgets.values(), self.seed):
             widget.observe(self._changed, "value")
         grid = ipywidgets.GridBox(
             [*self.widgets.values(), self.seed],
             layout={"grid_template_columns": _COLUMNS, "grid_gap": "2px 24px"},
         )
-        heading = [ipywidgets.HTML(f"<b>{escape(title)}</b>")] if title else []
+        heading = [ipywidgets.HTML(_TITLE.render(title=title))] if title else []
         shown = [self.player] if self.player else []
-        parts = [*heading, self._buttons(), grid, Names(), self._message, *shown, *self._sheets]
+        parts = [*heading, self._buttons(), grid, Names(), self._message, *shown, *self._drawings]
         box = ipywidgets.VBox(parts, layout={"max_width": "1100px"})
         box.add_class("eip-demo")
         return box
@@ -170,7 +174,7 @@ class Demo:
         self.error = None
         try:
             self.trace = self.run(seed=self.seed.value, **self.values)
-            words = f'<div role="status" style="line-height:1.5">{escape(self.summary(self.trace))}</div>'
+            words = _STATUS.render(words=self.summary(self.trace))
         except Exception as error:
             self.error = error
             self.trace = getattr(error, "trace", Trace(()))
@@ -202,18 +206,18 @@ class Demo:
             await self._resting
 
     def _draw(self) -> None:
-        for sheet, figure in zip(self._sheets, self.figures, strict=True):
+        for shown, figure in zip(self._drawings, self.figures, strict=True):
             try:
-                sheet.value = _SHEET.format(svg(figure(self.trace)))
+                shown.value = _FIGURE.render(svg=figure(self.trace).svg)
             except Exception as error:
-                sheet.value = _alert("This figure could not be drawn.", error)
+                shown.value = _alert("This figure could not be drawn.", error)
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        if self._still is None:
+        if self._image is None:
             trace = self.run()
-            first = self.figures[0](trace) if self.figures else trace
-            self._still = still(first, self.summary(trace))
-        return {**self.box._repr_mimebundle_(**options), **self._still}
+            figure = self.figures[0] if self.figures else sequence
+            self._image = static_image(figure(trace).svg, self.summary(trace))
+        return {**self.box._repr_mimebundle_(**options), **self._image}
 
 
 def demo(scenario: Callable[..., Awaitable[Any]], controls: Mapping[str, Control], **options: Any) -> Demo:
@@ -228,5 +232,4 @@ def demo(scenario: Callable[..., Awaitable[Any]], controls: Mapping[str, Control
 def _alert(says: str, error: Exception) -> str:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    what = escape(f"{type(error).__name__}: {error}").replace("\n", "<br>")
-    return _ALERT.format(says, what)
+    return _ALERT.render(says=says, error=f"{type(error).__name__}: {error}")

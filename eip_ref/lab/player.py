@@ -17,8 +17,9 @@ import anywidget
 import traitlets
 
 from ..trace import Trace
+from .figures import sequence
 from .scene import scene
-from .still import still
+from .static_image import static_image
 from .wording import describe
 
 __all__ = ["Player", "player"]
@@ -54,7 +55,7 @@ class Player(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         shown = super()._repr_mimebundle_(**options)
         bundle, metadata = shown if isinstance(shown, tuple) else (shown or {}, {})
-        return {**bundle, **still(self.trace, self.description)}, metadata
+        return {**bundle, **static_image(sequence(self.trace).svg, self.description)}, metadata
 
 
 def player(

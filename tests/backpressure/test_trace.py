@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eip_ref.lab.figures.scaling import scaling
+from eip_ref.lab.figures import scaling
 from eip_ref.lab.invariants.demand import (
     demand_never_exceeded,
     depth_never_exceeded,

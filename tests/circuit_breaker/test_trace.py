@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from eip_ref.lab.figures import Figure
-from eip_ref.lab.figures.states import states
+from eip_ref.lab.figures import Figure, states
 from eip_ref.lab.invariants.breaker import breaker_legality
 from eip_ref.trace import Event, Trace
 

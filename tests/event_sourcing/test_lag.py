@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eip_ref.lab.clock import simulate
-from eip_ref.lab.figures.lag import lag
+from eip_ref.lab.figures import lag
 from eip_ref.trace import Trace, record
 
 Step = tuple[str, str, int]

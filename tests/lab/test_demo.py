@@ -10,7 +10,8 @@ import pytest
 
 from eip_ref.lab.controls import Control, choice, slider, toggle
 from eip_ref.lab.demo import Demo, demo
-from eip_ref.lab.still import image
+from eip_ref.lab.figures import Figure
+from eip_ref.lab.static_image import image
 from eip_ref.trace import Kind, Trace, record
 
 
@@ -36,8 +37,8 @@ def shop(**options: Any) -> Demo:
     return demo(orders, controls(), presets={"storm": {"rate": 5, "count": 9}}, **options)
 
 
-def svg_of(trace: Trace) -> str:
-    return f"<svg>{len(trace)} events</svg>"
+def figure_of(trace: Trace) -> Figure:
+    return Figure(f"<svg>{len(trace)} events</svg>", "")
 
 
 def test_a_demo_runs_its_default_values_at_once() -> None:
@@ -131,21 +132,21 @@ def test_an_error_of_the_scenario_is_shown_with_the_trace_so_far() -> None:
 def test_an_error_of_a_figure_is_shown_in_its_place() -> None:
     """The other figures are drawn all the same."""
 
-    def broken(_: Trace) -> str:
+    def broken(_: Trace) -> Figure:
         raise RuntimeError("no ink")
 
-    made = shop(figures=[broken, svg_of])
-    assert "no ink" in made._sheets[0].value
-    assert "6 events" in made._sheets[1].value
+    made = shop(figures=[broken, figure_of])
+    assert "no ink" in made._drawings[0].value
+    assert "6 events" in made._drawings[1].value
 
 
 def test_figures_wait_until_a_slider_rests() -> None:
     """While it is dragged the player follows at once, and stale figures are never drawn."""
     drawn: list[int] = []
 
-    def figure(trace: Trace) -> str:
+    def figure(trace: Trace) -> Figure:
         drawn.append(len(trace))
-        return svg_of(trace)
+        return figure_of(trace)
 
     async def drag(made: Demo) -> None:
         for count in (4, 5, 6, 7):
@@ -161,15 +162,15 @@ def test_figures_wait_until_a_slider_rests() -> None:
 
 def test_without_a_player_the_figures_follow_at_once() -> None:
     """They are then the only picture."""
-    made = shop(player=False, figures=[svg_of])
+    made = shop(player=False, figures=[figure_of])
     made.widgets["count"].value = 9
-    assert "18 events" in made._sheets[0].value
+    assert "18 events" in made._drawings[0].value
 
 
 def test_the_display_is_the_same_in_every_run_but_for_the_model() -> None:
     """A static figure of the default run and a sentence, whatever the reader has tried."""
     view = "application/vnd.jupyter.widget-view+json"
-    first, second = shop(figures=[svg_of]), shop(figures=[svg_of])
+    first, second = shop(figures=[figure_of]), shop(figures=[figure_of])
     second.set(count=9)
     bundles = [made._repr_mimebundle_() for made in (first, second)]
     assert view in bundles[0]

@@ -13,8 +13,7 @@ import anyio
 from eip_ref.durable_queue import ConsumerGroup, SQLiteLog
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
-from eip_ref.lab.figures.offsets import offsets
-from eip_ref.lab.figures.places import places
+from eip_ref.lab.figures.offsets import offsets, tracks
 from eip_ref.message import Message
 from eip_ref.publish_subscribe import PartitionedTopic, PublishSubscribeChannel
 from eip_ref.trace import Trace
@@ -138,12 +137,12 @@ def test_a_seek_moves_back_and_is_a_replay_when_it_is_read() -> None:
     assert "read 2 messages again, from offset 1 at 4.0 s" in back.alt
     assert "reads again" in texts(back)
     assert "reads again" not in texts(offsets(trace_of(*rows)))
-    assert places(trace_of(*rows, moved(3, 3, 1, "sought")))["orders"].readers["billing"].read[-1] == (3, 1)
+    assert tracks(trace_of(*rows, moved(3, 3, 1, "sought")))["orders"].readers["billing"].read[-1] == (3, 1)
 
 
 def test_what_a_crash_lost_is_not_read_any_more(tmp_path: Path) -> None:
     """A group of a durable log keeps in the file what it has committed, and the rest in memory."""
-    billing = places(group_of_a_durable_log(tmp_path))["orders"].readers["billing"]
+    billing = tracks(group_of_a_durable_log(tmp_path))["orders"].readers["billing"]
     assert billing.read[:4] == [(0.0, 2), (1.0, 4), (1.5, 2), (3.5, 4)]
     assert billing.committed[:3] == [(0.0, 0), (1.0, 2), (4.5, 4)]
 
@@ -161,7 +160,7 @@ def test_a_subscription_has_committed_what_lies_before_the_first_that_is_out() -
         *(said(3, "returned", offset) for offset in (0, 1)),
         *(said(at, kind, 0) for at, kind in ((5, "delivered"), (6, "acked"))),
     ]
-    billing = places(trace_of(*rows))["orders"].readers["billing"]
+    billing = tracks(trace_of(*rows))["orders"].readers["billing"]
     assert billing.read == [(0.0, 0), (1.0, 2), (3.0, 0), (5.0, 1)]
     assert billing.committed == [(0.0, 0), (6.0, 1)]
     assert billing.replays == [(5.0, 0)]

@@ -17,14 +17,20 @@ from typing import Any
 
 import matplotlib
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from eip_ref.lab import figures
 from eip_ref.lab.figures import Figure, bars, counters, depth, latency, lines, sequence, timeline
-from eip_ref.lab.figures.ink import fit, width_of
-from eip_ref.lab.figures.rows import by_number
-from eip_ref.lab.figures.waiting import quantile, waiting_times
-from eip_ref.trace import Event, Trace
+from eip_ref.lab.figures.over_time import quantile, waiting_times
+from eip_ref.lab.figures.rows import by_number, read
+from eip_ref.lab.figures.style import fit, width_of
+from eip_ref.lab.wording import one_line
+from eip_ref.trace import Event, Kind, Trace
 
-OF_A_TRACE: tuple[Callable[[Trace], Figure], ...] = (sequence, timeline, depth, counters, latency)
+OF_A_TRACE: list[Callable[..., Figure]] = [
+    getattr(figures, name) for name in figures.__all__ if name not in ("Figure", "bars", "lines")
+]
 
 
 def trace_of(*rows: tuple[float, str, str, str, str, dict[str, Any]]) -> Trace:
@@ -87,6 +93,55 @@ STRANGE = 'Ünïcödé 東京 <b> & "quoted" $x_1$ %s \\alpha'
 MANY = Trace(event for n in range(1, 144) for event in sold(n, n * 0.3, f"worker-{n % 4}", took=0.25))
 
 
+@st.composite
+def happenings(draw: st.DrawFn) -> Trace:
+    """Any events of three participants and two channels, in order of time."""
+    who, where = st.sampled_from(["ann", "bob", ""]), st.sampled_from(["orders", "stock", "ann", "bob"])
+    kinds = st.sampled_from([kind for kind in Kind if kind != Kind.OPENED])
+    row = st.tuples(st.integers(0, 3), kinds, where, st.sampled_from(["m1", "m2", ""]), who)
+    now, events = 0.0, []
+    for gap, kind, place, message, name in draw(st.lists(row, max_size=25)):
+        now += gap
+        events.append(Event(now, str(kind), place, message, name, {"lease": 1, "to": "stock"}))
+    return Trace(events)
+
+
+def other() -> Trace:
+    """What the other samples do not have: steps, states, readers, offsets, links between systems, a pool."""
+    return trace_of(
+        (0.0, "opened", "view", "", "view", {"store": "orders", "after": 0}),
+        (0.0, "accepted", "orders", "m1", "shop", {"position": 1, "offset": 0}),
+        (0.5, "delivered", "orders", "m1", "worker-1", {"offset": 0, "group": "billing", "reader": "stock"}),
+        (
+            0.6,
+            "state",
+            "orders",
+            "",
+            "worker-1",
+            {"was": 0, "now": 1, "reason": "committed", "group": "billing"},
+        ),
+        (1.0, "state", "view", "", "view", {"was": 0, "now": 1, "reason": "checkpoint", "store": "orders"}),
+        (1.0, "started", "worker-1", "o1/pay", "worker-1", {"step": "pay", "saga": "o1", "role": "action"}),
+        (
+            1.5,
+            "state",
+            "payments",
+            "o1",
+            "worker-1",
+            {"was": "running", "now": "compensating", "reason": "no"},
+        ),
+        (2.0, "failed", "worker-1", "o1/pay", "worker-1", {"step": "pay", "saga": "o1", "error": "no money"}),
+        (2.0, "refused", "payments", "m2", "shop", {"reason": "open"}),
+        (2.5, "state", "pool", "", "pool", {"was": "1", "now": "3", "consumers": 3, "queue": "orders"}),
+        (3.0, "closed", "shop → billing", "", "billing", {}),
+        (3.0, "refused", "shop → billing", "m3", "shop", {"reason": "down"}),
+        (3.5, "note", "", "", "", {"text": "the end"}),
+    )
+
+
+ALL = (CRASH, DEAD, LINK, MANY, other(), Trace([]))
+
+
 def texts(figure: Figure) -> list[str]:
     """Everything that is written in the picture."""
     root = ElementTree.fromstring(figure.svg)
@@ -95,7 +150,7 @@ def texts(figure: Figure) -> list[str]:
 
 def every_figure() -> list[Figure]:
     """One of each figure for each sample, and the plain ones."""
-    of_traces = [draw(trace) for draw in OF_A_TRACE for trace in (CRASH, DEAD, LINK, MANY, Trace([]))]
+    of_traces = [draw(trace) for draw in OF_A_TRACE for trace in ALL]
     plain = [
         bars({"worker-1": 3, "worker-2": 4.5}, unit="messages"),
         lines({"direct": [(2, 2), (3, 6)]}, mark=2.5),
@@ -145,7 +200,7 @@ def test_no_text_leaves_the_picture() -> None:
     long = {"label": STRANGE * 4}
     moved = [e._replace(where=STRANGE * 4) if e.where == "orders" else e for e in events]
     trace = Trace(e._replace(data=long) if e.kind == "sent" else e for e in moved)
-    for figure in [draw(trace) for draw in OF_A_TRACE]:
+    for figure in [draw(each) for draw in OF_A_TRACE for each in (trace, nasty(other()))]:
         for tag, x, words in re.findall(r'(<text[^>]*? x="(-?[\d.]+)"[^>]*>)([^<]*)', figure.svg):
             part = 0.5 if "anchor: middle" in tag else 1.0 if "anchor: end" in tag else 0.0
             wide = width_of(words.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
@@ -157,7 +212,8 @@ def test_no_text_leaves_the_picture() -> None:
 @pytest.mark.parametrize("draw", OF_A_TRACE)
 def test_an_empty_trace_gives_a_picture_that_says_so(draw: Callable[[Trace], Figure]) -> None:
     """Nothing to draw is no error."""
-    assert re.search("without any event|Nobody|No channel|no message|No message", draw(Trace([])).alt)
+    nothing = "without any event|Nobody|Nothing|0 systems|[Nn]o (channel|message|log|crew)"
+    assert re.search(nothing, draw(Trace([])).alt)
 
 
 @pytest.mark.parametrize("draw", OF_A_TRACE)
@@ -170,14 +226,58 @@ def test_a_single_event_of_any_kind_can_be_drawn(draw: Callable[[Trace], Figure]
 
 
 @pytest.mark.parametrize("draw", OF_A_TRACE)
-def test_names_in_any_script_are_written_as_they_are(draw: Callable[[Trace], Figure]) -> None:
+def test_names_in_any_script_are_written_as_they_are(draw: Callable[..., Figure]) -> None:
     """No character is taken for markup, mathematics or a format."""
     trace = Trace(e._replace(where=STRANGE) if e.where == "orders" else e for e in sold(1, 0.0, STRANGE))
     figure = draw(trace)
     ElementTree.fromstring(figure.svg)
-    assert " ".join(STRANGE.split()) in texts(draw(trace, title=STRANGE))  # type: ignore[call-arg]
+    assert " ".join(STRANGE.split()) in texts(draw(trace, title=STRANGE))
     if draw in (depth, sequence):
         assert STRANGE in figure.alt
+
+
+NASTY = "Dear Ann,\n\tyour tea\x00 is\x1b[31m ready \ud800\u202e\uffff"
+SHOWN = "Dear Ann, your tea� is�[31m ready ���"
+
+
+def nasty(trace: Trace) -> Trace:
+    """The same trace, told in words that no drawing can hold."""
+
+    def said(value: Any) -> Any:
+        return f"{value}{NASTY}" if isinstance(value, str) else value
+
+    return Trace(
+        e._replace(
+            where=said(e.where),
+            message=said(e.message),
+            who=said(e.who),
+            data={name: said(value) for name, value in e.data.items()},
+        )
+        for e in trace
+    )
+
+
+@pytest.mark.parametrize("draw", OF_A_TRACE)
+def test_text_that_a_drawing_cannot_hold_is_shown_on_one_line(draw: Callable[..., Figure]) -> None:
+    """Line breaks become spaces, control characters a sign of their own, in the picture and the words."""
+    for trace in ALL:
+        figure = draw(nasty(trace), title=NASTY)
+        assert figure.alt.startswith(SHOWN)
+        assert SHOWN in texts(figure)
+        for words in [figure.alt, *texts(figure)]:
+            assert words == one_line(words)
+
+
+def test_names_and_units_of_plain_figures_are_shown_on_one_line() -> None:
+    """Also those that a lesson gives."""
+    for figure in (
+        bars({NASTY: 3, "_b": 2}, unit=NASTY, title=NASTY, highlight=[NASTY]),
+        lines({NASTY: [(2, 2), (3, 6)], "_b": [(2, 1)]}, x=NASTY, y=NASTY, title=NASTY, mark=2.5),
+    ):
+        assert SHOWN in texts(figure)
+        assert "_b" in [words.strip() for words in texts(figure)]
+        for words in [figure.alt, *texts(figure)]:
+            assert words == one_line(words) or words == " _b"
 
 
 @pytest.mark.parametrize("draw", [*OF_A_TRACE, lambda trace, title: bars({"a": 1}, title=title)])
@@ -214,9 +314,21 @@ def test_the_bytes_are_the_same_in_every_process() -> None:
 
 def test_the_users_own_settings_do_not_matter() -> None:
     """A dark style or another font in the notebook changes nothing, and stays as it was."""
-    before = depth(CRASH).svg
-    with matplotlib.rc_context({"font.family": ["serif"], "text.color": "white", "axes.edgecolor": "white"}):
-        assert depth(CRASH).svg == before
+    mine: dict[Any, Any] = {
+        "axes.edgecolor": "white",
+        "axes.grid": True,
+        "figure.dpi": 300,
+        "font.family": ["serif"],
+        "hatch.color": "red",
+        "legend.shadow": True,
+        "lines.marker": "x",
+        "patch.force_edgecolor": True,
+        "text.color": "white",
+        "xtick.top": True,
+    }
+    before = [figure.svg for figure in every_figure()]
+    with matplotlib.rc_context(mine):
+        assert [figure.svg for figure in every_figure()] == before
         assert matplotlib.rcParams["text.color"] == "white"
 
 
@@ -308,6 +420,50 @@ def test_more_participants_than_there_is_room_for_are_named_in_a_note() -> None:
     """Nobody disappears without a word."""
     trace = Trace(event for n in range(1, 15) for event in sold(n, float(n), f"worker-{n}"))
     assert "No room for worker-8, worker-9" in sequence(trace).alt
+
+
+def test_rows_are_in_the_order_of_the_trace() -> None:
+    """Work that ended earlier is drawn earlier, whatever begins before its end is drawn."""
+    at = trace_of(
+        *((time, kind, "worker", f"m{message}", "worker", {}) for time, kind, message in [
+            (0.0, "started", 1), (1.0, "finished", 1), (4.0, "started", 2), (5.0, "finished", 2),
+        ])
+    )  # fmt: skip
+    times = [words for words in texts(sequence(at)) if re.fullmatch(r"[\d.]+ s", words)]
+    assert times == ["0.0 s", "1.0 s", "4.0 s", "5.0 s"]
+
+
+@given(happenings())
+def test_time_never_runs_backwards(trace: Trace) -> None:
+    """In no trace, whoever works, crashes, sends and receives at the same time."""
+    rows = read(trace, max_rows=100).rows
+    assert [row.at for row in rows] == sorted(row.at for row in rows)
+
+
+def test_those_who_do_most_come_first_when_there_is_no_room() -> None:
+    """The orchestrator that speaks to all stays, even if it appears last."""
+    calls = [
+        event
+        for n in range(1, 13)
+        for event in (
+            Event(0.0, "opened", f"service-{n}", "", f"service-{n}", {"role": "participant"}),
+            Event(float(n), "effect", f"service-{n}", f"m{n}", f"service-{n}", {"effect": "done"}),
+        )
+    ]
+    asks = [Event(20.0 + n, "sent", "commands", f"m{n}", "orchestrator", {}) for n in range(3)]
+    figure = sequence(Trace([*calls, *asks]))
+    assert "service-7, orchestrator and commands, from" in figure.alt
+    assert "No room for service-8, service-9, service-10, service-11 and service-12." in figure.alt
+
+
+def test_lifelines_can_be_chosen() -> None:
+    """They are drawn in the order given; a note names the others, and unknown names are passed over."""
+    trace = Trace(event for n in range(1, 15) for event in sold(n, float(n), f"worker-{n}"))
+    figure = sequence(trace, lifelines=["worker-14", "orders", "nobody", "shop"])
+    heads = [words for words in texts(figure) if words in ("shop", "orders") or words.startswith("worker")]
+    assert heads == ["worker-14", "orders", "shop"]
+    assert "order 14" in texts(figure)
+    assert "Not chosen: worker-1, worker-2, worker-3, worker-4 and 9 more." in figure.alt
 
 
 # The others

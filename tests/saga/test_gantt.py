@@ -6,7 +6,7 @@ import anyio
 
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
-from eip_ref.lab.figures.gantt import gantt
+from eip_ref.lab.figures import gantt
 from eip_ref.saga import MemorySagaLog, Orchestrator, Parallel, Saga, Step
 from eip_ref.saga.order_story import Shop
 from eip_ref.trace import Kind, Trace, record

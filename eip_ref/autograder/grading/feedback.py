@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...lab.still import image
+from ...lab.static_image import image
 from ...lab.wording import plural
 from .. import page
 from ..exercise import Exercise

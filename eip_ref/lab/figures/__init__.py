@@ -12,18 +12,15 @@ Each returns a `Figure` with `svg` and `alt`. The same trace gives the same byte
 *Left out:* zooming, tooltips and figures of a trace that still grows; the player is for looking around.
 """
 
+from .canvas import Figure
 from .gantt import gantt
-from .lag import lag
 from .network import network
 from .offsets import offsets
-from .over_time import counters, depth
+from .over_time import counters, depth, lag, latency, scaling
 from .plain import bars, lines
-from .scaling import scaling
 from .sequence import sequence
-from .sheet import Figure
 from .states import states
 from .timeline import timeline
-from .waiting import latency
 
 __all__ = [
     "Figure",

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
 
 from ...trace import Event, Kind, Trace
 from ..wording import Names, listing, plural, seconds
-from .ink import BLUE, GREEN, GREY, MARGIN, ORANGE, RED, SKY, WIDTH, box, cross, fit, tint, width_of
-from .over_time import time_axis
-from .sheet import Figure, Sheet, drawing
+from .canvas import Canvas, Figure, Point, area, box, draw_paths, drawing, seconds_per_point
+from .style import BLUE, GREEN, GREY, ORANGE, RED, SHORT, SKY, TEXT, Dash, fit, tint, width_of
 
-MOST_ROWS = 30
-_RIGHT = WIDTH - MARGIN - 6
-_ROW, _BAR = 20.0, 7.0  # the height of a row, and half that of a bar
-_SIGN, _GAP = 24.0, 12.0  # in the key: the room for a sign, and between two entries
+MAX_ROWS = 30
+_ROW = 20.0
 _NO_END = "no end"
 _BACK, _NOT_BACK = "compensation", "failed compensation"
 
 
-class _Style(NamedTuple):
+class _Look(NamedTuple):
     words: str
     colour: str
-    fill: float  # how strong the tint is
+    strength: float  # of the tint
     hatch: str | None
+    dash: Dash = "solid"
+
+    @property
+    def artist(self) -> dict[str, Any]:
+        """The look as matplotlib's settings."""
+        fill = tint(self.colour, self.strength)
+        return {"facecolor": fill, "edgecolor": self.colour, "hatch": self.hatch, "linestyle": self.dash}
 
 
-_STYLES = {
-    Kind.FINISHED.value: _Style("finished", GREEN, 0.5, None),
-    _BACK: _Style("taken back", BLUE, 0.3, "/////"),
-    Kind.FAILED.value: _Style("failed", RED, 0.35, None),
-    _NOT_BACK: _Style("not taken back", RED, 0.2, "/////"),
-    Kind.TIMED_OUT.value: _Style("timed out", ORANGE, 0.35, "....."),
-    Kind.CANCELLED.value: _Style("cancelled", GREY, 0.15, None),
-    _NO_END: _Style("no end in sight", RED, 0.0, "xxxxx"),
+_LOOKS = {
+    Kind.FINISHED.value: _Look("finished", GREEN, 0.5, None),
+    _BACK: _Look("taken back", BLUE, 0.3, "////"),
+    Kind.FAILED.value: _Look("failed", RED, 0.35, "xx"),
+    _NOT_BACK: _Look("not taken back", RED, 0.2, "++"),
+    Kind.TIMED_OUT.value: _Look("timed out", ORANGE, 0.35, "||||"),
+    Kind.CANCELLED.value: _Look("cancelled", GREY, 0.15, "\\\\\\\\"),
+    _NO_END: _Look("no end in sight", RED, 0.0, None, SHORT),
 }
 
 
@@ -47,7 +53,7 @@ class _Bar:
     how: str = _NO_END
 
     @property
-    def style(self) -> str:
+    def look(self) -> str:
         if self.begun.data.get("role") != _BACK:
             return self.how
         return {Kind.FINISHED.value: _BACK, Kind.FAILED.value: _NOT_BACK}.get(self.how, self.how)
@@ -63,6 +69,7 @@ class _Chart:
     end: float = 0.0
 
 
+@drawing()
 def gantt(trace: Trace, *, of: str | None = None, title: str | None = None) -> Figure:
     """Draw a row for each step or branch, with a bar for each attempt from its start to its end.
 
@@ -72,16 +79,17 @@ def gantt(trace: Trace, *, of: str | None = None, title: str | None = None) -> F
     """
     title = title or (f"{of}: what ran when" if of else "What ran when")
     chart = _read(trace, of)
-    shown, hidden = list(chart.rows)[:MOST_ROWS], list(chart.rows)[MOST_ROWS:]
+    shown, hidden = list(chart.rows)[:MAX_ROWS], list(chart.rows)[MAX_ROWS:]
     note = f"Not shown: {listing(hidden)}." if hidden else "" if shown else "Nothing was started."
-    with drawing():
-        height = 62 + _ROW * len(shown) + 36 + (14 if note else 0)
-        sheet = Sheet(height, title)
-        _draw(sheet, chart, shown)
-        if note:
-            sheet.text(MARGIN, height - 10, fit(note, WIDTH - 2 * MARGIN), colour=GREY)
-        words = [f"{title}.", *(_said(name, chart.rows[name]) for name in shown), *_changed(chart), note]
-        return sheet.picture(" ".join(words).strip(), title)
+    used = {bar.look for name in shown for bar in chart.rows[name]}
+    key = [area(look.words, **look.artist) for name, look in _LOOKS.items() if name in used]
+    above = 18.0 if chart.changes else 4.0
+    canvas = Canvas(title, above + _ROW * len(shown) + 36, key=key, notes=[note])
+    axes = canvas.rows(dict.fromkeys(shown, _ROW), chart.start, chart.end, above=above)
+    _draw(axes, [chart.rows[name] for name in shown])
+    _draw_changes(axes, chart.changes)
+    words = [f"{title}.", *(_in_words(name, chart.rows[name]) for name in shown), *_changed(chart), note]
+    return canvas.picture(" ".join(words))
 
 
 # Reading
@@ -91,18 +99,15 @@ def _group(event: Event) -> str:
     return str(event.data.get("saga") or event.data.get("request") or "")
 
 
-def _part(event: Event) -> str | None:
-    part = event.data.get("step") or event.data.get("branch")
-    return str(part) if part else None
+def _part(event: Event) -> str:
+    return str(event.data.get("step") or event.data.get("branch") or "")
 
 
 def _read(trace: Trace, of: str | None) -> _Chart:
     events = trace.filter(test=lambda e: of is None or of in (_group(e), e.message) or e.kind == Kind.CRASHED)
-    starts = events.filter(Kind.STARTED)
-    named = starts.filter(test=lambda e: _part(e) is not None)
-    starts, groups = named or starts, {_group(event) for event in named}
-    names, chart = Names(trace), _Chart(end=trace.end)
-    wanted = {id(event) for event in starts}
+    starts = events.filter(Kind.STARTED, test=lambda e: bool(_part(e))) or events.filter(Kind.STARTED)
+    groups = {_group(event) for event in starts if _part(event)}
+    names, chart, wanted = Names(trace), _Chart(end=trace.end), {id(event) for event in starts}
     running: dict[tuple[str, str], list[_Bar]] = {}
     for event in events:
         here = event.where, event.message
@@ -111,7 +116,7 @@ def _read(trace: Trace, of: str | None) -> _Chart:
             bar = _Bar(event, trace.end)
             chart.rows.setdefault(f"{_group(event)} {name}" if len(groups) > 1 else name, []).append(bar)
             running.setdefault(here, []).append(bar)
-        elif event.kind in _STYLES and running.get(here):
+        elif event.kind in _LOOKS and running.get(here):
             bar = running[here].pop(0)
             bar.end, bar.how = event.at, str(event.kind)
         elif event.kind == Kind.CRASHED:
@@ -124,7 +129,7 @@ def _read(trace: Trace, of: str | None) -> _Chart:
 
 
 def _crash(event: Event, running: dict[tuple[str, str], list[_Bar]]) -> None:
-    """What the dead had begun has no end; it is drawn up to the crash."""
+    """Leave without an end what the dead one had begun; it is drawn up to the crash."""
     for bars in running.values():
         for bar in [bar for bar in bars if bar.begun.who == event.who]:
             bar.end = event.at
@@ -132,7 +137,7 @@ def _crash(event: Event, running: dict[tuple[str, str], list[_Bar]]) -> None:
 
 
 def _trim(chart: _Chart) -> None:
-    """Only the time in which something of it happened."""
+    """Keep only the time in which something of it happened."""
     bars = [bar for row in chart.rows.values() for bar in row]
     times = [*(bar.begun.at for bar in bars), *(event.at for event in chart.changes)]
     ends = [*(bar.end for bar in bars if bar.how != _NO_END), *times]
@@ -142,76 +147,37 @@ def _trim(chart: _Chart) -> None:
 # Drawing
 
 
-def _draw(sheet: Sheet, chart: _Chart, shown: Sequence[str]) -> None:
-    names = min(150.0, max([40.0, *(width_of(name, bold=True) for name in shown)]))
-    left, top = MARGIN + names + 10, 62.0
-    bottom = top + _ROW * len(shown)
-    scale = (_RIGHT - left) / ((chart.end - chart.start) or 1)
-    _key(sheet, [bar for name in shown for bar in chart.rows[name]])
-    for row, name in enumerate(shown):
-        y = top + _ROW * (row + 0.5)
-        sheet.text(left - 10, y, fit(name, names, bold=True, middle=True), align="right", bold=True)
-        sheet.lines([[(MARGIN, y + _ROW / 2), (_RIGHT, y + _ROW / 2)]], "#e5e7eb", z=1)
-    _bars(sheet, chart, shown, left, scale)
-    _changes(sheet, chart, left, scale, bottom)
-    axes = sheet.axes(left, top, _RIGHT, max(bottom, top + 10))
-    axes.patch.set_visible(False)
-    axes.spines["left"].set_visible(False)
-    axes.yaxis.set_visible(False)
-    time_axis(axes, chart.end, last=True)
-    axes.set_xlim(chart.start, chart.end if chart.end > chart.start else chart.start + 1)
+def _draw(axes: Axes, rows: Sequence[Sequence[_Bar]]) -> None:
+    (_, end), least = axes.get_xlim(), 1.5 * seconds_per_point(axes)
+    boxes: dict[str, list[list[Point]]] = {}
+    for number, bars in enumerate(rows):
+        for bar in bars:
+            start, until = bar.begun.at, max(min(bar.end, end), bar.begun.at + least)
+            place = box(start, _ROW * number + 3, until, _ROW * (number + 1) - 3)
+            boxes.setdefault(bar.look, []).append(place)
+    for name, places in boxes.items():
+        draw_paths(axes, places, zorder=3, **_LOOKS[name].artist)
 
 
-def _bars(sheet: Sheet, chart: _Chart, shown: Sequence[str], left: float, scale: float) -> None:
-    shapes: dict[str, list[list[tuple[float, float]]]] = {}
-    strokes: list[list[tuple[float, float]]] = []
-    for row, name in enumerate(shown):
-        y = 62 + _ROW * (row + 0.5)
-        for bar in chart.rows[name]:
-            x = left + (bar.begun.at - chart.start) * scale
-            end = max(x + 1.5, left + (min(bar.end, chart.end) - chart.start) * scale)
-            shapes.setdefault(bar.style, []).append(box(x, y - _BAR, end, y + _BAR))
-            if bar.how == Kind.FAILED:
-                strokes += cross(end, y, 3.5)
-    for how, polygons in shapes.items():
-        style = _STYLES[how]
-        sheet.shapes(polygons, tint(style.colour, style.fill), style.colour, z=3, hatch=style.hatch)
-    sheet.lines(strokes, RED, 1.8, z=4)
-
-
-def _changes(sheet: Sheet, chart: _Chart, left: float, scale: float, bottom: float) -> None:
-    """A line for each change of state, with the new state above it where there is room."""
-    free = left - 20
-    for event in chart.changes:
-        x, words = left + (event.at - chart.start) * scale, str(event.data.get("now", ""))
-        sheet.lines([[(x, 58), (x, bottom)]], SKY, 1.0, (3.0, 2.0), z=2)
-        at = min(x, _RIGHT - width_of(words))
+def _draw_changes(axes: Axes, changes: Sequence[Event]) -> None:
+    """Draw a line for each change of state, with the new state above it where there is room."""
+    (_, end), point = axes.get_xlim(), seconds_per_point(axes)
+    free = float("-inf")
+    for event in changes:
+        words = fit(str(event.data.get("now", "")), 150)
+        axes.axvline(event.at, color=SKY, linewidth=1, linestyle=(0.0, (3.0, 2.0)), zorder=2, clip_on=False)
+        at = min(event.at, end - width_of(words) * point)
         if at > free:
-            sheet.text(at, 52, words, colour=SKY)
-            free = at + width_of(words) + 8
-
-
-def _key(sheet: Sheet, bars: Sequence[_Bar]) -> None:
-    """The styles that occur, explained."""
-    used = {bar.style for bar in bars}
-    x = MARGIN
-    for how, style in _STYLES.items():
-        if how in used:
-            area = [box(x, 27.5, x + 15, 36.5)]
-            sheet.shapes(area, tint(style.colour, style.fill), style.colour, hatch=style.hatch)
-            if how in (Kind.FAILED, _NOT_BACK):
-                sheet.lines(cross(x + 15, 32, 3.5), RED, 1.8, z=4)
-            sheet.text(x + _SIGN, 32, style.words, colour=GREY)
-            x += _SIGN + width_of(style.words) + _GAP
+            axes.text(at, -6, words, color=TEXT[SKY])
+            free = at + (width_of(words) + 8) * point
 
 
 # In words
 
 
-def _said(name: str, bars: Sequence[_Bar]) -> str:
+def _in_words(name: str, bars: Sequence[_Bar]) -> str:
     def one(bar: _Bar) -> str:
-        how = _STYLES[bar.style].words
-        return f"{how} from {seconds(bar.begun.at)} to {seconds(bar.end)}"
+        return f"{_LOOKS[bar.look].words} from {seconds(bar.begun.at)} to {seconds(bar.end)}"
 
     if len(bars) > 3:
         return f"{name}: {plural(len(bars), 'attempt')}, the last {one(bars[-1])}."
@@ -219,5 +185,5 @@ def _said(name: str, bars: Sequence[_Bar]) -> str:
 
 
 def _changed(chart: _Chart) -> list[str]:
-    said = [f"{event.data.get('now')} at {seconds(event.at)}" for event in chart.changes]
-    return [f"{listing(said)}.".capitalize()] if said else []
+    said = listing([f"{event.data.get('now')} at {seconds(event.at)}" for event in chart.changes])
+    return [f"{said[:1].upper()}{said[1:]}."] if said else []

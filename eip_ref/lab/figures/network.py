@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from ...trace import Kind, Trace
 from ..wording import plural
-from .ink import BLUE, GREY, INK, PAPER, RED, WIDTH, Point, cross, fit, ring, width_of
-from .sheet import Figure, Sheet, drawing
+from .canvas import Canvas, Figure, Point, box, cross, drawing, ring, sign
+from .style import BLUE, DASHED, GREY, INK, PAPER, RED, SOLID, WIDTH, fit, width_of
 
 __all__ = ["ARROW", "network"]
 
@@ -16,6 +16,7 @@ ARROW = " → "  #: a channel with this in its name is a link, as in "shop → b
 _RADIUS, _TOP = 150.0, 62.0
 
 
+@drawing()
 def network(trace: Trace, *, hub: str = "", title: str = "Who is linked to whom") -> Figure:
     """Draw every link of a trace: participants on a circle, with `hub` in the middle if there is one.
 
@@ -26,30 +27,27 @@ def network(trace: Trace, *, hub: str = "", title: str = "Who is linked to whom"
     broken = {event.where for event in trace if event.kind == Kind.REFUSED}
     down = {_ends(event.where)[1] for event in trace if event.kind == Kind.CLOSED and ARROW in event.where}
     names = sorted({end for link in links for end in _ends(link)})
-    alt = (
-        f"{title}. {plural(len(names) - (hub in names), 'system')}, "
-        f"{plural(len(links), 'one-way link')}, {len(links) - len(broken & set(links))} of them working. "
-        f"Down: {', '.join(sorted(down)) or 'nobody'}."
-    )
-    with drawing():
-        sheet = Sheet(_TOP + 2 * _RADIUS + 40, title)
-        places = _places(names, hub)
-        lines: dict[bool, list[list[Point]]] = {True: [], False: []}
-        for link in links:
-            start, end = (places[name] for name in _ends(link))
-            lines[link in broken].append(_beside(start, end))
-        thin = 0.7 if len(links) > 100 else 1.1
-        sheet.lines(lines[False], BLUE, thin)
-        sheet.lines(lines[True], RED, thin, (4.0, 2.0))
-        sheet.shapes([ring(*place, r=5) for place in places.values()], PAPER, INK, z=3)
-        sheet.lines(
-            [arm for name in down if name in places for arm in cross(*places[name], r=7)], RED, 2.2, z=4
-        )
-        _write(sheet, places, hub)
-        sheet.key(
-            36, ("line", BLUE, "working link"), ("dashed", RED, "link that failed"), ("cross", RED, "down")
-        )
-        return sheet.picture(alt, title)
+    places = _places(names, hub)
+    key = [
+        sign("working link", BLUE, SOLID),
+        sign("link that failed", RED, DASHED),
+        sign("down", RED, marker="x", markersize=8, markeredgewidth=2),
+    ]
+    canvas = Canvas(title, 2 * _RADIUS + 62, key=key)
+    lines: dict[bool, list[list[Point]]] = {True: [], False: []}
+    for link in links:
+        start, end = (places[name] for name in _ends(link))
+        lines[link in broken].append(_beside(start, end))
+    thin = 0.7 if len(links) > 100 else 1.1
+    canvas.lines(lines[False], BLUE, thin)
+    canvas.lines(lines[True], RED, thin, (0.0, (4.0, 2.0)))
+    canvas.shapes([ring(*place, r=5) for place in places.values()], PAPER, INK, z=3)
+    canvas.lines([arm for name in down if name in places for arm in cross(*places[name], r=7)], RED, 2.2, z=4)
+    for name, place in places.items():
+        _write(canvas, name, place, hub)
+    many = f"{plural(len(names) - (hub in names), 'system')}, {plural(len(links), 'one-way link')}"
+    working, broken_down = len(links) - len(broken & set(links)), ", ".join(sorted(down)) or "nobody"
+    return canvas.picture(f"{title}. {many}, {working} of them working. Down: {broken_down}.")
 
 
 def _ends(link: str) -> tuple[str, str]:
@@ -74,20 +72,17 @@ def _beside(start: Point, end: Point, apart: float = 1.6) -> list[Point]:
     return [(start[0] + x, start[1] + y), (end[0] + x, end[1] + y)]
 
 
-def _write(sheet: Sheet, places: dict[str, Point], hub: str) -> None:
-    for name, (x, y) in places.items():
-        if name == hub:
-            half = width_of(name, bold=True) / 2 + 4
-            sheet.shapes(
-                [[(x - half, y + 9), (x + half, y + 9), (x + half, y + 24), (x - half, y + 24)]],
-                PAPER,
-                GREY,
-                z=4,
-            )
-            sheet.text(x, y + 16.5, name, align="center", bold=True)
-            continue
-        side = x - WIDTH / 2
-        align = "center" if abs(side) < 12 else "left" if side > 0 else "right"
-        up = -13 if y < _TOP + _RADIUS else 15
-        shift = 0 if align == "center" else math.copysign(11, side)
-        sheet.text(x + shift, y + (up if align == "center" else 0), fit(name, 110), align=align)
+def _write(canvas: Canvas, name: str, place: Point, hub: str) -> None:
+    """Write a name outside of the circle; that of the hub below it, on a plate."""
+    x, y = place
+    if name == hub:
+        name = fit(name, 200, bold=True)
+        half = width_of(name, bold=True) / 2 + 4
+        canvas.shapes([box(x - half, y + 9, x + half, y + 24)], PAPER, GREY, z=4)
+        canvas.text(x, y + 16.5, name, align="center", bold=True)
+        return
+    side = x - WIDTH / 2
+    align = "center" if abs(side) < 12 else "left" if side > 0 else "right"
+    up = -13 if y < _TOP + _RADIUS else 15
+    shift = 0.0 if align == "center" else math.copysign(11, side)
+    canvas.text(x + shift, y + (up if align == "center" else 0), fit(name, 110), align=align)

@@ -1,50 +1,280 @@
-"""Offsets per group: the head of a log, and below it how far each group that reads it has come."""
+"""Offsets: the head of a log, and how far each group that reads it has come, over time.
+
+Two kinds of readers are known. A group of a durable log says what it has committed. A subscription
+or group of publish–subscribe says what was handed out and acked: it has committed all before the
+first message that is out.
+"""
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.path import Path as Strokes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.markers import CARETDOWN
 
-from ...trace import Trace
+from ...trace import Event, Kind, Trace
 from ..wording import listing, plural, seconds
-from .ink import (
+from .canvas import Canvas, Figure, area, beside, drawing, empty, room_beside, sign
+from .over_time import over_time, steps
+from .rows import by_number
+from .style import (
     BLUE,
-    DASHES,
+    DASH_DOT,
+    DASHED,
+    DOTTED,
     GREEN,
     GREY,
     INK,
-    MARGIN,
+    LONG,
     ORANGE,
     PURPLE,
     RED,
+    SHORT,
     SKY,
-    WIDTH,
+    SOLID,
+    Dash,
     fit,
     tint,
-    width_of,
 )
-from .over_time import time_axis, unit_of
-from .places import LogTracks, Place, Reading, Track, places
-from .rows import by_number
-from .sheet import Figure, Sheet, drawing
 
-MOST_LOGS, MOST_READERS = 4, 5
-_LEFT, _TOP, _PANEL = 50.0, 46.0, 140.0
-_SAMPLE = 30.0  # long enough to see a dash
-_ABOVE = [(-0.5, 1.3), (0.5, 1.3), (0, 0.5), (-0.5, 1.3)]  # the place, which another mark may need
-_TRIANGLE = Strokes(_ABOVE)
-_LINES = (("dashed", BLUE), ("dash-dot", GREEN), ("dotted", PURPLE), ("long", ORANGE), ("short", SKY))
-_MARKS = (("cross", RED, "crashed"), ("triangle", GREEN, "restarted"), ("diamond", PURPLE, "reads again"))
+MAX_LOGS, MAX_READERS = 4, 5
+_PANEL = 140.0
+_LINES = ((DASHED, BLUE), (DASH_DOT, GREEN), (DOTTED, PURPLE), (LONG, ORANGE), (SHORT, SKY))
+_MARKS: dict[str, tuple[str, dict[str, Any]]] = {  # what of a reader is marked, as what, and how
+    "crashes": ("crashed", {"marker": "x", "color": RED, "markersize": 7, "markeredgewidth": 2}),
+    "restarts": ("restarted", {"marker": CARETDOWN, "color": GREEN, "markersize": 9, "markeredgecolor": INK}),
+    "replays": ("reads again", {"marker": "D", "color": PURPLE, "markersize": 4.5, "markeredgecolor": INK}),
+}
+
+
+@drawing()
+def offsets(trace: Trace, *, where: str | Collection[str] | None = None, title: str | None = None) -> Figure:
+    """Draw, for each log, its head and the committed offset of each group, over time.
+
+    The distance between the two is the lag. A thin line shows what was read and not committed yet.
+    Crashes, restarts, and where a group began to read again are marked. `where` names the logs; without
+    it, the first four of the trace.
+    """
+    title, found = title or "How far each group has come, over time", tracks(trace)
+    names = [where] if isinstance(where, str) else list(where or by_number(list(found)))
+    logs = {name: found[name] for name in names[:MAX_LOGS] if name in found}
+    if not logs:
+        return empty(title, "No log kept a message.")
+    hidden = [
+        f"{reader} of {name}" for name, log in logs.items() for reader in list(log.readers)[MAX_READERS:]
+    ]
+    hidden += names[MAX_LOGS:]
+    note = f"Not shown: {listing(hidden)}." if hidden else ""
+    labels = [_label(reader, log) for log in logs.values() for reader in _shown(log)]
+    canvas = Canvas(title, _PANEL * len(logs) + 20, key=[*_key(logs.values())], notes=[note])
+    panels = canvas.panels([*logs], _PANEL, room_beside([*labels, "head: 10,000"]), name="next offset")
+    groups = dict.fromkeys(reader.name for log in logs.values() for reader in _shown(log))
+    looks = dict(zip(groups, _LINES * len(logs), strict=False))
+    for axes, log in zip(panels, logs.values(), strict=True):
+        _draw(axes, log, looks, trace.end)
+    over_time(panels, trace.end)
+    said = [_in_words(name, log, trace.end) for name, log in logs.items()]
+    return canvas.picture(" ".join([f"{title}.", *said, note]))
+
+
+# Reading
+
+
+class Place(NamedTuple):
+    """An offset, and the time from which on something was there."""
+
+    at: float
+    offset: int
+
+
+class Track(list[Place]):
+    """The places of one thing, in order of time; one for each change."""
+
+    def go(self, at: float, offset: int) -> None:
+        """Be at this offset from now on."""
+        if self and self[-1].at == at:
+            self.pop()
+        if not self or self[-1].offset != offset:
+            self.append(Place(at, offset))
+
+    def at(self, time: float) -> int:
+        """The offset at this time."""
+        number = bisect_right(self, time, key=lambda place: place.at)
+        return self[number - 1].offset if number else 0
+
+
+@dataclass(slots=True)
+class Reading:
+    """One reader of one log. All offsets are of what comes next, so the head minus one is its lag."""
+
+    name: str
+    read: Track = field(default_factory=Track)
+    committed: Track = field(default_factory=Track)
+    replays: list[Place] = field(default_factory=list)  #: where it began to read again, and when
+    crashes: list[Place] = field(default_factory=list)
+    restarts: list[Place] = field(default_factory=list)
+    again: int = 0  #: how many messages it got that it had got before
+    who: str = ""  #: who read last
+    last: int = -1  #: the offset of the message that was read last
+    top: int = 0  #: one more than the highest that was read
+    wanted: int = 0  #: one more than the last that is meant for it
+    out: set[int] = field(default_factory=set)  #: handed out, not settled
+
+    @property
+    def next(self) -> int:
+        """The offset that it reads next."""
+        return self.read[-1].offset if self.read else 0
+
+    def hand_out(self, event: Event, offset: int) -> None:
+        """Give it the message at this offset."""
+        if offset <= self.last:
+            self.replays.append(Place(event.at, offset))
+        self.again += offset < self.top
+        self.last, self.top, self.who = offset, max(self.top, offset + 1), event.who
+        if not self.committed:
+            self.committed.go(event.at, offset)
+        self.read.go(event.at, offset + 1)
+
+    def settle(self, at: float) -> None:
+        """Take notice that what is out has changed."""
+        self.committed.go(at, min(self.out, default=self.next))
+
+    def restart(self, event: Event) -> None:
+        """Note that its reader crashed or restarted; what it had read in memory only, it must read again."""
+        if event.kind == Kind.RESTARTED:
+            self.restarts.append(Place(event.at, self.committed[-1].offset))
+            return
+        self.crashes.append(Place(event.at, self.next))
+        if not self.out:
+            self.read.go(event.at, self.committed[-1].offset)
+
+
+@dataclass(slots=True)
+class LogTracks:
+    """One log: its head, and its readers by name."""
+
+    head: Track = field(default_factory=Track)
+    readers: dict[str, Reading] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """The offset that the next message gets."""
+        return self.head[-1].offset if self.head else 0
+
+    def reader(self, name: str) -> Reading:
+        """The reader of this name, made when it is new."""
+        return self.readers.setdefault(name, Reading(name))
+
+
+def tracks(trace: Trace) -> dict[str, LogTracks]:
+    """All that moved in each log, by its name."""
+    reader = _Reader(trace)
+    for event in trace:
+        reader.see(event)
+    return {name: log for name, log in reader.logs.items() if log.head}
+
+
+class _Reader:
+    """Reads the events of a trace one by one."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.logs: dict[str, LogTracks] = {}
+        self._cursors: dict[str, tuple[LogTracks, Reading]] = {}  # by the name of the subscription
+        self._subscriptions = {e.where for e in trace.filter(Kind.OPENED) if "pattern" in e.data}
+        self._kept: dict[tuple[str, int], str] = {}  # by message and offset: the log that took it last
+
+    def see(self, event: Event) -> None:
+        """Follow what the event says of a log, if it does."""
+        if event.kind in (Kind.CRASHED, Kind.RESTARTED):
+            self._restart(event)
+        elif event.where in self._subscriptions:
+            self._subscription(event)
+        elif "group" in event.data:
+            self._group(event)
+        elif event.kind == Kind.ACCEPTED and "offset" in event.data:
+            log, offset = self.logs.setdefault(event.where, LogTracks()), int(event.data["offset"])
+            self._kept[event.message, offset] = event.where
+            log.head.go(event.at, offset + 1)
+            self._pass_over(event.at, log)
+
+    def _restart(self, event: Event) -> None:
+        for log in self.logs.values():
+            for reader in log.readers.values():
+                if reader.who == event.where:
+                    reader.restart(event)
+
+    def _group(self, event: Event) -> None:
+        """Follow a group of a durable log that reads, commits or seeks."""
+        reader = self.logs.setdefault(event.where, LogTracks()).reader(str(event.data["group"]))
+        if event.kind == Kind.DELIVERED:
+            reader.hand_out(event, int(event.data["offset"]))
+        elif event.kind == Kind.STATE:
+            now = int(event.data["now"])
+            reader.committed.go(event.at, now)
+            if event.data.get("reason") == "sought" or not reader.read:
+                reader.read.go(event.at, now)
+
+    def _subscription(self, event: Event) -> None:
+        """Follow what happens to a message in a subscription that keeps its place."""
+        found = self._cursor(event)
+        if found is None:
+            return
+        log, reader = found
+        offset = event.data.get("offset")
+        if event.kind == Kind.CLOSED and event.data.get("reason") != "closed":
+            reader.wanted = sys.maxsize  # unsubscribed: it stays where it is
+        if offset is None:
+            return
+        if event.kind == Kind.ACCEPTED:
+            reader.wanted = offset + 1
+            reader.read.go(event.at, min(reader.next, offset) if reader.read else offset)
+        elif event.kind == Kind.DELIVERED:
+            reader.out.add(offset)
+            reader.hand_out(event, offset)
+        elif event.kind == Kind.RETURNED:
+            reader.out.discard(offset)
+            reader.read.go(event.at, min(reader.next, offset))
+        elif event.kind in (Kind.ACKED, Kind.DEAD, Kind.DROPPED):
+            reader.out.discard(offset)
+            reader.read.go(event.at, max(reader.next, offset + 1))
+        reader.settle(event.at)
+        self._pass_over(event.at, log)
+
+    def _cursor(self, event: Event) -> tuple[LogTracks, Reading] | None:
+        """The log and the reader of a subscription; None for one that keeps no place."""
+        if event.where not in self._cursors:
+            pattern, _, name = event.where.partition(" → ")
+            place = event.message, event.data.get("offset", -1)
+            log = self.logs.get(pattern if pattern in self.logs else self._kept.get(place, ""))
+            if log is None:
+                return None
+            reader = log.reader(name or event.where)
+            self._cursors[event.where] = log, reader
+            if event.kind == Kind.OPENED:
+                reader.read.go(event.at, log.end)
+                reader.settle(event.at)
+        return self._cursors[event.where]
+
+    def _pass_over(self, at: float, log: LogTracks) -> None:
+        """Put at the head each subscription that has got all that is meant for it, whatever else is there."""
+        for held, reader in self._cursors.values():
+            if held is log and reader.next >= reader.wanted:
+                reader.read.go(at, log.end)
+                reader.settle(at)
+
+
+# The lag
 
 
 class _Lag(NamedTuple):
-    """From when to when a reader was that far behind, and where it was."""
+    """A stretch of time in which a reader was equally far behind, and where it was."""
 
     start: float
     end: float
@@ -54,58 +284,6 @@ class _Lag(NamedTuple):
     @property
     def size(self) -> int:
         return self.head - self.offset
-
-
-def offsets(trace: Trace, *, where: str | Collection[str] | None = None, title: str | None = None) -> Figure:
-    """Draw, for each log, its head and the committed offset of each group, over time.
-
-    The distance between the two is the lag. A thin line shows what was read and not committed yet.
-    Crashes, restarts, and where a group began to read again are marked. `where` names the logs; without
-    it, the first four of the trace.
-    """
-    title = title or "How far each group has come, over time"
-    found = places(trace)
-    names = [where] if isinstance(where, str) else list(where or by_number(list(found)))
-    logs = {name: found[name] for name in names[:MOST_LOGS] if name in found}
-    hidden = [*_hidden(logs), *names[MOST_LOGS:]]
-    note = f"Not shown: {listing(hidden)}." if hidden else ""
-    said = [_said(name, log, trace.end) for name, log in logs.items()] or ["No log kept a message."]
-    with drawing():
-        sheet = Sheet(_TOP + (_PANEL * len(logs) + 22 if logs else 36) + (14 if note else 0), title)
-        if logs:
-            sheet.key(34, *_key(logs.values()))
-        else:
-            sheet.text(MARGIN, _TOP, said[0], colour=GREY)
-        _draw(sheet, logs, trace.end)
-        if note:
-            sheet.text(MARGIN, sheet.height - 10, fit(note, WIDTH - 2 * MARGIN), colour=GREY)
-        return sheet.picture(" ".join([f"{title}.", *said, note]).strip(), title)
-
-
-def _hidden(logs: dict[str, LogTracks]) -> list[str]:
-    """The readers that there is no line for."""
-    return [
-        f"{reader} of {name}" for name, log in logs.items() for reader in list(log.readers)[MOST_READERS:]
-    ]
-
-
-def _shown(log: LogTracks) -> list[Reading]:
-    return [reader for reader in log.readers.values() if reader.committed][:MOST_READERS]
-
-
-def _key(logs: Iterable[LogTracks]) -> Iterator[tuple[str, str, str]]:
-    readers = [reader for log in logs for reader in _shown(log)]
-    yield "line", INK, "head"
-    if readers:
-        yield "dashed", GREY, "committed"
-        yield "bar", GREY, "read, not committed"
-    marks = ("crashes", "restarts", "replays")
-    yield from (
-        sign for name, sign in zip(marks, _MARKS, strict=True) if any(getattr(r, name) for r in readers)
-    )
-
-
-# The lag
 
 
 def _lags(log: LogTracks, reader: Reading, end: float) -> list[_Lag]:
@@ -124,15 +302,87 @@ def _largest(lags: Iterable[_Lag]) -> _Lag:
     return max(lags, key=lambda lag: (lag.size, lag.end - lag.start))
 
 
-# Words
+# Drawing
 
 
-def _said(name: str, log: LogTracks, end: float) -> str:
-    readers = [_said_of(reader, log, end) for reader in _shown(log)] or ["nobody read it"]
+def _shown(log: LogTracks) -> list[Reading]:
+    return [reader for reader in log.readers.values() if reader.committed][:MAX_READERS]
+
+
+def _key(logs: Iterable[LogTracks]) -> Iterator[Artist]:
+    readers = [reader for log in logs for reader in _shown(log)]
+    yield sign("head", INK, SOLID)
+    if readers:
+        yield sign("committed", GREY, DASHED)
+        yield area("read, not committed", facecolor=tint(GREY), edgecolor=GREY)
+    for name, (words, look) in _MARKS.items():
+        if any(getattr(reader, name) for reader in readers):
+            yield sign(words, **look)
+
+
+def _draw(axes: Axes, log: LogTracks, looks: dict[str, tuple[Dash, str]], end: float) -> None:
+    lines = [_draw_track(axes, log.head, end, label=f"head: {log.end:,}", color=INK, linestyle=SOLID)]
+    for reader in _shown(log):
+        dash, colour = looks[reader.name]
+        _draw_gap(axes, reader, colour, end)
+        look = {"label": _label(reader, log), "color": colour, "linestyle": dash, "linewidth": 2}
+        lines.append(_draw_track(axes, reader.committed, end, **look))
+        for name, (_, mark) in _MARKS.items():
+            at = [(place.at, place.offset) for place in getattr(reader, name)]
+            axes.plot(
+                *zip(*at, strict=True) if at else ((), ()), linestyle="", zorder=5, clip_on=False, **mark
+            )
+    axes.set_ylim(0, max(1, log.end) * 1.16)
+    _draw_largest(axes, log, end)
+    beside(axes, lines)
+
+
+def _draw_track(axes: Axes, track: Track, end: float, **look: Any) -> Line2D:
+    return steps(axes, track, end, zorder=3, clip_on=False, **look)
+
+
+def _draw_gap(axes: Axes, reader: Reading, colour: str, end: float) -> None:
+    """Draw the area between what was read and what was committed, with a line above it."""
+    times = sorted({place.at for place in (*reader.read, *reader.committed)})
+    times.append(max(end, times[-1]))
+    read, committed = [reader.read.at(time) for time in times], [reader.committed.at(time) for time in times]
+    axes.fill_between(times, committed, read, step="post", color=tint(colour, 0.3), linewidth=0, zorder=1)
+    gaps = [
+        (high, start, until)
+        for (start, until), high, low in zip(pairwise(times), read, committed, strict=False)
+        if high != low
+    ]
+    axes.hlines(*zip(*gaps, strict=True) if gaps else ((), (), ()), color=colour, linewidth=1, zorder=2)
+
+
+def _draw_largest(axes: Axes, log: LogTracks, end: float) -> None:
+    """Measure the lag where it was the largest of all, and write its size."""
+    lags = [_largest(_lags(log, reader, end)) for reader in _shown(log)]
+    if lags and (lag := _largest(lags)).size:
+        middle = (lag.start + lag.end) / 2
+        look = {"arrowstyle": "|-|, widthA=0.3, widthB=0.3", "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", (middle, lag.head), (middle, lag.offset), arrowprops=look)
+        left = middle < end / 4  # where there is no line
+        axes.annotate(
+            f"lag {lag.size:,}", (middle, lag.head), (4 if left else -4, 4), textcoords="offset points",
+            ha="left" if left else "right",
+        )  # fmt: skip
+
+
+def _label(reader: Reading, log: LogTracks) -> str:
+    committed = reader.committed[-1].offset
+    return fit(f"{reader.name}: {committed:,} ({_behind(log.end - committed)})", 190, middle=True)
+
+
+# In words
+
+
+def _in_words(name: str, log: LogTracks, end: float) -> str:
+    readers = [_reader_in_words(reader, log, end) for reader in _shown(log)] or ["nobody read it"]
     return f"{name} has {plural(log.end, 'message')} at {seconds(end)}: {'; '.join(readers)}."
 
 
-def _said_of(reader: Reading, log: LogTracks, end: float) -> str:
+def _reader_in_words(reader: Reading, log: LogTracks, end: float) -> str:
     committed = reader.committed[-1].offset
     words = [f"{reader.name} has committed {committed:,}, {_behind(log.end - committed)}"]
     most = _largest(_lags(log, reader, end))
@@ -149,111 +399,3 @@ def _said_of(reader: Reading, log: LogTracks, end: float) -> str:
 
 def _behind(lag: int) -> str:
     return f"{lag:,} behind" if lag else "not behind"
-
-
-# The picture
-
-
-def _draw(sheet: Sheet, logs: dict[str, LogTracks], end: float) -> None:
-    styles = dict(zip(_names(logs), _LINES * len(logs), strict=False))
-    words = [_words(log, reader) for log in logs.values() for reader in _shown(log)]
-    room = min(190.0, max([70.0, *(width_of(text) for text in words)]))
-    right = WIDTH - MARGIN - room - _SAMPLE - 20
-    for number, (name, log) in enumerate(logs.items()):
-        top, bottom = _TOP + _PANEL * number + 20, _TOP + _PANEL * (number + 1) - 12
-        sheet.text(_LEFT, top - 12, fit(name, right - _LEFT, bold=True, middle=True), bold=True)
-        axes = sheet.axes(_LEFT, top, right, bottom)
-        _axes(axes, log, end, last=number == len(logs) - 1)
-        _draw_track(axes, log.head, INK, end, 1.8)
-        for reader in _shown(log):
-            _draw_reader(axes, reader, styles[reader.name], end)
-
-        _draw_largest(sheet, (_LEFT, top, right, bottom), log, end)
-        _list(sheet, right + 14, top, room, log, styles)
-
-
-def _names(logs: dict[str, LogTracks]) -> list[str]:
-    return list(dict.fromkeys(reader.name for log in logs.values() for reader in _shown(log)))
-
-
-def _words(log: LogTracks, reader: Reading) -> str:
-    committed = reader.committed[-1].offset
-    return f"{reader.name}: {committed:,} ({_behind(log.end - committed)})"
-
-
-def _axes(axes: Axes, log: LogTracks, end: float, *, last: bool) -> None:
-    axes.set_ylim(0, _most(log))
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
-    axes.set_ylabel("next offset", fontsize=9, color=GREY)
-    time_axis(axes, end, last=last)
-
-
-def _most(log: LogTracks) -> float:
-    return max(1, log.end) * 1.16
-
-
-def _draw_reader(axes: Axes, reader: Reading, style: tuple[str, str], end: float) -> None:
-    sign, colour = style
-    factor, _ = unit_of(end)
-    _draw_gap(axes, reader, colour, end)
-    _draw_track(axes, reader.committed, colour, end, 2.0, DASHES[sign])
-    marks = (reader.replays, "D", PURPLE, 4.5), (reader.restarts, _TRIANGLE, GREEN, 16.0)
-    for places_, form, fill, size in marks:
-        x, y = [place.at / factor for place in places_], [place.offset for place in places_]
-        look: dict[str, Any] = {"markersize": size, "markeredgecolor": INK, "markeredgewidth": 0.8}
-        axes.plot(x, y, color=fill, marker=form, linestyle="", zorder=5, clip_on=False, **look)
-    x, y = [place.at / factor for place in reader.crashes], [place.offset for place in reader.crashes]
-    axes.plot(x, y, "x", color=RED, markersize=7, markeredgewidth=2, zorder=5, clip_on=False)
-
-
-def _draw_track(
-    axes: Axes, track: Track, colour: str, end: float, width: float, dash: tuple[float, ...] | None = None
-) -> None:
-    factor, _ = unit_of(end)
-    last = Place(max(end, track[-1].at), track[-1].offset)
-    x, y = [place.at / factor for place in (*track, last)], [place.offset for place in (*track, last)]
-    line = axes.plot(x, y, drawstyle="steps-post", color=colour, linewidth=width, zorder=3, clip_on=False)[0]
-    if dash:
-        line.set_dashes(dash)
-
-
-def _draw_gap(axes: Axes, reader: Reading, colour: str, end: float) -> None:
-    """The area between what was read and what was committed, with a line above it."""
-    times = sorted({place.at for place in (*reader.read, *reader.committed)})
-    times.append(max(end, times[-1]))
-    read, committed = [reader.read.at(time) for time in times], [reader.committed.at(time) for time in times]
-    x = [time / unit_of(end)[0] for time in times]
-    axes.fill_between(x, committed, read, step="post", color=tint(colour, 0.3), linewidth=0, zorder=1)
-    tops = [
-        [(start, high), (until, high)]
-        for (start, until), high, low in zip(pairwise(x), read, committed, strict=False)
-        if high != low
-    ]
-    axes.add_collection(LineCollection(tops, colors=colour, linewidths=1.0, zorder=2))
-
-
-def _draw_largest(sheet: Sheet, area: tuple[float, float, float, float], log: LogTracks, end: float) -> None:
-    """A measure where the lag was the largest of all, with its size."""
-    lags = [_largest(_lags(log, reader, end)) for reader in _shown(log)]
-    if not lags or not (lag := _largest(lags)).size:
-        return
-    left, top, right, bottom = area
-    x = left + (right - left) * (lag.start + lag.end) / 2 / (end or 1)
-    high, low = (bottom - (bottom - top) * offset / _most(log) for offset in (lag.head, lag.offset))
-    caps = [[(x - 3, y), (x + 3, y)] for y in (high, low)]
-    sheet.lines([[(x, high), (x, low)], *caps], INK, 1.0, z=4)
-    words = f"lag {lag.size:,}"
-    sheet.text(max(x + 3, left + 3 + width_of(words)), high - 8, words, align="right")  # no line is there
-
-
-def _list(
-    sheet: Sheet, x: float, top: float, room: float, log: LogTracks, styles: dict[str, tuple[str, str]]
-) -> None:
-    """Beside a panel, what its lines are and where they end, in the order in which they end."""
-    head = ("line", INK, f"head: {log.end:,}", 1.8)
-    readers = sorted(_shown(log), key=lambda reader: -reader.committed[-1].offset)
-    rows = [head, *((*styles[reader.name], _words(log, reader), 2.0) for reader in readers)]
-    for number, (sign, colour, words, width) in enumerate(rows):
-        y = top + 6 + 16 * number
-        sheet.lines([[(x, y), (x + _SAMPLE, y)]], colour, width, DASHES[sign])
-        sheet.text(x + _SAMPLE + 6, y, fit(words, room, middle=True), colour=colour)

@@ -1,76 +1,100 @@
-"""Numbers over time: how many messages wait and are in flight, and what was counted so far."""
+"""Numbers over time: what waits, what was counted, who is behind, how many work; and how long it took."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
-from typing import NamedTuple
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
 
-from ...trace import Kind, Trace
+from ...trace import Event, Kind, Trace
 from ..invariants.journeys import Journeys, dead_letter_channels
-from ..wording import listing, seconds
-from .ink import BLUE, DASHES, GREEN, GREY, INK, MARGIN, ORANGE, PURPLE, RED, WIDTH, fit, tint, width_of
-from .sheet import Figure, Sheet, drawing
+from ..wording import listing, plural, seconds
+from .canvas import Canvas, Figure, beside, drawing, empty, number, room_beside, sign, time_axis
+from .style import (
+    BLUE,
+    DASH_DOT,
+    DASHED,
+    DOTTED,
+    GREEN,
+    GREY,
+    INK,
+    LONG,
+    ORANGE,
+    PURPLE,
+    RED,
+    SHORT,
+    SOLID,
+    fit,
+    tint,
+)
 
-MOST_CHANNELS = 5
-_LEFT = 50.0
+MAX_CHANNELS, MAX_READERS, MAX_BINS = 5, 6, 30
+_PANEL, _ALONE = 128.0, 188.0  # the height of axes among others, and of those that stand alone
+
+
+def over_time(panels: Sequence[Axes], end: float) -> None:
+    """Let time run from 0 to `end` on all axes, numbered below the last."""
+    for axes in panels:
+        time_axis(axes, 0.0, end)
+    for axes in panels[:-1]:
+        axes.set_xlabel("")
+        axes.tick_params(labelbottom=False)
+
+
+def steps(axes: Axes, points: Sequence[tuple[float, float]], end: float, **look: Any) -> Line2D:
+    """Draw a value that stays until the next of (time, value), and the last one until `end`."""
+    times, values = [at for at, _ in points], [value for _, value in points]
+    line: Line2D = axes.step([*times, max(end, times[-1])], [*values, values[-1]], where="post", **look)[0]
+    return line
+
+
+# Depth and scaling
 
 
 class _Level(NamedTuple):
-    """What one channel held from one instant on."""
+    """The contents of one channel from one instant on."""
 
     at: float
     ready: int
     in_flight: int
 
 
+@drawing()
 def depth(trace: Trace, *, where: str | Collection[str] | None = None, title: str | None = None) -> Figure:
     """Draw, for each channel, how many messages were ready and how many in flight, over time.
 
     `where` names the channels; without it, the first five of the trace. The highest number that
     waited is marked and said.
     """
-    levels = _levels(trace)
+    levels, title = _levels(trace), title or "How many messages wait, over time"
     wanted = [where] if isinstance(where, str) else list(where or levels)
-    shown, title = wanted[:MOST_CHANNELS], title or "How many messages wait, over time"
+    shown = wanted[:MAX_CHANNELS]
+    if not shown:
+        return empty(title, "No channel held a message.")
     capacity = {e.where: e.data.get("capacity") for e in trace if e.kind == Kind.OPENED}
-    said = {name: _said(name, levels.get(name, []), capacity.get(name)) for name in shown}
-    cut = f"Not shown: {listing(wanted[MOST_CHANNELS:])}." if len(wanted) > MOST_CHANNELS else ""
-    with drawing():
-        panel, top = 128.0, 40.0
-        sheet = Sheet(top + (panel * len(shown) + 22 if shown else 36) + (14 if cut else 0), title)
-        sheet.key(32, *_key([capacity.get(name) for name in shown]))
-        if not shown:
-            sheet.text(MARGIN, top + 20, "No channel held a message.", colour=GREY)
-        for number, name in enumerate(shown):
-            y = top + panel * number
-            sheet.text(_LEFT, y + 12, fit(said[name], WIDTH - MARGIN - _LEFT), bold=True)
-            axes = sheet.axes(_LEFT, y + 22, WIDTH - MARGIN - 4, y + panel - 12)
-            _panel(axes, levels.get(name, []), capacity.get(name), trace.end)
-            time_axis(axes, trace.end, last=number == len(shown) - 1)
-        if cut:
-            sheet.text(MARGIN, sheet.height - 10, fit(cut, WIDTH - 2 * MARGIN), colour=GREY)
-        alt = (
-            f"{title}. " + (". ".join(said.values()) + ". " if shown else "No channel held a message. ") + cut
-        )
-        return sheet.picture(alt.strip(), title)
-
-
-def _key(capacities: list[int | None]) -> list[tuple[str, str, str]]:
-    dotted = [("dotted", GREY, "capacity")] if any(capacities) else []
-    return [("line", BLUE, "ready"), ("dashed", ORANGE, "in flight"), *dotted] if capacities else []
+    said = [_depth_in_words(name, levels.get(name, []), capacity.get(name)) for name in shown]
+    note = f"Not shown: {listing(wanted[MAX_CHANNELS:])}." if len(wanted) > MAX_CHANNELS else ""
+    dotted = [sign("capacity", GREY, DOTTED)] if any(map(capacity.get, shown)) else []
+    key = [sign("ready", BLUE), sign("in flight", ORANGE, DASHED), *dotted]
+    canvas = Canvas(title, _PANEL * len(shown) + 20, key=key, notes=[note])
+    panels = canvas.panels(said, _PANEL)
+    for name, axes in zip(shown, panels, strict=True):
+        _draw_depth(axes, levels.get(name, []), capacity.get(name), trace.end)
+    over_time(panels, trace.end)
+    return canvas.picture(" ".join([f"{title}.", *(f"{words}." for words in said), note]))
 
 
 def _levels(trace: Trace) -> dict[str, list[_Level]]:
-    """By channel, each change of what it holds."""
+    """Each change of what a channel holds, by channel."""
     journeys, levels = Journeys(), dict[str, list[_Level]]()
     for event in trace:
-        copies = journeys.of(event) if event.message and event.kind != Kind.SENT else None
-        if copies is None:
+        if not event.message or event.kind == Kind.SENT:
             continue
+        copies = journeys.of(event)
         ready, held = copies.waiting, len(copies.held)
         journeys.follow(event)
         change = copies.waiting - ready, len(copies.held) - held
@@ -80,111 +104,244 @@ def _levels(trace: Trace) -> dict[str, list[_Level]]:
     return levels
 
 
-def _said(name: str, levels: list[_Level], capacity: int | None) -> str:
+def _depth_in_words(name: str, levels: list[_Level], capacity: int | None) -> str:
     if not levels:
         return f"{name}: no message"
     highest, busiest = max(levels, key=lambda v: v.ready), max(v.in_flight for v in levels)
     room = f", capacity {capacity:,}" if capacity else ""
     most = f"at most {highest.ready:,} ready at {seconds(highest.at)}"
-    left = f"{levels[-1].ready:,} left at the end"
-    return f"{name}: {most}, {busiest:,} in flight{room}, {left}"
+    return f"{name}: {most}, {busiest:,} in flight{room}, {levels[-1].ready:,} left at the end"
 
 
-def _panel(axes: Axes, levels: list[_Level], capacity: int | None, end: float) -> None:
-    factor, _ = unit_of(end)
-    settled = [a for a, b in zip(levels, [*levels[1:], None], strict=True) if b is None or b.at > a.at]
-    if settled:
-        settled.append(settled[-1]._replace(at=max(end, settled[-1].at)))
-    times = [level.at / factor for level in settled]
-    ready, flying = [v.ready for v in settled], [v.in_flight for v in settled]
-    axes.fill_between(times, ready, step="post", color=tint(BLUE), linewidth=0)
-    axes.plot(times, ready, drawstyle="steps-post", color=BLUE, linewidth=1.6)
-    axes.plot(times, flying, drawstyle="steps-post", color=ORANGE, linewidth=1.6, dashes=DASHES["dashed"])
-    most = max([1, *(v.ready for v in levels), *flying])
+def _draw_depth(axes: Axes, levels: list[_Level], capacity: int | None, end: float) -> None:
+    highest = max(levels, key=lambda level: level.ready, default=_Level(0.0, 0, 0))
+    last = [a for a, b in pairwise(levels) if b.at > a.at or a is highest] + levels[-1:]
+    top = max([1, highest.ready, *(level.in_flight for level in last)])
     if levels:
-        highest = max(levels, key=lambda v: v.ready)
-        axes.plot([highest.at / factor], [highest.ready], "o", color=INK, markersize=4.5, clip_on=False)
-    if capacity and capacity <= 3 * most:
-        axes.axhline(capacity, color=GREY, linewidth=1.3, dashes=DASHES["dotted"])
-        most = max(most, capacity)
-    axes.set_ylim(0, most * 1.1)
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+        _area(axes, [(level.at, level.ready) for level in last], end, BLUE)
+        steps(axes, [(level.at, level.in_flight) for level in last], end, color=ORANGE, linestyle=DASHED)
+        axes.plot(highest.at, highest.ready, "o", color=INK, clip_on=False)
+    if capacity and capacity <= 3 * top:
+        axes.axhline(capacity, color=GREY, linewidth=1.3, linestyle=DOTTED)
+        top = max(top, capacity)
+    axes.set_ylim(0, top * 1.1)
 
 
-_COUNTED = {  # kind -> sign, colour
-    Kind.ACCEPTED: ("line", BLUE),
-    Kind.DELIVERED: ("dashed", INK),
-    Kind.ACKED: ("dash-dot", GREEN),
-    Kind.DEAD: ("long", RED),
-    Kind.DROPPED: ("short", RED),
-    Kind.LOST: ("dotted", PURPLE),
+def _area(axes: Axes, points: Sequence[tuple[float, float]], end: float, colour: str) -> None:
+    """Draw the values as steps, with the area below them filled."""
+    line = steps(axes, points, end, color=colour, linestyle=SOLID)
+    axes.fill_between(*line.get_data(), step="post", color=tint(colour), linewidth=0)
+
+
+@drawing()
+def scaling(trace: Trace, *, where: str | None = None, title: str | None = None) -> Figure:
+    """Draw the depth of a queue and the number of its consumers, one above the other.
+
+    A pool of consumers says in "state" events how many `consumers` it has, and on which `queue`.
+    `where` names the pool; without it, the first of the trace.
+    """
+    title = title or "How many wait, and how many consumers work"
+    changes = [e for e in trace.filter(Kind.STATE, where=where) if "consumers" in e.data]
+    if not changes:
+        return empty(title, "No crew changed its size.")
+    changes = [e for e in changes if e.where == changes[0].where]
+    queue = str(changes[0].data.get("queue", ""))
+    levels = _levels(trace).get(queue, [])
+    said = [_depth_in_words(queue, levels, None), _scaling_in_words(changes)]
+    key = [sign("ready", BLUE), sign("in flight", ORANGE, DASHED), sign("consumers", GREEN)]
+    canvas = Canvas(title, 2 * _PANEL + 20, key=key)
+    panels = canvas.panels(said, _PANEL)
+    _draw_depth(panels[0], levels, None, trace.end)
+    sizes = [(e.at, int(e.data["consumers"])) for e in changes]
+    _area(panels[1], sizes, trace.end, GREEN)
+    panels[1].plot(
+        *zip(*sizes[1:], strict=True) if len(sizes) > 1 else ([], []), "o", color=INK, clip_on=False
+    )
+    panels[1].set_ylim(0, max(size for _, size in sizes) * 1.15)
+    over_time(panels, trace.end)
+    return canvas.picture(f"{title}. {'. '.join(said)}.")
+
+
+def _scaling_in_words(changes: list[Event]) -> str:
+    sizes = [int(e.data["consumers"]) for e in changes]
+    most = max(changes, key=lambda e: int(e.data["consumers"]))
+    turns = plural(len(changes) - 1, "change")
+    return (
+        f"{changes[0].where}: {plural(sizes[0], 'consumer')} at first, at most {max(sizes)} at "
+        f"{seconds(most.at)}, at least {min(sizes)}, {sizes[-1]} at the end; {turns}"
+    )
+
+
+# Counters
+
+_COUNTED = {
+    Kind.ACCEPTED: (BLUE, SOLID),
+    Kind.DELIVERED: (INK, DASHED),
+    Kind.ACKED: (GREEN, DASH_DOT),
+    Kind.DEAD: (RED, LONG),
+    Kind.DROPPED: (RED, SHORT),
+    Kind.LOST: (PURPLE, DOTTED),
 }
 
 
+@drawing()
 def counters(trace: Trace, *, where: str | None = None, title: str | None = None) -> Figure:
     """Draw how many messages were accepted, delivered, acked, dead, dropped and lost so far, over time.
 
     `where` names one channel or link; without it all are counted but those of dead letters.
     """
+    title = title or f"Counted so far{f' in {where}' if where else ''}"
     apart = dead_letter_channels(trace.events) if where is None else set()
     events = [e for e in trace if e.where not in apart and where in (None, e.where)]
     times = {kind: [e.at for e in events if e.kind == kind] for kind in _COUNTED}
-    times = {kind: found for kind, found in times.items() if found}
-    title = title or f"Counted so far{f' in {where}' if where else ''}"
-    with drawing():
-        sheet = Sheet(226, title)
-        _draw_counters(sheet, times, trace.end)
-        said = listing([f"{len(found):,} {kind}" for kind, found in times.items()], max_items=6)
-        return sheet.picture(f"{title}. By {seconds(trace.end)}: {said or 'no message'}.", title)
+    words = {kind: f"{len(found):,} {kind}" for kind, found in times.items() if found}
+    canvas = Canvas(title, _ALONE)
+    (axes,) = canvas.panels([""], _ALONE, room_beside(words.values()), name="messages")
+    lines = []
+    for kind, said in words.items():
+        (colour, dash), points = _COUNTED[kind], [(0.0, 0), *((at, n) for n, at in enumerate(times[kind], 1))]
+        lines.append(steps(axes, points, trace.end, label=said, color=colour, linestyle=dash))
+    axes.set_ylim(0, max([1, *map(len, times.values())]) * 1.05)
+    over_time([axes], trace.end)
+    beside(axes, lines)
+    said = listing(list(words.values()), max_items=6) or "no message"
+    return canvas.picture(f"{title}. By {seconds(trace.end)}: {said}.")
 
 
-def _draw_counters(sheet: Sheet, times: dict[Kind, list[float]], end: float) -> None:
-    words = {kind: f"{len(found):,} {kind}" for kind, found in times.items()}
-    right = WIDTH - MARGIN - max([60.0, *(width_of(w) for w in words.values())]) - 12
-    top, bottom = 34.0, 188.0
-    axes, factor = sheet.axes(_LEFT, top, right, bottom), unit_of(end)[0]
-    most = max([1, *(len(found) for found in times.values())]) * 1.05
-    for kind, found in times.items():
-        sign, colour = _COUNTED[kind]
-        x = [0.0, *(at / factor for at in found), end / factor]
-        y = [0, *range(1, len(found) + 1), len(found)]
-        line = axes.plot(x, y, drawstyle="steps-post", color=colour, linewidth=1.6)[0]
-        if dash := DASHES[sign]:
-            line.set_dashes(dash)
-    axes.set_ylim(0, most)
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
-    axes.set_ylabel("messages", fontsize=9, color=GREY)
-    time_axis(axes, end, last=True)
-    places = {kind: bottom - (bottom - top) * len(found) / most for kind, found in times.items()}
-    label_ends(sheet, right, [(places[kind], words[kind], _COUNTED[kind][1]) for kind in times])
+# Lag
 
 
-def label_ends(sheet: Sheet, x: float, labels: list[tuple[float, str, str]]) -> None:
-    """Write a label beside the end of each line, moved apart where they would touch."""
-    low, placed = -math.inf, []
-    for y, words, colour in sorted(labels):
-        low = max(y, low + 12)
-        placed.append((y, low, words, colour))
-    up = max(0.0, low - (sheet.height - 32))  # so that the lowest stays above the numbers of the axis
-    for y, at, words, colour in placed:
-        sheet.lines([[(x + 2, y), (x + 9, at - up)]], colour, 1.0)
-        sheet.text(x + 12, at - up, words, colour=colour)
+@drawing()
+def lag(
+    trace: Trace, *, where: str | None = None, who: Collection[str] | None = None, title: str | None = None
+) -> Figure:
+    """Draw, for each reader, how many positions it was behind the last accepted one, over time.
+
+    `where` names one store or log, `who` the readers; without them, the first six of the trace. A
+    reader is where its checkpoint is or, when it has none, at the last position that it got.
+    """
+    title = title or f"How far readers are behind{f' {where}' if where else ''}, over time"
+    lags = {name: steps for name, steps in _lags(trace, where).items() if who is None or name in who}
+    shown, hidden = list(lags)[:MAX_READERS], list(lags)[MAX_READERS:]
+    if not shown:
+        return empty(title, "Nobody read anything with a position.")
+    note = f"Not shown: {listing(hidden)}." if hidden else ""
+    labels = [fit(f"{name}: {number(lags[name][-1][1])}", 180, middle=True) for name in shown]
+    canvas = Canvas(title, _ALONE, notes=[note])
+    (axes,) = canvas.panels([""], _ALONE, room_beside(labels), name="events behind")
+    lines = [
+        steps(axes, lags[name], trace.end, label=label) for name, label in zip(shown, labels, strict=True)
+    ]
+    axes.set_ylim(0, max([1, *(behind for name in shown for _, behind in lags[name])]) * 1.1)
+    over_time([axes], trace.end)
+    beside(axes, lines)
+    return canvas.picture(" ".join([f"{title}.", *(_lag_in_words(name, lags[name]) for name in shown), note]))
 
 
-def unit_of(end: float) -> tuple[float, str]:
-    """The unit of a time axis that ends at `end` seconds: its length in seconds, and its name."""
-    for factor, name in ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")):
-        if end >= (2 * factor if factor > 60 else 10 * factor if factor > 1 else 0.1):
-            return factor, name
-    return (0.001, "milliseconds") if end else (1.0, "seconds")
+def _lags(trace: Trace, where: str | None) -> dict[str, list[tuple[float, int]]]:
+    """Each change of how far a reader was behind, by reader."""
+    heads, places = dict[str, int](), dict[str, dict[str, int]]()
+    lags: dict[str, list[tuple[float, int]]] = {}
+    for event, store in _readings(trace):
+        at, data = places.setdefault(store, {}), event.data
+        if event.kind == Kind.ACCEPTED:
+            heads[store] = max(heads.get(store, 0), int(data["position"]))
+        elif event.kind == Kind.OPENED:
+            at.setdefault(event.where, int(data.get("after", 0)))
+        elif event.kind == Kind.STATE:
+            at[event.where] = int(data["now"])
+        else:
+            at[data["reader"]] = max(at.get(data["reader"], 0), int(data["position"]))
+        for name, position in at.items() if where in (None, store) else ():
+            behind, changes = max(0, heads.get(store, 0) - position), lags.setdefault(name, [])
+            if not changes or changes[-1][1] != behind:
+                changes.append((event.at, behind))
+    return lags
 
 
-def time_axis(axes: Axes, end: float, *, last: bool) -> None:
-    """Time from 0 to `end`, named and numbered below the last of several axes."""
-    factor, name = unit_of(end)
-    axes.set_xlim(0, end / factor or 1)
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    if last:
-        axes.set_xlabel(name, fontsize=9, color=GREY, labelpad=2)
-    else:
-        axes.tick_params(labelbottom=False)
+def _readings(trace: Trace) -> Iterator[tuple[Event, str]]:
+    """The events that move the head of a store or a reader of it, each with its store."""
+    checkpoints = trace.filter(Kind.STATE, test=lambda e: e.data.get("reason") == "checkpoint")
+    keeps_place = {event.where for event in checkpoints}
+    for event in trace:
+        data = event.data
+        if event.kind == Kind.OPENED or (event.kind == Kind.STATE and data.get("reason") == "checkpoint"):
+            if data.get("store"):
+                yield event, str(data["store"])
+        elif "position" in data and (
+            event.kind == Kind.ACCEPTED
+            or (event.kind == Kind.DELIVERED and data.get("reader") and data["reader"] not in keeps_place)
+        ):
+            yield event, event.where
+
+
+def _lag_in_words(name: str, changes: list[tuple[float, int]]) -> str:
+    at, most = max(changes, key=lambda change: change[1])
+    if not most:
+        return f"{name}: never behind."
+    return f"{name}: at most {number(most)} behind at {seconds(at)}, {number(changes[-1][1])} at the end."
+
+
+# Waiting times
+
+
+@drawing()
+def latency(trace: Trace, *, where: str | None = None, title: str | None = None) -> Figure:
+    """Draw how the waiting times from accepted to first delivered are spread, and say median and p95.
+
+    `where` names one channel; without it the waits in all channels but those of dead letters are
+    drawn together.
+    """
+    title, waits = (
+        title or f"How long messages waited{f' in {where}' if where else ''}",
+        waiting_times(trace, where),
+    )
+    said, longest = _latency_in_words(waits), waits[-1] if waits and waits[-1] else 1.0
+    marks = [(0.5, "half", INK, SOLID), (0.95, "95 in 100", ORANGE, DASHED)] if any(waits) else []
+    key = [sign(name, colour, dash) for _, name, colour, dash in marks]
+    canvas = Canvas(title, _ALONE - 24, subtitle=said, key=key)
+    (axes,) = canvas.panels([""], _ALONE - 24, name="messages")
+    bins = min(MAX_BINS, max(8, int(2 * len(waits) ** 0.5)))
+    counts = [0] * bins
+    for wait in waits:
+        counts[min(bins - 1, int(wait / longest * bins))] += 1
+    edges = [longest * i / bins for i in range(bins + 1)]
+    axes.stairs(counts, edges, fill=True, facecolor=tint(BLUE, 0.5), edgecolor=BLUE, linewidth=1)
+    for share, _, colour, dash in marks:
+        axes.axvline(quantile(waits, share), color=colour, linestyle=dash, clip_on=False)
+    axes.set_ylim(0, max([1, *counts]) * 1.05)
+    time_axis(axes, 0.0, longest, name="waiting time in {}")
+    return canvas.picture(f"{title}. {said}")
+
+
+def waiting_times(trace: Trace, where: str | None = None) -> list[float]:
+    """Seconds from each acceptance to the first delivery after it, sorted."""
+    accepted: dict[tuple[str, str], deque[float]] = defaultdict(deque)
+    apart = dead_letter_channels(trace.events) if where is None else set()
+    waits = []
+    for event in trace:
+        if event.where in apart or where not in (None, event.where):
+            continue
+        begun = accepted[event.where, event.message]
+        if event.kind == Kind.ACCEPTED:
+            begun.append(event.at)
+        elif event.kind == Kind.DELIVERED and begun:
+            waits.append(event.at - begun.popleft())
+    return sorted(waits)
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed."""
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def _latency_in_words(waits: list[float]) -> str:
+    if not waits:
+        return "No message was delivered."
+    if waits[-1] == 0:
+        return f"All {plural(len(waits), 'message')} were delivered at once."
+    half, most = quantile(waits, 0.5), quantile(waits, 0.95)
+    return (
+        f"Of {plural(len(waits), 'message')}, half waited at most {seconds(half)}, 95 in 100 at most "
+        f"{seconds(most)}, the longest {seconds(waits[-1])}."
+    )

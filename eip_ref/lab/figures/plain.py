@@ -1,30 +1,18 @@
-"""Plain comparisons of numbers that a lesson has worked out: bars and lines with direct labels."""
+"""Plain comparisons of numbers that a lesson has worked out: bars and lines with their names beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..wording import listing
-from .ink import (
-    BLUE,
-    DASHES,
-    GREY,
-    INK,
-    LINES,
-    MARGIN,
-    PALE,
-    RED,
-    WIDTH,
-    box,
-    fit,
-    width_of,
-)
-from .over_time import label_ends
-from .sheet import Figure, Sheet, drawing
+from .canvas import LEFT, RIGHT, Canvas, Figure, beside, drawing, names_axis, number, room_beside
+from .style import BLUE, INK, LINES, MARGIN, PALE, RED, fit, widest
 
 
+@drawing()
 def bars(
     values: Mapping[str, float],
     *,
@@ -39,26 +27,25 @@ def bars(
     for name, value in values.items():
         if not 0 <= value < float("inf"):
             raise ValueError(f"a bar needs a number of at least 0; {name!r} has {value!r}")
-    said = {name: f"{number(value)} {unit}".strip() for name, value in values.items()}
-    with drawing():
-        sheet = Sheet(40 + 20 * max(1, len(values)), title)
-        names = min(220.0, max([20.0, *(width_of(name) for name in values)]))
-        left = MARGIN + names + 8
-        right = WIDTH - MARGIN - max([20.0, *(width_of(words) for words in said.values())]) - 8
-        most = max(values.values(), default=0) or 1
-        shapes: dict[bool, list[list[tuple[float, float]]]] = {True: [], False: []}
-        for row, (name, value) in enumerate(values.items()):
-            y, end = 42 + 20 * row, left + (right - left) * value / most
-            sheet.text(left - 8, y, fit(name, names, middle=True), align="right", bold=name in highlight)
-            shapes[name in highlight].append(box(left, y - 7, max(end, left + 0.5), y + 7))
-            sheet.text(end + 5, y, said[name], bold=name in highlight)
-        sheet.shapes(shapes[False], BLUE)
-        sheet.shapes(shapes[True], RED, INK)
-        sheet.lines([[(left, 32), (left, 32 + 20 * len(values))]], GREY)
-        alt = listing([f"{name} {words}" for name, words in said.items()], max_items=25)
-        return sheet.picture(f"{title}: {alt or 'no values'}.", title)
+    said = [f"{number(value)} {unit}".strip() for value in values.values()]
+    left = MARGIN + widest(values, 20, 220) + 8
+    canvas = Canvas(title, 20.0 * max(1, len(values)) + 14)
+    axes = canvas.axes(left, canvas.top + 4, RIGHT - widest(said, 20, 200) - 8, canvas.height - 10)
+    drawn = axes.barh(range(len(values)), [*values.values()], 0.7, color=BLUE)
+    for name, bar in zip(values, drawn, strict=True):
+        if name in highlight:
+            bar.set(facecolor=RED, edgecolor=INK)
+    axes.bar_label(drawn, [fit(words, 200) for words in said], padding=5)
+    names_axis(axes, range(len(values)), values, 220, bold=highlight)
+    axes.set_ylim(max(1, len(values)) - 0.5, -0.5)
+    axes.set_xlim(0, max(values.values(), default=0) or 1)
+    axes.xaxis.set_visible(False)
+    axes.spines.bottom.set_visible(False)
+    alt = listing([f"{name} {words}" for name, words in zip(values, said, strict=True)], max_items=25)
+    return canvas.picture(f"{title}: {alt or 'no values'}.")
 
 
+@drawing()
 def lines(
     series: Mapping[str, Sequence[tuple[float, float]]],
     *,
@@ -67,60 +54,46 @@ def lines(
     title: str = "Compared",
     mark: float | None = None,
 ) -> Figure:
-    """Draw each series of (x, y) points as a line with its name at its end.
+    """Draw each series of (x, y) points as a line, with its name beside it.
 
     `x` and `y` name the axes, with units. `mark` is an x at which every line's value is pointed out.
     Raises ValueError for more than six series.
     """
     if len(series) > len(LINES):
         raise ValueError(f"at most {len(LINES)} lines can be told apart, not {len(series)}")
-    points = [point for line in series.values() for point in line]
     marked = {name: value for name, line in series.items() if (value := _at(line, mark)) is not None}
-    with drawing():
-        sheet = Sheet(250, title, _said_at(x, mark, marked))
-        _draw_lines(sheet, series, points, (x, y), mark, marked)
-        ends = [
-            f"{name} goes from {number(p[0][1])} to {number(p[-1][1])}" for name, p in series.items() if p
-        ]
-        span = f", for {x or 'x'} from {number(min(points)[0])} to {number(max(points)[0])}" if points else ""
-        said = f"{title}: {listing(ends, max_items=6) or 'no values'}{span}. {_said_at(x, mark, marked)}"
-        return sheet.picture(said.strip(), title)
-
-
-def _draw_lines(
-    sheet: Sheet,
-    series: Mapping[str, Sequence[tuple[float, float]]],
-    points: list[tuple[float, float]],
-    names: tuple[str, str],
-    mark: float | None,
-    marked: Mapping[str, float],
-) -> None:
-    right = WIDTH - MARGIN - min(170.0, max([40.0, *(width_of(name) for name in series)])) - 14
-    left, top, bottom = 58.0, 44.0, sheet.height - 38
-    axes = sheet.axes(left, top, right, bottom)
-    low, high = min([0.0, *(p[1] for p in points)]), max((p[1] for p in points), default=0) * 1.05
-    high = high if high > low else low + 1
-    labels = []
-    for (name, line), (sign, colour) in zip(series.items(), LINES, strict=False):
-        drawn = axes.plot([p[0] for p in line], [p[1] for p in line], color=colour, linewidth=1.8)[0]
-        if dash := DASHES[sign]:
-            drawn.set_dashes(dash)
-        if name in marked and mark is not None:
-            axes.plot([mark], [marked[name]], "o", color=colour, markersize=5, clip_on=False)
-        if line:
-            place = bottom - (bottom - top) * (line[-1][1] - low) / (high - low)
-            labels.append((place, fit(name, 170, middle=True), colour))
+    marks = f"At {number(mark)} {x}".rstrip() if mark is not None and marked else ""
+    marks += f": {', '.join(f'{name} {number(value)}' for name, value in marked.items())}." if marks else ""
+    names = {name: fit(name, 170, middle=True) for name in series}
+    canvas = Canvas(title, 212, subtitle=marks)
+    axes = canvas.axes(LEFT + 8, canvas.top + 4, room_beside(names.values()), canvas.height - 38)
+    drawn = []
+    for name, line in series.items():
+        if not line:
+            continue
+        drawn += axes.plot(*([value[i] for value in line] for i in (0, 1)), linewidth=1.8, label=names[name])
+        if mark is not None and name in marked:
+            axes.plot(mark, marked[name], "o", color=drawn[-1].get_color(), clip_on=False)
     if mark is not None:
-        axes.axvline(mark, color=PALE, linewidth=1, zorder=0.5)
-    xs = [p[0] for p in points] or [0.0, 1.0]
+        axes.axvline(mark, color=PALE, linewidth=1, linestyle="solid", zorder=0.5)
+    points = [point for line in series.values() for point in line]
+    _limits(axes, points or [(0.0, 0.0)])
+    axes.set(xlabel=fit(x, 300), ylabel=fit(y, 150))
+    beside(axes, drawn)
+    ends = [f"{name} goes from {number(p[0][1])} to {number(p[-1][1])}" for name, p in series.items() if p]
+    span = f", for {x or 'x'} from {number(min(points)[0])} to {number(max(points)[0])}" if points else ""
+    return canvas.picture(f"{title}: {listing(ends, max_items=6) or 'no values'}{span}. {marks}")
+
+
+def _limits(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """All points, and zero; whole numbers below when all are whole."""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    low, high = min(0.0, *ys), max(0.0, *ys) * 1.05
+    axes.set_ylim(low, high if high > low else low + 1)
     axes.set_xlim(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1)
-    axes.set_ylim(low, high)
     whole = all(x == int(x) for x in xs)
     axes.xaxis.set_major_locator(MaxNLocator(9, integer=whole, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.set_xlabel(names[0], fontsize=9, color=GREY, labelpad=2)
-    axes.set_ylabel(names[1], fontsize=9, color=GREY)
-    label_ends(sheet, right, labels)
 
 
 def _at(line: Sequence[tuple[float, float]], mark: float | None) -> float | None:
@@ -131,18 +104,3 @@ def _at(line: Sequence[tuple[float, float]], mark: float | None) -> float | None
         if x0 <= mark <= x1:
             return y0 if x1 == x0 else y0 + (y1 - y0) * (mark - x0) / (x1 - x0)
     return None
-
-
-def _said_at(x: str, mark: float | None, marked: Mapping[str, float]) -> str:
-    if mark is None or not marked:
-        return ""
-    return (
-        f"At {number(mark)} {x}: ".replace(" :", ":")
-        + ", ".join(f"{n} {number(v)}" for n, v in marked.items())
-        + "."
-    )
-
-
-def number(value: float) -> str:
-    """'1,234', '0.25', '12.5'."""
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -1,0 +1,34 @@
+"""Static images: a picture as HTML, the same bytes in every run, for displays without a kernel."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import jinja2
+
+__all__ = ["image", "static_image", "template"]
+
+
+def template(html: str) -> jinja2.Template:
+    """A template whose values are escaped: what a scenario says is text, never markup."""
+    return jinja2.Environment(autoescape=True).from_string(html)
+
+
+_IMAGE = template(
+    '<img alt="{{ alt }}" src="data:image/svg+xml;base64,{{ data }}" '
+    'style="max-width:100%;height:auto;background:#ffffff;border-radius:4px">'
+)
+
+
+def image(svg: str, alt: str) -> str:
+    """SVG text as an HTML image with its alternative text.
+
+    Notebooks show pictures so, since JupyterLab draws bare SVG without alternative text, and not at
+    all in a notebook that it does not trust yet, such as one from a fresh clone.
+    """
+    return _IMAGE.render(alt=alt, data=b64encode(svg.encode()).decode())
+
+
+def static_image(svg: str, alt: str) -> dict[str, str]:
+    """The display of a widget beside itself: a picture as an image, and the same in words."""
+    return {"text/html": image(svg, alt), "text/plain": alt}
