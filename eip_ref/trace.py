@@ -30,6 +30,7 @@ __all__ = [
     "Trace",
     "TraceTooLong",
     "acting",
+    "listening",
     "new_id",
     "record",
     "recording",
@@ -155,6 +156,11 @@ def record(kind: str, where: str, message: str = "", *, who: str | None = None, 
     recorder = _recorder.get()
     if recorder is not None:
         recorder.add(kind, where, message, _who.get() if who is None else who, data)
+
+
+def listening() -> bool:
+    """True where facts are kept. For a hot path that would put facts together for nobody."""
+    return _recorder.get() is not None
 
 
 def new_id(prefix: str = "m") -> str:
