@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import anyio
 
 from .. import values
-from ..circuit_breaker import CallRejected, CircuitBreaker, Outcomes
+from ..circuit_breaker import CallRejected, CircuitBreaker, Predicates
 from ..request_reply import NotDone
 from .errors import BulkheadFull, GatewayError
 from .hedging import Hedging, hedged
@@ -78,7 +78,7 @@ class Backend:
         self.name = name
         self.timeout = values.duration("timeout", timeout, zero=False, infinite=True)
         self.bulkhead = Bulkhead(name, max_concurrent=max_concurrent, max_waiting=max_waiting)
-        self.breaker = breaker or CircuitBreaker(f"{name} breaker", outcomes=Outcomes(success=is_answer))
+        self.breaker = breaker or CircuitBreaker(f"{name} breaker", predicates=Predicates(success=is_answer))
         if self.breaker.name == name:
             raise ValueError(f"the breaker of {name} needs another name, such as '{name} breaker'")
         self.budget = budget or RetryBudget()
@@ -127,7 +127,7 @@ class Backend:
         async with self.bulkhead.place(identity):
             with (
                 span(self.name, identity, limit=self.bulkhead.max_concurrent, **budget),
-                self.breaker.guard(identity) as permit,
+                self.breaker.admit(identity) as permit,
             ):
                 until = anyio.current_time() + self.timeout
                 with in_time(until, f"{self.name} did not answer within {self.timeout:g} s"):

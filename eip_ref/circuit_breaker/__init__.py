@@ -1,15 +1,15 @@
 """Circuit breaker: do not call a dependency that is sick, and try again when it may be well.
 
 The promise: a closed breaker lets calls pass and counts what comes of them; when they fail too
-often it opens, and rejects calls at once; strictly after the open time it is half-open, and a few
+often it opens, and rejects calls at once; strictly after the open duration it is half-open, and a few
 calls find out whether to close. A result counts only in the generation that admitted its call.
 
     import anyio
-    from eip_ref.circuit_breaker import BreakerOpen, CircuitBreaker, ConsecutiveFailures, OpenTime
+    from eip_ref.circuit_breaker import BreakerOpen, CircuitBreaker, ConsecutiveFailures, OpenDuration
     from eip_ref.lab import simulate
 
     async def scenario():
-        breaker = CircuitBreaker("payments", policy=ConsecutiveFailures(3), open_time=OpenTime(5))
+        breaker = CircuitBreaker("payments", policy=ConsecutiveFailures(3), open_duration=OpenDuration(5))
         repaired = anyio.current_time() + 12
 
         @breaker
@@ -29,44 +29,61 @@ calls find out whether to close. A result counts only in the generation that adm
 
     simulate(scenario)
 
-Read `breaker.py` first, then `uses.py`: decorator, context manager, two steps. `policies.py` and
-`windows.py` say when it opens, `recovery.py` how it closes again, `outcomes.py` what a failure is,
-`protected.py` and `fallbacks.py` what to answer meanwhile; `registry.py` gives each dependency its own.
+Read `breaker.py` first: the three ways to use it, and its states. `policies.py` says what a failure is
+and when there are enough of them to open, `recovery.py` how it closes again, `fallbacks.py` what to
+answer meanwhile.
 
-*Left out:* breakers that several processes share, use from threads outside the event loop, and
-metrics; a production system exports what the trace records here.
+*Left out:* breakers that several processes share, use from threads outside the event loop, letting
+traffic back in bit by bit when it closes, and metrics; a production system exports what the trace and
+`health()` tell here.
 """
 
-from .breaker import CircuitBreaker
-from .fallbacks import Cached, Degraded, FailFast, QueueForLater
-from .outcomes import Outcomes
-from .permit import Permit
-from .policies import AnyOf, Call, ConsecutiveFailures, FailureRate, Policy, SlowCallRate
-from .protected import (
-    Answer,
+from .breaker import Breakers, CircuitBreaker, Permit
+from .fallbacks import (
     BadResult,
+    Cached,
+    Degraded,
+    FailFast,
     Fallback,
     FallbackFailed,
-    NoFallback,
-    Protected,
+    QueueForLater,
     Source,
+    SourcedValue,
     Unavailable,
+    with_fallback,
 )
-from .recovery import FirstFailure, HalfOpen, OpenTime, ProbeRate
-from .registry import Breakers
-from .states import BreakerOpen, CallRejected, Change, HalfOpenFull, State, Verdict
-from .windows import LastCalls, LastSeconds
+from .policies import (
+    AnyOf,
+    ConsecutiveFailures,
+    FailureRate,
+    LastCalls,
+    LastSeconds,
+    Policy,
+    Predicates,
+    SlowCallRate,
+    Verdict,
+    if_error,
+    if_result,
+)
+from .recovery import (
+    BreakerOpen,
+    CallRejected,
+    FirstFailure,
+    HalfOpen,
+    HalfOpenFull,
+    OpenDuration,
+    ProbeRate,
+    State,
+    Transition,
+)
 
 __all__ = [
-    "Answer",
     "AnyOf",
     "BadResult",
     "BreakerOpen",
     "Breakers",
     "Cached",
-    "Call",
     "CallRejected",
-    "Change",
     "CircuitBreaker",
     "ConsecutiveFailures",
     "Degraded",
@@ -79,17 +96,20 @@ __all__ = [
     "HalfOpenFull",
     "LastCalls",
     "LastSeconds",
-    "NoFallback",
-    "OpenTime",
-    "Outcomes",
+    "OpenDuration",
     "Permit",
     "Policy",
+    "Predicates",
     "ProbeRate",
-    "Protected",
     "QueueForLater",
     "SlowCallRate",
     "Source",
+    "SourcedValue",
     "State",
+    "Transition",
     "Unavailable",
     "Verdict",
+    "if_error",
+    "if_result",
+    "with_fallback",
 ]

@@ -1,106 +1,194 @@
-"""Policies: when a closed breaker opens. Every threshold means *at least*, and every result is looked at.
+"""Policies: which calls count as failures, and when there are enough of them to open a breaker.
 
-A policy is a recipe without state. The breaker starts new counts from it at each transition, and
-any number of breakers can share it.
+Breakers can share a policy: each counts in a fresh copy of it, with nothing counted, from each of its
+transitions on. Every threshold means *at least*, and every result is looked at: the success that
+completes a volume can be the one that opens.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, Self
 
-from .windows import Window
-
-__all__ = ["AnyOf", "Call", "ConsecutiveFailures", "FailureRate", "Policy", "SlowCallRate"]
-
-
-class Call(NamedTuple):
-    """A settled call that was not neutral."""
-
-    failed: bool
-    seconds: float  #: how long it took
-    at: float  #: when it settled, on anyio's clock
+from .. import values
 
 
-class Counts(Protocol):
-    """What a breaker remembers of the calls since its last transition."""
+class Verdict(StrEnum):
+    """What a call, or a round of probes, says about the dependency."""
 
-    def add(self, call: Call) -> str | None:
-        """Count one more call; say in words why the breaker must open, or None."""
-        ...
+    SUCCESS = "success"
+    FAILURE = "failure"
+    NEUTRAL = "neutral"  #: nothing: the call is not counted, and its slot is free again
+
+
+SUCCESS, FAILURE, NEUTRAL = Verdict  # names of their own: to look into an Enum costs as much as a call
+
+
+# Which calls count as failures
+
+Sign = type[Exception] | Callable[[Any], bool]
+"""An exception type, or a function that is given the exception or the result and says if it fits."""
+
+Predicate = Sign | tuple[Sign, ...]
+"""One sign, or several of which any may fit."""
+
+
+class Predicates:
+    """Judge what came of a call: the first predicate that fits decides, in the order of the arguments.
+
+    Where none fits, an exception is a failure and a result is a success. The caller's own errors,
+    such as an order that is not valid, belong to `neutral`: they say nothing about the dependency.
+    """
+
+    def __init__(self, neutral: Predicate = (), failure: Predicate = (), success: Predicate = ()) -> None:
+        self._signs: list[tuple[Verdict, Sign]] = []
+        for verdict, predicate in ((NEUTRAL, neutral), (FAILURE, failure), (SUCCESS, success)):
+            for sign in predicate if isinstance(predicate, tuple) else (predicate,):
+                values.must_not_be_async(verdict, sign)
+                self._signs.append((verdict, sign))
+
+    def judge(self, result: object, error: BaseException | None = None) -> Verdict:
+        """The verdict on a call that returned `result`, or raised `error`. A cancellation is neutral."""
+        if error is not None and not isinstance(error, Exception):
+            return NEUTRAL
+        outcome = result if error is None else error
+        for verdict, sign in self._signs:
+            if isinstance(outcome, sign) if isinstance(sign, type) else sign(outcome):
+                return verdict
+        return SUCCESS if error is None else FAILURE
+
+
+def if_result(predicate: Callable[[Any], bool]) -> Sign:
+    """A sign in results alone: `failure=if_result(lambda response: response.status >= 500)`."""
+    values.must_not_be_async("predicate", predicate)
+    return lambda outcome: not isinstance(outcome, BaseException) and predicate(outcome)
+
+
+def if_error(predicate: Callable[[Any], bool]) -> Sign:
+    """A sign in exceptions alone: `success=if_error(lambda error: "not found" in str(error))`."""
+    values.must_not_be_async("predicate", predicate)
+    return lambda outcome: isinstance(outcome, BaseException) and predicate(outcome)
+
+
+# When there are enough of them
 
 
 class Policy(Protocol):
-    """When to open. `slow_after` is how many seconds a call may take; inf where nobody asks."""
+    """A rule for when to open, and the calls that it has counted. A breaker counts in fresh copies."""
 
     @property
-    def slow_after(self) -> float: ...
+    def slow_after(self) -> float:
+        """Seconds that a call may take, a probe too; inf where nobody minds."""
 
-    def start(self) -> Counts: ...
+    @property
+    def timed(self) -> bool:
+        """False where `add` looks at neither `seconds` nor `at`, so that no clock need be looked at."""
+
+    def fresh(self) -> Policy:
+        """The same rule, with nothing counted."""
+
+    def add(self, failed: bool, seconds: float, at: float) -> str | None:
+        """Count a call that took `seconds` and settled `at`; the reason to open the breaker, or None."""
+
+    def words(self, at: float) -> str:
+        """The count as it stands, for a reader."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class ConsecutiveFailures:
     """Open at the `threshold`-th failure in a row: 5 means the fifth, not the sixth."""
 
     threshold: int = 5
+    slow_after: ClassVar[float] = math.inf
+    timed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.threshold < 1:
-            raise ValueError(f"the threshold must be at least 1 failure, not {self.threshold}")
+        values.count("threshold", self.threshold)
+        self._failures = 0
 
-    @property
-    def slow_after(self) -> float:
-        return math.inf
+    def fresh(self) -> Self:
+        return replace(self)
 
-    def start(self) -> Counts:
-        return _InARow(self.threshold)
+    def add(self, failed: bool, seconds: float, at: float) -> str | None:
+        self._failures = self._failures + 1 if failed else 0
+        return self.words(at) if self._failures >= self.threshold else None
+
+    def words(self, at: float) -> str:
+        return f"{self._failures} failure{'' if self._failures == 1 else 's'} in a row"
 
 
-@dataclass(frozen=True, slots=True)
-class FailureRate:
-    """Open when at least this share of the calls in the window failed.
+@dataclass
+class _Rate:
+    threshold: float
+    window: Window
+    min_calls: int = 10
 
-    `at_least` is a share between 0 and 1. With fewer calls than `minimum` in the window there is no
-    verdict: one failure of one call is not an outage.
+    def __post_init__(self) -> None:
+        values.count("min_calls", self.min_calls)
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold must be a share above 0, up to 1, not {self.threshold}; 50 % is 0.5")
+        if isinstance(self.window, LastCalls) and self.min_calls > self.window.size:
+            words = f"a window of {self.window.size} calls never holds min_calls={self.min_calls}"
+            raise ValueError(f"{words}: it would never open")
+        self._calls = self.window.fresh()
+
+    def fresh(self) -> Self:
+        return replace(self)
+
+    def _add(self, bad: bool, at: float) -> bool:
+        """Count a call; True when there are enough calls and enough of them bad."""
+        calls = self._calls
+        calls.add(bad, at)
+        return calls.total >= self.min_calls and calls.bad / calls.total >= self.threshold
+
+    def _words(self, at: float, did: str) -> str:
+        self._calls.expire(at)
+        return f"{self._calls.bad} of {self._calls.total} calls {did}"
+
+
+@dataclass
+class FailureRate(_Rate):
+    """Open when at least the share `threshold` of the calls in the window failed.
+
+    With fewer than `min_calls` in the window there is no verdict: one failure of one call is no outage.
     """
 
-    at_least: float
-    window: Window
-    minimum: int = 10
-
-    def __post_init__(self) -> None:
-        _check_rate(self.at_least, self.window, self.minimum)
+    slow_after: ClassVar[float] = math.inf
 
     @property
-    def slow_after(self) -> float:
-        return math.inf
+    def timed(self) -> bool:
+        return isinstance(self.window, LastSeconds)
 
-    def start(self) -> Counts:
-        return _Rate(self, lambda call: call.failed, "failed")
+    def add(self, failed: bool, seconds: float, at: float) -> str | None:
+        return self.words(at) if self._add(failed, at) else None
+
+    def words(self, at: float) -> str:
+        return self._words(at, "failed")
 
 
-@dataclass(frozen=True, slots=True)
-class SlowCallRate:
-    """Open when at least this share of the calls in the window took more than `slow_after` seconds.
+@dataclass
+class SlowCallRate(_Rate):
+    """Open when at least the share `threshold` of the calls in the window took over `slow_after` seconds.
 
-    Whether they failed does not matter here. A slow probe keeps a half-open breaker from closing.
+    Failed or not does not matter here. A slow probe keeps a half-open breaker from closing.
     """
 
-    at_least: float
-    slow_after: float
-    window: Window
-    minimum: int = 10
+    slow_after: float = field(kw_only=True)
+    timed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_rate(self.at_least, self.window, self.minimum)
-        if self.slow_after <= 0:
-            raise ValueError(f"slow_after must be more than 0 seconds, not {self.slow_after:g}")
+        super().__post_init__()
+        values.duration("slow_after", self.slow_after, zero=False)
 
-    def start(self) -> Counts:
-        return _Rate(self, lambda call: call.seconds > self.slow_after, f"took over {self.slow_after:g} s")
+    def add(self, failed: bool, seconds: float, at: float) -> str | None:
+        return self.words(at) if self._add(seconds > self.slow_after, at) else None
+
+    def words(self, at: float) -> str:
+        return self._words(at, f"took over {self.slow_after:g} s")
 
 
 class AnyOf:
@@ -109,54 +197,92 @@ class AnyOf:
     def __init__(self, *policies: Policy) -> None:
         if not policies:
             raise ValueError("AnyOf needs at least one policy")
-        self.policies = policies
+        self._policies = policies
         self.slow_after = min(policy.slow_after for policy in policies)
+        self.timed = any(policy.timed for policy in policies)
 
-    def start(self) -> Counts:
-        return _All([policy.start() for policy in self.policies])
+    def fresh(self) -> AnyOf:
+        return AnyOf(*(policy.fresh() for policy in self._policies))
 
+    def add(self, failed: bool, seconds: float, at: float) -> str | None:
+        reasons = [policy.add(failed, seconds, at) for policy in self._policies]
+        return next((reason for reason in reasons if reason), None)
 
-class _InARow:
-    def __init__(self, threshold: int) -> None:
-        self._threshold = threshold
-        self._failures = 0
-
-    def add(self, call: Call) -> str | None:
-        self._failures = self._failures + 1 if call.failed else 0
-        if self._failures < self._threshold:
-            return None
-        return f"{self._failures} failure{'s' if self._failures > 1 else ''} in a row"
+    def words(self, at: float) -> str:
+        return "; ".join(policy.words(at) for policy in self._policies)
 
 
-class _Rate:
-    def __init__(self, rate: FailureRate | SlowCallRate, is_bad: Callable[[Call], bool], did: str) -> None:
-        self._rate = rate
-        self._is_bad = is_bad
-        self._did = did
-        self._window = rate.window.start()
-
-    def add(self, call: Call) -> str | None:
-        calls, bad = self._window.add(call.at, self._is_bad(call))
-        if calls < self._rate.minimum or bad / calls < self._rate.at_least:
-            return None
-        return f"{bad} of {calls} calls {self._did}"
+# Windows: over which calls a rate is taken
 
 
-class _All:
-    def __init__(self, counts: list[Counts]) -> None:
-        self._counts = counts
+@dataclass
+class LastCalls:
+    """The last `size` calls, however long ago they were."""
 
-    def add(self, call: Call) -> str | None:
-        return next((reason for counts in self._counts if (reason := counts.add(call))), None)
+    size: int
+
+    def __post_init__(self) -> None:
+        values.count("size", self.size)
+        self.total = self.bad = 0
+        self._calls: deque[bool] = deque()
+
+    def fresh(self) -> Self:
+        return replace(self)
+
+    def add(self, bad: bool, at: float) -> None:
+        self._calls.append(bad)
+        self.bad += bad
+        if len(self._calls) > self.size:
+            self.bad -= self._calls.popleft()
+        self.total = len(self._calls)
+
+    def expire(self, at: float) -> None:
+        """Nothing: here only a later call makes a call leave."""
 
 
-def _check_rate(at_least: float, window: Window, minimum: int) -> None:
-    if not 0 < at_least <= 1:
-        raise ValueError(f"a rate is a share above 0 and at most 1, not {at_least:g}; 50 % is 0.5")
-    if minimum < 1:
-        raise ValueError(f"the minimum must be at least 1 call, not {minimum}")
-    size = getattr(window, "size", math.inf)
-    if minimum > size:
-        raise ValueError(
-            f"a window of {size} calls never holds the minimum of {minimum}: it would never open"
-        )
+@dataclass
+class LastSeconds:
+    """The calls that settled at most `seconds` ago; a call leaves the window strictly after that.
+
+    Calls within a thousandth of the window share a slice, so memory has a bound at any rate, and
+    a call may leave early by that much.
+    """
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        values.duration("seconds", self.seconds, zero=False)
+        self.total = self.bad = 0
+        self._slices: deque[_Slice] = deque()
+
+    def fresh(self) -> Self:
+        return replace(self)
+
+    def add(self, bad: bool, at: float) -> None:
+        self.expire(at)
+        if not self._slices or at - self._slices[-1].at >= self.seconds / 1_000:
+            self._slices.append(_Slice(at))
+        self._count(self._slices[-1], 1, int(bad))
+
+    def expire(self, at: float) -> None:
+        """Forget what is too old, and what lies ahead: that was on the clock of another event loop."""
+        while self._slices and not 0 <= at - self._slices[0].at <= self.seconds:
+            old = self._slices.popleft()
+            self._count(old, -old.total, -old.bad)
+
+    def _count(self, piece: _Slice, calls: int, bad: int) -> None:
+        piece.total += calls
+        piece.bad += bad
+        self.total += calls
+        self.bad += bad
+
+
+@dataclass(slots=True)
+class _Slice:
+    at: float
+    total: int = 0
+    bad: int = 0
+
+
+Window = LastCalls | LastSeconds
+"""A choice of the calls over which a rate is taken, and how many of them there are and were bad."""

@@ -1,55 +1,99 @@
-"""Recovery: how long a breaker stays open, and how it finds out that the dependency is well again."""
+"""Recovery: the states of a breaker, how long it stays open, how it learns that the dependency is well.
+
+And what a caller is told who comes meanwhile.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from .states import State
+from .. import values
+from .policies import Verdict
 
-__all__ = ["FirstFailure", "HalfOpen", "OpenTime", "ProbeRate"]
+
+class State(StrEnum):
+    """The three states of the pattern, and three that only an operator sets."""
+
+    CLOSED = "closed"  #: calls pass, and their results are counted
+    OPEN = "open"  #: calls are rejected, until the open duration is over
+    HALF_OPEN = "half-open"  #: a few calls pass as probes, and their results decide
+    FORCED_OPEN = "forced open"  #: calls are rejected, until somebody resets the breaker
+    DISABLED = "disabled"  #: calls pass and nothing is counted
+    OBSERVING = "observing"  #: calls pass and are counted; it says when it would have opened
+
+
+class Transition(NamedTuple):
+    """A change of state, as the callback of a breaker hears of it."""
+
+    breaker: str
+    was: State
+    now: State
+    reason: str
+    generation: int  #: the one that begins with this transition
+    at: float  #: on anyio's clock
+
+
+class CallRejected(Exception):
+    """The breaker did not let the call in: the dependency was certainly not called.
+
+    The last error of the dependency is the `__cause__`.
+    """
+
+    def __init__(self, breaker: str, words: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{breaker} {words}")
+        self.breaker = breaker
+        self.retry_after = retry_after  #: seconds until a call may be let in, or None: nobody can say
+
+
+class BreakerOpen(CallRejected):
+    """The breaker is open, by itself or by hand."""
+
+
+class HalfOpenFull(CallRejected):
+    """The breaker tries the dependency again, and as many probes as it allows are on their way."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTime:
-    """How long to stay open: `first` seconds, then `factor` times longer each time that it opens again.
+class OpenDuration:
+    """Seconds to stay open: `first`, then `factor` times longer each time that the breaker opens again.
 
-    Closing starts anew. `most` seconds is the bound, jitter included. A jitter of 0.2 draws between
+    Closing starts anew. `max_duration` is the bound, jitter included. A jitter of 0.2 draws between
     80 % and 120 %, so that many callers do not come back at the same instant.
     """
 
     first: float = 30.0
     factor: float = 1.0
-    most: float = 600.0
+    max_duration: float = 600.0
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.first <= self.most:
-            raise ValueError(f"the open time must be above 0 and at most {self.most:g} s, not {self.first:g}")
-        if self.factor < 1:
-            raise ValueError(f"the factor must be at least 1, not {self.factor:g}: it may not shrink")
-        if not 0 <= self.jitter < 1:
-            raise ValueError(f"jitter is a share of at least 0 and below 1, not {self.jitter:g}")
+        values.duration("first", self.first, zero=False)
+        values.duration("max_duration", self.max_duration, zero=False)
+        if self.first > self.max_duration:
+            raise ValueError(
+                f"first must be at most max_duration, {self.max_duration:g} s, not {self.first:g}"
+            )
+        if not 1 <= self.factor <= 100:
+            raise ValueError(
+                f"factor must be at least 1, for no duration may shrink, and at most 100, not {self.factor}"
+            )
+        if not values.share("jitter", self.jitter) < 1:
+            raise ValueError(f"jitter must be below 1, not {self.jitter:g}")
 
     def seconds(self, openings: int, random: Random | None) -> float:
-        """The open time after so many openings without a close, this one included."""
+        """The open duration after so many openings without a close, this one included."""
         spread = 1.0 if random is None else random.uniform(1 - self.jitter, 1 + self.jitter)
-        return min(self.most, self.first * self.factor ** min(openings - 1, 60) * spread)
+        return min(self.max_duration, self.first * self.factor ** min(openings - 1, 60) * spread)
 
 
-class Trial(Protocol):
-    """What the probes have said so far."""
+class ProbeVerdict(Protocol):
+    """A rule that makes one verdict of the probes of a half-open breaker."""
 
-    def add(self, bad: bool) -> tuple[State, str] | None:
-        """Count one more probe; the state to go to and why, or None while it is undecided."""
-        ...
-
-
-class TrialRule(Protocol):
-    """A recipe for a trial. It holds no state."""
-
-    def start(self) -> Trial: ...
+    def of(self, probes: int, bad: int) -> tuple[Verdict, str]:
+        """The verdict when `bad` of `probes` went wrong, and the reason. Neutral: not decided yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,67 +103,44 @@ class FirstFailure:
     successes: int = 1
 
     def __post_init__(self) -> None:
-        if self.successes < 1:
-            raise ValueError(f"at least 1 success must close the breaker, not {self.successes}")
+        values.count("successes", self.successes)
 
-    def start(self) -> Trial:
-        return _Strict(self.successes)
+    def of(self, probes: int, bad: int) -> tuple[Verdict, str]:
+        if bad:
+            return Verdict.FAILURE, "a probe failed"
+        verdict = Verdict.SUCCESS if probes >= self.successes else Verdict.NEUTRAL
+        return verdict, "the probes succeeded"
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRate:
-    """Lenient: after `of` probes, open when at least this share of them was bad, else close."""
+    """Lenient: after so many `probes`, open when at least the share `threshold` was bad, else close."""
 
-    at_least: float
-    of: int
+    threshold: float
+    probes: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.at_least <= 1 or self.of < 1:
-            raise ValueError(f"give a share above 0 and at most 1, and at least 1 probe, not {self}")
+        values.count("probes", self.probes)
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold must be a share above 0, up to 1, not {self.threshold}")
 
-    def start(self) -> Trial:
-        return _ByRate(self.at_least, self.of)
+    def of(self, probes: int, bad: int) -> tuple[Verdict, str]:
+        verdict = Verdict.FAILURE if bad / probes >= self.threshold else Verdict.SUCCESS
+        return verdict if probes >= self.probes else Verdict.NEUTRAL, f"{bad} of {probes} probes failed"
 
 
 @dataclass(frozen=True, slots=True)
 class HalfOpen:
-    """How the dependency is tried again.
+    """The way in which the dependency is tried again.
 
-    At most `limit` probes are unsettled at a time. A probe that is not settled `within` seconds
-    counts as a bad sign: the breaker opens again, so a lost probe cannot hold its slot for ever.
+    At most `max_probes` are unsettled at a time. A probe that is not settled within `probe_timeout`
+    seconds is a bad sign: the breaker opens again, so a lost probe cannot hold its slot for ever.
     """
 
-    limit: int = 1
-    within: float = 30.0
-    verdict: TrialRule = field(default_factory=FirstFailure)
+    max_probes: int = 1
+    probe_timeout: float = 30.0
+    verdict: ProbeVerdict = field(default_factory=FirstFailure)
 
     def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise ValueError(f"at least 1 probe must be let in, not {self.limit}")
-        if self.within <= 0:
-            raise ValueError(f"a probe must have more than 0 seconds, not {self.within:g}")
-
-
-class _Strict:
-    def __init__(self, successes: int) -> None:
-        self._left = successes
-
-    def add(self, bad: bool) -> tuple[State, str] | None:
-        if bad:
-            return State.OPEN, "a probe failed"
-        self._left -= 1
-        return None if self._left else (State.CLOSED, "the probes succeeded")
-
-
-class _ByRate:
-    def __init__(self, at_least: float, of: int) -> None:
-        self._at_least, self._of = at_least, of
-        self._probes = self._bad = 0
-
-    def add(self, bad: bool) -> tuple[State, str] | None:
-        self._probes += 1
-        self._bad += bad
-        if self._probes < self._of:
-            return None
-        to = State.OPEN if self._bad / self._probes >= self._at_least else State.CLOSED
-        return to, f"{self._bad} of {self._probes} probes failed"
+        values.count("max_probes", self.max_probes)
+        values.duration("probe_timeout", self.probe_timeout, zero=False)

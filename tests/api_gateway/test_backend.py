@@ -26,8 +26,8 @@ from eip_ref.circuit_breaker import (
     BreakerOpen,
     CircuitBreaker,
     ConsecutiveFailures,
-    OpenTime,
-    Outcomes,
+    OpenDuration,
+    Predicates,
     State,
 )
 from eip_ref.lab.invariants import breaker_legality, check
@@ -74,7 +74,9 @@ async def fate(call: Any) -> Any:
 
 
 def quick_breaker(failures: int = 2) -> CircuitBreaker:
-    return CircuitBreaker("users breaker", policy=ConsecutiveFailures(failures), open_time=OpenTime(10))
+    return CircuitBreaker(
+        "users breaker", policy=ConsecutiveFailures(failures), open_duration=OpenDuration(10)
+    )
 
 
 # Timeout and breaker
@@ -118,7 +120,7 @@ def test_a_result_that_says_sick_counts_as_a_failure(play: Play) -> None:
         breaker = CircuitBreaker(
             "users breaker",
             policy=ConsecutiveFailures(1),
-            outcomes=Outcomes(failure=lambda said: said == "sick"),
+            predicates=Predicates(failure=lambda said: said == "sick"),
         )
         await Backend("users", timeout=1, breaker=breaker).call(Service([0.1], ["sick"]))
         return breaker.state

@@ -11,13 +11,12 @@ import anyio
 from eip_ref.circuit_breaker import (
     BreakerOpen,
     Breakers,
-    Call,
     CallRejected,
-    Change,
     CircuitBreaker,
     ConsecutiveFailures,
     Permit,
     State,
+    Transition,
     Verdict,
 )
 
@@ -25,8 +24,8 @@ from eip_ref.circuit_breaker import (
 class OpensAtMoreThan(ConsecutiveFailures):
     """E1: the default of a well-known library trips on *more than* five failures in a row."""
 
-    def start(self) -> Any:
-        return ConsecutiveFailures(self.threshold + 1).start()
+    def fresh(self) -> Any:
+        return ConsecutiveFailures(self.threshold + 1)
 
 
 class ClaimsACache:
@@ -55,7 +54,7 @@ class CountsTheCallersErrors(CircuitBreaker):
 class WallClock(CircuitBreaker):
     """Takes the open time from the wall clock, which jumps, and which no test can move."""
 
-    def _open(self, reason: str, *, since: float, by: str = "") -> None:
+    def _open(self, reason: str, *, since: float | None = None, by: str = "") -> None:
         super()._open(reason, since=time.time(), by=by)
 
     def _try_again(self, now: float) -> None:
@@ -72,15 +71,16 @@ class FreeForAll(CircuitBreaker):
 class CountsStaleResults(CircuitBreaker):
     """Results of calls from before the outage re-open or close it."""
 
-    def _is_stale(self, permit: Permit) -> bool:
-        return False
+    def settle(self, permit: Permit, verdict: Verdict, error: BaseException | None = None) -> bool:
+        permit.generation = self.generation
+        return super().settle(permit, verdict, error)
 
 
 class OneForAll(Breakers):
     """One global breaker: a sick payment service cuts off the stock."""
 
     def __getitem__(self, dependency: str) -> CircuitBreaker:
-        return next(iter(self), None) or super().__getitem__(dependency)
+        return next(iter(self.values()), None) or super().__getitem__(dependency)
 
 
 class KeepsTheSlot(CircuitBreaker):
@@ -96,27 +96,27 @@ class CountsRejections(CircuitBreaker):
     def _refusal(self, now: float) -> CallRejected | None:
         refusal = super()._refusal(now)
         if isinstance(refusal, BreakerOpen):
-            self._until = now + self.open_time.first
+            self._until = now + self.open_duration.first
         return refusal
 
 
 class LooksAtFailuresOnly(CircuitBreaker):
     """Asks the policy on failures only, so a rate that a success completes goes unseen."""
 
-    def _count(self, call: Call, by: str) -> None:
-        if not call.failed:
-            self._counts.add(call)
+    def _count(self, failed: bool, seconds: float, at: float, by: Permit) -> None:
+        if not failed:
+            self._counted.add(failed, seconds, at)
             return
-        super()._count(call, by)
+        super()._count(failed, seconds, at, by)
 
 
 class KeepsItsCounts(CircuitBreaker):
     """What was counted before a transition still counts after it."""
 
     def _change(self, now: State, reason: str, **more: Any) -> None:
-        kept = self._counts
+        kept = self._counted
         super()._change(now, reason, **more)
-        self._counts = kept
+        self._counted = kept
 
 
 class OpensUpTooEarly(CircuitBreaker):
@@ -136,16 +136,16 @@ class WaitsForLostProbes(CircuitBreaker):
 class LetsCallbacksFailTheCall(CircuitBreaker):
     """What a callback raises reaches whoever happened to make the call."""
 
-    def _tell(self, change: Change) -> None:
+    def _tell(self, transition: Transition) -> None:
         if self._on_change is not None:
-            self._on_change(change)
+            self._on_change(transition)
 
 
 class TellsTooEarly(CircuitBreaker):
     """Tells the callback before the transition is done: it finds the old state."""
 
     def _change(self, now: State, reason: str, **more: Any) -> None:
-        self._tell(Change(self.name, self.state, now, reason, self.generation, anyio.current_time()))
+        self._tell(Transition(self.name, self.state, now, reason, self.generation, anyio.current_time()))
         on_change, self._on_change = self._on_change, None
         super()._change(now, reason, **more)
         self._on_change = on_change

@@ -13,16 +13,16 @@ import eip_ref.circuit_breaker
 from eip_ref.circuit_breaker import (
     BreakerOpen,
     CallRejected,
-    Change,
     CircuitBreaker,
     ConsecutiveFailures,
     FirstFailure,
     HalfOpen,
     HalfOpenFull,
-    OpenTime,
-    Outcomes,
+    OpenDuration,
     Permit,
+    Predicates,
     State,
+    Transition,
 )
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
@@ -37,8 +37,8 @@ AWAY = ConnectionError("nobody answers")
 def breaker(*, probes: int = 1, successes: int = 1, **settings: Any) -> CircuitBreaker:
     """Opens at the third failure in a row, for 5 seconds."""
     settings.setdefault("policy", ConsecutiveFailures(3))
-    settings.setdefault("open_time", OpenTime(5))
-    settings.setdefault("half_open", HalfOpen(probes, within=10, verdict=FirstFailure(successes)))
+    settings.setdefault("open_duration", OpenDuration(5))
+    settings.setdefault("half_open", HalfOpen(probes, probe_timeout=10, verdict=FirstFailure(successes)))
     return CircuitBreaker("payments", **settings)
 
 
@@ -421,7 +421,7 @@ class NotFound(LookupError):
     """The dependency answered: there is no such thing."""
 
 
-OUTCOMES = Outcomes(
+OUTCOMES = Predicates(
     neutral=Invalid,
     success=(NotFound, KeyError),
     failure=lambda outcome: outcome == "503" or isinstance(outcome, TimeoutError),
@@ -450,7 +450,7 @@ def test_three_predicates_judge_exceptions_and_results(play: Play, outcome: Any,
         return outcome
 
     async def scenario() -> list[State]:
-        payments, seen = breaker(outcomes=OUTCOMES), []
+        payments, seen = breaker(predicates=OUTCOMES), []
         payments.admit().failure()
         payments.admit().failure()
         if isinstance(outcome, Exception):
@@ -476,7 +476,7 @@ def test_neutral_frees_the_slot_and_decides_nothing(play: Play) -> None:
     """A probe with the caller's own error leaves the breaker half-open, with room for another."""
 
     async def scenario() -> None:
-        payments, probe = await half_opened(outcomes=OUTCOMES)
+        payments, probe = await half_opened(predicates=OUTCOMES)
         probe.raised(Invalid("no such order"))
         assert payments.state == "half-open"
         payments.admit().success()
@@ -516,7 +516,7 @@ def test_a_predicate_that_raises_keeps_no_slot(play: Play) -> None:
     """What it raises comes out; the call is neutral."""
 
     async def scenario() -> None:
-        payments, probe = await half_opened(outcomes=Outcomes(failure=lambda result: result.status > 499))  # type: ignore[attr-defined]
+        payments, probe = await half_opened(predicates=Predicates(failure=lambda result: result.status > 499))
         with pytest.raises(AttributeError):
             probe.returned("no status")
         assert payments.state == "half-open"
@@ -564,17 +564,17 @@ def test_as_a_context_manager_the_block_is_the_call(play: Play) -> None:
     """Exceptions are judged, a quiet end is a success, and a result can be judged inside."""
 
     async def scenario() -> None:
-        payments = breaker(outcomes=OUTCOMES)
+        payments = breaker(predicates=OUTCOMES)
         payments.admit().failure()
-        with pytest.raises(ConnectionError), payments.guard():
+        with pytest.raises(ConnectionError), payments.admit():
             await fail()
-        with payments.guard("order 17") as permit:
+        with payments.admit("order 17") as permit:
             permit.returned("503")
         assert payments.state == "open"
-        with pytest.raises(BreakerOpen), payments.guard():
+        with pytest.raises(BreakerOpen), payments.admit():
             raise AssertionError("the block must not run")
         await anyio.sleep(5 + TICK)
-        with payments.guard():
+        with payments.admit():
             await charge()
         assert payments.state == "closed"
 
@@ -612,10 +612,10 @@ def test_a_rejected_caller_who_tries_again_in_a_loop_stops_nobody(play: Play) ->
 def test_the_callback_runs_once_per_transition_when_that_is_complete(play: Play) -> None:
     """It finds the new state, and may use the breaker itself."""
 
-    async def scenario() -> list[Change]:
-        heard: list[Change] = []
+    async def scenario() -> list[Transition]:
+        heard: list[Transition] = []
 
-        def hear(change: Change) -> None:
+        def hear(change: Transition) -> None:
             heard.append(change)
             assert (payments.state, payments.generation) == (change.now, change.generation)
             if change.now is State.HALF_OPEN:
@@ -647,7 +647,7 @@ def test_what_the_callback_raises_goes_no_further(play: Play, caplog: pytest.Log
     """The call of somebody else does not fail for it, and the log and the trace tell."""
 
     async def scenario() -> None:
-        def hear(change: Change) -> None:
+        def hear(change: Transition) -> None:
             raise RuntimeError("the pager is broken")
 
         payments = opened(on_change=hear)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 import stamina
 
-from eip_ref.circuit_breaker import BreakerOpen, CircuitBreaker, ConsecutiveFailures, OpenTime
+from eip_ref.circuit_breaker import BreakerOpen, CircuitBreaker, ConsecutiveFailures, OpenDuration
 from tests.backends import Play, everywhere
 
 Work = Callable[[], Awaitable[None]]
@@ -56,7 +56,9 @@ class Counts(NamedTuple):
 async def until_open(build: Callable[[Work, CircuitBreaker], Work]) -> Counts:
     """Orders come one after the other, until one is turned away by the open breaker."""
     service = Payments()
-    breaker = CircuitBreaker("payments", policy=ConsecutiveFailures(THRESHOLD), open_time=OpenTime(600))
+    breaker = CircuitBreaker(
+        "payments", policy=ConsecutiveFailures(THRESHOLD), open_duration=OpenDuration(600)
+    )
     pay = build(service.charge, breaker)
     for orders in range(20):
         try:
@@ -113,7 +115,7 @@ def test_a_retry_that_stops_at_an_open_breaker_adds_no_load(play: Play, orders: 
 
     async def scenario() -> int:
         service = Payments()
-        breaker = CircuitBreaker("payments", policy=ConsecutiveFailures(1), open_time=OpenTime(600))
+        breaker = CircuitBreaker("payments", policy=ConsecutiveFailures(1), open_duration=OpenDuration(600))
         pay = retry(breaker(timeout(service.charge)))
         for _ in range(orders):
             with pytest.raises((TimeoutError, BreakerOpen)):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import anyio
 import pytest
 
 from eip_ref.circuit_breaker import (
-    Answer,
     BadResult,
     BreakerOpen,
     Cached,
@@ -20,12 +20,13 @@ from eip_ref.circuit_breaker import (
     Degraded,
     FailFast,
     FallbackFailed,
-    OpenTime,
-    Outcomes,
-    Protected,
+    OpenDuration,
+    Predicates,
     QueueForLater,
     Source,
+    SourcedValue,
     Unavailable,
+    with_fallback,
 )
 from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.message import Message
@@ -50,8 +51,8 @@ class Shop:
         self.breaker = CircuitBreaker(
             "prices",
             policy=ConsecutiveFailures(2),
-            open_time=OpenTime(5),
-            outcomes=Outcomes(neutral=Invalid, success=LookupError, failure=lambda price: price == "503"),
+            open_duration=OpenDuration(5),
+            predicates=Predicates(neutral=Invalid, success=LookupError, failure=lambda price: price == "503"),
         )
 
     async def ask(self, *what: Any) -> Any:
@@ -78,9 +79,9 @@ def test_the_cache_answers_with_the_last_good_answer_its_age_and_a_stale_mark(pl
 
     async def scenario() -> None:
         shop = Shop()
-        price = Protected(shop.breaker, shop.ask, Cached(max_age=600))
+        price = with_fallback(shop.breaker, shop.ask, Cached(max_age=600))
         live = await price("tea")
-        assert live == Answer({"tea": 4})
+        assert live == SourcedValue({"tea": 4})
         assert not live.stale
         shop.away = True
         await anyio.sleep(30)
@@ -101,7 +102,7 @@ def test_an_answer_that_is_too_old_is_not_served(play: Play, age: float, served:
 
     async def scenario() -> None:
         shop = Shop()
-        price = Protected(shop.breaker, shop.ask, Cached(max_age=600))
+        price = with_fallback(shop.breaker, shop.ask, Cached(max_age=600))
         await price("tea")
         shop.away = True
         with anyio.CancelScope(deadline=anyio.current_time() + age):
@@ -120,8 +121,8 @@ def test_the_cache_is_bounded_and_keeps_the_latest(play: Play) -> None:
     """The answer that came first goes first; an answer that came again is late again."""
 
     async def scenario() -> None:
-        shop, cache = Shop(), Cached(max_age=600, size=2)
-        price = Protected(shop.breaker, shop.ask, cache)
+        shop, cache = Shop(), Cached(max_age=600, capacity=2)
+        price = with_fallback(shop.breaker, shop.ask, cache)
         for what in ("tea", "milk", "tea", "jam"):
             await price(what)
         assert len(cache) == 2
@@ -139,7 +140,7 @@ def test_nobody_changes_what_the_cache_keeps(play: Play) -> None:
 
     async def scenario() -> None:
         shop = Shop()
-        price = Protected(shop.breaker, shop.ask, Cached(max_age=600))
+        price = with_fallback(shop.breaker, shop.ask, Cached(max_age=600))
         (await price("tea")).value["tea"] = 1
         shop.away = True
         (await price("tea")).value["tea"] = 2
@@ -154,8 +155,10 @@ def test_the_key_says_what_the_answer_depends_on(play: Play) -> None:
 
     async def scenario() -> None:
         shop = Shop()
-        by_all = Protected(shop.breaker, shop.ask, Cached(max_age=9))
-        by_product = Protected(shop.breaker, shop.ask, Cached(max_age=9, key=lambda product, user: product))
+        by_all = with_fallback(shop.breaker, shop.ask, Cached(max_age=9))
+        by_product = with_fallback(
+            shop.breaker, shop.ask, Cached(max_age=9, key=lambda product, user: product)
+        )
         for price in (by_all, by_product):
             await price("tea", "ann")
         shop.away = True
@@ -176,7 +179,7 @@ def test_a_degraded_answer_says_that_it_is_one(play: Play) -> None:
     async def scenario() -> None:
         shop = Shop()
         shop.away = True
-        answer = await Protected(shop.breaker, shop.ask, Cached(max_age=9), Degraded(about))("tea")
+        answer = await with_fallback(shop.breaker, shop.ask, Cached(max_age=9), Degraded(about))("tea")
         assert (answer.value, answer.source, answer.stale) == ("about 5", Source.DEGRADED, False)
         assert isinstance(answer.cause, ConnectionError)
 
@@ -196,7 +199,7 @@ def test_work_is_queued_for_later_under_its_own_key(play: Play) -> None:
             transaction.effect("charged", order=message.id)
 
         async with MessageQueue("later") as queue:
-            pay = Protected(shop.breaker, shop.ask, QueueForLater(queue, key=lambda order, sum: order))
+            pay = with_fallback(shop.breaker, shop.ask, QueueForLater(queue, key=lambda order, sum: order))
             for order in ("order 1", "order 2", "order 1"):
                 answer = await pay(order, 20)
                 assert (answer.value, answer.source) == (order, Source.QUEUED)
@@ -220,7 +223,7 @@ def test_work_for_later_survives_a_crash_on_the_durable_queue(play: Play, tmp_pa
         shop = Shop()
         shop.away = True
         async with SQLiteQueue(tmp_path / "later.db", "later") as queue:
-            pay = Protected(shop.breaker, shop.ask, QueueForLater(queue, key=lambda order, sum: order))
+            pay = with_fallback(shop.breaker, shop.ask, QueueForLater(queue, key=lambda order, sum: order))
             assert (await pay("order 1", 20)).source == Source.QUEUED
         async with SQLiteQueue(tmp_path / "later.db", "later") as again:
             delivery = await again.receive()
@@ -238,7 +241,7 @@ def test_work_without_a_key_is_not_queued(play: Play) -> None:
         shop = Shop()
         shop.away = True
         async with MessageQueue("later") as queue:
-            pay = Protected(shop.breaker, shop.ask, QueueForLater(queue, key=lambda order: None))
+            pay = with_fallback(shop.breaker, shop.ask, QueueForLater(queue, key=lambda order: None))
             with pytest.raises(ConnectionError):
                 await pay("order 1")
             assert queue.counts.accepted == 0
@@ -253,7 +256,7 @@ def test_fail_fast_tells_the_client_when_to_try_again(play: Play) -> None:
     async def scenario() -> None:
         shop = Shop()
         shop.away = True
-        price = Protected(shop.breaker, shop.ask, FailFast("prices", otherwise=2))
+        price = with_fallback(shop.breaker, shop.ask, FailFast("prices", retry_after=2))
         for retry_after, cause in ((2, ConnectionError), (2, ConnectionError), (5 + TICK, BreakerOpen)):
             with pytest.raises(Unavailable, match="prices is not available; try again in") as error:
                 await price("tea")
@@ -277,7 +280,7 @@ def test_a_fallback_is_not_a_success_of_the_dependency(play: Play) -> None:
 
     async def scenario() -> None:
         shop = Shop()
-        price = Protected(shop.breaker, shop.ask, Cached(max_age=600))
+        price = with_fallback(shop.breaker, shop.ask, Cached(max_age=600))
         await price("tea")
         shop.away = True
         for _ in range(2):
@@ -296,7 +299,7 @@ def test_the_callers_own_errors_skip_the_fallback(play: Play, what: str, error: 
         shop = Shop()
         for fallback in (Degraded(about), FailFast("prices")):
             with pytest.raises(error):
-                await Protected(shop.breaker, shop.ask, fallback)(what)
+                await with_fallback(shop.breaker, shop.ask, fallback)(what)
 
     play(scenario)
 
@@ -312,7 +315,7 @@ def test_cancellation_skips_the_fallback(play: Play) -> None:
             asked.append("degraded")
 
         with anyio.move_on_after(1):
-            await Protected(Shop().breaker, anyio.sleep_forever, Degraded(note))()
+            await with_fallback(Shop().breaker, anyio.sleep_forever, Degraded(note))()
         assert asked == []
 
     play(scenario)
@@ -324,14 +327,14 @@ def test_a_result_that_is_a_failure_falls_back_too(play: Play) -> None:
 
     async def scenario() -> None:
         shop = Shop()
-        price = Protected(shop.breaker, shop.ask, Cached(max_age=600))
+        price = with_fallback(shop.breaker, shop.ask, Cached(max_age=600))
         await price("tea")
         shop.price = "503"
         answer = await price("tea")
         assert (answer.value, answer.source) == ({"tea": 4}, Source.CACHED)
         assert isinstance(answer.cause, BadResult)
         assert answer.cause.result == "503"
-        assert await price("milk") == Answer("503")
+        assert await price("milk") == SourcedValue("503")
 
     play(scenario)
 
@@ -347,10 +350,10 @@ def test_a_rejection_by_another_breaker_is_a_failure_of_this_one(play: Play) -> 
         async def ask() -> None:
             await stock.call(about)
 
-        answer = await Protected(shop.breaker, ask, Degraded(about))()
+        answer = await with_fallback(shop.breaker, ask, Degraded(about))()
         assert isinstance(answer.cause, BreakerOpen)
         assert answer.cause.breaker == "stock"
-        assert (await Protected(shop.breaker, ask, Degraded(about))()).source is Source.DEGRADED
+        assert (await with_fallback(shop.breaker, ask, Degraded(about))()).source is Source.DEGRADED
         assert shop.breaker.state == "open"
 
     play(scenario)
@@ -361,13 +364,13 @@ def test_a_rejection_by_another_breaker_can_be_neutral_and_the_own_one_never_is(
     """The predicates judge what a call raised; a call that was not let in is nobody's error but ours."""
 
     async def scenario() -> None:
-        prices, stock = CircuitBreaker("prices", outcomes=Outcomes(CallRejected)), CircuitBreaker("stock")
+        prices, stock = CircuitBreaker("prices", predicates=Predicates(CallRejected)), CircuitBreaker("stock")
         stock.force_open()
 
         async def ask() -> None:
             await stock.call(about)
 
-        price = Protected(prices, ask, Degraded(about))
+        price = with_fallback(prices, ask, Degraded(about))
         with pytest.raises(BreakerOpen, match="stock"):
             await price()
         prices.force_open()
@@ -382,11 +385,11 @@ def test_a_neutral_result_is_given_back_and_not_learnt(play: Play) -> None:
 
     async def scenario() -> None:
         shop = Shop()
-        breaker = CircuitBreaker("prices", outcomes=Outcomes(neutral=lambda price: price == "ask again"))
-        price = Protected(breaker, shop.ask, Cached(max_age=600))
+        breaker = CircuitBreaker("prices", predicates=Predicates(neutral=lambda price: price == "ask again"))
+        price = with_fallback(breaker, shop.ask, Cached(max_age=600))
         await price("tea")
         shop.price = "ask again"
-        assert await price("tea") == Answer("ask again")
+        assert await price("tea") == SourcedValue("ask again")
         shop.away = True
         assert (await price("tea")).value == {"tea": 4}
 
@@ -405,7 +408,7 @@ def test_the_failure_of_a_fallback_surfaces_with_the_first_cause(play: Play) -> 
         shop.away = True
         async with MessageQueue("later", capacity=1) as queue:
             await queue.put(Message("order 1"))
-            pay = Protected(shop.breaker, shop.ask, QueueForLater(queue, key=str), Degraded(about))
+            pay = with_fallback(shop.breaker, shop.ask, QueueForLater(queue, key=str), Degraded(about))
             with pytest.raises(FallbackFailed, match=r"QueueForLater.*QueueFull.*prices is away") as error:
                 await pay("order 2")
         assert isinstance(error.value.own, QueueFull)
@@ -421,17 +424,24 @@ def test_without_a_fallback_the_failure_comes_out(play: Play) -> None:
 
     async def scenario() -> None:
         shop = Shop()
-        assert (await Protected(shop.breaker, shop.ask)("tea")).source is Source.LIVE
+        assert (await with_fallback(shop.breaker, shop.ask)("tea")).source is Source.LIVE
         shop.away = True
         for error in (ConnectionError, ConnectionError, BreakerOpen):
             with pytest.raises(error):
-                await Protected(shop.breaker, shop.ask)("tea")
+                await with_fallback(shop.breaker, shop.ask)("tea")
 
     play(scenario)
 
 
-@pytest.mark.parametrize("make", [lambda: Cached(max_age=0), lambda: Cached(max_age=1, size=0)])
-def test_a_cache_without_room_or_time_is_refused(make: Callable[[], Awaitable[None]]) -> None:
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Cached(max_age=0), "max_age must be .* above 0"),
+        (lambda: Cached(max_age=math.nan), "max_age must be"),
+        (lambda: Cached(max_age=1, capacity=0), "capacity must be a whole number from 1 on"),
+    ],
+)
+def test_a_cache_without_room_or_time_is_refused(make: Callable[[], Cached], words: str) -> None:
     """It would never answer."""
-    with pytest.raises(ValueError, match="an age above 0 s and a size of 1"):
+    with pytest.raises(ValueError, match=words):
         make()

@@ -19,9 +19,9 @@ from eip_ref.circuit_breaker import (
     FailureRate,
     HalfOpen,
     LastCalls,
-    OpenTime,
-    Outcomes,
-    Protected,
+    OpenDuration,
+    Predicates,
+    with_fallback,
 )
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.invariants.breaker import breaker_legality
@@ -43,8 +43,10 @@ async def charge() -> str:
 def made(make: Any, **settings: Any) -> CircuitBreaker:
     """Opens at the third failure in a row, for a minute."""
     settings.setdefault("policy", ConsecutiveFailures(3))
-    half_open = HalfOpen(within=10)
-    breaker: CircuitBreaker = make("payments", open_time=OpenTime(MINUTE), half_open=half_open, **settings)
+    half_open = HalfOpen(probe_timeout=10)
+    breaker: CircuitBreaker = make(
+        "payments", open_duration=OpenDuration(MINUTE), half_open=half_open, **settings
+    )
     return breaker
 
 
@@ -85,7 +87,7 @@ async def what_is_said_about_a_failed_call(make: Any) -> object:
 
 async def callers_errors_and_departures(make: Any) -> object:
     """Three orders that are not valid, and three callers who give up."""
-    breaker = made(make, outcomes=Outcomes(neutral=ValueError))
+    breaker = made(make, predicates=Predicates(neutral=ValueError))
     for _ in range(3):
         with suppress(CallRejected):
             breaker.admit().raised(ValueError("no such order"))
@@ -166,7 +168,7 @@ async def a_busy_caller(make: Any) -> object:
 
 async def a_success_that_completes_the_volume(make: Any) -> object:
     """Nine failures and a success, with a minimum of ten calls and a rate of a half."""
-    breaker = made(make, policy=FailureRate(0.5, LastCalls(20), minimum=10))
+    breaker = made(make, policy=FailureRate(0.5, LastCalls(20), min_calls=10))
     for _ in range(9):
         breaker.admit().failure()
     breaker.admit().success()
@@ -221,7 +223,7 @@ async def what_the_callback_finds(make: Any) -> object:
 
 CASES: list[tuple[Any, Any, Experiment, object]] = [
     (ConsecutiveFailures, broken.OpensAtMoreThan, five_failures, "open"),
-    (Protected, broken.ClaimsACache, what_is_said_about_a_failed_call, "it failed"),
+    (with_fallback, broken.ClaimsACache, what_is_said_about_a_failed_call, "it failed"),
     (CircuitBreaker, broken.CountsTheCallersErrors, callers_errors_and_departures, "closed"),
     (CircuitBreaker, broken.WallClock, an_hour_later, True),
     (CircuitBreaker, broken.FreeForAll, twenty_probes, 1),

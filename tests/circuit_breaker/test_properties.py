@@ -15,7 +15,7 @@ from eip_ref.circuit_breaker import (
     FirstFailure,
     HalfOpen,
     HalfOpenFull,
-    OpenTime,
+    OpenDuration,
     Permit,
 )
 from eip_ref.lab import invariants
@@ -34,7 +34,7 @@ class Model:
     limit: int
     successes: int
     open_time: int = 10
-    within: int = 20
+    probe_timeout: int = 20
     state: str = "closed"
     generation: int = 1
     failures: int = 0
@@ -47,8 +47,8 @@ class Model:
         self.generation += 1
 
     def look(self, now: int) -> None:
-        if self.probes and now > self.probes[0][1] + self.within:
-            self.until = self.probes[0][1] + self.within + self.open_time
+        if self.probes and now > self.probes[0][1] + self.probe_timeout:
+            self.until = self.probes[0][1] + self.probe_timeout + self.open_time
             self.go("open")
 
     def admit(self, number: int, now: int) -> str:
@@ -101,8 +101,8 @@ def test_the_breaker_does_what_the_model_does(
         breaker = CircuitBreaker(
             "payments",
             policy=ConsecutiveFailures(threshold),
-            open_time=OpenTime(10),
-            half_open=HalfOpen(limit, within=20, verdict=FirstFailure(successes)),
+            open_duration=OpenDuration(10),
+            half_open=HalfOpen(limit, probe_timeout=20, verdict=FirstFailure(successes)),
         )
         out: list[tuple[Permit, int]] = []
         for number, (step, value) in enumerate(steps):

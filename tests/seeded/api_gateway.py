@@ -28,7 +28,7 @@ from eip_ref.api_gateway import (
     RetryBudget,
     Route,
 )
-from eip_ref.circuit_breaker import CircuitBreaker, ConsecutiveFailures, OpenTime, Outcomes
+from eip_ref.circuit_breaker import CircuitBreaker, ConsecutiveFailures, OpenDuration, Predicates
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults, Link, Participant
 from eip_ref.lab.invariants import breaker_legality, check
@@ -85,10 +85,10 @@ class Shop:
 
     def _branch(self, name: str) -> Any:
         chance = self._faults.random(f"{name} {self._life}")
-        outcomes = Outcomes(success=lambda said: False)
+        outcomes = Predicates(success=lambda said: False)
         breaker = CircuitBreaker(
             f"{name} breaker {self._life}",
-            policy=ConsecutiveFailures(2), open_time=OpenTime(0.5), outcomes=outcomes,
+            policy=ConsecutiveFailures(2), open_duration=OpenDuration(0.5), predicates=outcomes,
         )  # fmt: skip
         backend = self._backend(
             name, timeout=0.5, max_concurrent=3, max_waiting=2, breaker=breaker, pauses=[0.05],

@@ -18,13 +18,13 @@ from eip_ref.circuit_breaker import (
     HalfOpen,
     LastCalls,
     LastSeconds,
-    OpenTime,
-    Outcomes,
+    OpenDuration,
     Policy,
+    Predicates,
     ProbeRate,
-    Protected,
     QueueForLater,
     Source,
+    with_fallback,
 )
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults, Participant
@@ -58,13 +58,13 @@ class Load:
 
 POLICIES: list[Policy] = [
     ConsecutiveFailures(3),
-    FailureRate(0.5, LastCalls(10), minimum=5),
-    FailureRate(0.4, LastSeconds(10), minimum=4),
+    FailureRate(0.5, LastCalls(10), min_calls=5),
+    FailureRate(0.4, LastSeconds(10), min_calls=4),
 ]
 HALF_OPENS = [
-    HalfOpen(1, within=5),
-    HalfOpen(2, within=8, verdict=FirstFailure(3)),
-    HalfOpen(3, within=5, verdict=ProbeRate(0.5, of=4)),
+    HalfOpen(1, probe_timeout=5),
+    HalfOpen(2, probe_timeout=8, verdict=FirstFailure(3)),
+    HalfOpen(3, probe_timeout=5, verdict=ProbeRate(0.5, probes=4)),
 ]
 
 
@@ -94,8 +94,8 @@ async def outage(load: Load) -> Counts:
             name,
             policy=load.policy,
             half_open=load.half_open,
-            open_time=OpenTime(4, factor=1.5, jitter=0.2),
-            outcomes=Outcomes(neutral=ValueError),
+            open_duration=OpenDuration(4, factor=1.5, jitter=0.2),
+            predicates=Predicates(neutral=ValueError),
             random=chance.random(f"jitter {name}"),
         )
     )
@@ -110,7 +110,7 @@ async def outage(load: Load) -> Counts:
         transaction.effect("charged")
 
     async with MessageQueue("later", lease=60) as queue:
-        pay = Protected(breakers["payments"], charge, QueueForLater(queue, key=lambda order: order))
+        pay = with_fallback(breakers["payments"], charge, QueueForLater(queue, key=lambda order: order))
 
         async def shop() -> None:
             for number in range(load.orders):
