@@ -18,7 +18,7 @@ from .. import values
 
 
 class Verdict(StrEnum):
-    """What a call, or a round of probes, says about the dependency."""
+    """A finding about the dependency, from a call or from a round of probes."""
 
     SUCCESS = "success"
     FAILURE = "failure"

@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from eip_ref.circuit_breaker import BreakerOpen, CircuitBreaker, ConsecutiveFailures, OpenDuration
-from tests.backends import Play, everywhere
+from tests.backends import recorded
 
 Work = Callable[[], Awaitable[None]]
 
@@ -70,56 +70,36 @@ async def until_open(build: Callable[[Work, CircuitBreaker], Work]) -> Counts:
     return Counts(service.calls, 20)
 
 
-@everywhere
-def test_retry_around_breaker_around_timeout_counts_every_attempt(play: Play) -> None:
+async def test_retry_around_breaker_around_timeout_counts_every_attempt() -> None:
     """The breaker sees 5 timeouts and opens in the second order: 5 calls reach the sick service."""
-
-    async def scenario() -> Counts:
-        return await until_open(lambda work, breaker: retry(breaker(timeout(work))))
-
-    trace = play(scenario)
-    assert trace.result == Counts(calls=5, orders=1)
-    assert trace.count("failed") == 5
-    assert trace.count("refused") == 1
+    seen = await until_open(lambda work, breaker: retry(breaker(timeout(work))))
+    assert seen == Counts(calls=5, orders=1)
+    assert recorded().count("failed") == 5
+    assert recorded().count("refused") == 1
 
 
-@everywhere
-def test_breaker_around_retry_counts_each_order_once(play: Play) -> None:
+async def test_breaker_around_retry_counts_each_order_once() -> None:
     """Three times as many calls reach the sick service before the breaker has seen its 5 failures."""
-
-    async def scenario() -> Counts:
-        return await until_open(lambda work, breaker: breaker(retry(timeout(work))))
-
-    trace = play(scenario)
-    assert trace.result == Counts(calls=15, orders=5)
-    assert trace.count("failed") == 5
+    seen = await until_open(lambda work, breaker: breaker(retry(timeout(work))))
+    assert seen == Counts(calls=15, orders=5)
+    assert recorded().count("failed") == 5
 
 
-@everywhere
-def test_a_timeout_around_the_breaker_is_a_cancellation_and_never_opens_it(play: Play) -> None:
+async def test_a_timeout_around_the_breaker_is_a_cancellation_and_never_opens_it() -> None:
     """From inside it looks as if the caller had gone: neutral, for ever. The timeout belongs inside."""
-
-    async def scenario() -> Counts:
-        return await until_open(lambda work, breaker: timeout(breaker(work)))
-
-    trace = play(scenario)
-    assert trace.result == Counts(calls=20, orders=20)
-    assert trace.count("state", "failed") == 0
-    assert trace.count("cancelled") == 20
+    seen = await until_open(lambda work, breaker: timeout(breaker(work)))
+    assert seen == Counts(calls=20, orders=20)
+    assert recorded().count("state", "failed") == 0
+    assert recorded().count("cancelled") == 20
 
 
-@everywhere
 @pytest.mark.parametrize("orders", [5, 50])
-def test_a_retry_that_stops_at_an_open_breaker_adds_no_load(play: Play, orders: int) -> None:
+async def test_a_retry_that_stops_at_an_open_breaker_adds_no_load(orders: int) -> None:
     """However many orders come while it is open, nobody calls the service."""
-
-    async def scenario() -> int:
-        service = Payments()
-        breaker = CircuitBreaker("payments", policy=ConsecutiveFailures(1), open_duration=OpenDuration(600))
-        pay = retry(breaker(timeout(service.charge)))
-        for _ in range(orders):
-            with pytest.raises((TimeoutError, BreakerOpen)):
-                await pay()
-        return service.calls
-
-    assert play(scenario).result == 1
+    service = Payments()
+    breaker = CircuitBreaker("payments", policy=ConsecutiveFailures(1), open_duration=OpenDuration(600))
+    pay = retry(breaker(timeout(service.charge)))
+    for _ in range(orders):
+        with pytest.raises((TimeoutError, BreakerOpen)):
+            await pay()
+    assert service.calls == 1

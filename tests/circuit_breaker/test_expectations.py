@@ -402,12 +402,8 @@ def test_an_answer_cached_in_another_run_is_of_no_known_age() -> None:
     in_two_runs(first, second)
 
 
-def test_a_key_that_fails_while_falling_back_tells_both() -> None:
+async def test_a_key_that_fails_while_falling_back_tells_both() -> None:
     """The first cause, and what the fallback raised."""
-
-    async def scenario() -> None:
-        ask = with_fallback(breaker(), away, Cached(max_age=9, key=lambda item: item.id))
-        with pytest.raises(FallbackFailed, match="AttributeError"):
-            await ask("tea")
-
-    anyio.run(scenario)
+    ask = with_fallback(breaker(), away, Cached(max_age=9, key=lambda item: item.id))
+    with pytest.raises(FallbackFailed, match="AttributeError.*nobody answers"):
+        await ask("tea")

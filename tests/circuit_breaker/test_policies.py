@@ -26,7 +26,7 @@ from eip_ref.circuit_breaker import (
     State,
 )
 from eip_ref.lab.clock import simulate
-from tests.backends import Play, everywhere, recorded
+from tests.backends import recorded
 
 TICK = 0.001
 
@@ -143,19 +143,15 @@ def test_a_policy_holds_no_counts_so_breakers_can_share_it() -> None:
             assert first.add(True, 0.1, 0) is second.add(True, 0.1, 0) is None
 
 
-@everywhere
-def test_a_breaker_measures_how_long_calls_take(play: Play) -> None:
+async def test_a_breaker_measures_how_long_calls_take() -> None:
     """From the permit to the result, on anyio's clock; half of the calls slow is an outage."""
-
-    async def scenario() -> None:
-        policy = SlowCallRate(0.5, slow_after=2, window=LastCalls(4), min_calls=4)
-        stock = CircuitBreaker("stock", policy=policy)
-        for seconds in (1, 3, 1, 3):
-            assert stock.state == "closed"
-            await stock.call(anyio.sleep, seconds)
-        assert stock.state == "open"
-
-    assert play(scenario).filter("state")[0].data["reason"] == "2 of 4 calls took over 2 s"
+    policy = SlowCallRate(0.5, slow_after=2, window=LastCalls(4), min_calls=4)
+    stock = CircuitBreaker("stock", policy=policy)
+    for seconds in (1, 3, 1, 3):
+        assert stock.state == "closed"
+        await stock.call(anyio.sleep, seconds)
+    assert stock.state == "open"
+    assert recorded().filter("state")[0].data["reason"] == "2 of 4 calls took over 2 s"
 
 
 async def test_any_of_several_policies_gets_the_times_that_it_asks_for() -> None:
@@ -178,67 +174,52 @@ def test_a_closed_breaker_looks_at_no_clock_when_its_policy_asks_for_no_time() -
         CircuitBreaker("stock", policy=FailureRate(0.5, LastSeconds(10))).admit()
 
 
-@everywhere
 @pytest.mark.parametrize(("seconds", "state"), [(2, State.CLOSED), (3, State.OPEN)])
-def test_a_slow_probe_does_not_close_a_breaker_that_minds_slowness(
-    play: Play, seconds: float, state: State
+async def test_a_slow_probe_does_not_close_a_breaker_that_minds_slowness(
+    seconds: float, state: State
 ) -> None:
     """It answered, but no better than when the breaker opened."""
-
-    async def scenario() -> None:
-        policy = SlowCallRate(1.0, slow_after=2, window=LastCalls(1), min_calls=1)
-        stock = CircuitBreaker("stock", policy=policy, open_duration=OpenDuration(5))
-        await stock.call(anyio.sleep, 3)
-        await anyio.sleep(6)
-        await stock.call(anyio.sleep, seconds)
-        assert stock.state is state
-
-    play(scenario)
+    policy = SlowCallRate(1.0, slow_after=2, window=LastCalls(1), min_calls=1)
+    stock = CircuitBreaker("stock", policy=policy, open_duration=OpenDuration(5))
+    await stock.call(anyio.sleep, 3)
+    await anyio.sleep(6)
+    await stock.call(anyio.sleep, seconds)
+    assert stock.state is state
 
 
 # How long, and what closes it
 
 
-@everywhere
-def test_the_open_time_grows_with_each_opening_until_it_closes(play: Play) -> None:
+async def test_the_open_time_grows_with_each_opening_until_it_closes() -> None:
     """5, 10, 20, then the bound of 30; after a close it starts at 5 again."""
+    stock = CircuitBreaker("stock", policy=ConsecutiveFailures(1), open_duration=GROWING)
+    times: list[float] = []
 
-    async def scenario() -> list[float]:
-        stock = CircuitBreaker("stock", policy=ConsecutiveFailures(1), open_duration=GROWING)
-        times: list[float] = []
+    async def again(failed: bool) -> None:
+        await anyio.sleep(stock.retry_after or 0)
+        permit = stock.admit()
+        if not failed:
+            permit.success()
+            return
+        permit.failure()
+        times.append(round(stock.retry_after or 0))
 
-        async def again(failed: bool) -> None:
-            await anyio.sleep(stock.retry_after or 0)
-            permit = stock.admit()
-            if not failed:
-                permit.success()
-                return
-            permit.failure()
-            times.append(round(stock.retry_after or 0))
-
-        for failed in (True, True, True, True, True, False, True):
-            await again(failed)
-        return times
-
-    assert play(scenario).result == [5, 10, 20, 30, 30, 5]
+    for failed in (True, True, True, True, True, False, True):
+        await again(failed)
+    assert times == [5, 10, 20, 30, 30, 5]
 
 
 GROWING = OpenDuration(5, factor=2, max_duration=30)
 
 
-@everywhere
-def test_manual_reset_starts_the_open_time_anew(play: Play) -> None:
+async def test_manual_reset_starts_the_open_time_anew() -> None:
     """As closing does."""
-
-    async def scenario() -> None:
-        stock = CircuitBreaker("stock", policy=ConsecutiveFailures(1), open_duration=GROWING)
-        for _ in range(3):
-            stock.admit().failure()
-            stock.reset()
+    stock = CircuitBreaker("stock", policy=ConsecutiveFailures(1), open_duration=GROWING)
+    for _ in range(3):
         stock.admit().failure()
-        assert round(stock.retry_after or 0) == 5
-
-    play(scenario)
+        stock.reset()
+    stock.admit().failure()
+    assert round(stock.retry_after or 0) == 5
 
 
 def test_jitter_spreads_the_open_time_and_comes_from_the_generator_handed_in() -> None:
@@ -253,24 +234,18 @@ def test_jitter_spreads_the_open_time_and_comes_from_the_generator_handed_in() -
         CircuitBreaker("stock", open_duration=time)
 
 
-@everywhere
-def test_a_breaker_opens_for_a_time_with_jitter(play: Play) -> None:
+async def test_a_breaker_opens_for_a_time_with_jitter() -> None:
     """Two callers with generators of their own do not come back at the same instant."""
-
-    async def scenario() -> set[float]:
-        times = set()
-        for seed in range(5):
-            stock = CircuitBreaker(
-                "stock",
-                policy=ConsecutiveFailures(1),
-                open_duration=OpenDuration(10, jitter=0.5),
-                random=Random(seed),
-            )
-            stock.admit().failure()
-            times.add(stock.retry_after or 0)
-        return times
-
-    times = play(scenario).result
+    times = set()
+    for seed in range(5):
+        stock = CircuitBreaker(
+            "stock",
+            policy=ConsecutiveFailures(1),
+            open_duration=OpenDuration(10, jitter=0.5),
+            random=Random(seed),
+        )
+        stock.admit().failure()
+        times.add(stock.retry_after or 0)
     assert len(times) == 5
     assert all(5 <= time <= 15 + TICK for time in times)
 
@@ -293,28 +268,23 @@ def test_no_probe_counts_twice_in_a_rate_of_probes() -> None:
     assert verdicts("xx..")[-1] == ("failure", "2 of 4 probes failed")
 
 
-@everywhere
 @pytest.mark.parametrize(("failures", "state"), [(1, State.CLOSED), (2, State.OPEN)])
-def test_the_verdict_of_half_open_can_be_a_rate(play: Play, failures: int, state: State) -> None:
+async def test_the_verdict_of_half_open_can_be_a_rate(failures: int, state: State) -> None:
     """As an option; without it the first failure opens."""
-
-    async def scenario() -> None:
-        half_open = HalfOpen(4, verdict=ProbeRate(0.5, probes=4))
-        stock = CircuitBreaker(
-            "stock", policy=ConsecutiveFailures(1), open_duration=OpenDuration(5), half_open=half_open
-        )
-        stock.admit().failure()
-        await anyio.sleep(6)
-        probes = [stock.admit() for _ in range(4)]
-        for number, probe in enumerate(probes):
-            assert stock.state == "half-open"
-            if number < failures:
-                probe.failure()
-            else:
-                probe.success()
-        assert stock.state is state
-
-    play(scenario)
+    half_open = HalfOpen(4, verdict=ProbeRate(0.5, probes=4))
+    stock = CircuitBreaker(
+        "stock", policy=ConsecutiveFailures(1), open_duration=OpenDuration(5), half_open=half_open
+    )
+    stock.admit().failure()
+    await anyio.sleep(6)
+    probes = [stock.admit() for _ in range(4)]
+    for number, probe in enumerate(probes):
+        assert stock.state == "half-open"
+        if number < failures:
+            probe.failure()
+        else:
+            probe.success()
+    assert stock.state is state
 
 
 # One per dependency
