@@ -19,7 +19,9 @@ from pathlib import Path
 
 import anyio
 
-from eip_ref.cqrs import DASHBOARD, Command, Projection, Relay, SQLiteStore, billing
+from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing
+from eip_ref.cqrs import Command, Projection, Relay
+from eip_ref.storage import SQLiteStore
 
 from .core import line
 

@@ -23,9 +23,10 @@ import anyio
 
 import eip_ref
 from eip_ref.api_gateway import Backend, Branch, BranchInput, FanOut, Gateway, Identity, Request, Route
+from eip_ref.apps.shop_dashboard.services import DASHBOARD, users
 from eip_ref.backpressure import Buffer
 from eip_ref.circuit_breaker import CircuitBreaker
-from eip_ref.cqrs import DASHBOARD, Command, MemoryStore, Relay, read, users
+from eip_ref.cqrs import Command, Relay, read
 from eip_ref.cqrs import Projection as Dashboard
 from eip_ref.durable_queue import ConsumerGroup, SQLiteLog, SQLiteQueue
 from eip_ref.event_sourcing import (
@@ -47,6 +48,7 @@ from eip_ref.publish_subscribe import PublishSubscribeChannel
 from eip_ref.request_reply import Replier, Requestor
 from eip_ref.saga import Draft, MemorySagaLog, Orchestrator, Participant, Phase, Saga, Step
 from eip_ref.saga import MemoryStore as Books
+from eip_ref.storage import MemoryStore
 
 PACKAGE = Path(eip_ref.__file__).parent
 GROUND = ("message", "trace", "signal", "timers", "bounded", "values", "storage", "lab")

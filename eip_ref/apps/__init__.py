@@ -1,23 +1,26 @@
 """Applications: patterns at work on one machine, for lessons and workshops. `eip app NAME` starts one.
 
-An application is a package here with a module `serve`, whose `serve(port)` runs it until it is cancelled.
+An application is a package here with a module `serve`, whose `serve(port, …)` runs it until it is cancelled.
 """
 
 from __future__ import annotations
 
 import errno
+import signal
 import sys
+from functools import partial
 from importlib import import_module
+from typing import Any
 
 import anyio
 
 __all__ = ["APPS", "start"]
 
-APPS = {"gateway": "gateway_shop"}
+APPS = {"dashboard": "shop_dashboard", "gateway": "gateway_shop"}
 
 
-def start(name: str, port: int) -> int:
-    """Run an application on loopback until Ctrl-C or SIGTERM; the answer is the exit code.
+def start(name: str, port: int, **settings: Any) -> int:
+    """Run an application with its settings on loopback until Ctrl-C or SIGTERM; the answer is the exit code.
 
     Says in one line what to do when its port is taken, or when a library is missing.
     """
@@ -28,8 +31,9 @@ def start(name: str, port: int) -> int:
             f"{error.name} is missing; install it with: python -m pip install -e '.[field]'", file=sys.stderr
         )
         return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as after Ctrl-C: clean up, and say so
     try:
-        anyio.run(application.serve, port)
+        anyio.run(partial(application.serve, port, **settings))
     except KeyboardInterrupt:
         pass
     except OSError as error:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from ..apps import APPS, start
+from ..apps import start
 from . import check_command, course, grade_command
 from .board import board
 from .check import reset
@@ -42,8 +42,15 @@ def _parser() -> argparse.ArgumentParser:
     again = add("reset", _reset, "Begin an exercise again; your notebook is kept in .eip/backups/.")
     again.add_argument("name", help='the exercise, such as "message_queue/mend_the_worker"')
     app = add("app", _app, "Start one of the applications that show patterns at work, until Ctrl-C.")
-    app.add_argument("name", choices=sorted(APPS), help="which one")
-    app.add_argument("--port", type=int, default=0, help="where it listens (a free port)")
+    apps = app.add_subparsers(required=True, metavar="NAME", dest="name")
+    dashboard = apps.add_parser("dashboard", help="users and billing: commands, a live view, and its lag")
+    dashboard.add_argument("--folder", help="where its files live (a folder that is removed at the end)")
+    dashboard.add_argument(
+        "--slow", type=float, default=0.0, help="seconds that the projector rests per event"
+    )
+    gateway = apps.add_parser("gateway", help="a gateway before three services")
+    for each in (dashboard, gateway):
+        each.add_argument("--port", type=int, default=0, help="where it listens (a free port)")
     made = add("derive", _derive, "Make exercises/ from solutions/ (for those who write them).")
     made.add_argument("--check", action="store_true", help="write nothing; show what differs")
     return parser
@@ -66,7 +73,8 @@ def _reset(options: argparse.Namespace) -> int:
 
 
 def _app(options: argparse.Namespace) -> int:
-    return start(options.name, options.port)
+    settings = {name: value for name, value in vars(options).items() if name in ("folder", "slow")}
+    return start(options.name, options.port, **settings)
 
 
 def _derive(options: argparse.Namespace) -> int:

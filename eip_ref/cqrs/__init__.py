@@ -31,17 +31,16 @@ a reader who passes the version of the answer never gets anything older without 
             relay.stop()
 
 Read `commands.py` first, then `outbox.py`, `relay.py`, `projection.py` and `reading.py`; `inbox.py`
-is for consumers whose effect is not a view, `feed.py` for those who follow one, `deferred.py` for
-commands that are answered before they are carried out. `app/` makes it a web application, which
-`python -m eip_ref.cqrs` starts.
+is for consumers whose effect is not a view, `feed.py` for those who follow one, `command_queue.py`
+for commands that are answered before they are carried out. `eip_ref.apps.shop_dashboard` has the two
+services of this story and makes it a web application, which `eip app dashboard` starts.
 
 *Left out:* several machines; telling at once, in another process, that a shared file has changed
 (relays look every `poll` seconds); schema registries for the events.
 """
 
-from ..storage import MemoryStore, SQLiteStore, Store, Transaction
+from .command_queue import CommandQueue, CommandStatus
 from .commands import Answer, Command, Commands, Decision
-from .deferred import Deferred, Status
 from .errors import (
     Conflict,
     Invalid,
@@ -52,35 +51,33 @@ from .errors import (
     UnknownCommand,
     UnknownEvent,
 )
-from .events import Fact, event, stream_version
+from .events import DomainEvent, event, stream_version
 from .feed import Feed, TooSlow, WhenSlow
 from .inbox import Inbox, Unknown
 from .outbox import Claim, Entry, Outbox
 from .projection import Lag, Projection
 from .reading import Late, Reading, read
 from .relay import Relay
-from .services import DASHBOARD, billing, users
 from .view import Change, View
 
 __all__ = [
-    "DASHBOARD",
     "Answer",
     "Change",
     "Claim",
     "Command",
+    "CommandQueue",
+    "CommandStatus",
     "Commands",
     "Conflict",
     "Decision",
-    "Deferred",
+    "DomainEvent",
     "Entry",
-    "Fact",
     "Feed",
     "Inbox",
     "Invalid",
     "KeyReused",
     "Lag",
     "Late",
-    "MemoryStore",
     "NotYet",
     "OutOfOrder",
     "Outbox",
@@ -88,19 +85,13 @@ __all__ = [
     "Reading",
     "Rejected",
     "Relay",
-    "SQLiteStore",
-    "Status",
-    "Store",
     "TooSlow",
-    "Transaction",
     "Unknown",
     "UnknownCommand",
     "UnknownEvent",
     "View",
     "WhenSlow",
-    "billing",
     "event",
     "read",
     "stream_version",
-    "users",
 ]

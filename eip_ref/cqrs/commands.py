@@ -24,7 +24,7 @@ import anyio.lowlevel
 from ..storage import Store, Transaction
 from ..trace import Kind, new_id, record, whoami
 from .errors import Conflict, KeyReused, Rejected, UnknownCommand
-from .events import Fact, event
+from .events import DomainEvent, event
 from .outbox import Outbox
 
 __all__ = ["Answer", "Command", "Commands", "Decision"]
@@ -62,7 +62,7 @@ class Decision:
     """The new state of the aggregate, and what happened, to be published. No facts: nothing changed."""
 
     state: Mapping[str, Any]
-    facts: tuple[Fact, ...] = ()
+    facts: tuple[DomainEvent, ...] = ()
 
 
 Check = Callable[[Mapping[str, Any]], None]
@@ -153,7 +153,7 @@ class Commands:
             lambda: record(Kind.EFFECT, self.name, command.id, effect="committed", **facts)
         )
 
-    def _event(self, fact: Fact, command: Command, version: int) -> Any:
+    def _event(self, fact: DomainEvent, command: Command, version: int) -> Any:
         stream = f"{self.name}/{command.target}"
         # Its id says which change it is: whoever makes it again makes the same one.
         return event(fact, stream, version, id=f"{stream}/{version}", causation_id=command.id)

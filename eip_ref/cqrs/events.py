@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from ..message import Message
 
-__all__ = ["Fact", "event", "stream_version"]
+__all__ = ["DomainEvent", "event", "stream_version"]
 
 VERSION = "stream-version"
 
 
-class Fact(NamedTuple):
+class DomainEvent(NamedTuple):
     """What a decision says has happened: the type of an event and its body, which is a contract.
 
     The body is made for those who read it. It is never the row of a database, whose columns are
@@ -29,7 +29,7 @@ class Fact(NamedTuple):
     schema: int = 1  #: the version of the body's schema
 
 
-def event(fact: Fact, stream: str, version: int, *, id: str, causation_id: str) -> Message:
+def event(fact: DomainEvent, stream: str, version: int, *, id: str, causation_id: str) -> Message:
     """The event that makes version `version` of this stream. The body is written as JSON by the store."""
     return Message(
         dict(fact.body),

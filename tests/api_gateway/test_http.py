@@ -385,7 +385,7 @@ def test_the_callers_own_mistake_is_no_failure_of_the_service() -> None:
     assert run(scenario).result == ([400] * 5, 201)
 
 
-@pytest.mark.parametrize("application", ["gateway"])
+@pytest.mark.parametrize("application", ["dashboard", "gateway"])
 def test_a_port_that_is_taken_is_said_in_one_line(application: str) -> None:
     """And no address of somebody else's page is printed."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -17,17 +17,15 @@ from eip_ref.cqrs import (
     Entry,
     Feed,
     Inbox,
-    MemoryStore,
     Outbox,
     Projection,
     Reading,
     Relay,
-    Store,
-    Transaction,
     View,
     stream_version,
 )
 from eip_ref.message import Message
+from eip_ref.storage import MemoryStore, Store, Transaction
 from eip_ref.trace import Kind, new_id, record
 
 Publish = Callable[[Message], Awaitable[object]]

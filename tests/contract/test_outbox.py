@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.cqrs import Fact, MemoryStore, Outbox, SQLiteStore, Store, Transaction, event
+from eip_ref.cqrs import DomainEvent, Outbox, event
 from eip_ref.lab import invariants
 from eip_ref.message import Message
-from eip_ref.storage import key_of
+from eip_ref.storage import MemoryStore, SQLiteStore, Store, Transaction, key_of
 
 from ..backends import Play, everywhere
 
@@ -27,7 +27,9 @@ def store_of(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 
 
 def fact(stream: str, version: int) -> Message:
-    return event(Fact("Changed", {"n": version}), stream, version, id=f"{stream}/{version}", causation_id="c")
+    return event(
+        DomainEvent("Changed", {"n": version}), stream, version, id=f"{stream}/{version}", causation_id="c"
+    )
 
 
 def fill(store: Store, outbox: Outbox, *streams: str) -> None:

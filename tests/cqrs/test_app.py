@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,10 +22,10 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from eip_ref.cqrs.app.graphql import ALIASES, GRAPHQL, Loads, schema
-from eip_ref.cqrs.app.shop import Shop
-from eip_ref.cqrs.app.stream import Stream
-from eip_ref.cqrs.app.web import application
+from eip_ref.apps.shop_dashboard.graphql import ALIASES, GRAPHQL, Loads, schema
+from eip_ref.apps.shop_dashboard.shop import Shop
+from eip_ref.apps.shop_dashboard.stream import Stream
+from eip_ref.apps.shop_dashboard.web import application
 
 LONG = 8.0  #: never reached; a test that would wait so long has failed
 ANN = {"id": "ann", "name": 'Ann "the cat" Lee', "email": "ann@shop"}
@@ -611,31 +614,30 @@ def test_over_real_sockets_it_is_the_same(tmp_path: Path) -> None:
     run(scenario)
 
 
-def test_one_command_starts_it(tmp_path: Path) -> None:
-    """`python -m eip_ref.cqrs` says where it is, and answers there."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "eip_ref.cqrs", "--port", str(port), "--folder", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert f"http://127.0.0.1:{port}/" in process.stdout.readline()
-
-            async def answers() -> bool:
-                async with httpx.AsyncClient() as client:
-                    while True:
-                        try:
-                            return (await client.get(f"http://127.0.0.1:{port}/standing")).is_success
-                        except httpx.ConnectError:
-                            await anyio.sleep(0.05)
-
-            assert run(answers)
-        finally:
-            process.terminate()
-
-
 def test_the_pattern_loads_no_web_library() -> None:
     """`import eip_ref.cqrs` is anyio and the standard library; the application comes when it is asked for."""
     web = "('starlette', 'strawberry', 'uvicorn')"
     code = f"import sys, eip_ref.cqrs; print([name for name in {web} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_command_says_where_the_page_and_its_data_are_and_cleans_up(
+    signum: int, kept: bool, tmp_path: Path
+) -> None:
+    """`eip app dashboard`: a URL that answers, and files that stay where that was said, and nowhere else."""
+    before = {*Path(tempfile.gettempdir()).glob("eip-dashboard-*")}
+    command = [sys.executable, "-m", "eip_ref.autograder.cli", "app", "dashboard"]
+    command += ["--folder", str(tmp_path)] if kept else []
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert httpx.get(lines[0].split()[-1], trust_env=False).status_code == 200
+        process.send_signal(signum)
+        assert process.stdout.read() == "stopped\n"
+        assert process.wait(30) == 0
+    assert lines[1] == (f"Its data are in {tmp_path}\n" if kept else "Its data are removed when it stops\n")
+    assert {*Path(tempfile.gettempdir()).glob("eip-dashboard-*")} == before
+    assert any(tmp_path.iterdir()) == kept

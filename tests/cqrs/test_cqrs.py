@@ -16,33 +16,27 @@ import pytest
 
 import eip_ref.cqrs
 from eip_ref import cqrs
+from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing, users
 from eip_ref.cqrs import (
-    DASHBOARD,
     Command,
+    CommandQueue,
     Commands,
     Conflict,
     Decision,
-    Deferred,
-    Fact,
+    DomainEvent,
     Feed,
     Inbox,
     Invalid,
     KeyReused,
-    MemoryStore,
     NotYet,
     Projection,
     Rejected,
     Relay,
-    SQLiteStore,
-    Store,
     TooSlow,
-    Transaction,
     UnknownCommand,
     UnknownEvent,
-    billing,
     event,
     read,
-    users,
 )
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
@@ -50,6 +44,7 @@ from eip_ref.lab.invariants.views import effect_once_on_view, read_your_writes
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
 from eip_ref.signal import Signal
+from eip_ref.storage import MemoryStore, SQLiteStore, Store, Transaction
 from eip_ref.trace import acting
 from tests.backends import Play, everywhere
 
@@ -74,7 +69,11 @@ async def fate(service: Commands, command: Command) -> Any:
 
 def charged(version: int, cents: int = 1, who: str = "ann") -> Message:
     return event(
-        Fact("Charged", {"cents": cents}), f"billing/{who}", version, id=f"{who}{version}", causation_id="c"
+        DomainEvent("Charged", {"cents": cents}),
+        f"billing/{who}",
+        version,
+        id=f"{who}{version}",
+        causation_id="c",
     )
 
 
@@ -266,7 +265,7 @@ def test_an_accepted_command_is_carried_out_later_and_its_outcome_is_kept(play: 
     async def scenario() -> Any:
         with store_of() as store:
             service = billing(store)
-            later = Deferred(service)
+            later = CommandQueue(service)
             charge = Command("Charge", "ann", {"cents": 5}, key="k")
             names = [await later.accept(charge), await later.accept(charge)]
             names.append(await later.accept(Command("Pay", "bob", {"cents": 5}, key="p")))
@@ -310,13 +309,13 @@ def test_an_accepted_command_survives_a_crash_and_is_carried_out_once(play: Play
     async def scenario() -> Any:
         with store_of() as store:
             service = billing(store)
-            name = await Deferred(service).accept(Command("Charge", "ann", {"cents": 5}))
+            name = await CommandQueue(service).accept(Command("Charge", "ann", {"cents": 5}))
             dying: Any = LosesPowerAfterwards(service)
             with pytest.raises(InterruptedError):
-                await Deferred(dying).work()
-            later = Deferred(service)
+                await CommandQueue(dying).run_once()
+            later = CommandQueue(service)
             pending = later.status(name)
-            worked = [await later.work(), await later.work()]
+            worked = [await later.run_once(), await later.run_once()]
             return pending, worked, later.status(name), service.state("ann")[0]
 
     pending, worked, done, version = play(scenario).result
@@ -331,11 +330,11 @@ def test_accepted_commands_are_carried_out_in_order(play: Play, store_of: Open) 
 
     async def scenario() -> Any:
         with store_of() as store:
-            later = Deferred(billing(store))
+            later = CommandQueue(billing(store))
             names = [
                 await later.accept(Command(type, "bob", {"cents": 5})) for type in ("Charge", "Pay", "Charge")
             ]
-            while await later.work():
+            while await later.run_once():
                 pass
             return [later.status(name) for name in names]
 
@@ -923,6 +922,7 @@ def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> 
     story = textwrap.dedent(text[text.index("    async def story") : text.index("Read `commands.py`")])
     assert len(story.strip().splitlines()) <= 30
     names = {name: getattr(cqrs, name) for name in cqrs.__all__} | {"anyio": anyio, "acting": acting}
+    names |= {"users": users, "DASHBOARD": DASHBOARD, "MemoryStore": MemoryStore}
     exec(story, names)
     trace = simulate(names["story"])
     invariants.assert_holds(trace, effect_once_on_view, read_your_writes, invariants.conservation)

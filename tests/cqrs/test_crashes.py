@@ -21,21 +21,8 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 
-from eip_ref.cqrs import (
-    DASHBOARD,
-    Command,
-    Commands,
-    Feed,
-    Inbox,
-    MemoryStore,
-    Projection,
-    Relay,
-    SQLiteStore,
-    Store,
-    Transaction,
-    billing,
-    read,
-)
+from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing
+from eip_ref.cqrs import Command, Commands, Feed, Inbox, Projection, Relay, read
 from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
@@ -43,6 +30,7 @@ from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants.views import effect_once_on_view, read_your_writes
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Queue, Worker
+from eip_ref.storage import MemoryStore, SQLiteStore, Store, Transaction
 from eip_ref.trace import Trace
 from tests.broken.cqrs import BrokerThenDatabase, DatabaseThenBroker, WithRetry
 

@@ -12,25 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing, users
 from eip_ref.cqrs import (
-    DASHBOARD,
     Command,
     Commands,
     Conflict,
-    Fact,
+    DomainEvent,
     Feed,
     Inbox,
-    MemoryStore,
     Outbox,
     Projection,
     Relay,
-    Store,
-    Transaction,
     View,
-    billing,
     event,
     read,
-    users,
 )
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
@@ -38,6 +33,7 @@ from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants.views import effect_once_on_view, read_your_writes
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
+from eip_ref.storage import MemoryStore, Store, Transaction
 from eip_ref.trace import Trace, whoami
 from tests.broken import cqrs as broken
 
@@ -61,7 +57,7 @@ def charge(n: int, key: str | None = None) -> Command:
 
 def charged(version: int, cents: int = 1) -> Message:
     return event(
-        Fact("Charged", {"cents": cents}), "billing/ann", version, id=f"e{version}", causation_id="c"
+        DomainEvent("Charged", {"cents": cents}), "billing/ann", version, id=f"e{version}", causation_id="c"
     )
 
 

@@ -12,21 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eip_ref.cqrs import (
-    DASHBOARD,
-    Fact,
-    Feed,
-    MemoryStore,
-    OutOfOrder,
-    Projection,
-    SQLiteStore,
-    Store,
-    View,
-    event,
-    stream_version,
-)
+from eip_ref.apps.shop_dashboard.services import DASHBOARD
+from eip_ref.cqrs import DomainEvent, Feed, OutOfOrder, Projection, View, event, stream_version
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
+from eip_ref.storage import MemoryStore, SQLiteStore, Store
 from tests.backends import Play, everywhere
 
 Open = Callable[[], Store]
@@ -40,7 +30,7 @@ def store_of(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 
 
 def told(stream: str, version: int, type: str, **body: Any) -> Message:
-    return event(Fact(type, body), stream, version, id=f"{stream}/{version}", causation_id="c")
+    return event(DomainEvent(type, body), stream, version, id=f"{stream}/{version}", causation_id="c")
 
 
 HISTORY = [
@@ -435,7 +425,7 @@ def test_a_rebuild_leaves_nothing_of_the_old_view(play: Play, store_of: Open) ->
 
 def test_an_event_says_where_it_belongs_and_what_caused_it() -> None:
     """Its place in its stream, the version of its schema, and the command, also for those who correlate."""
-    made = event(Fact("Charged", {"cents": 5}, schema=2), "billing/ann", 3, id="e", causation_id="c")
+    made = event(DomainEvent("Charged", {"cents": 5}, schema=2), "billing/ann", 3, id="e", causation_id="c")
     assert (made.id, made.type, made.key, made.version) == ("e", "Charged", "billing/ann", 2)
     assert (made.causation_id, made.correlation_id) == ("c", "c")
     assert stream_version(made) == 3

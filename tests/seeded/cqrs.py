@@ -13,25 +13,15 @@ from typing import Any
 
 import anyio
 
-from eip_ref.cqrs import (
-    DASHBOARD,
-    Command,
-    Commands,
-    MemoryStore,
-    Projection,
-    Rejected,
-    Relay,
-    Store,
-    billing,
-    read,
-    users,
-)
+from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing, users
+from eip_ref.cqrs import Command, Commands, Projection, Rejected, Relay, read
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults
 from eip_ref.lab.invariants.views import effect_once_on_view, read_your_writes
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff, MessageQueue, Worker
+from eip_ref.storage import MemoryStore, Store
 from eip_ref.trace import Trace
 
 from . import SeededRun, proves_something

@@ -19,9 +19,12 @@ from typing import Any, Self
 import anyio
 import anyio.abc
 
+from ...cqrs import CommandQueue, Commands, Projection, Relay, View
 from ...durable_queue import ConsumerGroup, SQLiteLog
 from ...message import Message
-from .. import DASHBOARD, Commands, Deferred, Projection, Relay, SQLiteStore, View, billing, users
+from ...storage import SQLiteStore
+from ...tasks import background
+from .services import DASHBOARD, billing, users
 
 __all__ = ["LEDGER", "Shop"]
 
@@ -62,7 +65,7 @@ class Shop:
         self.dashboard = Projection(self._read, "dashboard", DASHBOARD)
         self.ledger = Projection(self._read, "ledger", LEDGER)
         self.services: dict[str, Commands] = {}
-        self.later: dict[str, Deferred] = {}
+        self.later: dict[str, CommandQueue] = {}
         self._relays: list[Relay] = []
         self._open = AsyncExitStack()
 
@@ -72,14 +75,13 @@ class Shop:
                 stack.enter_context(store)
             await stack.enter_async_context(self.log)
             self.services = {"users": users(self._write["users"]), "billing": billing(self._write["billing"])}
-            self.later = {name: Deferred(service) for name, service in self.services.items()}
+            self.later = {name: CommandQueue(service) for name, service in self.services.items()}
             self._relays = [
                 Relay(service.outbox, self.log.append, f"relay of {name}", claim=5.0)
                 for name, service in self.services.items()
             ]
             self._group = ConsumerGroup(self.log, "dashboard")
-            group = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(group.cancel_scope.cancel)
+            group = await stack.enter_async_context(background())
             self._start(group)
             self._open = stack.pop_all()
         return self

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .. import (
+from ...cqrs import (
     Answer,
     Command,
     Conflict,
@@ -36,7 +36,7 @@ from .. import (
     UnknownCommand,
     read,
 )
-from .asked import MOST_SECONDS, BadRequest, body_of, number, within
+from .request_parsing import MOST_SECONDS, BadRequest, body_of, number, within
 from .shop import Shop
 
 __all__ = ["refusal", "routes"]

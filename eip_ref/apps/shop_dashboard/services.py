@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..message import Message
-from ..storage import Store
-from .commands import Check, Command, Commands, Decision
-from .errors import Invalid, Rejected
-from .events import Fact
-from .projection import Project
-from .view import View
+from ...cqrs import Command, Commands, Decision, DomainEvent, Invalid, Rejected, View
+from ...cqrs.commands import Check
+from ...cqrs.projection import Project
+from ...message import Message
+from ...storage import Store
 
 __all__ = ["DASHBOARD", "billing", "users"]
 
@@ -39,7 +37,7 @@ def _register(state: State, command: Command) -> Decision:
     name, email = command.data["name"], command.data["email"]
     # The state has more in it than anybody else is told.
     state = {"name": name, "email": email, "names_before": []}
-    return Decision(state, (Fact("UserRegistered", {"name": name, "email": email}),))
+    return Decision(state, (DomainEvent("UserRegistered", {"name": name, "email": email}),))
 
 
 def _rename(state: State, command: Command) -> Decision:
@@ -49,7 +47,7 @@ def _rename(state: State, command: Command) -> Decision:
     if name == state["name"]:
         return Decision(state)
     new = {**state, "name": name, "names_before": [*state["names_before"], state["name"]]}
-    return Decision(new, (Fact("UserRenamed", {"name": name}),))
+    return Decision(new, (DomainEvent("UserRenamed", {"name": name}),))
 
 
 # Billing
@@ -65,14 +63,14 @@ def billing(store: Store) -> Commands:
 
 def _charge(state: State, command: Command) -> Decision:
     owed = (state or {"owed": 0})["owed"] + command.data["cents"]
-    return Decision({"owed": owed}, (Fact("Charged", {"cents": command.data["cents"]}),))
+    return Decision({"owed": owed}, (DomainEvent("Charged", {"cents": command.data["cents"]}),))
 
 
 def _pay(state: State, command: Command) -> Decision:
     owed, cents = (state or {"owed": 0})["owed"], command.data["cents"]
     if cents > owed:
         raise Rejected(f"{command.target} owes {owed} cents, and cannot pay {cents}")
-    return Decision({"owed": owed - cents}, (Fact("Paid", {"cents": cents}),))
+    return Decision({"owed": owed - cents}, (DomainEvent("Paid", {"cents": cents}),))
 
 
 def _has_text(*names: str) -> Check:

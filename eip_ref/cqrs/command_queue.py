@@ -19,14 +19,14 @@ from ..trace import Kind, record
 from .commands import Answer, Command, Commands
 from .errors import Conflict, Invalid, KeyReused, Rejected, UnknownCommand
 
-__all__ = ["Deferred", "Status"]
+__all__ = ["CommandQueue", "CommandStatus"]
 
 REFUSALS = (Conflict, Invalid, KeyReused, Rejected, UnknownCommand)
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """What is known of a command that was accepted: neither an answer nor a refusal, while it waits."""
+class CommandStatus:
+    """The state of a command that was accepted: neither an answer nor a refusal, while it waits."""
 
     answer: Answer | None = None
     refused: str = ""  #: the name of the error and its words
@@ -36,7 +36,7 @@ class Status:
         return self.answer is None and not self.refused
 
 
-class Deferred:
+class CommandQueue:
     """Accepts commands for a service, in the service's own store, and carries them out in order."""
 
     def __init__(self, commands: Commands) -> None:
@@ -65,23 +65,23 @@ class Deferred:
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return name
 
-    def status(self, name: str) -> Status | None:
-        """What became of the command; None when nobody has accepted it."""
+    def status(self, name: str) -> CommandStatus | None:
+        """The state of the command; None when nobody has accepted it."""
         with self._store.transaction() as transaction:
             if transaction.get(f"{self.name}.accepted", name) is None:
                 return None
             kept = transaction.get(f"{self.name}.outcomes", name)
         if kept is None:
-            return Status()
-        return Status(Answer(**kept["answer"]) if kept["answer"] else None, kept["refused"])
+            return CommandStatus()
+        return CommandStatus(Answer(**kept["answer"]) if kept["answer"] else None, kept["refused"])
 
     async def run(self) -> None:
         """Carry out what was accepted, for ever."""
         while True:
-            if not await self.work():
+            if not await self.run_once():
                 await self._store.changed.wait()
 
-    async def work(self) -> bool:
+    async def run_once(self) -> bool:
         """Carry out the oldest command; false when there is none."""
         with self._store.transaction() as transaction:
             found = transaction.scan(self.name, limit=1)

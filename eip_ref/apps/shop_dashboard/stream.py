@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .. import Change, Feed, TooSlow
+from ...cqrs import Change, Feed, TooSlow
 from .shop import Shop
 
 __all__ = ["Stream"]

@@ -23,7 +23,7 @@ from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDept
 from strawberry.http import GraphQLHTTPResponse
 from strawberry.schema.config import StrawberryConfig
 
-from .. import Feed, NotYet, TooSlow, read
+from ...cqrs import Feed, NotYet, TooSlow, read
 from .shop import Shop
 
 __all__ = ["GraphQLDoor", "schema"]
