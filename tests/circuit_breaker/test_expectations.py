@@ -405,5 +405,5 @@ def test_an_answer_cached_in_another_run_is_of_no_known_age() -> None:
 async def test_a_key_that_fails_while_falling_back_tells_both() -> None:
     """The first cause, and what the fallback raised."""
     ask = with_fallback(breaker(), away, Cached(max_age=9, key=lambda item: item.id))
-    with pytest.raises(FallbackFailed, match="AttributeError.*nobody answers"):
+    with pytest.raises(FallbackFailed, match=r"AttributeError.*nobody answers"):
         await ask("tea")
