@@ -32,14 +32,12 @@ from eip_ref.durable_queue import ConsumerGroup, SQLiteLog, SQLiteQueue
 from eip_ref.event_sourcing import (
     EventStore,
     MemoryEventStore,
-    MemoryViews,
     Projection,
     Projector,
     Recorded,
     SQLiteEventStore,
-    SQLiteViews,
     View,
-    Views,
+    query,
 )
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue
@@ -48,7 +46,7 @@ from eip_ref.publish_subscribe import PublishSubscribeChannel
 from eip_ref.request_reply import Replier, Requestor
 from eip_ref.saga import Draft, MemorySagaLog, Orchestrator, Participant, Phase, Saga, Step
 from eip_ref.saga import MemoryStore as Books
-from eip_ref.storage import MemoryStore
+from eip_ref.storage import MemoryStore, SQLiteStore, Store
 
 PACKAGE = Path(eip_ref.__file__).parent
 GROUND = ("message", "trace", "signal", "timers", "bounded", "values", "storage", "lab")
@@ -184,25 +182,26 @@ async def circuit_breaker(_: Path, reading: Reading) -> None:
 
 @story("event sourcing, memory: append, project, view", aim=5)
 async def events_in_memory(_: Path, reading: Reading) -> None:
-    await projected(MemoryEventStore(), MemoryViews(), reading)
+    await projected(MemoryEventStore(), MemoryStore(), reading)
 
 
 @story("event sourcing, SQLite: append, project, view", aim=6)
 async def events_on_sqlite(folder: Path, reading: Reading) -> None:
     async with SQLiteEventStore(folder / "events.db") as store:
-        with SQLiteViews(folder / "views.db") as views:
+        with SQLiteStore(folder / "views.db") as views:
             await projected(store, views, reading)
 
 
-async def projected(store: EventStore, views: Views, reading: Reading) -> None:
+async def projected(store: EventStore, views: Store, reading: Reading) -> None:
     def count(view: View, event: Recorded) -> None:
         view.set(event.stream, view.get(event.stream, 0) + 1)
 
-    projector = Projector(store, views, Projection("dashboard", {"OrderPlaced": count}))
+    projector = Projector(views, Projection("dashboard", {"OrderPlaced": count}))
     with reading:
         await store.append("order-17", [Message({"euros": 40}, "OrderPlaced")], expected=0)
-        await projector.catch_up()
-        seen = views.query("dashboard").get("order-17")
+        await projector.catch_up(store)
+        with query(views, "dashboard") as view:
+            seen = view.get("order-17")
     assert seen == 1
 
 

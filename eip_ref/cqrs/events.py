@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..event_sourcing import STREAM_VERSION, stream_version
 from ..message import Message
 
 __all__ = ["DomainEvent", "event", "stream_version"]
-
-VERSION = "stream-version"
 
 
 class DomainEvent(NamedTuple):
@@ -39,13 +38,5 @@ def event(fact: DomainEvent, stream: str, version: int, *, id: str, causation_id
         causation_id=causation_id,
         correlation_id=causation_id,
         version=fact.schema,
-        headers={VERSION: version},
+        headers={STREAM_VERSION: version},
     )
-
-
-def stream_version(message: Message) -> int:
-    """The version of the stream that this event made. Raises ValueError when it does not say."""
-    version = message.headers.get(VERSION)
-    if not isinstance(version, int) or version < 1 or message.key is None:
-        raise ValueError(f"event {message.id!r} must have a key and a header {VERSION!r} of at least 1")
-    return version

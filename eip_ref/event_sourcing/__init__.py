@@ -6,7 +6,7 @@ of its stream, a view is a fold of all of them, and both can be thrown away. Who
 skips nothing, and each event is in a view exactly once, wherever a process stops.
 
     async def told_and_kept() -> None:
-        channel, store, views = PublishSubscribeChannel("news"), MemoryEventStore(), MemoryViews()
+        channel, store, views = PublishSubscribeChannel("news"), MemoryEventStore(), MemoryStore()
         placed = Message({"order": 17, "euros": 40}, "OrderPlaced")
         paid = Message({"order": 17}, "OrderPaid")
         for expected, fact in enumerate([placed, paid]):
@@ -20,47 +20,49 @@ skips nothing, and each event is in a view exactly once, wherever a process stop
             view.set(event.message.type, view.get(event.message.type, 0) + 1)
 
         dashboard = Projection("dashboard", {"OrderPlaced": count, "OrderPaid": count})
-        await Projector(store, views, dashboard).catch_up()
-        print("kept:", views.query("dashboard").position, "of 2 facts reach a late view,", end=" ")
-        print(views.query("dashboard").items())
+        await Projector(views, dashboard).catch_up(store)
+        with query(views, "dashboard") as view:
+            print("kept:", view.position, "of 2 facts reach a late view,", view.items())
 
         print("repeated:", await store.append("order-17", [paid], expected=1))
         try:
             await store.append("order-17", [Message(None, "OrderCancelled")], expected=1)
-        except Conflict as conflict:
-            print("refused:", conflict)
+        except WrongExpectedVersion as error:
+            print("refused:", error)
 
-Read `protocol.py` and `placing.py` first, then `memory.py` and `sqlite.py`, the two stores. States:
-`repository.py`, `snapshots.py`, `event_types.py`. Views: `reader.py`, `projection.py`, `views.py`.
-Effects in the world: `reactor.py`. Forgetting a person: `shredding.py`.
+Read `store.py` and `append_rules.py` first, then `memory.py` and `sqlite.py`, the two stores. States:
+`repository.py`, `event_types.py`. Views: `view.py`, `projection.py`, and `resequencer.py` for events that
+come from a channel. Effects in the world: `reactor.py`. Forgetting a person: `shredding.py`.
+
+Views, snapshots, keys and the positions of reactors are documents in a `storage.Store`.
 
 In the trace, `where` is the store for *sent*, *accepted* (data: stream, version, position), *refused*
 (expected, actual) and *duplicate*, and for *delivered* to a reader (`who`; position, reader). A reader
 is *opened* with the position that it begins after. At a projection's commit there is one *effect* per
-event (position) and one *state* (was, now, reason "checkpoint"); poison is *failed*, then *dead*,
-*dropped* or *state* "stopped". A swap is a *state* of the projection's name, reason "swapped".
+event (position, stream, version, lag) and one *state* (was, now, reason "checkpoint"); poison is
+*failed*, then *dead*, *dropped* or *state* "stopped". A swap is a *state* of the projection's name,
+reason "swapped".
 
 *Left out:* deleting and archiving streams, events over several streams under one expectation, and
 stores that run on several machines.
 """
 
 from .event_types import EventTypes, FutureVersion, Newer, NoUpcaster, UnknownType
-from .memory import MemoryEventStore, RolledBack, Transaction
-from .projection import Poison, PoisonEvent, Projection, Projector, Retired, rebuild
-from .protocol import Appended, Conflict, EventStore, Expected, IdTaken, Recorded
+from .memory import MemoryEventStore, RolledBack, UnitOfWork
+from .projection import EventHandler, Poison, PoisonEvent, Projection, Projector, Retired, rebuild
 from .reactor import Reactor
-from .reader import Reader
-from .repository import Fold, Loaded, Repository
-from .shredding import FORGOTTEN, Forgotten, Keys, MemoryKeys, Shredder, SQLiteKeys, Tampered
-from .snapshots import MemorySnapshots, Snapshot, Snapshots, SQLiteSnapshots
+from .repository import Fold, Loaded, Repository, Snapshot, Snapshots
+from .resequencer import STREAM_VERSION, Resequencer, ResequencerFull, stream_version
+from .shredding import FORGOTTEN, Forgotten, Shredder, Tampered
 from .sqlite import SQLiteEventStore
-from .sqlite_views import SQLiteView, SQLiteViews
-from .views import MemoryViews, Parked, View, Views
+from .store import Appended, EventStore, Expected, IdTaken, Reader, Recorded, WrongExpectedVersion
+from .view import Parked, View, generation_name, live_generation, query, swap
 
 __all__ = [
     "FORGOTTEN",
+    "STREAM_VERSION",
     "Appended",
-    "Conflict",
+    "EventHandler",
     "EventStore",
     "EventTypes",
     "Expected",
@@ -68,12 +70,8 @@ __all__ = [
     "Forgotten",
     "FutureVersion",
     "IdTaken",
-    "Keys",
     "Loaded",
     "MemoryEventStore",
-    "MemoryKeys",
-    "MemorySnapshots",
-    "MemoryViews",
     "Newer",
     "NoUpcaster",
     "Parked",
@@ -85,20 +83,23 @@ __all__ = [
     "Reader",
     "Recorded",
     "Repository",
+    "Resequencer",
+    "ResequencerFull",
     "Retired",
     "RolledBack",
     "SQLiteEventStore",
-    "SQLiteKeys",
-    "SQLiteSnapshots",
-    "SQLiteView",
-    "SQLiteViews",
     "Shredder",
     "Snapshot",
     "Snapshots",
     "Tampered",
-    "Transaction",
+    "UnitOfWork",
     "UnknownType",
     "View",
-    "Views",
+    "WrongExpectedVersion",
+    "generation_name",
+    "live_generation",
+    "query",
     "rebuild",
+    "stream_version",
+    "swap",
 ]

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
+from .. import values
 from ..message import Message
-from .protocol import Recorded
 from .shredding import Shredder
+from .store import Recorded
 
 __all__ = ["EventTypes", "FutureVersion", "Newer", "NoUpcaster", "UnknownType"]
 
@@ -40,7 +41,7 @@ class NoUpcaster(LookupError):
 
 
 class Newer(StrEnum):
-    """What a reader does with a schema version from the future."""
+    """The policy of a reader for a schema version from the future."""
 
     REFUSE = "refuse"  #: raise `FutureVersion`
     TOLERATE = "tolerate"  #: read the fields that are known, and pass over the rest
@@ -84,8 +85,7 @@ class EventTypes:
         `formerly` are names that stored events of it may have. The fields that are `personal` belong
         to the person whose id is in the field `subject`. Raises ValueError for a name that is taken.
         """
-        if version < 1:
-            raise ValueError(f"schema versions count from 1; {version} is none")
+        values.count("a schema version", version)
         if personal and not subject:
             raise ValueError(f"{name} has personal fields: name the field whose value is their subject")
 
@@ -105,6 +105,7 @@ class EventTypes:
         """A decorator: this function turns a body of `version` into a new body of `version + 1`."""
 
         def decorate(upcast: Upcaster) -> Upcaster:
+            values.must_not_be_async(f"the upcaster of {name}", upcast)
             if (name, version) in self._upcasters:
                 raise ValueError(f"{name} has an upcaster from version {version} already")
             self._upcasters[name, version] = upcast
@@ -174,7 +175,7 @@ class EventTypes:
         return event._replace(message=self.upcast(event.message))
 
     def knows(self, name: str) -> bool:
-        """Whether a type is registered under this name, or was."""
+        """True when a type is registered under this name, or was."""
         return name in self._types
 
     def _step(self, name: str, version: int) -> Upcaster:

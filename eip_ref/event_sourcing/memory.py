@@ -6,7 +6,8 @@ rollback. The way out is a horizon: below the lowest position of any open transa
 appear any more, and `read_all` stops there.
 
 Within a stream the positions grow with the versions: of two transactions that append to one stream at
-the same time, the first to commit wins, and the other is a conflict, as with a unique index.
+the same time, the first to commit wins, and the other has expected a wrong version, as with a unique
+index.
 
 A transaction whose owner has died would hold the horizon for ever. After `patience` seconds it is
 rolled back, and its owner, if alive after all, is refused at the commit.
@@ -25,14 +26,14 @@ from typing import Any, NamedTuple, Self
 import anyio
 import anyio.lowlevel
 
-from ..durable_queue.waiting import Waiting
+from .. import values
 from ..message import Message
+from ..signal import Signal
 from ..trace import Kind, record
-from .placing import Place, check_batch, check_reading, place
-from .protocol import Appended, Conflict, Expected, Recorded
-from .telling import say_accepted, say_repeated, say_sent
+from .append_rules import Place, check_batch, check_reading, decide, say_accepted, say_repeated
+from .store import Appended, Expected, Recorded, WrongExpectedVersion
 
-__all__ = ["MemoryEventStore", "RolledBack", "Transaction"]
+__all__ = ["MemoryEventStore", "RolledBack", "UnitOfWork"]
 
 
 class RolledBack(Exception):
@@ -46,7 +47,7 @@ class _Insert(NamedTuple):
     positions: range
 
 
-class Transaction:
+class UnitOfWork:
     """Appends that are committed together or not at all. Made by `MemoryEventStore.transaction`."""
 
     def __init__(self, store: MemoryEventStore, until: float) -> None:
@@ -65,31 +66,29 @@ class Transaction:
     ) -> None:
         """Insert the events: they have positions from now on, and versions from the commit on.
 
-        Raises ValueError for what no stream can take.
+        Raises ValueError and TypeError for what no stream can take.
         """
         check_batch(stream, events, expected)
         positions = self._store.reserve(len(events))
         copies = tuple(event.copy(key=stream) for event in events)
         self.inserts.append(_Insert(stream, copies, expected, positions))
         for event, position in zip(copies, positions, strict=True):
-            say_sent(self._store.name, stream, event, position=position)
+            record(Kind.SENT, self._store.name, event.id, label=event.type, key=stream, position=position)
 
 
 class MemoryEventStore:
     """An event store that lives as long as its process. `strict` makes a repeated append an error."""
 
     def __init__(self, name: str = "events", *, strict: bool = False, patience: float = 60.0) -> None:
-        if patience <= 0:
-            raise ValueError(f"patience must be more than 0 seconds, not {patience:g}")
-        self.name = name
+        self.name = values.name("the name of a store", name)
         self._strict = strict
-        self._patience = patience
+        self._patience = values.duration("patience", patience, zero=False, infinite=True)
         self._streams: dict[str, list[Recorded]] = {}
         self._all: list[Recorded] = []  # what is committed, by position
         self._places: dict[str, Place] = {}  # by event id
-        self._open: list[Transaction] = []
+        self._open: list[UnitOfWork] = []
         self._last = 0  # the highest position that was given to anybody
-        self._waiting = Waiting()
+        self._changed = Signal()
         record(Kind.OPENED, name, who="", role="channel", capacity=None)
 
     async def __aenter__(self) -> Self:
@@ -105,10 +104,7 @@ class MemoryEventStore:
     async def append(
         self, stream: str, events: Sequence[Message], *, expected: int | Expected = Expected.ANY
     ) -> Appended:
-        """Append all the events, or none, if the stream is as `expected`. See `EventStore`.
-
-        When it is cancelled the outcome is indefinite: append again, with the same ids.
-        """
+        """Append all the events, or none, if the stream is as `expected`. See `EventStore`."""
         await anyio.lowlevel.checkpoint()
         appended = self.append_nowait(stream, events, expected=expected)
         # Between the commit and the confirm something can always happen to the writer.
@@ -119,74 +115,76 @@ class MemoryEventStore:
         self, stream: str, events: Sequence[Message], *, expected: int | Expected = Expected.ANY
     ) -> Appended:
         """The same, in one step."""
-        transaction = Transaction(self, math.inf)
-        transaction.append(stream, events, expected=expected)
-        self._commit(transaction)
-        return transaction.appended[0]
+        unit = UnitOfWork(self, math.inf)
+        unit.append(stream, events, expected=expected)
+        self._commit(unit)
+        return unit.appended[0]
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self) -> AsyncIterator[UnitOfWork]:
         """Appends inside the block are committed at its end; an exception rolls them back.
 
         The expectations are judged at the commit, all of them before anything is written. Raises what
         `append` raises, and `RolledBack` when the block took longer than the patience of the store.
         """
-        transaction = Transaction(self, anyio.current_time() + self._patience)
-        self._open.append(transaction)
+        unit = UnitOfWork(self, anyio.current_time() + self._patience)
+        self._open.append(unit)
         try:
-            yield transaction
+            yield unit
         except BaseException:
-            self._roll_back(transaction)
+            self._roll_back(unit)
             raise
         self._lose_patience()
-        if transaction not in self._open:
+        if unit not in self._open:
             raise RolledBack(
                 f"the transaction on {self.name} was open for {self._patience:g} s; nothing is kept"
             )
-        self._open.remove(transaction)
-        self._commit(transaction)
+        self._open.remove(unit)
+        self._commit(unit)
 
     def reserve(self, count: int) -> range:
         """Give the next positions away, for good."""
         self._last += count
         return range(self._last - count + 1, self._last + 1)
 
-    def _commit(self, transaction: Transaction) -> None:
+    def _commit(self, unit: UnitOfWork) -> None:
         """Judge every append of the transaction, then keep all of them."""
         staged: dict[str, Recorded] = {}  # by event id
         try:
-            appended = [self._judge(insert, staged) for insert in transaction.inserts]
-        except Conflict as conflict:
-            facts = {"expected": conflict.expected, "actual": conflict.actual, "stream": conflict.stream}
-            self._refuse(transaction, str(conflict), **facts)
+            appended = [self._judge(insert, staged) for insert in unit.inserts]
+        except WrongExpectedVersion as error:
+            self._refuse(unit, str(error), expected=error.expected, actual=error.actual, stream=error.stream)
             raise
         for event in staged.values():
             self._keep(event)
-        for insert, answer in zip(transaction.inserts, appended, strict=True):
+        for insert, answer in zip(unit.inserts, appended, strict=True):
             if answer.repeated:
                 say_repeated(self.name, insert.events, insert.stream, answer)
-        transaction.appended = appended
-        self._waiting.wake()
+        unit.appended = appended
+        self._changed.notify_all()
 
     def _judge(self, insert: _Insert, staged: dict[str, Recorded]) -> Appended:
         stream, events, expected, positions = insert
-        before = [e for e in staged.values() if e.stream == stream]
+        before = [event for event in staged.values() if event.stream == stream]
         actual = len(self._streams.get(stream, ())) + len(before)
         ids = [event.id for event in events]
-        places = {
-            i: Place(*staged[i][1:3], staged[i].position) if i in staged else self._places.get(i) for i in ids
-        }
-        known = {identity: found for identity, found in places.items() if found}
-        there = place(stream, ids, expected, actual=actual, known=known, strict=self._strict)
+        known = {identity: place for identity in ids if (place := self._place(identity, staged))}
+        there = decide(stream, ids, expected, actual=actual, known=known, strict=self._strict)
         if there is not None:
-            return Appended(there.version, there.position, repeated=True)
+            return there
         last = before[-1] if before else self._streams[stream][-1] if actual else None
         if last is not None and last.position > positions[0]:
-            raise Conflict(stream, expected, actual, "another transaction has appended to it meanwhile")
+            reason = "another transaction has appended to it meanwhile"
+            raise WrongExpectedVersion(stream, expected, actual, reason)
         now = anyio.current_time()
         for version, (event, position) in enumerate(zip(events, positions, strict=True), actual + 1):
             staged[event.id] = Recorded(position, stream, version, event, now)
         return Appended(actual + len(events), positions[-1])
+
+    def _place(self, identity: str, staged: dict[str, Recorded]) -> Place | None:
+        if (event := staged.get(identity)) is not None:
+            return Place(event.stream, event.version, event.position)
+        return self._places.get(identity)
 
     def _keep(self, event: Recorded) -> None:
         self._streams.setdefault(event.stream, []).append(event)
@@ -194,8 +192,8 @@ class MemoryEventStore:
         self._places[event.message.id] = Place(event.stream, event.version, event.position)
         say_accepted(self.name, event.stream, event.message.id, event.version, event.position)
 
-    def _refuse(self, transaction: Transaction, reason: str, **facts: Any) -> None:
-        for insert in transaction.inserts:
+    def _refuse(self, unit: UnitOfWork, reason: str, **facts: Any) -> None:
+        for insert in unit.inserts:
             for event, position in zip(insert.events, insert.positions, strict=True):
                 record(Kind.REFUSED, self.name, event.id, reason=reason, position=position, **facts)
 
@@ -209,13 +207,13 @@ class MemoryEventStore:
         return [_copied(event) for event in (found if limit is None else found[:limit])]
 
     async def read_all(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
-        """The events above the position `after` and not above `settled`. See `EventStore`."""
+        """The events above the position `after`, up to the horizon. See `EventStore`."""
         await anyio.lowlevel.checkpoint()
         check_reading(after, limit)
-        return [_copied(event) for event in self._above(after, self.settled)[:limit]]
+        return [_copied(event) for event in self._above(after, self.committed_up_to)[:limit]]
 
     async def visible(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
-        """What a plain query shows: all that is committed, also above the horizon.
+        """The answer of a plain query: all that is committed, also above the horizon.
 
         Whoever goes on after the last of these skips what an open transaction will still commit.
         """
@@ -224,18 +222,18 @@ class MemoryEventStore:
         return [_copied(event) for event in self._above(after, self._last)[:limit]]
 
     @property
-    def settled(self) -> int:
+    def committed_up_to(self) -> int:
         """The horizon: one below the lowest position of an open transaction, or the last position."""
         self._lose_patience()
-        held = [transaction.first for transaction in self._open if transaction.first is not None]
+        held = [unit.first for unit in self._open if unit.first is not None]
         return min(held) - 1 if held else self._last
 
-    async def news(self, after: int) -> None:
+    async def wait(self, *, after: int) -> None:
         """Wait until `read_all(after=after)` finds something."""
         await anyio.lowlevel.checkpoint()
-        while not self._above(after, self.settled):
-            with anyio.CancelScope(deadline=min([math.inf, *(t.until for t in self._open)])):
-                await self._waiting.change()
+        while not self._above(after, self.committed_up_to):
+            with anyio.CancelScope(deadline=min([math.inf, *(unit.until for unit in self._open)])):
+                await self._changed.wait()
 
     def _above(self, after: int, last: int) -> list[Recorded]:
         first = bisect_right(self._all, after, key=_position)
@@ -243,16 +241,16 @@ class MemoryEventStore:
 
     # Ending transactions
 
-    def _roll_back(self, transaction: Transaction) -> None:
-        if transaction in self._open:
-            self._open.remove(transaction)
-            self._refuse(transaction, "rolled back")
-            self._waiting.wake()
+    def _roll_back(self, unit: UnitOfWork) -> None:
+        if unit in self._open:
+            self._open.remove(unit)
+            self._refuse(unit, "rolled back")
+            self._changed.notify_all()
 
     def _lose_patience(self) -> None:
         """Roll back what is open for too long; at that very instant too."""
-        for transaction in [t for t in self._open if t.until <= anyio.current_time()]:
-            self._roll_back(transaction)
+        for unit in [unit for unit in self._open if unit.until <= anyio.current_time()]:
+            self._roll_back(unit)
 
 
 def _position(event: Recorded) -> int:

@@ -1,4 +1,4 @@
-"""Projections: read models that can be thrown away, since the events make them again.
+"""The projection: a read model that can be thrown away, since the events make it again.
 
 A projection's position commits in the transaction of its view, so each event is in the view exactly
 once, wherever the process stops: what was read and not committed is read again, and what was
@@ -8,30 +8,37 @@ A handler is a plain function of the view and an event: it has nothing to wait f
 in the view. When one raises, the event is poison for this projection, and a policy says what to do.
 A parked event holds back the later ones of its stream and no other.
 
+A projector reads an event store, where the events are in order. From a channel they come in any
+order, and perhaps twice: put a `Resequencer` before it, and let that hand them to `take`.
+
 *Left out:* retrying a handler (a plain function fails again), and several workers per projection.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any
 
+import anyio
+import anyio.lowlevel
+
+from .. import values
+from ..storage import Store, Transaction
 from ..trace import Kind, record
 from .event_types import EventTypes
-from .protocol import EventStore, Recorded
-from .reader import Reader
-from .views import Parked, View, Views, generation_name
+from .store import EventStore, Reader, Recorded
+from .view import Parked, View, generation_name, live_generation, swap
 
-__all__ = ["Handler", "Poison", "PoisonEvent", "Projection", "Projector", "Retired", "rebuild"]
+__all__ = ["EventHandler", "Poison", "PoisonEvent", "Projection", "Projector", "Retired", "rebuild"]
 
-Handler = Callable[[View, Recorded], object]
+EventHandler = Callable[[Any, Recorded], object]  #: of the view and the event
 
 
 class Poison(StrEnum):
-    """What a projector does with an event at which the handler raises."""
+    """The policy for an event at which the handler raises."""
 
     STOP = "stop"  #: raise `PoisonEvent`: the view stays at the event before
     PARK = "park"  #: set it aside, and the later ones of its stream; go on with the others
@@ -39,7 +46,7 @@ class Poison(StrEnum):
 
 
 class PoisonEvent(Exception):
-    """The projection stopped before this event; it goes on there when its handler is mended."""
+    """The projection stopped before this event; it goes on there when its handler is fixed."""
 
     def __init__(self, projector: str, event: Recorded, error: Exception) -> None:
         super().__init__(f"{projector} stopped before {event.message.id} at {event.position}: {error!r}")
@@ -53,20 +60,23 @@ class Retired(Exception):
 
 @dataclass(frozen=True)
 class Projection:
-    """What a read model is made of: a handler per event type; all others are passed over.
+    """A read model: a plain function per event type, which brings the event into the view.
 
-    Give it a new `generation` when a handler changes, and rebuild it. With `types`, handlers get the
-    events in today's schema.
+    Other types are passed over. Give it a new `generation` when a handler changes, and rebuild it. With
+    `types`, handlers get the events in today's schema. A `view_type` is a `View` that can do more.
     """
 
     name: str
-    handlers: Mapping[str, Handler]
+    handlers: Mapping[str, EventHandler]
     generation: int = 1
     types: EventTypes | None = None
+    view_type: Callable[[Transaction, str], View] = View
 
     def __post_init__(self) -> None:
-        if self.generation < 1:
-            raise ValueError(f"generations count from 1; {self.generation} is none")
+        values.name("the name of a projection", self.name)
+        values.count("generation", self.generation)
+        for type_, handler in self.handlers.items():
+            values.must_not_be_async(f"the handler of {type_}", handler)
 
     @property
     def view(self) -> str:
@@ -74,7 +84,7 @@ class Projection:
         return generation_name(self.name, self.generation)
 
     def project(self, view: View, event: Recorded) -> bool:
-        """Take the event into the view; False when it is none of its types. Raises what the handler does."""
+        """Take the event into the view; false when it is none of its types. Raises what the handler does."""
         types = self.types
         event = types.read(event) if types and types.knows(event.message.type) else event
         handler = self.handlers.get(event.message.type)
@@ -84,121 +94,138 @@ class Projection:
 
 
 class Projector:
-    """Keeps the view of a projection up to date, at most `batch` events per transaction.
+    """Keeps the view of a projection up to date, in the store `views`.
 
-    `poll` is that of `Reader`.
+    It reads at most `batch` events at a time, and each batch is one transaction.
     """
 
     def __init__(
-        self,
-        store: EventStore,
-        views: Views,
-        projection: Projection,
-        *,
-        poison: Poison | str = Poison.STOP,
-        batch: int = 100,
-        poll: float = math.inf,
+        self, views: Store, projection: Projection, *, poison: Poison | str = Poison.STOP, batch: int = 100
     ) -> None:
-        self.store = store
         self.views = views
         self.projection = projection
         self.name = projection.view
         self._poison = Poison(poison)
-        self._batch = batch
-        self._poll = poll
+        self._batch = values.count("batch", batch)
         self._committed = 0  # what this projector has seen in the view
 
     @property
     def position(self) -> int:
-        """Everything up to here is in the view, or passed over on purpose."""
-        return self.views.view(self.name).position
+        """All events up to here are in the view, or passed over on purpose."""
+        with self.views.reading() as transaction:
+            return View(transaction, self.name).position
 
     @property
-    def lag(self) -> int:
-        """How many positions the view is behind what can be read."""
-        return self.store.settled - self.position
+    def parked(self) -> list[Parked]:
+        """The events that are set aside, in order of position."""
+        with self.views.reading() as transaction:
+            return View(transaction, self.name).parked
 
-    async def catch_up(self) -> int:
-        """Take in all that is settled now; returns the position. Raises `PoisonEvent` and `Retired`."""
-        reader, target = self._reader(), self.store.settled
+    def lag(self, events: EventStore) -> int:
+        """The number of positions that the view is behind what can be read."""
+        return events.committed_up_to - self.position
+
+    # From an event store
+
+    async def catch_up(self, events: EventStore) -> int:
+        """Take in all that is committed now; returns the position. Raises `PoisonEvent` and `Retired`."""
+        reader, target = self._reader(events), events.committed_up_to
         while reader.position < target and (batch := await reader.read()):
-            self._take_in(batch)
+            await self._take_in(batch, events.name)
         return self.position
 
-    async def run(self) -> None:
+    async def run(self, events: EventStore) -> None:
         """Take in all that comes, until a newer generation is live. Raises `PoisonEvent`."""
         try:
-            self._must_not_be_retired()
-            async for batch in self._reader():
-                self._take_in(batch)
+            with self.views.reading() as transaction:
+                self._must_not_be_retired(transaction)
+            async for batch in self._reader(events):
+                await self._take_in(batch, events.name)
         except Retired:
             return
 
-    def _reader(self) -> Reader:
+    def _reader(self, events: EventStore) -> Reader:
         self._committed = self.position
-        return Reader(self.store, self.name, after=self._committed, limit=self._batch, poll=self._poll)
+        return Reader(events, self.name, after=self._committed, limit=self._batch)
 
-    def _take_in(self, batch: Sequence[Recorded]) -> None:
-        while batch:
-            try:
-                self._commit(batch)
-                return
-            except PoisonEvent as poison:
-                place = batch.index(poison.event)
-                if place:
-                    self._commit(batch[:place])
-                self._set_aside(poison)
-                batch = batch[place + 1 :]
+    async def _take_in(self, batch: Sequence[Recorded], source: str) -> None:
+        self._must_not_stop(await self.views.run(partial(self._take, events=batch, source=source)))
 
-    def _commit(self, batch: Sequence[Recorded]) -> None:
-        """Put events and position into the view together, and only then say so."""
-        taken: list[Recorded] = []
-        with self.views.transaction(self.name) as view:
-            self._must_not_be_retired()
-            was = self._must_not_have_moved_back(view)
-            held = {event.stream for event in view.parked}
-            for event in batch:
-                if event.position > was and self._project(view, event, held):
-                    taken.append(event)
-            view.track(max(was, batch[-1].position))
-        self._committed = batch[-1].position
-        for event in taken:
-            self._say(Kind.EFFECT, event, effect="projected", stream=event.stream)
-        for event in batch:
+    # From anywhere, in order of position
+
+    def take(self, events: Sequence[Recorded], *, source: str = "") -> None:
+        """Take these events into the view, in a transaction, or as a part of one of the caller's.
+
+        Those up to the position of the view are known, and change nothing. Raises `PoisonEvent`, after
+        the events before it are in the view; `Retired`; RuntimeError when the view has been dropped.
+        """
+        with self.views.transaction() as transaction:
+            poison = self._take(transaction, events, source)
+        self._must_not_stop(poison)
+
+    def _take(self, transaction: Transaction, events: Sequence[Recorded], source: str) -> PoisonEvent | None:
+        """Put events and position into the view together; and the poison before which it stopped."""
+        self._must_not_be_retired(transaction)
+        view = self.projection.view_type(transaction, self.name)
+        was = now = self._must_not_have_moved_back(view)
+        held = {parked.event.stream for parked in view.parked}
+        stopped = None
+        for event in events:
             if event.position <= was:
-                self._say(Kind.DUPLICATE, event)
-        self._say_checkpoint(was, batch[-1].position)
+                transaction.after_commit(partial(self._say, Kind.DUPLICATE, event))
+                continue
+            stopped = self._take_one(transaction, view, event, held)
+            if stopped is not None:
+                break
+            now = event.position
+        view.track(now)
+        transaction.after_commit(partial(self._has_committed, was, now, source))
+        return stopped
 
-    def _project(self, view: View, event: Recorded, held: set[str]) -> bool:
+    def _take_one(
+        self, transaction: Transaction, view: View, event: Recorded, held: set[str]
+    ) -> PoisonEvent | None:
+        """Project the event, or set it aside; the poison at which the projection has to stop."""
         if event.stream in held:
-            view.park(Parked(event.position, event.stream, "an earlier event of its stream is parked"))
-            return False
+            view.park(event, "an earlier event of its stream is parked")
+            return None
         try:
-            return self.projection.project(view, event)
+            self._project(transaction, view, event)
+        except PoisonEvent as poison:
+            if self._poison is Poison.STOP:
+                return poison
+            self._set_aside(transaction, view, poison)
+            if self._poison is Poison.PARK:
+                held.add(event.stream)
+        return None
+
+    def _set_aside(self, transaction: Transaction, view: View, poison: PoisonEvent) -> None:
+        event, reason = poison.event, repr(poison.error)
+        transaction.after_commit(partial(self._say, Kind.FAILED, event, error=reason))
+        if self._poison is Poison.PARK:
+            view.park(event, reason)
+            told = partial(self._say, Kind.DEAD, event, reason=reason, to=f"{self.name}.parked")
+        else:
+            told = partial(self._say, Kind.DROPPED, event, reason=reason)
+        transaction.after_commit(told)
+
+    def _project(self, transaction: Transaction, view: View, event: Recorded) -> None:
+        """Project the event, all of it or nothing. Raises `PoisonEvent`."""
+        try:
+            with self.views.transaction():
+                if self.projection.project(view, event):
+                    transaction.after_commit(partial(self._say_effect, event))
         except Exception as error:  # whatever it is, this event is poison here
             raise PoisonEvent(self.name, event, error) from error
 
-    # Poison
+    def _must_not_stop(self, poison: PoisonEvent | None) -> None:
+        if poison is not None:
+            reason = repr(poison.error)
+            self._say(Kind.FAILED, poison.event, error=reason)
+            record(Kind.STATE, self.name, who=self.name, was="running", now="stopped", reason=reason)
+            raise poison
 
-    def _set_aside(self, poison: PoisonEvent) -> None:
-        event, reason = poison.event, repr(poison.error)
-        self._say(Kind.FAILED, event, error=reason)
-        if self._poison is Poison.STOP:
-            self._stop(poison)
-        with self.views.transaction(self.name) as view:
-            was = view.position
-            if self._poison is Poison.PARK:
-                view.park(Parked(event.position, event.stream, reason))
-            view.track(max(was, event.position))
-        if self._poison is Poison.PARK:
-            self._say(Kind.DEAD, event, reason=reason, to=f"{self.name}.parked")
-        else:
-            self._say(Kind.DROPPED, event, reason=reason)
-        self._say_checkpoint(was, event.position)
-
-    def _stop(self, poison: PoisonEvent) -> NoReturn:
-        record(Kind.STATE, self.name, who=self.name, was="running", now="stopped", reason=repr(poison.error))
-        raise poison
+    # What was parked
 
     async def retry_parked(self) -> int:
         """Try parked events again, those of a stream in their order; returns how many are in the view now.
@@ -206,50 +233,57 @@ class Projector:
         The first that fails again stays, and with it the later ones of its stream.
         """
         done, failed = 0, set[str]()
-        while waiting := [event for event in self.views.view(self.name).parked if event.stream not in failed]:
-            (event,) = await self.store.read_all(after=waiting[0].position - 1, limit=1)
-            if self._retry(event):
-                done += 1
-            else:
-                failed.add(event.stream)
+        for event, _ in self.parked:
+            await anyio.lowlevel.checkpoint()
+            if event.stream not in failed:
+                try:
+                    done += self._retry(event)
+                except PoisonEvent as poison:
+                    self._say(Kind.FAILED, event, error=repr(poison.error))
+                    failed.add(event.stream)
         return done
 
     def _retry(self, event: Recorded) -> bool:
-        try:
-            with self.views.transaction(self.name) as view:
-                if all(other.position != event.position for other in view.parked):
-                    return False  # somebody else was quicker
-                self._project(view, event, set())
-                view.unpark(event.position)
-        except PoisonEvent as poison:
-            self._say(Kind.FAILED, event, error=repr(poison.error))
-            return False
-        record(Kind.REPLAYED, f"{self.name}.parked", event.message.id, who=self.name, to=self.name)
-        self._say(Kind.EFFECT, event, effect="projected", stream=event.stream)
-        return True
+        """True when the event is in the view now; false when somebody else was quicker."""
+        with self.views.transaction() as transaction:
+            view = self.projection.view_type(transaction, self.name)
+            if not view.is_parked(event.position):
+                return False
+            replayed = partial(record, Kind.REPLAYED, f"{self.name}.parked", event.message.id)
+            transaction.after_commit(partial(replayed, who=self.name, to=self.name))
+            self._project(transaction, view, event)
+            view.unpark(event.position)
+            return True
 
-    # Generations, and what is said
+    # Generations, and what is told
 
-    def _must_not_be_retired(self) -> None:
-        live = self.views.live(self.projection.name)
+    def _must_not_be_retired(self, transaction: Transaction) -> None:
+        live = live_generation(transaction, self.projection.name)
         if live > self.projection.generation:
             raise Retired(f"{self.name} was replaced by generation {live}")
 
     def _must_not_have_moved_back(self, view: View) -> int:
-        if view.position < self._committed:
+        position = view.position
+        if position < self._committed:
             raise RuntimeError(f"the view {self.name} was dropped while its projector ran: run it again")
-        return view.position
+        return position
 
     def _say(self, kind: Kind, event: Recorded, **facts: Any) -> None:
         record(kind, self.name, event.message.id, who=self.name, position=event.position, **facts)
 
-    def _say_checkpoint(self, was: int, now: int) -> None:
+    def _say_effect(self, event: Recorded) -> None:
+        lag = anyio.current_time() - event.message.created
+        facts = {"view": self.projection.name, "stream": event.stream, "version": event.version, "lag": lag}
+        self._say(Kind.EFFECT, event, effect="projected", **facts)
+
+    def _has_committed(self, was: int, now: int, source: str) -> None:
+        self._committed = now
         if now > was:
-            facts: dict[str, Any] = {"was": was, "now": now, "reason": "checkpoint", "store": self.store.name}
+            facts: dict[str, Any] = {"was": was, "now": now, "reason": "checkpoint", "store": source}
             record(Kind.STATE, self.name, who=self.name, **facts)
 
 
-async def rebuild(projector: Projector, *, keep: bool = False) -> None:
+async def rebuild(projector: Projector, events: EventStore, *, keep: bool = False) -> None:
     """Make the view of a new generation beside the live one, catch up, and swap: then it is live.
 
     The live view stays up to date and readable meanwhile, and no reader is sent back in time: the swap
@@ -258,13 +292,15 @@ async def rebuild(projector: Projector, *, keep: bool = False) -> None:
     then the old view is still live.
     """
     name, generation = projector.projection.name, projector.projection.generation
-    await projector.catch_up()
-    was = projector.views.live(name)
-    while not projector.views.swap(name, generation):
-        await projector.catch_up()
-    if was != generation:
-        old = generation_name(name, was)
-        record(Kind.STATE, name, who=projector.name, was=old, now=projector.name, reason="swapped")
-    # Also when nothing was swapped: a crash after the swap may have left the old view, with all it says.
-    for older in () if keep else range(1, generation):
-        projector.views.drop(generation_name(name, older))
+    await projector.catch_up(events)
+    while not await projector.views.run(lambda transaction: swap(transaction, name, generation)):
+        await projector.catch_up(events)
+    if not keep:
+        # Also when nothing was swapped: a crash after the swap may have left the old view, with all it says.
+        await projector.views.run(partial(_drop_older, name, generation))
+        projector.views.erase_deleted()
+
+
+def _drop_older(name: str, generation: int, transaction: Transaction) -> None:
+    for older in range(1, generation):
+        View(transaction, generation_name(name, older)).clear()

@@ -9,16 +9,15 @@ effect: give `event.message.id` to whoever performs it as the idempotency key.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-import anyio
-
-from ..trace import Kind, acting, record
-from .protocol import EventStore, Recorded
-from .reader import Reader
-from .views import Views
+from .. import values
+from ..storage import Store, Transaction
+from ..trace import Kind, acting, record, working
+from .store import EventStore, Reader, Recorded
+from .view import View
 
 __all__ = ["Reactor"]
 
@@ -26,64 +25,47 @@ __all__ = ["Reactor"]
 class Reactor:
     """Calls `handlers[type](event)` for each event that comes after its first start, at least once.
 
-    With `history=True` it begins at the oldest event instead. Its position is kept in `views`.
+    With `history=True` it begins at the oldest event instead. Its position is kept in the store
+    `positions`, under its name. A handler may be `async` or a plain function.
     """
 
     def __init__(
         self,
-        store: EventStore,
-        views: Views,
+        positions: Store,
         name: str,
-        handlers: Mapping[str, Callable[[Recorded], Awaitable[object]]],
+        handlers: Mapping[str, Callable[[Recorded], object]],
         *,
         history: bool = False,
-        poll: float = math.inf,
     ) -> None:
-        self.name = name
-        self._store = store
-        self._views = views
+        self.name = values.name("the name of a reactor", name)
+        self._positions = positions
         self._handlers = handlers
         self._history = history
-        self._poll = poll
 
-    async def run(self) -> None:
+    async def run(self, events: EventStore) -> None:
         """React to all that comes. What a handler raises comes out; the next run begins at its event."""
-        async for batch in Reader(self._store, self.name, after=self._start(), limit=1, poll=self._poll):
+        start = await self._positions.run(partial(self._start, events))
+        async for batch in Reader(events, self.name, after=start, limit=1):
             for event in batch:
                 await self._react(event)
-                self._note(event.position)
+                await self._positions.run(partial(self._note, event.position, events.name))
 
-    def _start(self) -> int:
-        with self._views.transaction(self.name) as view:
-            if view.get("begun") is None:
-                view.set("begun", True)
-                view.track(0 if self._history else self._store.settled)
-            return view.position
+    def _start(self, events: EventStore, transaction: Transaction) -> int:
+        view = View(transaction, self.name)
+        if view.get("begun") is None:
+            view.set("begun", True)
+            view.track(0 if self._history else events.committed_up_to)
+        return view.position
 
-    def _note(self, position: int) -> None:
-        with self._views.transaction(self.name) as view:
-            was = view.position
-            view.track(max(was, position))
-        facts: dict[str, Any] = {
-            "was": was,
-            "now": position,
-            "reason": "checkpoint",
-            "store": self._store.name,
-        }
-        record(Kind.STATE, self.name, who=self.name, **facts)
+    def _note(self, position: int, source: str, transaction: Transaction) -> None:
+        view = View(transaction, self.name)
+        was = view.position
+        view.track(max(was, position))
+        facts: dict[str, Any] = {"was": was, "now": position, "reason": "checkpoint", "store": source}
+        transaction.after_commit(partial(record, Kind.STATE, self.name, who=self.name, **facts))
 
     async def _react(self, event: Recorded) -> None:
-        handler, identity = self._handlers.get(event.message.type), event.message.id
-        if handler is None:
-            return
-        with acting(self.name):
-            record(Kind.STARTED, self.name, identity, position=event.position)
-            try:
-                await handler(event)
-            except anyio.get_cancelled_exc_class():
-                record(Kind.CANCELLED, self.name, identity, position=event.position)
-                raise
-            except Exception as error:
-                record(Kind.FAILED, self.name, identity, position=event.position, error=repr(error))
-                raise
-            record(Kind.FINISHED, self.name, identity, position=event.position)
+        handler = self._handlers.get(event.message.type)
+        if handler is not None:
+            with acting(self.name), working(self.name, event.message.id, position=event.position):
+                await values.finished(handler(event))

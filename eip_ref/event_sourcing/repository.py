@@ -2,11 +2,15 @@
 
     state = fold(all events) = fold(snapshot + the events after it)
 
+A snapshot is the state of a stream at one version, kept so that a replay need not begin at the start.
+It is a cache: it may be missing, old or thrown away at any time, and nothing changes but the length of
+the replay. So it need not be written with the events, and one that cannot be read is ignored.
+
 A fold is a pure function: it gets a state and an event and returns the next state. It has no way to
 send an e-mail, and it is no coroutine, so replaying a history a hundred times does nothing to the
 world; who acts on events is a `Reactor`, which sees each of them once.
 
-*Left out:* caching states in memory between two loads.
+*Left out:* caching states in memory between two loads; snapshots but the newest of a stream.
 """
 
 from __future__ import annotations
@@ -16,14 +20,17 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from .. import values
 from ..message import Message
+from ..storage import Store
 from ..trace import Kind, record
 from .event_types import EventTypes, FutureVersion, NoUpcaster, UnknownType
-from .protocol import Appended, Conflict, EventStore, Expected, IdTaken
 from .shredding import Forgotten
-from .snapshots import Snapshot, Snapshots
+from .store import Appended, EventStore, Expected, IdTaken, WrongExpectedVersion
 
-__all__ = ["Fold", "Loaded", "Repository"]
+__all__ = ["Fold", "Loaded", "Repository", "Snapshot", "Snapshots"]
+
+SNAPSHOTS = "snapshots"  # the table of all of them in a store
 
 S = TypeVar("S")
 
@@ -38,6 +45,9 @@ class Fold(Generic[S]):
     initial: S
     apply: Callable[[S, Any], S]
 
+    def __post_init__(self) -> None:
+        values.must_not_be_async("apply", self.apply)
+
     def __call__(self, events: Sequence[Any], state: S | None = None) -> S:
         """The state after these events, which go on from `state`, or begin."""
         return reduce(self.apply, events, self.initial if state is None else state)
@@ -50,10 +60,46 @@ class Loaded(NamedTuple, Generic[S]):
     version: int
 
 
+class Snapshot(NamedTuple):
+    """The state of a stream, encoded as `EventTypes` does, after the event with this version."""
+
+    version: int
+    state: Message
+
+
+class Snapshots:
+    """The newest snapshot of each stream, in a store of documents, which may be lost."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, stream: str) -> Snapshot | None:
+        """The snapshot of this stream, or None."""
+        with self._store.reading() as transaction:
+            version, text = transaction.get(SNAPSHOTS, stream, (0, None))
+        return Snapshot(version, Message.from_json(text, shift=self._store.shift)) if text else None
+
+    def put(self, stream: str, snapshot: Snapshot) -> None:
+        """Keep it, unless a newer one is there."""
+        version, state = snapshot
+        with self._store.transaction() as transaction:
+            newest, _ = transaction.get(SNAPSHOTS, stream, (0, None))
+            if version >= newest:
+                transaction.put(SNAPSHOTS, stream, [version, state.to_json(shift=self._store.shift)])
+
+    def drop(self, stream: str | None = None) -> None:
+        """Forget the snapshot of this stream, or all of them. Always allowed."""
+        with self._store.transaction() as transaction:
+            if stream is None:
+                transaction.clear(SNAPSHOTS)
+            else:
+                transaction.delete(SNAPSHOTS, stream)
+
+
 class Repository(Generic[S]):
     """Loads states from a store, and appends what was decided on them.
 
-    With `snapshots`, one is written whenever a load had to replay at least `every` events.
+    With `snapshots`, one is written whenever a load had to replay at least `snapshot_interval` events.
     """
 
     def __init__(
@@ -63,15 +109,13 @@ class Repository(Generic[S]):
         fold: Fold[S],
         *,
         snapshots: Snapshots | None = None,
-        every: int = 100,
+        snapshot_interval: int = 100,
     ) -> None:
-        if every < 1:
-            raise ValueError(f"a snapshot is worth at least 1 event, not {every}")
         self._store = store
         self._types = types
         self._fold = fold
         self._snapshots = snapshots
-        self._every = every
+        self._snapshot_interval = values.count("snapshot_interval", snapshot_interval)
 
     async def load(self, stream: str) -> Loaded[S]:
         """The state of the stream as it is now. Raises what `EventTypes.decode` raises."""
@@ -86,7 +130,7 @@ class Repository(Generic[S]):
             tail = await self._store.read(stream)
         state = self._fold([self._types.decode(event.message) for event in tail], start.state)
         loaded = Loaded(state, start.version + len(tail))
-        if self._snapshots is not None and len(tail) >= self._every:
+        if self._snapshots is not None and len(tail) >= self._snapshot_interval:
             self._write_snapshot(stream, loaded, self._snapshots)
         return loaded
 
@@ -103,19 +147,19 @@ class Repository(Generic[S]):
         """Load, decide and append; after a conflict all three again, up to `attempts` times in all.
 
         `decide` returns the events that follow from the state, perhaps none, or raises to refuse; it
-        may be called several times. Returns the state with its new events. Raises the last `Conflict`.
+        may be called several times. Returns the state with its new events. Raises the last
+        `WrongExpectedVersion`.
         """
-        if attempts < 1:
-            raise ValueError(f"at least 1 attempt is needed, not {attempts}")
-        for attempt in range(1, attempts + 1):
+        values.must_not_be_async("decide", decide)
+        for attempt in range(1, values.count("attempts", attempts) + 1):
             state, version = await self.load(stream)
             events = decide(state)
             if not events:
                 return Loaded(state, version)
             try:
                 appended = await self.save(stream, events, expected=version)
-            except Conflict as conflict:
-                if attempt == attempts or isinstance(conflict, IdTaken):
+            except WrongExpectedVersion as error:
+                if attempt == attempts or isinstance(error, IdTaken):
                     raise
                 continue
             return Loaded(self._fold([self._object(e) for e in events], state), appended.version)
@@ -125,7 +169,7 @@ class Repository(Generic[S]):
         return self._types.decode(event) if isinstance(event, Message) else event
 
     def _from_snapshot(self, stream: str) -> Loaded[S]:
-        """Where the replay begins: at the newest snapshot, if there is one that can be read."""
+        """The beginning of the replay: the newest snapshot, if there is one that can be read."""
         snapshot = None if self._snapshots is None else self._snapshots.get(stream)
         if snapshot is None:
             return Loaded(self._fold.initial, 0)

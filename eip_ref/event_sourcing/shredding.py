@@ -19,16 +19,17 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64decode, b64encode
-from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
+from .. import values
 from ..message import Message
-from ..storage import Database
+from ..storage import Store
 
-__all__ = ["FORGOTTEN", "Forgotten", "Keys", "MemoryKeys", "SQLiteKeys", "Shredder", "Tampered"]
+__all__ = ["FORGOTTEN", "Forgotten", "Shredder", "Tampered"]
 
 FORGOTTEN = "[forgotten]"  #: what is read instead of a value whose key is gone
+KEYS = "keys"  # the table: a key by subject, as hexadecimal digits, or null when it is forgotten
 _SEALED = "$sealed"
 _NONCE = 12  # bytes, as AES-GCM wants it
 
@@ -41,86 +42,31 @@ class Tampered(ValueError):
     """An encrypted value was changed, or stands at a place for which it was not made."""
 
 
-class Keys(Protocol):
-    """A key for each subject, until it is forgotten."""
-
-    def get(self, subject: str) -> bytes | None:
-        """The key, or None for one that is unknown or forgotten."""
-        ...
-
-    def get_or_make(self, subject: str) -> bytes:
-        """The key, made now if there was none. Raises `Forgotten`."""
-        ...
-
-    def forget(self, subject: str) -> None:
-        """Drop the key, for good. Idempotent."""
-        ...
-
-
-class MemoryKeys:
-    """Keys that live as long as their process."""
-
-    def __init__(self) -> None:
-        self._keys: dict[str, bytes | None] = {}  # None where the subject is forgotten
-
-    def get(self, subject: str) -> bytes | None:
-        return self._keys.get(subject)
-
-    def get_or_make(self, subject: str) -> bytes:
-        key = self._keys.setdefault(subject, os.urandom(32))
-        if key is None:
-            raise Forgotten(f"{subject} is forgotten; nothing personal can be written about it")
-        return key
-
-    def forget(self, subject: str) -> None:
-        self._keys[subject] = None
-
-
-class SQLiteKeys:
-    """Keys in a file of their own. Use it with `with`. What is forgotten is overwritten on the disk."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.database = Database(path)
-
-    def __enter__(self) -> SQLiteKeys:
-        self.database.__enter__()
-        self.database.execute("PRAGMA secure_delete = ON")
-        self.database.create(("CREATE TABLE IF NOT EXISTS keys (subject TEXT PRIMARY KEY, key BLOB)",))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.database.__exit__()
-
-    def get(self, subject: str) -> bytes | None:
-        row = self.database.execute("SELECT key FROM keys WHERE subject = ?", subject).fetchone()
-        return None if row is None else row[0]
-
-    def get_or_make(self, subject: str) -> bytes:
-        with self.database.transaction():
-            self.database.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", subject, os.urandom(32))
-            key = self.get(subject)
-        if key is None:
-            raise Forgotten(f"{subject} is forgotten; nothing personal can be written about it")
-        return key
-
-    def forget(self, subject: str) -> None:
-        with self.database.transaction():
-            self.database.execute("INSERT OR REPLACE INTO keys VALUES (?, NULL)", subject)
-        self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log had the key too
-
-
 class Shredder:
-    """Seals personal fields of messages with the key of their subject, and opens them while it exists."""
+    """Seals personal fields of messages with the key of their subject, and opens them while it exists.
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+    The keys are documents in the store `keys`. On a disk, use a file of their own.
+    """
+
+    def __init__(self, keys: Store) -> None:
+        self._store = keys
+
+    def forget(self, subject: str) -> None:
+        """Drop the key of this subject, for good: its bytes leave the disk too. Idempotent.
+
+        Raises sqlite3.OperationalError when another process reads the file for too long: the key is
+        dropped, and its bytes may still be there; forget it again.
+        """
+        with self._store.transaction() as transaction:
+            transaction.put(KEYS, subject, None)
+        self._store.erase_deleted()
 
     def seal(self, message: Message, subject: str, fields: tuple[str, ...]) -> Message:
         """The message with these fields of its body encrypted; None stays None.
 
         Raises `Forgotten` for a subject whose key was dropped.
         """
-        key = self._keys.get_or_make(subject)
+        key = self._key_to_write(subject)
         sealed = {
             name: _encrypt(key, value, subject, _place(message, name))
             for name in fields
@@ -137,20 +83,32 @@ class Shredder:
         return message.copy(body=message.body | opened) if sealed else message
 
     def _read(self, value: dict[str, str], place: bytes) -> Any:
-        key = self._keys.get(value["subject"])
+        with self._store.reading() as transaction:
+            key = transaction.get(KEYS, value["subject"])
         if key is None:
             return FORGOTTEN
-        return _decrypted(key, b64decode(value[_SEALED]), place)
+        return _decrypted(bytes.fromhex(key), b64decode(value[_SEALED]), place)
+
+    def _key_to_write(self, subject: str) -> bytes:
+        """The key, made now if there was none. Raises `Forgotten`."""
+        with self._store.transaction() as transaction:
+            key = transaction.get(KEYS, subject, "")
+            if key == "":
+                transaction.put(KEYS, subject, key := os.urandom(32).hex())
+        if key is None:
+            raise Forgotten(f"{subject} is forgotten; nothing personal can be written about it")
+        return bytes.fromhex(key)
 
 
 def is_sealed(value: object) -> bool:
-    """Whether this is an encrypted value."""
+    """True for an encrypted value."""
     return isinstance(value, dict) and value.keys() == {_SEALED, "subject"}
 
 
 def _encrypt(key: bytes, value: object, subject: str, place: bytes) -> dict[str, str]:
     nonce = os.urandom(_NONCE)
-    data = _library().AESGCM(key).encrypt(nonce, json.dumps(value, allow_nan=False).encode(), place)
+    text = values.to_json(f"the personal field {place.decode()}", value)
+    data = _library().AESGCM(key).encrypt(nonce, text.encode(), place)
     return {_SEALED: b64encode(nonce + data).decode(), "subject": subject}
 
 
@@ -164,7 +122,7 @@ def _decrypted(key: bytes, data: bytes, place: bytes) -> Any:
 
 
 def _place(message: Message, field: str) -> bytes:
-    """What an encrypted value is bound to."""
+    """The event and the field to which an encrypted value is bound."""
     return f"{message.id}/{field}".encode()
 
 

@@ -2,31 +2,29 @@
 
 SQLite lets one writer in at a time. A position is given under the lock of its writer, so whatever
 can be seen has nothing missing below it: the horizon is the last position. What is stored is never
-changed: the table refuses it.
+changed: the table refuses it. That no id and no version of a stream is there twice, it refuses too.
 
-*Left out:* hearing at once of what another process appends to the same file (a reader asks now and
-then), and several stores in one file.
+*Left out:* several stores in one file.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import anyio
 import anyio.lowlevel
 
-from ..durable_queue.waiting import Waiting
+from .. import values
 from ..message import Message
 from ..storage import Database
 from ..trace import Kind, record
-from .placing import Place, check_batch, check_reading, place
-from .protocol import Appended, Conflict, Expected, Recorded
-from .telling import say_accepted, say_refused, say_repeated, say_sent
+from .append_rules import Place, check_batch, check_reading, decide, fits, say_accepted, say_repeated
+from .store import Appended, Expected, Recorded, WrongExpectedVersion
 
 __all__ = ["SQLiteEventStore"]
 
@@ -49,11 +47,13 @@ SCHEMA = (
         BEGIN SELECT RAISE(ABORT, 'an event never goes: forget the key of its subject'); END""",
 )
 COLUMNS = "position, stream, version, id, type, schema, body, more, created, at"
+INSERT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ENDS = """SELECT (SELECT coalesce(max(version), 0) FROM events WHERE stream = ?),
     (SELECT coalesce(max(position), 0) FROM events)"""
 KNOWN = "SELECT id, stream, version, position FROM events WHERE id IN (SELECT value FROM json_each(?))"
-encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-MORE = ("correlation_id", "causation_id", "reply_to", "headers")
+MORE = ("correlation_id", "causation_id", "reply_to")
+
+_Row = tuple[str, str, int, str, str | None, int]  # the columns from id to created
 
 
 class SQLiteEventStore:
@@ -71,10 +71,11 @@ class SQLiteEventStore:
         synchronous: str = "FULL",
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self.name = name
+        self.name = values.name("the name of a store", name)
         self.database = Database.at(path, synchronous=synchronous, clock=clock)
         self._strict = strict
-        self._waiting = Waiting()
+        self._appended = self.database.signal("events")
+        self._users = 0
 
     async def __aenter__(self) -> Self:
         await anyio.lowlevel.checkpoint()
@@ -82,11 +83,15 @@ class SQLiteEventStore:
             stack.enter_context(self.database)
             self.database.create(SCHEMA)
             stack.pop_all()
+        self._users += 1
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Close the file; whoever still waits for events here gets a RuntimeError."""
+        self._users -= 1
         self.database.__exit__()
+        self._appended.notify_all()
 
     # Appending
 
@@ -95,11 +100,11 @@ class SQLiteEventStore:
     ) -> Appended:
         """Return after all the events are on the disk: this is the confirm. See `EventStore`.
 
-        Raises TypeError for a body that JSON would change. When it is cancelled, or raises an error of
-        sqlite3, the outcome is indefinite: append again, with the same ids.
+        After an error of sqlite3, too, the outcome is indefinite: append again, with the same ids.
         """
         await anyio.lowlevel.checkpoint()
-        appended = self.append_nowait(stream, events, expected=expected)
+        rows = self._sent(stream, events, expected)
+        appended = await self.database.run(lambda: self._append(stream, events, rows, expected))
         # Between the commit and the confirm something can always happen to the writer.
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return appended
@@ -107,44 +112,61 @@ class SQLiteEventStore:
     def append_nowait(
         self, stream: str, events: Sequence[Message], *, expected: int | Expected = Expected.ANY
     ) -> Appended:
-        """The same, in one step. Inside `with file.transaction()` it is committed with all of that."""
+        """The same, in one step. Inside `with database.transaction()` it is committed with all of that."""
+        rows = self._sent(stream, events, expected)
+        with self.database.transaction():
+            return self._append(stream, events, rows, expected)
+
+    def _sent(self, stream: str, events: Sequence[Message], expected: int | Expected) -> list[_Row]:
+        self._must_be_open()
         check_batch(stream, events, expected)
-        rows = [self._values(event) for event in events]
         for event in events:
-            say_sent(self.name, stream, event)
-        try:
-            with self.database.transaction():
-                return self._append(stream, events, rows, expected)
-        except Conflict as conflict:
-            say_refused(self.name, events, conflict)
-            raise
+            record(Kind.SENT, self.name, event.id, label=event.type, key=stream)
+        return [self._row(event) for event in events]
 
     def _append(
-        self, stream: str, events: Sequence[Message], rows: list[tuple[Any, ...]], expected: int | Expected
+        self, stream: str, events: Sequence[Message], rows: list[_Row], expected: int | Expected
     ) -> Appended:
-        ids = [event.id for event in events]
         actual, position = self.database.one(ENDS, stream)
-        known = self._known(ids)
-        there = place(stream, ids, expected, actual=actual, known=known, strict=self._strict)
-        if there is not None:
-            appended = Appended(there.version, there.position, repeated=True)
-            self.database.after_commit(partial(say_repeated, self.name, events, stream, appended))
-            return appended
-        now, places = self.database.now(), range(1, len(events) + 1)
-        self.database.connection.executemany(
-            f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(position + n, stream, actual + n, *row, now) for n, row in zip(places, rows, strict=True)],
-        )
-        self.database.after_commit(partial(self._appended, stream, events, actual, position))
-        return Appended(actual + len(events), position + len(events))
+        if fits(expected, actual) and self._inserted(stream, rows, actual, position):
+            self.database.after_commit(partial(self._has_appended, stream, events, actual, position))
+            return Appended(actual + len(events), position + len(events))
+        repeated = self._repeated(stream, events, expected, actual)
+        self.database.after_commit(partial(say_repeated, self.name, events, stream, repeated))
+        return repeated
 
-    def _known(self, ids: Sequence[str]) -> dict[str, Place]:
-        return {identity: Place(*rest) for identity, *rest in self.database.execute(KNOWN, json.dumps(ids))}
+    def _inserted(self, stream: str, rows: list[_Row], version: int, position: int) -> bool:
+        """Insert the rows, all or none; false when the file has one of the ids already."""
+        now = self.database.now()
+        full = [(position + n, stream, version + n, *row, now) for n, row in enumerate(rows, 1)]
+        try:
+            with self.database.transaction() if len(rows) > 1 else nullcontext():
+                self.database.connection.executemany(INSERT, full)
+        except sqlite3.IntegrityError:
+            return False
+        return True
 
-    def _appended(self, stream: str, events: Sequence[Message], version: int, position: int) -> None:
+    def _repeated(
+        self, stream: str, events: Sequence[Message], expected: int | Expected, actual: int
+    ) -> Appended:
+        """The answer for events that are there already. Raises `WrongExpectedVersion` and `IdTaken`."""
+        ids = [event.id for event in events]
+        rows = self.database.execute(KNOWN, values.encode(ids))
+        known = {identity: Place(*place) for identity, *place in rows}
+        try:
+            repeated = decide(stream, ids, expected, actual=actual, known=known, strict=self._strict)
+        except WrongExpectedVersion as error:
+            facts: dict[str, Any] = {"stream": stream, "expected": expected, "actual": actual}
+            for event in events:
+                record(Kind.REFUSED, self.name, event.id, reason=str(error), **facts)
+            raise
+        assert repeated is not None, f"{self.database} refuses events that are not there"
+        return repeated
+
+    def _has_appended(self, stream: str, events: Sequence[Message], version: int, position: int) -> None:
         for n, event in enumerate(events, 1):
             say_accepted(self.name, stream, event.id, version + n, position + n)
-        self._waiting.wake()
+        self._appended.notify_all()
 
     # Reading
 
@@ -163,31 +185,40 @@ class SQLiteEventStore:
         return self._recorded(query, after, limit)
 
     @property
-    def settled(self) -> int:
+    def committed_up_to(self) -> int:
         """The horizon, which here is the last position."""
+        self._must_be_open()
         (position,) = self.database.one("SELECT coalesce(max(position), 0) FROM events")
         return int(position)
 
-    async def news(self, after: int) -> None:
-        """Wait until this process has appended something above the position `after`, or finds it there."""
+    async def wait(self, *, after: int) -> None:
+        """Wait for an event above the position `after`, from anybody who has the file open.
+
+        Another process is heard of after the database's `poll` seconds at most.
+        """
         await anyio.lowlevel.checkpoint()
-        while self.settled <= after:
-            await self._waiting.change()
+        while self.committed_up_to <= after:
+            await self.database.news(self._appended)
+
+    def _must_be_open(self) -> None:
+        if not self._users:
+            raise RuntimeError(f"{self.name} is not open; use it inside its `async with` block")
 
     # Rows
 
-    def _values(self, event: Message) -> tuple[Any, ...]:
-        more = {name: value for name in MORE if (value := getattr(event, name))}
-        if "headers" in more:
-            more["headers"] = dict(more["headers"])
+    def _row(self, event: Message) -> _Row:
+        more = {name: value for name in MORE if (value := getattr(event, name)) is not None}
+        if event.headers:
+            more["headers"] = dict(event.headers)
         created = round((event.created + self.database.shift) * 1e6)
-        body, rest = _exact_json(event.body, event), _exact_json(more, event) if more else None
-        return event.id, event.type, event.version, body, rest, created
+        body = values.encode(event.body)
+        return event.id, event.type, event.version, body, values.encode(more) if more else None, created
 
-    def _recorded(self, query: str, *values: object) -> list[Recorded]:
+    def _recorded(self, query: str, *parameters: object) -> list[Recorded]:
+        self._must_be_open()
         shift = self.database.shift
         found = []
-        for row in self.database.execute(query, *values):
+        for row in self.database.execute(query, *parameters):
             position, stream, version, identity, type_, schema, body, more, created, at = row
             message = Message(
                 json.loads(body),
@@ -200,14 +231,3 @@ class SQLiteEventStore:
             )
             found.append(Recorded(position, stream, version, message, at / 1e6 - shift))
         return found
-
-
-def _exact_json(value: object, event: Message) -> str:
-    """The value as JSON text. Raises TypeError for one that would come back changed."""
-    try:
-        text = encode(value)
-        if json.loads(text) == value:
-            return text
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"event {event.id!r} cannot be written to a file: {error}") from error
-    raise TypeError(f"event {event.id!r} would come back changed: use lists for tuples, and text for keys")

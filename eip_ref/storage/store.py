@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from .. import values
 from ..signal import Signal
@@ -26,6 +26,8 @@ from .database import Database
 from .transactions import Transactional
 
 __all__ = ["MemoryStore", "SQLiteStore", "Store", "Transaction", "key_of"]
+
+T = TypeVar("T")
 
 
 def key_of(number: int) -> str:
@@ -50,6 +52,13 @@ class Store(Protocol):
 
         Inside another one of the same task it is a savepoint. There must be no await inside. Raises
         `ForeignTransaction` where the transaction of another task is open.
+        """
+        ...
+
+    async def run(self, step: Callable[[Transaction], T]) -> T:
+        """Return what `step` returns in a transaction, after its commit.
+
+        While another process has the file locked this waits, and the event loop goes on.
         """
         ...
 
@@ -79,7 +88,8 @@ class Transaction(ABC):
     is only read.
     """
 
-    def __init__(self, *, writes: bool) -> None:
+    def __init__(self, shift: float, *, writes: bool) -> None:
+        self.shift = shift  #: that of the store
         self.written = False
         self._writes = writes
         self._over = False
@@ -193,6 +203,10 @@ class MemoryStore(Transactional):
         with self.changing(), closing(_InMemory(self, writes=True)) as documents:
             yield documents
 
+    async def run(self, step: Callable[[Transaction], T]) -> T:
+        with self.transaction() as transaction:
+            return step(transaction)
+
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         with self.looking(), closing(_InMemory(self, writes=False)) as documents:
@@ -249,7 +263,7 @@ class _InMemory(Transaction):
     """The documents of a store in memory."""
 
     def __init__(self, store: MemoryStore, *, writes: bool) -> None:
-        super().__init__(writes=writes)
+        super().__init__(store.shift, writes=writes)
         self._store = store
 
     def _after_commit(self, call: Callable[[], object]) -> None:
@@ -318,7 +332,19 @@ class SQLiteStore:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        with self.database.transaction(), closing(_Rows(self.database, writes=True)) as rows:
+        with self.database.transaction(), self._documents() as documents:
+            yield documents
+
+    async def run(self, step: Callable[[Transaction], T]) -> T:
+        def in_transaction() -> T:
+            with self._documents() as documents:
+                return step(documents)
+
+        return await self.database.run(in_transaction)
+
+    @contextmanager
+    def _documents(self) -> Iterator[Transaction]:
+        with closing(_Rows(self.database, writes=True)) as rows:
             yield rows
             if rows.written:
                 self.database.after_commit(self.changed.notify_all)
@@ -339,7 +365,7 @@ class _Rows(Transaction):
     """The documents of one file."""
 
     def __init__(self, database: Database, *, writes: bool) -> None:
-        super().__init__(writes=writes)
+        super().__init__(database.shift, writes=writes)
         self._database = database
 
     def _after_commit(self, call: Callable[[], object]) -> None:

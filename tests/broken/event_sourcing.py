@@ -10,18 +10,19 @@ import anyio.lowlevel
 
 from eip_ref.event_sourcing import (
     Appended,
+    EventStore,
     EventTypes,
     Expected,
+    Loaded,
     MemoryEventStore,
     Projection,
     Projector,
     Recorded,
     Repository,
     View,
-    Views,
 )
-from eip_ref.event_sourcing.repository import Loaded
 from eip_ref.message import Message
+from eip_ref.storage import Store, Transaction
 
 # Stores
 
@@ -53,7 +54,7 @@ class AppendsAgain(MemoryEventStore):
     def append_nowait(
         self, stream: str, events: Sequence[Message], *, expected: int | Expected = Expected.ANY
     ) -> Appended:
-        number = self.settled
+        number = self.committed_up_to
         renamed = [event.copy(id=f"{event.id}#{number + n}") for n, event in enumerate(events)]
         return super().append_nowait(stream, renamed, expected=expected)
 
@@ -78,7 +79,7 @@ class ReadsPastOpenTransactions(MemoryEventStore):
     """Takes the highest position that it can see for the horizon: late committers are skipped (E12)."""
 
     @property
-    def settled(self) -> int:
+    def committed_up_to(self) -> int:
         self._lose_patience()
         return max((event.position for event in self._all), default=0)
 
@@ -127,44 +128,44 @@ class MigratesHistory(EventTypes):
 class CommitsPositionFirst(Projector):
     """Notes the position, and then changes the view: a crash between the two loses the event."""
 
-    async def catch_up(self) -> int:
-        for event in await self._reader().read():
-            with self.views.transaction(self.name) as view:
-                view.track(event.position)
+    async def catch_up(self, events: EventStore) -> int:
+        for event in await self._reader(events).read():
+            with self.views.transaction() as transaction:
+                View(transaction, self.name).track(event.position)
             await anyio.lowlevel.checkpoint()
-            with self.views.transaction(self.name) as view:
-                self.projection.project(view, event)
+            with self.views.transaction() as transaction:
+                self.projection.project(View(transaction, self.name), event)
         return self.position
 
 
 class CommitsPositionLast(Projector):
     """Changes the view, and then notes the position: a crash between the two repeats the event."""
 
-    async def catch_up(self) -> int:
-        for event in await self._reader().read():
-            with self.views.transaction(self.name) as view:
-                self.projection.project(view, event)
+    async def catch_up(self, events: EventStore) -> int:
+        for event in await self._reader(events).read():
+            with self.views.transaction() as transaction:
+                self.projection.project(View(transaction, self.name), event)
             await anyio.lowlevel.checkpoint()
-            with self.views.transaction(self.name) as view:
-                view.track(event.position)
+            with self.views.transaction() as transaction:
+                View(transaction, self.name).track(event.position)
         return self.position
 
 
 class TrustsWhatItRead(Projector):
     """Does not look at the position in the view's transaction: two projectors double each other's work."""
 
-    def _commit(self, batch: Sequence[Recorded]) -> None:
-        with self.views.transaction(self.name) as view:
-            for event in batch:
-                self.projection.project(view, event)
-            view.track(max(view.position, batch[-1].position))
+    def _take(self, transaction: Transaction, events: Sequence[Recorded], source: str) -> None:
+        view = View(transaction, self.name)
+        for event in events:
+            self.projection.project(view, event)
+        view.track(max(view.position, events[-1].position))
 
 
 class ParksOnlyThePoison(Projector):
     """Goes on with the stream of a parked event, as if that had not been."""
 
-    def _project(self, view: View, event: Recorded, held: set[str]) -> bool:
-        return super()._project(view, event, set())
+    def _take_one(self, transaction: Transaction, view: View, event: Recorded, held: set[str]) -> Any:
+        return super()._take_one(transaction, view, event, set())
 
 
 def mails_from_the_projection(send: Callable[[str], object]) -> Projection:
@@ -177,18 +178,19 @@ def mails_from_the_projection(send: Callable[[str], object]) -> Projection:
     return Projection("mails", {"OrderPaid": mail})
 
 
-async def rebuilds_in_place(projector: Projector) -> None:
+async def rebuilds_in_place(projector: Projector, events: EventStore) -> None:
     """Empties the live view and fills it again: meanwhile readers find it empty, or half full."""
-    projector.views.drop(projector.name)
-    await projector.catch_up()
+    with projector.views.transaction() as transaction:
+        View(transaction, projector.name).clear()
+    await projector.catch_up(events)
 
 
-async def swaps_too_early(projector: Projector) -> None:
+async def swaps_too_early(projector: Projector, events: EventStore) -> None:
     """Makes the new view live before it shows what the old one did."""
-    views: Any = projector.views
-    views._live[projector.projection.name] = projector.projection.generation
-    await projector.catch_up()
+    with projector.views.transaction() as transaction:
+        transaction.put("generations", projector.projection.name, projector.projection.generation)
+    await projector.catch_up(events)
 
 
-Rebuild = Callable[[Projector], Awaitable[None]]
-Make = Callable[[MemoryEventStore, Views, Projection], Projector]
+Rebuild = Callable[[Projector, EventStore], Awaitable[None]]
+Make = Callable[[Store, Projection], Projector]

@@ -15,12 +15,12 @@ import pytest
 
 from eip_ref.event_sourcing import (
     Appended,
-    Conflict,
     Expected,
     IdTaken,
     MemoryEventStore,
     Recorded,
     SQLiteEventStore,
+    WrongExpectedVersion,
 )
 from eip_ref.lab import invariants
 from eip_ref.lab.invariants.reading import gap_free_reading
@@ -98,7 +98,7 @@ def test_versions_count_per_stream_and_positions_over_all_of_them(make: Make, pl
             assert await store.append(S, events("d")) == Appended(3, 4)
             assert [e[:3] for e in await store.read(S)] == [(1, S, 1), (2, S, 2), (4, S, 3)]
             assert [e.position for e in await store.read_all()] == [1, 2, 3, 4]
-            assert store.settled == 4
+            assert store.committed_up_to == 4
 
     play(scenario)
 
@@ -136,7 +136,7 @@ def test_nobody_can_change_what_is_stored(make: Make, play: Play) -> None:
     play(scenario)
 
 
-def test_news_ends_when_there_is_something_to_read(make: Make, play: Play) -> None:
+def test_waiting_ends_when_there_is_something_to_read(make: Make, play: Play) -> None:
     """Who waits is woken by an append, and does not wait for what is there."""
 
     async def scenario() -> None:
@@ -145,10 +145,10 @@ def test_news_ends_when_there_is_something_to_read(make: Make, play: Play) -> No
             start = anyio.current_time()
 
             async def listen() -> None:
-                await store.news(0)
-                await store.news(1)
+                await store.wait(after=0)
+                await store.wait(after=1)
                 heard.append(anyio.current_time() - start)
-                await store.news(0)
+                await store.wait(after=0)
                 heard.append(anyio.current_time() - start)
 
             group.start_soon(listen)
@@ -226,10 +226,10 @@ def test_the_stream_must_be_as_expected(
             if fits:
                 assert (await store.append(S, events("cd"), expected=expected)).version == before + 2
                 return
-            with pytest.raises(Conflict) as caught:
+            with pytest.raises(WrongExpectedVersion) as caught:
                 await store.append(S, events("cd"), expected=expected)
             conflict = caught.value
-            assert (type(conflict), conflict.stream, conflict.expected) == (Conflict, S, expected)
+            assert (type(conflict), conflict.stream, conflict.expected) == (WrongExpectedVersion, S, expected)
             assert conflict.actual == before
             assert S in str(conflict)
             assert len(await store.read(S)) == before
@@ -252,7 +252,7 @@ def test_of_two_writers_with_the_same_expectation_one_is_told_of_the_other(make:
                 try:
                     await store.append(S, events(letter), expected=version)
                     outcomes.append("appended")
-                except Conflict as conflict:
+                except WrongExpectedVersion as conflict:
                     outcomes.append(f"actual {conflict.actual}")
 
             group.start_soon(write, "a")
@@ -388,10 +388,10 @@ def test_a_strict_store_refuses_every_repetition(make: Make, play: Play) -> None
 @pytest.mark.parametrize(
     ("stream", "batch", "expected", "words"),
     [
-        ("", events("a"), 0, "not empty"),
+        ("", events("a"), 0, "name of a stream must be text, not empty"),
         (S, [], 0, "at least one event"),
         (S, events("aa"), 0, "same id"),
-        (S, events("a"), -1, "version 0"),
+        (S, events("a"), -1, "from 0 on"),
         (S, [Message(1)], 0, "needs a type"),
         (S, [Message(1, "Said", key="other")], 0, "is its stream"),
         (S, [Message(1, "Said", deadline=9)], 0, "does not expire"),
@@ -417,9 +417,9 @@ def test_reading_before_the_beginning_and_no_events_is_refused(make: Make, play:
     async def scenario() -> None:
         async with make() as store:
             for read in (partial(store.read, S), store.read_all):
-                with pytest.raises(ValueError, match="after 0"):
+                with pytest.raises(ValueError, match="after must be a whole number from 0 on"):
                     await read(after=-1)
-                with pytest.raises(ValueError, match="at least 1"):
+                with pytest.raises(ValueError, match="limit must be a whole number from 1 on"):
                     await read(limit=0)
 
     play(scenario)

@@ -12,8 +12,9 @@ import sys
 
 import anyio
 
-from eip_ref.event_sourcing import Projection, Projector, Recorded, SQLiteEventStore, SQLiteViews, View
+from eip_ref.event_sourcing import Projection, Projector, Recorded, SQLiteEventStore, View
 from eip_ref.message import Message
+from eip_ref.storage import SQLiteStore
 
 BATCH = 3
 STREAMS = 5
@@ -40,16 +41,16 @@ async def produce(store: SQLiteEventStore, number: int) -> None:
         number += 1
 
 
-async def project(store: SQLiteEventStore, views: SQLiteViews) -> None:
-    projector = Projector(store, views, COUNTS, batch=7)
+async def project(store: SQLiteEventStore, views: SQLiteStore) -> None:
+    projector = Projector(views, COUNTS, batch=7)
     while True:
-        await store.news(projector.position)
-        say("shown", await projector.catch_up())
+        await store.wait(after=projector.position)
+        say("shown", await projector.catch_up(store))
 
 
 async def main(path: str, first: int) -> None:
     async with SQLiteEventStore(path) as store, anyio.create_task_group() as group:
-        with SQLiteViews(store.database) as views:
+        with SQLiteStore(store.database) as views:
             group.start_soon(produce, store, first)
             group.start_soon(project, store, views)
             await anyio.sleep_forever()

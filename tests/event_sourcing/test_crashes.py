@@ -21,7 +21,6 @@ from eip_ref.event_sourcing import (
     Projector,
     Recorded,
     SQLiteEventStore,
-    SQLiteViews,
     View,
     rebuild,
 )
@@ -30,8 +29,10 @@ from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants.reading import gap_free_reading
 from eip_ref.message import Message
+from eip_ref.storage import SQLiteStore
 from eip_ref.trace import Trace
 from tests.event_sourcing.child import BATCH, COUNTS, STREAMS
+from tests.event_sourcing.views import live, live_view
 
 KILLS = int(os.environ.get("EIP_KILLS", "20"))
 ORDERS = [f"order-{n}" for n in range(4)]
@@ -64,22 +65,22 @@ async def story(path: Path, crash: Crash | None, rebuilding: bool) -> tuple[int,
 
     async def life() -> None:
         async with SQLiteEventStore(path, synchronous="OFF") as store, anyio.create_task_group() as group:
-            with SQLiteViews(store.database) as views:
-                group.start_soon(Projector(store, views, ALL, batch=2).run)
+            with SQLiteStore(store.database) as views:
+                group.start_soon(Projector(views, ALL, batch=2).run, store)
                 await shop(store, confirmed)
-                newest = Projector(store, views, NEXT if rebuilding else ALL, batch=2)
+                newest = Projector(views, NEXT if rebuilding else ALL, batch=2)
                 if rebuilding:
-                    await rebuild(newest)
-                await newest.catch_up()
+                    await rebuild(newest, store)
+                await newest.catch_up(store)
                 group.cancel_scope.cancel()
 
     process = Participant("process", life, (), (crash,) if crash else ())
     await process.run()
     async with SQLiteEventStore(path, synchronous="OFF") as store:
-        with SQLiteViews(store.database) as views:
+        with SQLiteStore(store.database) as views:
             stored = [event.message.id for event in await store.read_all()]
             assert stored == confirmed == ORDERS
-            return process.steps, views.query("all").get("all"), views.live("all")
+            return process.steps, live_view(views, "all").get("all"), live(views, "all")
 
 
 @pytest.mark.parametrize("rebuilding", [False, True], ids=["projecting", "rebuilding"])
@@ -134,8 +135,8 @@ async def life_of_a_projection(path: Path) -> list[Disk]:
 
     fragile_all = Projection("all", {"OrderPlaced": fragile})
     async with SQLiteEventStore(path) as store:
-        with SQLiteViews(store.database) as views:
-            projector = Projector(store, views, fragile_all, batch=3, poison="park")
+        with SQLiteStore(store.database) as views:
+            projector = Projector(views, fragile_all, batch=3, poison="park")
 
             def copy_the_disk(statement: str) -> None:
                 disks.append(Disk(path.read_bytes(), wal.read_bytes(), tuple(confirmed), shown))
@@ -146,10 +147,10 @@ async def life_of_a_projection(path: Path) -> list[Disk]:
                 batch = [Message(n, "OrderPlaced", id=f"{n}/{m}") for m in range(2)]
                 await store.append(f"customer-{n % 2}", batch)
                 confirmed += [message.id for message in batch]
-                shown = await projector.catch_up()
+                shown = await projector.catch_up(store)
             broken = False
             await projector.retry_parked()
-            await rebuild(Projector(store, views, NEXT, batch=3))
+            await rebuild(Projector(views, NEXT, batch=3), store)
             store.database.connection.set_trace_callback(None)
     return disks
 
@@ -157,18 +158,18 @@ async def life_of_a_projection(path: Path) -> list[Disk]:
 async def found(path: Path) -> tuple[list[str], int, set[str], list[str]]:
     """What is stored, up to where the live view shows it, what is in the view, and what it ends with."""
     async with SQLiteEventStore(path, synchronous="OFF") as store:
-        with SQLiteViews(store.database) as views:
+        with SQLiteStore(store.database) as views:
             assert store.database.one("PRAGMA integrity_check") == ("ok",)
             stored = [event.message.id for event in await store.read_all()]
-            view = views.query("all")
+            view = live_view(views, "all")
             shown, position = view.get("all", []), view.position
             assert len(set(shown)) == len(shown)
-            parked = {stored[event.position - 1] for event in view.parked}
+            parked = {stored[parked.event.position - 1] for parked in view.parked}
             assert not parked & set(shown)
-            projector = Projector(store, views, NEXT if views.live("all") == 2 else ALL)
-            await projector.catch_up()
+            projector = Projector(views, NEXT if live(views, "all") == 2 else ALL)
+            await projector.catch_up(store)
             await projector.retry_parked()
-            return stored, position, parked | set(shown), views.query("all").get("all", [])
+            return stored, position, parked | set(shown), live_view(views, "all").get("all", [])
 
 
 def test_a_crash_before_any_statement_leaves_view_and_position_together(tmp_path: Path) -> None:
@@ -211,8 +212,11 @@ class Knowledge:
             rows = file.execute(
                 "SELECT position, id, stream, version FROM events ORDER BY position"
             ).fetchall()
-            values = file.execute("SELECT key, value FROM views WHERE view = ?", (COUNTS.view,)).fetchall()
-            tracking = file.execute("SELECT position FROM tracking").fetchone()
+            values = file.execute(
+                "SELECT key, document FROM documents WHERE tbl = ?", (COUNTS.view,)
+            ).fetchall()
+            position = "SELECT document FROM documents WHERE tbl = 'positions'"
+            tracking = file.execute(position).fetchone()
         batches = len(rows) // BATCH
         expected = [f"{batch}/{n}" for batch in range(batches) for n in range(BATCH)]
         assert [identity for _, identity, _, _ in rows] == expected, "a batch is lost, doubled or half there"
@@ -223,7 +227,7 @@ class Knowledge:
             assert version == versions[stream]
         assert all(position == BATCH * (batch + 1) for batch, position in self.confirmed.items())
         assert max(self.confirmed, default=-1) < batches, "a confirmed batch is lost"
-        shown = tracking[0] if tracking else 0
+        shown = int(tracking[0]) if tracking else 0
         assert shown >= self.shown, "what was shown is lost"
         counts = Counter(stream for _, _, stream, _ in rows[:shown])
         assert {key: json.loads(value) for key, value in values} == counts, "view and position differ"

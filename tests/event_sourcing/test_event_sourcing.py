@@ -13,28 +13,28 @@ import pytest
 
 from eip_ref import event_sourcing
 from eip_ref.event_sourcing import (
-    Conflict,
     Expected,
     IdTaken,
     MemoryEventStore,
-    MemoryViews,
     Projection,
     Projector,
     Reader,
     Recorded,
     RolledBack,
     SQLiteEventStore,
-    Transaction,
+    UnitOfWork,
     View,
+    WrongExpectedVersion,
 )
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.invariants.reading import gap_free_reading
 from eip_ref.message import Message
 from eip_ref.publish_subscribe import PublishSubscribeChannel, SubscriptionEnded
-from eip_ref.storage import Database
+from eip_ref.storage import Database, MemoryStore
 from eip_ref.trace import acting
 from tests.backends import Play, everywhere
+from tests.event_sourcing.views import live_view
 
 
 def events(ids: str) -> list[Message]:
@@ -54,7 +54,7 @@ async def slow_append(store: MemoryEventStore, ids: str, seconds: float, fails: 
             raise ZeroDivisionError
 
 
-async def commit(store: MemoryEventStore, *appends: tuple[str, str, int | Expected]) -> Transaction:
+async def commit(store: MemoryEventStore, *appends: tuple[str, str, int | Expected]) -> UnitOfWork:
     """Several appends in one transaction, during which nothing of it can be seen."""
     async with store.transaction() as transaction:
         for stream, ids, expected in appends:
@@ -87,9 +87,9 @@ def test_a_reader_gets_a_late_committer_and_everything_once(play: Play) -> None:
             await anyio.sleep(1)
             await store.append("other", events("b"))
             assert [e.position for e in await store.visible()] == [2]
-            assert (store.settled, await store.read_all()) == (0, [])
+            assert (store.committed_up_to, await store.read_all()) == (0, [])
             assert await read_for(Reader(store, "dashboard"), 5) == "ab"
-            assert store.settled == 2
+            assert store.committed_up_to == 2
 
     invariants.assert_holds(play(scenario), gap_free_reading)
 
@@ -176,7 +176,7 @@ def test_a_transaction_commits_all_its_appends_or_none(play: Play) -> None:
         store = MemoryEventStore()
         good = await commit(store, ("one", "a", 0), ("two", "b", Expected.NO_STREAM), ("one", "c", 1))
         assert [a.version for a in good.appended] == [1, 1, 2]
-        with pytest.raises(Conflict) as caught:
+        with pytest.raises(WrongExpectedVersion) as caught:
             await commit(store, ("one", "d", 2), ("two", "e", 0))
         assert caught.value.actual == 1
         assert letters(await store.read_all()) == "abc"
@@ -202,11 +202,11 @@ def test_a_transaction_that_loses_the_race_is_a_conflict_at_its_commit(
                 late.append("one", events("a"), expected=expected)
                 await store.append("one", events("b"), expected=0)
 
-        with pytest.raises(Conflict) as caught:
+        with pytest.raises(WrongExpectedVersion) as caught:
             await lose()
         assert caught.value.actual == 1
         assert letters(await store.read("one")) == "b"
-        assert store.settled == 2
+        assert store.committed_up_to == 2
 
     play(scenario)
 
@@ -253,7 +253,7 @@ def test_a_confirmed_append_is_in_the_file(tmp_path: Path) -> None:
             assert [e[:3] for e in found] == [(1, "one", 1), (2, "one", 2)]
             assert all(max(e.at, e.message.created) <= anyio.current_time() for e in found)
             assert (await store.append("one", events("ab"), expected=0)).repeated
-            with pytest.raises(Conflict):
+            with pytest.raises(WrongExpectedVersion):
                 await store.append("one", events("c"), expected=0)
 
     simulate(write)
@@ -299,7 +299,7 @@ def test_a_reader_in_sqlite_sees_no_position_above_an_open_transaction(tmp_path:
             other.database.busy_timeout = 0
             with writer.database.transaction():
                 assert writer.append_nowait("one", events("a")).position == 1
-                assert (other.settled, await other.read_all()) == (0, [])
+                assert (other.committed_up_to, await other.read_all()) == (0, [])
                 with pytest.raises(sqlite3.OperationalError, match="locked"):
                     other.append_nowait("two", events("b"))
             assert letters(await other.read_all()) == "a"
@@ -330,8 +330,8 @@ def test_an_append_joins_the_transaction_of_its_caller(tmp_path: Path) -> None:
     assert trace.messages("accepted") == ["b"]
 
 
-def test_a_reader_finds_by_asking_what_another_process_appends(tmp_path: Path) -> None:
-    """It is not called, so it asks every `poll` seconds."""
+def test_a_reader_hears_at_once_of_what_another_opener_of_the_file_appends(tmp_path: Path) -> None:
+    """The two share nothing but the file and the process."""
 
     async def scenario() -> None:
         path = tmp_path / "shop.db"
@@ -343,10 +343,49 @@ def test_a_reader_finds_by_asking_what_another_process_appends(tmp_path: Path) -
                 await one.append("one", events("a"))
 
             group.start_soon(later)
-            assert letters(await anext(Reader(two, "dashboard", poll=1))) == "a"
-            assert anyio.current_time() == pytest.approx(3)
+            assert letters(await anext(Reader(two, "dashboard"))) == "a"
+            assert anyio.current_time() == pytest.approx(2.5)
 
     simulate(scenario)
+
+
+def test_a_reader_finds_by_asking_what_another_process_appends(tmp_path: Path) -> None:
+    """Nobody can call it, so it asks every `poll` seconds of its database; in real time."""
+
+    async def main() -> str:
+        path = tmp_path / "shop.db"
+        async with SQLiteEventStore(Database(path, poll=0.01)) as store, anyio.create_task_group() as group:
+            found: list[Recorded] = []
+
+            async def read() -> None:
+                found.extend(await anext(Reader(store, "dashboard")))
+
+            group.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("INSERT INTO events VALUES (1, 'one', 1, 'a', 'Said', 1, '{}', NULL, 0, 0)")
+        return letters(found)
+
+    assert anyio.run(main) == "a"
+
+
+async def test_who_waits_on_a_store_that_is_left_is_told(tmp_path: Path) -> None:
+    """And does not wait for ever; nor is it used outside its block, while others have the file open."""
+    with Database(tmp_path / "shop.db") as file:
+        store = SQLiteEventStore(file)
+        with pytest.raises(RuntimeError, match="inside its `async with` block"):
+            await store.append("one", events("a"))
+
+        async def wait() -> None:
+            with pytest.raises(RuntimeError, match="events is not open"):
+                await store.wait(after=0)
+
+        async with anyio.create_task_group() as group, store:
+            group.start_soon(wait)
+            await anyio.sleep(1)
+        for use in (store.read("one"), store.read_all(), store.append("one", events("a"))):
+            with pytest.raises(RuntimeError, match="events is not open"):
+                await use
 
 
 # Pub/sub against event sourcing
@@ -374,9 +413,9 @@ def test_the_same_facts_told_and_kept_differ_for_who_comes_late(play: Play) -> N
         def collect(view: View, event: Recorded) -> None:
             view.set("all", [*view.get("all", []), event.message.id])
 
-        views = MemoryViews()
-        await Projector(store, views, Projection("late", {"Said": collect})).catch_up()
-        return heard, letters(await store.read("order-17")), views.query("late").get("all")
+        views = MemoryStore()
+        await Projector(views, Projection("late", {"Said": collect})).catch_up(store)
+        return heard, letters(await store.read("order-17")), live_view(views, "late").get("all")
 
     assert play(scenario).result == ([], "abc", ["a", "b", "c"])
 
@@ -384,15 +423,14 @@ def test_the_same_facts_told_and_kept_differ_for_who_comes_late(play: Play) -> N
 def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """And prints who hears of what, and what an append answers."""
     assert event_sourcing.__doc__ is not None
-    block = event_sourcing.__doc__.split("    async def told_and_kept", 1)[1].split(
-        "\nRead `protocol.py`", 1
-    )[0]
+    block = event_sourcing.__doc__.split("    async def told_and_kept", 1)[1].split("\nRead `store.py`", 1)[0]
     lines = ["async def told_and_kept", *block.splitlines()]
     code = lines[0] + "\n".join(line.removeprefix("    ") for line in lines[1:])
     names: dict[str, Any] = {
         **vars(event_sourcing),
         "Message": Message,
         "PublishSubscribeChannel": PublishSubscribeChannel,
+        "MemoryStore": MemoryStore,
     }
     exec(code, names)
     simulate(names["told_and_kept"])

@@ -12,14 +12,13 @@ import pytest
 from eip_ref.event_sourcing import (
     EventTypes,
     MemoryEventStore,
-    MemorySnapshots,
-    MemoryViews,
     Projection,
     Projector,
     Reader,
     Recorded,
     Repository,
     Snapshot,
+    Snapshots,
     rebuild,
 )
 from eip_ref.lab import invariants
@@ -27,6 +26,7 @@ from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants.reading import gap_free_reading
 from eip_ref.message import Message
+from eip_ref.storage import MemoryStore
 from eip_ref.trace import Trace, acting, record
 from tests.broken.event_sourcing import (
     AppendsAgain,
@@ -50,6 +50,7 @@ from tests.broken.event_sourcing import (
 )
 from tests.event_sourcing.test_projections import SECOND, TOTAL, listing, paid, pay, with_poison
 from tests.event_sourcing.test_states import FOLD, V1, Order, Placed, shop_types
+from tests.event_sourcing.views import live_view
 
 S = "order-17"
 Store = type[MemoryEventStore]
@@ -158,7 +159,7 @@ def test_trusting_an_old_snapshot_gives_a_wrong_state() -> None:
     """The schema of the state has changed since: only the events know the truth."""
 
     async def scenario(make: Any) -> Any:
-        store, snapshots = MemoryEventStore(), MemorySnapshots()
+        store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
         orders = make(store, shop_types(order_version=2), FOLD, snapshots=snapshots)
         await orders.save(S, [Placed("17", 4000)], expected=0)
         snapshots.put(S, Snapshot(1, Message({"order": "17", "euros_owed": 40}, "Order", version=1)))
@@ -207,17 +208,17 @@ def test_migrating_events_in_place_rewrites_history(make: type[EventTypes], stay
 
 async def projecting(make: Make, crash: Crash | None) -> tuple[int, str]:
     """A projection that crashes once: how many steps it took, and what its view shows in the end."""
-    store, views = MemoryEventStore(), MemoryViews()
+    store, views = MemoryEventStore(), MemoryStore()
     await pay(store, "abc")
 
     async def life() -> None:
-        projector = make(store, views, TOTAL)
-        while projector.lag:
-            await projector.catch_up()
+        projector = make(views, TOTAL)
+        while projector.lag(store):
+            await projector.catch_up(store)
 
     process = Participant("projector", life, (), (crash,) if crash else ())
     await process.run()
-    return process.steps, views.query("total").get("events", "")
+    return process.steps, live_view(views, "total").get("events", "")
 
 
 @pytest.mark.parametrize(
@@ -243,12 +244,12 @@ def test_two_projectors_that_trust_what_they_read_double_their_work() -> None:
     """The position must be looked at inside the view's transaction."""
 
     async def scenario(make: Make) -> Any:
-        store, views = MemoryEventStore(), MemoryViews()
+        store, views = MemoryEventStore(), MemoryStore()
         await pay(store, "abc")
         async with anyio.create_task_group() as group:
             for _ in range(2):
-                group.start_soon(make(store, views, TOTAL).catch_up)
-        return views.query("total").get("events")
+                group.start_soon(make(views, TOTAL).catch_up, store)
+        return live_view(views, "total").get("events")
 
     assert simulate(scenario, Projector).result == "abc"
     assert simulate(scenario, TrustsWhatItRead).result == "abcabc"
@@ -258,12 +259,12 @@ def test_parking_only_the_poison_puts_a_stream_out_of_order() -> None:
     """What follows a parked event in its stream must wait for it."""
 
     async def scenario(make: Any) -> Any:
-        store, views = MemoryEventStore(), MemoryViews()
+        store, views = MemoryEventStore(), MemoryStore()
         await with_poison(store)
-        await make(store, views, TOTAL, poison="park").catch_up()
-        mended = Projector(store, views, Projection("total", {"OrderPaid": listing}))
+        await make(views, TOTAL, poison="park").catch_up(store)
+        mended = Projector(views, Projection("total", {"OrderPaid": listing}))
         await mended.retry_parked()
-        return "".join(letter for letter in views.query("total").get("events") if letter not in "yz")
+        return "".join(letter for letter in live_view(views, "total").get("events") if letter not in "yz")
 
     assert simulate(scenario, Projector).result == "abXcd"
     assert simulate(scenario, ParksOnlyThePoison).result == "abcdX"
@@ -277,9 +278,9 @@ def test_a_projection_that_sends_e_mail_sends_it_again_at_each_rebuild() -> None
         store = MemoryEventStore()
         await pay(store, "ab")
         mails = mails_from_the_projection(sent.append)
-        views = MemoryViews()
-        await Projector(store, views, mails).catch_up()
-        await rebuild(Projector(store, views, Projection(mails.name, mails.handlers, generation=2)))
+        views = MemoryStore()
+        await Projector(views, mails).catch_up(store)
+        await rebuild(Projector(views, Projection(mails.name, mails.handlers, generation=2)), store)
 
     simulate(scenario)
     assert sent == ["a", "b", "a", "b"]
@@ -296,19 +297,19 @@ def test_a_reader_is_sent_back_in_time_by_a_rebuild_that_is_not_beside(
     """What a reader has seen in the live view it must see ever after."""
 
     async def scenario() -> list[int]:
-        store, views, seen = MemoryEventStore(), MemoryViews(), list[int]()
+        store, views, seen = MemoryEventStore(), MemoryStore(), list[int]()
         await pay(store, "abcdef")
-        await Projector(store, views, TOTAL).catch_up()
+        await Projector(views, TOTAL).catch_up(store)
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:
                 while True:
-                    seen.append(views.query("total").position)
+                    seen.append(live_view(views, "total").position)
                     await anyio.lowlevel.checkpoint()
 
             group.start_soon(watch)
             await anyio.lowlevel.checkpoint()
-            await how(Projector(store, views, projection, batch=2))
+            await how(Projector(views, projection, batch=2), store)
             await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
         return seen

@@ -11,22 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eip_ref.event_sourcing import (
-    Conflict,
     Expected,
     IdTaken,
     MemoryEventStore,
-    MemorySnapshots,
-    MemoryViews,
     Projection,
     Projector,
     Recorded,
     Repository,
+    Snapshots,
     SQLiteEventStore,
     View,
+    WrongExpectedVersion,
 )
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
+from eip_ref.storage import MemoryStore
 from tests.event_sourcing.test_states import FOLD, Paid, Placed, shop_types
+from tests.event_sourcing.views import live_view
 
 STREAMS = ("one", "two")
 EXPECTED = st.one_of(st.integers(0, 4), st.sampled_from(list(Expected)))
@@ -89,7 +90,7 @@ def test_a_store_answers_as_its_model_does(on_disk: bool, appends: list[Any]) ->
                     answer = "repeated" if appended.repeated else "appended"
                     (last,) = await store.read_all(after=appended.position - 1, limit=1)
                     assert (last.message.id, last.version) == (ids[-1], appended.version)
-                except Conflict as conflict:
+                except WrongExpectedVersion as conflict:
                     answer = "taken" if isinstance(conflict, IdTaken) else "conflict"
                     if conflict.actual != len(model.streams[stream]):
                         answer = f"{answer} at {conflict.actual}"
@@ -106,13 +107,15 @@ def test_a_store_answers_as_its_model_does(on_disk: bool, appends: list[Any]) ->
 @quick
 @given(st.lists(st.one_of(st.integers(1, 9), st.just(None)), max_size=30), st.integers(1, 7))
 def test_fold_of_snapshot_and_tail_is_fold_of_all_whenever_it_is_loaded(
-    history: list[int | None], every: int
+    history: list[int | None], interval: int
 ) -> None:
     """Payments, and loads (None) at any moment, which make snapshots: no load sees a difference."""
 
     async def scenario() -> None:
         store = MemoryEventStore()
-        cached = Repository(store, shop_types(), FOLD, snapshots=MemorySnapshots(), every=every)
+        cached = Repository(
+            store, shop_types(), FOLD, snapshots=Snapshots(MemoryStore()), snapshot_interval=interval
+        )
         plain = Repository(store, shop_types(), FOLD)
         await plain.save("order", [Placed("order", 100)], expected=0)
         for cents in history:
@@ -143,18 +146,20 @@ def test_whatever_is_poison_every_event_is_shown_or_parked_once(
     """A view with its parked events is the whole history, in the order of each stream."""
 
     async def scenario() -> None:
-        store, views = MemoryEventStore(), MemoryViews()
-        projector = Projector(store, views, Projection("all", {"Said": collect}), batch=batch, poison="park")
+        store, views = MemoryEventStore(), MemoryStore()
+        projector = Projector(views, Projection("all", {"Said": collect}), batch=batch, poison="park")
         for number, (stream, body) in enumerate(history):
             await store.append(stream, [Message(body, "Said")])
             if number % pause == 0:
-                await projector.catch_up()
-        await projector.catch_up()
-        parked = views.query("all").parked
+                await projector.catch_up(store)
+        await projector.catch_up(store)
+        parked = live_view(views, "all").parked
         for stream in STREAMS:
             events = await store.read(stream)
             bad = next((n for n, event in enumerate(events) if event.message.body == "poison"), len(events))
-            assert views.query("all").get(stream, []) == [event.position for event in events[:bad]]
-            assert [p.position for p in parked if p.stream == stream] == [e.position for e in events[bad:]]
+            assert live_view(views, "all").get(stream, []) == [event.position for event in events[:bad]]
+            assert [event.position for event, _ in parked if event.stream == stream] == [
+                e.position for e in events[bad:]
+            ]
 
     simulate(scenario)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,21 @@ from eip_ref.event_sourcing import (
     Fold,
     Forgotten,
     MemoryEventStore,
-    MemoryKeys,
-    MemorySnapshots,
     Projection,
     Projector,
     Recorded,
     Repository,
     Shredder,
+    Snapshots,
     SQLiteEventStore,
-    SQLiteKeys,
-    SQLiteSnapshots,
-    SQLiteViews,
     Tampered,
     View,
     rebuild,
 )
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
+from eip_ref.storage import MemoryStore, SQLiteStore, Store
+from tests.event_sourcing.views import live_view
 
 pytest.importorskip("cryptography", reason="crypto-shredding needs: pip install cryptography")
 
@@ -67,7 +66,7 @@ def apply(state: Customer, event: object) -> Customer:
     raise AssertionError(event)
 
 
-def shop_types(keys: Any) -> EventTypes:
+def shop_types(keys: Store) -> EventTypes:
     types = EventTypes(shredder=Shredder(keys))
     types.register("CustomerRegistered", personal=("name", "email"), subject="customer")(Registered)
     types.register("CustomerMoved")(Moved)
@@ -92,11 +91,11 @@ def test_forgetting_a_key_makes_a_person_unreadable_everywhere(tmp_path: Path) -
     """In the log, in snapshots, and in projections after a rebuild; nobody else is touched."""
 
     async def scenario() -> None:
-        keys, views = SQLiteKeys(tmp_path / "keys.db"), SQLiteViews(tmp_path / "views.db")
+        keys, views = SQLiteStore(tmp_path / "keys.db"), SQLiteStore(tmp_path / "views.db")
         async with SQLiteEventStore(tmp_path / "shop.db") as store:
-            with keys, views:
-                types, snapshots = shop_types(keys), SQLiteSnapshots(store.database)
-                customers = Repository(store, types, FOLD, snapshots=snapshots, every=1)
+            with keys, views, SQLiteStore(store.database) as documents:
+                types, snapshots = shop_types(keys), Snapshots(documents)
+                customers = Repository(store, types, FOLD, snapshots=snapshots, snapshot_interval=1)
                 for stream, name in (("anna", ANNA), ("bert", BERT)):
                     await customers.save(
                         stream, [Registered(stream, name, "a@b.c"), Moved("Lund")], expected=0
@@ -104,19 +103,19 @@ def test_forgetting_a_key_makes_a_person_unreadable_everywhere(tmp_path: Path) -
                     assert (await customers.load(stream)).state == Customer(stream, name, "Lund")
                     assert (await customers.load(stream)).state == Customer(stream, name, "Lund")
                 names = Projection("names", {"CustomerRegistered": show}, types=types)
-                await Projector(store, views, names).catch_up()
-                assert views.query("names").items() == [("anna", ANNA), ("bert", BERT)]
+                await Projector(views, names).catch_up(store)
+                assert live_view(views, "names").items() == [("anna", ANNA), ("bert", BERT)]
                 before = await store.read_all()
                 assert set(files_that_hold(tmp_path, ANNA)) == {"views.db-wal"}
 
-                keys.forget("anna")
+                Shredder(keys).forget("anna")
                 assert await store.read_all() == before
                 assert (await customers.load("anna")).state == Customer("anna", FORGOTTEN, "Lund")
                 snapshots.drop()
                 assert (await customers.load("anna")).state == Customer("anna", FORGOTTEN, "Lund")
                 assert (await customers.load("bert")).state == Customer("bert", BERT, "Lund")
-                await rebuild(Projector(store, views, replace(names, generation=2)))
-                assert views.query("names").items() == [("anna", FORGOTTEN), ("bert", BERT)]
+                await rebuild(Projector(views, replace(names, generation=2)), store)
+                assert live_view(views, "names").items() == [("anna", FORGOTTEN), ("bert", BERT)]
                 assert files_that_hold(tmp_path, ANNA) == []
                 assert files_that_hold(tmp_path, BERT) != []
         assert files_that_hold(tmp_path, ANNA) == []
@@ -124,55 +123,57 @@ def test_forgetting_a_key_makes_a_person_unreadable_everywhere(tmp_path: Path) -
     simulate(scenario)
 
 
-@pytest.fixture(params=[MemoryKeys, SQLiteKeys])
-def make_keys(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return MemoryKeys if request.param is MemoryKeys else lambda: SQLiteKeys(tmp_path / "keys.db")
+@pytest.fixture(params=[MemoryStore, SQLiteStore])
+def keys(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with MemoryStore() if request.param is MemoryStore else SQLiteStore(tmp_path / "keys.db") as store:
+        yield store
 
 
-def test_a_forgotten_subject_stays_forgotten(make_keys: Any) -> None:
+def key_of_subject(keys: Store, subject: str) -> str:
+    with keys.reading() as transaction:
+        return str(transaction.get("keys", subject))
+
+
+def test_a_forgotten_subject_stays_forgotten(keys: Store) -> None:
     """No new key is made under its id, so nothing personal is written about it again. Idempotent."""
-
-    async def scenario() -> None:
-        keys = make_keys()
-        if isinstance(keys, SQLiteKeys):
-            keys.__enter__()
-        assert keys.get("anna") is None
-        key = keys.get_or_make("anna")
-        assert keys.get_or_make("anna") == keys.get("anna") == key
-        assert len(key) == 32
-        assert keys.get_or_make("bert") != key
-        for _ in range(2):
-            keys.forget("anna")
-            assert keys.get("anna") is None
-            with pytest.raises(Forgotten, match="anna"):
-                keys.get_or_make("anna")
-        keys.forget("nobody yet")
-        with pytest.raises(Forgotten):
-            shop_types(keys).encode(Registered("nobody yet", "Nina"))
-        assert keys.get("bert") is not None
-
-    simulate(scenario)
+    types, shredder = shop_types(keys), Shredder(keys)
+    anna, bert = types.encode(Registered("anna", ANNA)), types.encode(Registered("bert", BERT))
+    assert types.decode(anna) == Registered("anna", ANNA)
+    assert types.decode(types.encode(Registered("anna", ANNA))) == Registered("anna", ANNA)
+    assert len(key_of_subject(keys, "anna")) == 64
+    assert key_of_subject(keys, "anna") != key_of_subject(keys, "bert")
+    for _ in range(2):
+        shredder.forget("anna")
+        assert types.decode(anna) == Registered("anna", FORGOTTEN)
+        with pytest.raises(Forgotten, match="anna"):
+            types.encode(Registered("anna", ANNA))
+    shredder.forget("nobody yet")
+    with pytest.raises(Forgotten):
+        types.encode(Registered("nobody yet", "Nina"))
+    assert types.decode(bert) == Registered("bert", BERT)
 
 
 def test_a_forgotten_key_is_gone_from_the_disk(tmp_path: Path) -> None:
     """Neither the file nor its write-ahead log has its bytes any more."""
+    with SQLiteStore(tmp_path / "keys.db") as keys:
+        shop_types(keys).encode(Registered("anna", ANNA))
+        key = key_of_subject(keys, "anna")
+        assert files_that_hold(tmp_path, key) != []
+        Shredder(keys).forget("anna")
+        assert files_that_hold(tmp_path, key) == []
+    with SQLiteStore(tmp_path / "keys.db") as keys, pytest.raises(Forgotten):
+        shop_types(keys).encode(Registered("anna", ANNA))
 
-    async def scenario() -> bytes:
-        with SQLiteKeys(tmp_path / "keys.db") as keys:
-            key = keys.get_or_make("anna")
-            assert files_that_hold(tmp_path, key) != []
-            keys.forget("anna")
-            assert files_that_hold(tmp_path, key) == []
-        with SQLiteKeys(tmp_path / "keys.db") as keys, pytest.raises(Forgotten):
-            keys.get_or_make("anna")
-        return key
 
-    simulate(scenario)
+def test_a_personal_value_that_would_come_back_changed_is_refused() -> None:
+    """Encrypted or not, what is read must be what was written."""
+    with pytest.raises(TypeError, match=r"personal field .*/name"):
+        shop_types(MemoryStore()).encode(Registered("anna", ("Anna", "Andersson")))  # type: ignore[arg-type]
 
 
 def test_only_personal_fields_are_encrypted_and_none_stays_none() -> None:
     """What is not personal can be queried in the store; a value that is not there is no secret."""
-    types = shop_types(MemoryKeys())
+    types = shop_types(MemoryStore())
     message = types.encode(Registered("anna", ANNA))
     assert message.body["customer"] == "anna"
     assert message.body["email"] is None
@@ -186,7 +187,7 @@ def test_only_personal_fields_are_encrypted_and_none_stays_none() -> None:
 def test_a_personal_field_that_has_been_renamed_is_still_read() -> None:
     """A value is bound to the name that its field had, so it is opened before it is upcast."""
     old = Message({"customer": "anna", "called": ANNA}, "CustomerRegistered")
-    keys = MemoryKeys()
+    keys = MemoryStore()
     types = EventTypes(shredder=Shredder(keys))
     types.register("CustomerRegistered", 2, personal=("name",), subject="customer")(Registered)
 
@@ -196,13 +197,13 @@ def test_a_personal_field_that_has_been_renamed_is_still_read() -> None:
 
     stored = Shredder(keys).seal(old, "anna", ("called",))
     assert types.decode(stored) == Registered("anna", ANNA)
-    keys.forget("anna")
+    Shredder(keys).forget("anna")
     assert types.decode(stored) == Registered("anna", FORGOTTEN)
 
 
 def test_a_value_that_was_moved_or_changed_is_detected() -> None:
     """Each is bound to its event and its field."""
-    types = shop_types(MemoryKeys())
+    types = shop_types(MemoryStore())
     anna = types.encode(Registered("anna", ANNA, "a@b.c"))
     other = types.encode(Registered("anna", "Anna B."))
     with pytest.raises(Tampered, match="name"):
@@ -217,7 +218,7 @@ def test_an_event_that_is_encrypted_again_is_the_same_event() -> None:
     """A retry has other bytes and the same id: it is a repetition."""
 
     async def scenario() -> None:
-        store, types = MemoryEventStore(), shop_types(MemoryKeys())
+        store, types = MemoryEventStore(), shop_types(MemoryStore())
         for repeated in (False, True):
             message = types.encode(Registered("anna", ANNA), id="a")
             assert (await store.append("anna", [message], expected=0)).repeated == repeated
@@ -229,10 +230,10 @@ def test_no_snapshot_is_made_of_a_forgotten_person() -> None:
     """Its state can be folded from what is left, and nothing new is written about it."""
 
     async def scenario() -> None:
-        store, keys, snapshots = MemoryEventStore(), MemoryKeys(), MemorySnapshots()
-        customers = Repository(store, shop_types(keys), FOLD, snapshots=snapshots, every=1)
+        store, keys, snapshots = MemoryEventStore(), MemoryStore(), Snapshots(MemoryStore())
+        customers = Repository(store, shop_types(keys), FOLD, snapshots=snapshots, snapshot_interval=1)
         await customers.save("anna", [Registered("anna", ANNA)], expected=0)
-        keys.forget("anna")
+        Shredder(keys).forget("anna")
         assert (await customers.load("anna")).state.name == FORGOTTEN
         assert snapshots.get("anna") is None
 
@@ -251,10 +252,11 @@ def test_the_library_is_loaded_only_when_something_is_encrypted() -> None:
     """And when it is not installed, the error says what to do."""
     code = (
         "import sys; sys.modules['cryptography.hazmat.primitives.ciphers'] = None\n"
-        "from eip_ref.event_sourcing import MemoryKeys, Shredder\n"
+        "from eip_ref.event_sourcing import Shredder\n"
+        "from eip_ref.storage import MemoryStore\n"
         "from eip_ref.message import Message\n"
         "assert 'cryptography' not in sys.modules\n"
-        "try: Shredder(MemoryKeys()).seal(Message({'name': 'Anna'}), 'anna', ('name',))\n"
+        "try: Shredder(MemoryStore()).seal(Message({'name': 'Anna'}), 'anna', ('name',))\n"
         "except ImportError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

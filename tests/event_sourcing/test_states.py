@@ -12,25 +12,23 @@ import anyio
 import pytest
 
 from eip_ref.event_sourcing import (
-    Conflict,
     EventTypes,
     Fold,
     FutureVersion,
     IdTaken,
     MemoryEventStore,
-    MemorySnapshots,
     Newer,
     NoUpcaster,
     Repository,
     Snapshot,
     Snapshots,
     SQLiteEventStore,
-    SQLiteSnapshots,
     UnknownType,
+    WrongExpectedVersion,
 )
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
-from eip_ref.storage import Database
+from eip_ref.storage import MemoryStore, SQLiteStore
 from tests.backends import Play, everywhere
 
 
@@ -148,7 +146,7 @@ def test_a_change_gives_up_after_its_attempts(play: Play) -> None:
             store.append_nowait("order-17", [Message({"cents": 1}, "OrderPaid")])
             return [Paid(1)]
 
-        with pytest.raises(Conflict):
+        with pytest.raises(WrongExpectedVersion):
             await orders.change("order-17", always_late, attempts=2)
         assert tried == [0, 1]
         taken = Message({"cents": 1}, "OrderPaid", id="taken")
@@ -185,13 +183,13 @@ def test_a_change_takes_whole_messages_and_answers_the_new_state(play: Play) -> 
 
 @contextmanager
 def in_memory(path: Path) -> Iterator[Snapshots]:
-    yield MemorySnapshots()
+    yield Snapshots(MemoryStore())
 
 
 @contextmanager
 def on_sqlite(path: Path) -> Iterator[Snapshots]:
-    with Database(path, synchronous="OFF") as file:
-        yield SQLiteSnapshots(file)
+    with SQLiteStore(path, synchronous="OFF") as store:
+        yield Snapshots(store)
 
 
 Place = Callable[[Path], Any]
@@ -217,7 +215,7 @@ def test_fold_of_snapshot_and_tail_is_fold_of_all(play: Play, tmp_path: Path, pl
     async def scenario() -> None:
         store = Counting()
         with place(tmp_path / "snapshots.db") as snapshots:
-            orders = Repository(store, shop_types(), FOLD, snapshots=snapshots, every=5)
+            orders = Repository(store, shop_types(), FOLD, snapshots=snapshots, snapshot_interval=5)
             plain = Repository(store, shop_types(), FOLD)
             await orders.save("order-17", [Placed("17", 100)], expected=0)
             for n in range(1, 23):
@@ -245,7 +243,9 @@ def test_a_snapshot_can_be_thrown_away_at_any_time(play: Play, tmp_path: Path, p
 
     async def scenario() -> None:
         with place(tmp_path / "snapshots.db") as snapshots:
-            orders = Repository(MemoryEventStore(), shop_types(), FOLD, snapshots=snapshots, every=1)
+            orders = Repository(
+                MemoryEventStore(), shop_types(), FOLD, snapshots=snapshots, snapshot_interval=1
+            )
             for stream in ("one", "two", "three"):
                 await orders.save(stream, [Placed("17", 100), Paid(1)], expected=0)
                 await orders.load(stream)
@@ -286,7 +286,7 @@ def test_a_snapshot_of_an_old_schema_is_upcast(play: Play) -> None:
     """Version 1 of the state counted no events: its upcaster says what that means now."""
 
     async def scenario() -> None:
-        store, snapshots = Counting(), MemorySnapshots()
+        store, snapshots = Counting(), Snapshots(MemoryStore())
         orders = Repository(store, (types := shop_types(order_version=2)), FOLD, snapshots=snapshots)
         types.upcaster("Order", 1)(lambda body: {"order": body["id"], "owed": body["owed"], "events": 2})
         await orders.save("order-17", [Placed("17", 4000), Paid(1500), Paid(1)], expected=0)
@@ -312,8 +312,10 @@ def test_a_snapshot_that_cannot_be_read_is_not_used(play: Play, state: Message) 
     """The events are the truth: everything is replayed, and a new snapshot is made."""
 
     async def scenario() -> None:
-        store, snapshots = MemoryEventStore(), MemorySnapshots()
-        orders = Repository(store, shop_types(order_version=2), FOLD, snapshots=snapshots, every=2)
+        store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
+        orders = Repository(
+            store, shop_types(order_version=2), FOLD, snapshots=snapshots, snapshot_interval=2
+        )
         await orders.save("order-17", [Placed("17", 4000), Paid(1500)], expected=0)
         snapshots.put("order-17", Snapshot(2, state))
         assert await orders.load("order-17") == (Order("17", 2500, 2), 2)
@@ -330,7 +332,7 @@ def test_a_snapshot_of_events_that_the_store_never_had_is_not_used(play: Play) -
     """After a restore of the store from a backup, a snapshot may be ahead of it."""
 
     async def scenario() -> None:
-        store, snapshots = MemoryEventStore(), MemorySnapshots()
+        store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
         orders = Repository(store, shop_types(), FOLD, snapshots=snapshots)
         await orders.save("order-17", [Placed("17", 4000)], expected=0)
         snapshots.put("order-17", Snapshot(5, Message({"order": "17", "owed": 0, "events": 5}, "Order")))
@@ -342,9 +344,9 @@ def test_a_snapshot_of_events_that_the_store_never_had_is_not_used(play: Play) -
 
 
 def test_a_snapshot_of_no_events_is_refused() -> None:
-    """`every` counts events."""
-    with pytest.raises(ValueError, match="at least 1"):
-        Repository(MemoryEventStore(), shop_types(), FOLD, every=0)
+    """`snapshot_interval` counts events."""
+    with pytest.raises(ValueError, match="from 1 on"):
+        Repository(MemoryEventStore(), shop_types(), FOLD, snapshot_interval=0)
 
 
 # Schemas
@@ -458,7 +460,7 @@ def test_what_is_registered_wrongly_is_refused_in_words() -> None:
         types.encode(17)
     with pytest.raises(ValueError, match="are taken"):
         types.register("OrderMade")(Placed)
-    with pytest.raises(ValueError, match="count from 1"):
+    with pytest.raises(ValueError, match="a schema version must be a whole number from 1 on"):
         types.register("New", 0)
     with pytest.raises(TypeError, match="dataclass"):
         types.register("New")(int)

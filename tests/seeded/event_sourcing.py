@@ -12,16 +12,15 @@ from typing import Any
 import anyio
 
 from eip_ref.event_sourcing import (
-    Conflict,
     IdTaken,
     MemoryEventStore,
-    MemoryViews,
     Projection,
     Projector,
     Reactor,
     Recorded,
     RolledBack,
     View,
+    WrongExpectedVersion,
     rebuild,
 )
 from eip_ref.lab.clock import simulate
@@ -29,8 +28,10 @@ from eip_ref.lab.faults import Crash, Exponential, Faults, Participant
 from eip_ref.lab.invariants import Finding, check, no_duplicate_effect
 from eip_ref.lab.invariants.reading import gap_free_reading
 from eip_ref.message import Message
+from eip_ref.storage import MemoryStore
 from eip_ref.trace import Kind, Trace, acting
 
+from ..event_sourcing.views import live, live_view
 from . import SeededRun, proves_something
 
 EACH = 3  #: events that each writer has to get into the store
@@ -45,7 +46,7 @@ class World:
     """What outlives every crash: the store, the views, and what the participants have noted."""
 
     store: MemoryEventStore
-    views: MemoryViews
+    views: MemoryStore
     faults: Faults
     confirmed: set[str] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
@@ -70,7 +71,7 @@ async def service(world: World, order: Message) -> None:
             await world.faults.sleep("commit", Exponential(0.5))
             if random.random() < 0.1:
                 raise ZeroDivisionError
-    except (ZeroDivisionError, RolledBack, Conflict):
+    except (ZeroDivisionError, RolledBack, WrongExpectedVersion):
         return  # nothing was appended, and the shop will ask again
     world.confirmed.add(order.id)
 
@@ -94,7 +95,7 @@ async def clerk(world: World, name: str) -> None:
             await world.store.append("journal", [step], expected=version)
         except IdTaken:
             pass  # it had crashed between the commit and its note
-        except Conflict:
+        except WrongExpectedVersion:
             continue
         world.done[name] += 1
 
@@ -104,10 +105,10 @@ async def clerk(world: World, name: str) -> None:
 
 async def project(world: World, generation: int) -> None:
     shown = Projection("orders", {"OrderPlaced": collect, "StepTaken": collect}, generation)
-    projector = Projector(world.store, world.views, shown, batch=3)
+    projector = Projector(world.views, shown, batch=3)
     if generation > 1:
-        await rebuild(projector)
-    await projector.run()
+        await rebuild(projector, world.store)
+    await projector.run(world.store)
 
 
 async def mail(world: World) -> None:
@@ -115,7 +116,7 @@ async def mail(world: World) -> None:
         await world.faults.sleep("mail", Exponential(0.1))
         world.mailed.append(event.message.id)
 
-    await Reactor(world.store, world.views, "mailer", {"OrderPlaced": send}, history=True).run()
+    await Reactor(world.views, "mailer", {"OrderPlaced": send}, history=True).run(world.store)
 
 
 # The run
@@ -131,7 +132,7 @@ def crashes(faults: Faults, name: str, most: int) -> tuple[Crash, ...]:
 
 async def busy_shop(make: Callable[..., MemoryEventStore]) -> World:
     faults = Faults()
-    world = World(make(patience=5), MemoryViews(), faults)
+    world = World(make(patience=5), MemoryStore(), faults)
     async with anyio.create_task_group() as everybody:
 
         def start(name: str, main: Callable[..., Any], *args: Any, most: int = 3) -> Participant:
@@ -185,9 +186,9 @@ def _wrong(world: World) -> Iterator[Finding]:
     for event in world.store._streams["journal"]:
         if event.version != event.message.body["after"] + 1:
             yield Finding("no lost update", f"{event.message.id} was decided on another version: {event}")
-    if world.views.live("orders") != 2:
+    if live(world.views, "orders") != 2:
         yield Finding("swapped", "the rebuild never ended")
-    shown = dict(world.views.query("orders").items())
+    shown = dict(live_view(world.views, "orders").items())
     if shown != streams:
         yield Finding("shown once", f"shown {shown}, stored {streams}")
     if set(world.mailed) != set(ORDERS):

@@ -1,25 +1,31 @@
-"""What every event store offers, in memory or on disk. Kept small on purpose."""
+"""The event store: what each of them offers, in memory or on disk, and how all streams are read.
+
+An event store is a log, an index of its streams, and rules for who may append. As in every log,
+nothing is taken out by reading, so any number of readers read the same events, now or again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
+from .. import values
 from ..message import Message
+from ..trace import Kind, record
 
-__all__ = ["Appended", "Conflict", "EventStore", "Expected", "IdTaken", "Recorded"]
+__all__ = ["Appended", "EventStore", "Expected", "IdTaken", "Reader", "Recorded", "WrongExpectedVersion"]
 
 
 class Expected(StrEnum):
-    """What a writer expects of a stream when it knows no exact version."""
+    """The expectation of a writer that knows no exact version of the stream."""
 
     ANY = "any version"  #: append in any case
     NO_STREAM = "no stream"  #: nothing has been appended yet; the same as version 0
     EXISTS = "an existing stream"  #: something has, whatever it is
 
 
-class Conflict(Exception):
+class WrongExpectedVersion(Exception):
     """The stream is not as the writer expected, and nothing was appended: read again and decide again."""
 
     def __init__(self, stream: str, expected: int | Expected, actual: int, reason: str = "") -> None:
@@ -31,7 +37,7 @@ class Conflict(Exception):
         self.actual = actual  #: the version of the stream, 0 when there is none
 
 
-class IdTaken(Conflict):
+class IdTaken(WrongExpectedVersion):
     """Some of these event ids are in the store already, and the batch is no plain repetition."""
 
 
@@ -64,9 +70,10 @@ class EventStore(Protocol):
         """Append all the events, or none, if the stream is as `expected`; return when they are kept.
 
         The same events at the same place are a repetition: nothing is written, and the answer is that
-        of the first time (in a strict store, `IdTaken`). Raises `Conflict` with the actual version;
-        `IdTaken` when a part of the events, or all at another place, are in the store already;
-        ValueError and TypeError for what no store can keep.
+        of the first time (in a strict store, `IdTaken`). Raises `WrongExpectedVersion` with the actual
+        version; `IdTaken` when a part of the events, or all at another place, are in the store already;
+        ValueError and TypeError for what no store can keep. When it is cancelled the outcome is
+        indefinite: append again, with the same ids.
         """
         ...
 
@@ -77,15 +84,48 @@ class EventStore(Protocol):
     async def read_all(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
         """At most `limit` events of all streams above the position `after`, in order of position.
 
-        None of them is above `settled`, so who goes on after the last one skips nothing.
+        None of them is above `committed_up_to`, so who goes on after the last one skips nothing.
         """
         ...
 
     @property
-    def settled(self) -> int:
+    def committed_up_to(self) -> int:
         """The horizon: at and below this position nothing will appear any more."""
         ...
 
-    async def news(self, after: int) -> None:
-        """Wait until `read_all(after=after)` finds something that this process has appended, at least."""
+    async def wait(self, *, after: int) -> None:
+        """Wait until `read_all(after=after)` finds something, whoever has appended it."""
         ...
+
+
+class Reader:
+    """Reads all streams from the position `after` on, at most `limit` events at a time.
+
+    Each event comes once it is committed, in order of position, without a gap: it goes on after the last
+    position that it was given, and the store gives none above its horizon. `async for batch in reader`.
+    """
+
+    def __init__(self, store: EventStore, name: str, *, after: int = 0, limit: int = 100) -> None:
+        self.name = name
+        self.position = values.count("after", after, minimum=0)  #: of the last event that it was given
+        self._store = store
+        self._limit = values.count("limit", limit)
+        record(Kind.OPENED, name, who=name, role="participant", store=store.name, after=after)
+
+    async def read(self) -> list[Recorded]:
+        """The next events; none when there are none yet."""
+        batch = await self._store.read_all(after=self.position, limit=self._limit)
+        for position, stream, version, message, _ in batch:
+            facts = {"position": position, "stream": stream, "version": version, "reader": self.name}
+            record(Kind.DELIVERED, self._store.name, message.id, who=self.name, lease=None, **facts)
+            self.position = position
+        return batch
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Recorded]:
+        """The next events, at least one. It never ends by itself."""
+        while not (batch := await self.read()):
+            await self._store.wait(after=self.position)
+        return batch

@@ -1,0 +1,147 @@
+"""The view: what a projection makes of the events, kept together with the position that it shows.
+
+A view is documents under keys in a `Store`. It is changed in transactions of that store: the documents,
+the position up to which events have been taken in, and the events that were set aside are kept
+together, or not at all.
+
+A projection that is rebuilt has a second *generation* of its view beside the live one; which of them
+is live is one document, changed in one transaction.
+
+*Left out:* queries other than by key. On SQLite a handler may write tables of its own through
+`store.database`, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ..message import Message
+from ..storage import Store, Transaction, key_of
+from ..trace import Kind, record
+from .store import Recorded
+
+__all__ = ["Parked", "View", "generation_name", "live_generation", "query", "swap"]
+
+POSITIONS, GENERATIONS = "positions", "generations"  # tables for all views of a store
+
+
+class Parked(NamedTuple):
+    """An event that a view has set aside, whole, and the reason."""
+
+    event: Recorded
+    reason: str
+
+
+class View:
+    """One generation of a view, inside a transaction of its store or inside `reading()`."""
+
+    def __init__(self, transaction: Transaction, name: str) -> None:
+        self.name = name
+        self._transaction = transaction
+        self._parked = f"{name}.parked"
+
+    # What handlers and queries use
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The document under this key, or `default`."""
+        return self._transaction.get(self.name, key, default)
+
+    def set(self, key: str, document: Any) -> None:
+        """Write a document. Raises TypeError for what is not JSON, ValueError for a key that is no text."""
+        self._transaction.put(self.name, key, document)
+
+    def delete(self, key: str) -> None:
+        """Remove the document under this key, if there is one."""
+        self._transaction.delete(self.name, key)
+
+    def items(self) -> list[tuple[str, Any]]:
+        """All keys with their documents, in the order of the keys."""
+        return self._transaction.scan(self.name)
+
+    # What its projector uses
+
+    @property
+    def position(self) -> int:
+        """All events up to this position are in the view, or passed over on purpose."""
+        return int(self._transaction.get(POSITIONS, self.name, 0))
+
+    def track(self, position: int) -> None:
+        """The view shows everything up to here. Raises ValueError for a position further back."""
+        if position < (was := self.position):
+            raise ValueError(f"{self.name} shows everything up to position {was}, and not to {position} only")
+        self._transaction.put(POSITIONS, self.name, position)
+
+    def park(self, event: Recorded, reason: str) -> None:
+        """Set an event aside."""
+        position, stream, version, message, at = event
+        shift = self._transaction.shift
+        kept = [stream, version, message.to_json(shift=shift), at + shift, reason]
+        self._transaction.put(self._parked, key_of(position), kept)
+
+    def is_parked(self, position: int) -> bool:
+        """True for the position of an event that is set aside."""
+        return self._transaction.get(self._parked, key_of(position)) is not None
+
+    def unpark(self, position: int) -> None:
+        """Forget an event that was set aside, if it is still there."""
+        self._transaction.delete(self._parked, key_of(position))
+
+    @property
+    def parked(self) -> list[Parked]:
+        """Everything that is set aside, in order of position."""
+        return list(self._read_parked())
+
+    def _read_parked(self) -> Iterator[Parked]:
+        shift = self._transaction.shift
+        for key, (stream, version, text, at, reason) in self._transaction.scan(self._parked):
+            message = Message.from_json(text, shift=shift)
+            yield Parked(Recorded(int(key), stream, version, message, at - shift), reason)
+
+    def clear(self) -> None:
+        """Forget the view, with all that it holds and its position."""
+        self._transaction.clear(self.name)
+        self._transaction.clear(self._parked)
+        self._transaction.delete(POSITIONS, self.name)
+
+
+# Generations
+
+
+def generation_name(name: str, generation: int) -> str:
+    """The name of one generation of the view of a projection, such as 'dashboard.2'."""
+    return f"{name}.{generation}"
+
+
+def live_generation(transaction: Transaction, name: str) -> int:
+    """The generation of the live view; 1 unless another has been swapped in."""
+    return int(transaction.get(GENERATIONS, name, 1))
+
+
+def swap(transaction: Transaction, name: str, generation: int) -> bool:
+    """Make this generation the live one, if it has caught up with the one that is live now.
+
+    False when it has not, and nothing is changed. Raises ValueError for an older generation.
+    """
+    live = live_generation(transaction, name)
+    if generation < live:
+        raise ValueError(f"generation {live} of {name} is live; {generation} is older")
+    new, old = (View(transaction, generation_name(name, each)) for each in (generation, live))
+    if new.position < old.position:
+        return False
+    if generation != live:
+        transaction.put(GENERATIONS, name, generation)
+        facts = {"was": old.name, "now": new.name, "reason": "swapped"}
+        transaction.after_commit(lambda: record(Kind.STATE, name, who=new.name, **facts))
+    return True
+
+
+@contextmanager
+def query(store: Store, name: str) -> Iterator[View]:
+    """The live view of a projection, to be read: `with query(store, "dashboard") as view`.
+
+    It shows one moment, waits for nobody, and is over at the end of the block.
+    """
+    with store.reading() as transaction:
+        yield View(transaction, generation_name(name, live_generation(transaction, name)))
