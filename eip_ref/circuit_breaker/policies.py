@@ -57,9 +57,13 @@ class Predicates:
             return NEUTRAL
         outcome = result if error is None else error
         for verdict, sign in self._signs:
-            if isinstance(outcome, sign) if isinstance(sign, type) else sign(outcome):
+            if _fits(sign, outcome):
                 return verdict
         return SUCCESS if error is None else FAILURE
+
+
+def _fits(sign: Sign, outcome: object) -> bool:
+    return isinstance(outcome, sign) if isinstance(sign, type) else bool(sign(outcome))
 
 
 def if_result(predicate: Callable[[Any], bool]) -> Sign:
@@ -123,6 +127,8 @@ class ConsecutiveFailures:
 
 @dataclass
 class _Rate:
+    """A share of bad calls in a window, for the two policies that follow."""
+
     threshold: float
     window: Window
     min_calls: int = 10
