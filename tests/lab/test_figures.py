@@ -95,13 +95,13 @@ MANY = Trace(event for n in range(1, 144) for event in sold(n, n * 0.3, f"worker
 
 @st.composite
 def happenings(draw: st.DrawFn) -> Trace:
-    """Any events of three participants and two channels, in order of time."""
-    who, where = st.sampled_from(["ann", "bob", ""]), st.sampled_from(["orders", "stock", "ann", "bob"])
-    often = 9 * [Kind.STARTED, Kind.FINISHED, Kind.CRASHED]
+    """Any events of two participants and two channels, in order of time, most of them of work."""
+    who, where = st.sampled_from(["ann", "bob"]), st.sampled_from(["orders", "stock", "ann", "bob"])
+    often = 30 * [Kind.STARTED, Kind.FINISHED]
     kinds = st.sampled_from([*(kind for kind in Kind if kind != Kind.OPENED), *often])
     row = st.tuples(st.integers(0, 3), kinds, where, st.sampled_from(["m1", "m2", ""]), who)
     now, events = 0.0, []
-    for gap, kind, place, message, name in draw(st.lists(row, max_size=25)):
+    for gap, kind, place, message, name in draw(st.lists(row, max_size=9)):
         now += gap
         events.append(Event(now, str(kind), place, message, name, {"lease": 1, "to": "stock"}))
     return Trace(events)
