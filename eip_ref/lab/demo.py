@@ -1,5 +1,7 @@
 """Demos: a scenario with controls becomes a player and figures, in a few lines.
 
+A control is a small fact that tests can read; its widget is made only for display.
+
 A demo shows itself once and afterwards only changes the values of its own widgets, so that the
 stored output of a notebook is the same in every run: a static figure of the default run and a
 sentence, and, where there is a kernel, the widgets.
@@ -12,14 +14,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import anywidget
 import ipywidgets
 
 from ..trace import Trace
 from .clock import simulate
-from .controls import Control, Names, choice, slider, toggle
 from .figures import Figure, sequence
 from .player import Player
 from .static_image import static_image, template
@@ -27,7 +30,7 @@ from .wording import describe
 
 __all__ = ["Control", "Demo", "choice", "demo", "slider", "toggle"]
 
-_REST = 0.1  # seconds without a change after which the figures below the player are drawn
+_DELAY = 0.1  # seconds without a change after which the figures below the player are drawn
 _FIGURE = template(
     '<div style="background:#fff;border-radius:6px;overflow-x:auto;padding:4px">{{ svg | safe }}</div>'
 )
@@ -68,7 +71,7 @@ class Demo:
         self._max_events = max_events
         self._default_seed = seed
         self._quiet = False
-        self._resting: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self._image: dict[str, str] | None = None
         for values in self.presets.values():
             self._check(values)
@@ -150,7 +153,7 @@ class Demo:
         )
         heading = [ipywidgets.HTML(_TITLE.render(title=title))] if title else []
         shown = [self.player] if self.player else []
-        parts = [*heading, self._buttons(), grid, Names(), self._message, *shown, *self._drawings]
+        parts = [*heading, self._buttons(), grid, SliderNames(), self._message, *shown, *self._drawings]
         box = ipywidgets.VBox(parts, layout={"max_width": "1100px"})
         box.add_class("eip-demo")
         return box
@@ -167,10 +170,10 @@ class Demo:
 
     def _changed(self, _: object) -> None:
         if not self._quiet:
-            self._run(at_rest=True)
+            self._run(later=True)
 
-    def _run(self, *, at_rest: bool = False) -> None:
-        """Run and show; with `at_rest` what is slow to draw waits until the values rest."""
+    def _run(self, *, later: bool = False) -> None:
+        """Run and show; with `later` what is slow to draw waits until the values stay as they are."""
         self.error = None
         try:
             self.trace = self.run(seed=self.seed.value, **self.values)
@@ -182,28 +185,28 @@ class Demo:
         if self.player:
             self.player.show(self.trace)
         self._message.value = words
-        if self._resting:
-            self._resting.cancel()
-            self._resting = None
-        if at_rest and self.player:
-            self._draw_at_rest()
+        if self._waiting:
+            self._waiting.cancel()
+            self._waiting = None
+        if later and self.player:
+            self._draw_later()
         else:
             self._draw()
 
-    def _draw_at_rest(self) -> None:
+    def _draw_later(self) -> None:
         try:
-            self._resting = asyncio.get_running_loop().create_task(self._rest())
+            self._waiting = asyncio.get_running_loop().create_task(self._draw_after(_DELAY))
         except RuntimeError:  # no loop, so nobody drags a slider
             self._draw()
 
-    async def _rest(self) -> None:
-        await asyncio.sleep(_REST)
+    async def _draw_after(self, delay: float) -> None:
+        await asyncio.sleep(delay)
         self._draw()
 
     async def drawn(self) -> None:
         """Wait until the figures show the values that are set now."""
-        if self._resting:
-            await self._resting
+        if self._waiting:
+            await self._waiting
 
     def _draw(self) -> None:
         for shown, figure in zip(self._drawings, self.figures, strict=True):
@@ -227,6 +230,113 @@ def demo(scenario: Callable[..., Awaitable[Any]], controls: Mapping[str, Control
     a sentence. Raises ValueError for a preset that the controls do not allow.
     """
     return Demo(scenario, controls, **options)
+
+
+# Controls
+
+
+@dataclass(frozen=True)
+class Control:
+    """One argument of a scenario that the reader sets."""
+
+    label: str
+    value: Any  #: at the start, and after a reset
+    ends: tuple[Any, ...]  #: the least and the most, or every choice
+    allows: Callable[[Any], bool]
+    make: Callable[[], Any]  #: a fresh widget, without its label
+
+    def widget(self, name: str, label_width: str) -> Any:
+        """The widget for the argument `name`."""
+        made = self.make()
+        made.description = self.label_of(name)
+        made.style.description_width = label_width
+        made.layout.width = "auto"
+        made.layout.max_width = "520px"
+        return made
+
+    def label_of(self, name: str) -> str:
+        """The name that the reader sees: the label, or else the argument's name in words."""
+        return self.label or name.replace("_", " ").capitalize()
+
+
+class SliderNames(anywidget.AnyWidget):
+    """Gives the sliders of a demo their names for screen readers, which ipywidgets leaves out."""
+
+    _esm = """
+    export default {
+      render({ el }) {
+        el.style.display = "none";
+        const handles = () => [...(el.closest(".eip-demo")?.querySelectorAll(".noUi-handle") ?? [])];
+        const name = (handle) => {
+          const label = handle.closest(".widget-slider")?.querySelector(".widget-label");
+          if (label) handle.setAttribute("aria-label", label.textContent);
+        };
+        let tries = 0; // the sliders appear when their own views are ready
+        const timer = setInterval(() => {
+          handles().forEach(name);
+          if (++tries === 20) clearInterval(timer);
+        }, 250);
+        return () => clearInterval(timer);
+      },
+    };
+    """
+
+
+def slider(
+    minimum: float, maximum: float, step: float = 1, *, value: float | None = None, label: str = ""
+) -> Control:
+    """A number from `minimum` to `maximum`; whole when all that is given is whole.
+
+    Raises ValueError when `minimum` is not below `maximum`, or `value` is not between them.
+    """
+    start, between = minimum if value is None else value, f"between {minimum:g} and {maximum:g}"
+    if not minimum < maximum or step <= 0:
+        raise ValueError(f"a slider needs minimum < maximum and a step above 0, not {step:g} {between}")
+    if not minimum <= start <= maximum:
+        raise ValueError(f"the value {start:g} is not {between}")
+    whole = all(isinstance(number, int) for number in (minimum, maximum, step, start))
+    kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
+    options = {} if whole else {"readout_format": f".{_decimals(step)}f"}
+    return Control(
+        label,
+        start,
+        (minimum, maximum),
+        lambda v: isinstance(v, int if whole else int | float) and minimum <= v <= maximum,
+        lambda: kind(value=start, min=minimum, max=maximum, step=step, continuous_update=True, **options),
+    )
+
+
+def choice(*options: Any, value: Any = None, label: str = "") -> Control:
+    """One of the options, at first the first. Raises ValueError for a value that is none of them."""
+    if not options:
+        raise ValueError("a choice needs at least one option")
+    start = options[0] if value is None else value
+    if start not in options:
+        raise ValueError(f"{start!r} is not one of {', '.join(map(repr, options))}")
+    shown = [(str(option), option) for option in options]
+    return Control(
+        label,
+        start,
+        options,
+        lambda v: v in options,
+        lambda: ipywidgets.Dropdown(options=shown, value=start),
+    )
+
+
+def toggle(value: bool = False, *, label: str = "") -> Control:
+    """Yes or no."""
+    return Control(
+        label,
+        value,
+        (False, True),
+        lambda v: isinstance(v, bool),
+        lambda: ipywidgets.Checkbox(value=value),
+    )
+
+
+def _decimals(step: float) -> int:
+    text = f"{step:.6f}".rstrip("0")
+    return len(text) - text.index(".") - 1
 
 
 def _alert(says: str, error: Exception) -> str:

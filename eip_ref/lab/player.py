@@ -25,7 +25,7 @@ from .wording import describe
 __all__ = ["Player", "player"]
 
 _HERE = Path(__file__).parent
-_PARTS = ("film", "plan", "brush", "picture", "stage", "strip", "panel")
+_PARTS = ("film", "plan", "stage")
 _SCRIPTS = (*(f"player_{part}.js" for part in _PARTS), "player.js")
 
 

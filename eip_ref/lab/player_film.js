@@ -1,7 +1,7 @@
 // A part of the player's browser half; player.py puts the parts together, in this order:
-// film, plan, brush, picture, stage, strip, panel, player. Plain JavaScript: nothing to build, nothing to fetch.
+// film, plan, stage, player. Plain JavaScript: nothing to build, nothing to fetch.
 
-const STATES = ["SENT", "BLOCKED", "READY", "RESTING", "IN_FLIGHT", "RECEIVED", "GHOST", "LATE", "ACKED",
+const STATES = ["SENT", "BLOCKED", "READY", "DELAYED", "IN_FLIGHT", "RECEIVED", "GHOST", "LATE", "ACKED",
   "DONE", "DEAD", "DROPPED", "LOST", "REFUSED", "GONE"];
 const S = Object.fromEntries(STATES.map((name, i) => [name, i]));
 const MARK = { CRASHED: 0, RESTARTED: 1, EFFECT: 2, FAILED: 3, DUPLICATE: 4, STALE: 5, CLOSED: 6 };
@@ -12,7 +12,7 @@ const LOOKS = {
   [S.SENT]: { word: "sent", line: BLUE },
   [S.BLOCKED]: { word: "sender waits", fill: GREY, ink: "#fff", sign: "pause" },
   [S.READY]: { word: "ready", fill: BLUE, ink: "#fff" },
-  [S.RESTING]: { word: "rests before the next attempt", line: BLUE, dash: true, sign: "pause" },
+  [S.DELAYED]: { word: "delayed before the next attempt", line: BLUE, dash: true, sign: "pause" },
   [S.IN_FLIGHT]: { word: "in flight, with its lease", fill: ORANGE, ink: "#000", sign: "ring" },
   [S.RECEIVED]: { word: "worked on, without a lease", fill: ORANGE, ink: "#000" },
   [S.GHOST]: { word: "still worked on, lease over", line: PURPLE, dash: true },
@@ -25,7 +25,7 @@ const LOOKS = {
   [S.REFUSED]: { word: "refused", line: RED, sign: "bar" },
 };
 const COUNTERS = [
-  ["waiting", GREY, [S.BLOCKED]], ["ready", BLUE, [S.READY, S.RESTING]], ["in flight", ORANGE, [S.IN_FLIGHT]],
+  ["waiting", GREY, [S.BLOCKED]], ["ready", BLUE, [S.READY, S.DELAYED]], ["in flight", ORANGE, [S.IN_FLIGHT]],
   ["received", GREEN, [S.RECEIVED, S.DONE]], ["acked", GREEN, [S.ACKED]], ["dead", RED, [S.DEAD]],
   ["dropped", RED, [S.DROPPED]], ["lost", RED, [S.LOST]], ["refused", RED, [S.REFUSED]],
 ];
@@ -48,8 +48,8 @@ const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 const before = (values, value) => {
   let low = 0, high = values.length;
   while (low < high) {
-    const middle = (low + high) >> 1;
-    if (values[middle] <= value) low = middle + 1; else high = middle;
+    const half = (low + high) >> 1;
+    if (values[half] <= value) low = half + 1; else high = half;
   }
   return low - 1;
 };
@@ -98,7 +98,7 @@ class Film {
     for (let i = 0; i < this.length; i++) {
       for (; move < this.moves.length && this.moves[move][0] === i; move++) {
         const [, token, , to] = this.moves[move], from = state[token];
-        ready += (to === S.READY || to === S.RESTING) - (from === S.READY || from === S.RESTING);
+        ready += (to === S.READY || to === S.DELAYED) - (from === S.READY || from === S.DELAYED);
         flying += (to === S.IN_FLIGHT || to === S.RECEIVED) - (from === S.IN_FLIGHT || from === S.RECEIVED);
         waiting += (to === S.BLOCKED) - (from === S.BLOCKED);
         state[token] = to;
@@ -148,5 +148,96 @@ class Film {
     const i = clamp(before(this.at, time), 0, this.length - 1);
     if (i + 1 >= this.length) return this.beat[i];
     return this.beat[i] + (time - this.at[i]) / (this.at[i + 1] - this.at[i]) * (this.beat[i + 1] - this.beat[i]);
+  }
+}
+
+/** The strip above the slider: how much is ready and in flight over time, and where we are. */
+class Strip {
+  constructor(canvas, stage) {
+    this.canvas = canvas;
+    this.stage = stage;
+    this.height = 64;
+  }
+
+  resize(width) {
+    const ratio = window.devicePixelRatio || 1;
+    this.width = width;
+    this.canvas.style.height = this.height + "px";
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = this.height * ratio;
+    this.context = this.canvas.getContext("2d");
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.still = null;
+  }
+
+  x(time) {
+    const { end } = this.stage.film;
+    return 8 + (end ? time / end : 0) * (this.width - 16);
+  }
+
+  draw(now) {
+    if (!this.still) this.paint();
+    const c = this.context;
+    c.clearRect(0, 0, this.width, this.height);
+    c.drawImage(this.still, 0, 0, this.width, this.height);
+    c.fillStyle = this.stage.ink;
+    c.fillRect(this.x(now) - 1, 0, 2, this.height);
+  }
+
+  paint() {
+    this.still = element("canvas");
+    this.still.width = this.canvas.width;
+    this.still.height = this.canvas.height;
+    const c = this.still.getContext("2d"), { film } = this.stage, base = this.height - 2;
+    const ratio = this.still.width / this.width;
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    let most = 1;
+    const whole = (i) => film.ready[i] + film.flying[i] + film.waiting[i];
+    for (let i = 0; i < film.length; i++) most = Math.max(most, whole(i));
+    const y = (n) => base - n / most * (base - 17);
+    const ready = film.ready, all = (i) => film.ready[i] + film.flying[i];
+    this.band(c, film, () => base, (i) => y(ready[i]), BLUE);
+    this.band(c, film, (i) => y(ready[i]), (i) => y(all(i)), ORANGE);
+    this.band(c, film, (i) => y(all(i)), (i) => y(whole(i)), GREY);
+    c.fillStyle = this.stage.line;
+    c.fillRect(8, base, this.width - 16, 1);
+    this.markCrashes(c, film);
+    c.font = FONT;
+    c.textBaseline = "top";
+    c.fillStyle = this.stage.soft;
+    c.fillText(`${film.waiting.some(Boolean) ? "waiting, " : ""}ready and in flight over ${seconds(film.end, 1e9)}, at most ${most}`, 10, 1);
+  }
+
+  /** The area between two step lines. */
+  band(c, film, low, high, colour) {
+    const right = this.width - 8, n = film.length;
+    c.beginPath();
+    for (let i = 0; i < n; i++) {
+      const next = i + 1 < n ? this.x(film.at[i + 1]) : right;
+      c.lineTo(this.x(film.at[i]), high(i));
+      c.lineTo(next, high(i));
+    }
+    for (let i = n - 1; i >= 0; i--) {
+      const next = i + 1 < n ? this.x(film.at[i + 1]) : right;
+      c.lineTo(next, low(i));
+      c.lineTo(this.x(film.at[i]), low(i));
+    }
+    c.fillStyle = colour;
+    c.fill();
+  }
+
+  markCrashes(c, film) {
+    c.strokeStyle = this.stage.ink;
+    c.lineWidth = 2;
+    for (const [event, , mark] of film.marks) {
+      if (mark !== MARK.CRASHED) continue;
+      const x = this.x(film.at[event]), y = this.height - 7;
+      c.beginPath();
+      c.moveTo(x - 4, y - 4);
+      c.lineTo(x + 4, y + 4);
+      c.moveTo(x + 4, y - 4);
+      c.lineTo(x - 4, y + 4);
+      c.stroke();
+    }
   }
 }

@@ -1,5 +1,5 @@
 // A part of the player's browser half; player.py puts the parts together, in this order:
-// film, plan, brush, picture, stage, strip, panel, player. Plain JavaScript: nothing to build, nothing to fetch.
+// film, plan, stage, player. Plain JavaScript: nothing to build, nothing to fetch.
 
 /** Where everything stands, in pixels, for one width. */
 class Plan {

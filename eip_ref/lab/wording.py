@@ -150,7 +150,7 @@ _SENTENCES: dict[str, str] = {
 
 _EXTRAS: dict[str, Callable[[Any], str]] = {
     "deliveries": lambda n: f"delivery {n}" if n and n > 1 else "",
-    "delay": lambda s: f"rests for {s:g} s" if s else "",
+    "delay": lambda s: f"delayed by {s:g} s" if s else "",
     "reason": str,
     "error": str,
     "to": lambda name: f"to {name}",

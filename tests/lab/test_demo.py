@@ -8,8 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.lab.controls import Control, choice, slider, toggle
-from eip_ref.lab.demo import Demo, demo
+from eip_ref.lab.demo import Control, Demo, choice, demo, slider, toggle
 from eip_ref.lab.figures import Figure
 from eip_ref.lab.static_image import image
 from eip_ref.trace import Kind, Trace, record
@@ -191,7 +190,7 @@ def test_every_control_has_a_name_that_a_reader_sees() -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (lambda: slider(5, 1), "least < most"),
+        (lambda: slider(5, 1), "minimum < maximum"),
         (lambda: slider(1, 5, value=9), "not between"),
         (lambda: choice(), "at least one option"),
         (lambda: choice("a", value="b"), "not one of"),

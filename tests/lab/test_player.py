@@ -13,10 +13,9 @@ import pytest
 
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Faults
-from eip_ref.lab.layout import Box, boxes
 from eip_ref.lab.player import Player, player
-from eip_ref.lab.scene import beats, scene
-from eip_ref.lab.states import Mark, State
+from eip_ref.lab.replay import Mark, State
+from eip_ref.lab.scene import Box, beats, boxes, scene
 from eip_ref.lab.wording import caption, describe
 from eip_ref.message import Message
 from eip_ref.message_queue import DeadLetterPolicy, MessageQueue, Worker, replay
@@ -148,7 +147,7 @@ def test_columns_that_are_given_are_used() -> None:
 @pytest.mark.parametrize("ack", ["first", "last"])
 def test_tokens_are_conserved_at_every_event(ack: str) -> None:
     """Each accepted message is one token of its queue: ready, in flight, acked, dead or dropped."""
-    settled = {State.READY, State.RESTING, State.IN_FLIGHT, State.ACKED, State.DEAD, State.DROPPED}
+    settled = {State.READY, State.DELAYED, State.IN_FLIGHT, State.ACKED, State.DEAD, State.DROPPED}
     accepted = taken_back = 0
     for happened, tokens in moments(queue_trace(ack=ack)):
         accepted += happened.kind == Kind.ACCEPTED and happened.where == "orders"
@@ -263,6 +262,22 @@ def test_a_trace_is_described_in_words() -> None:
     words = describe(queue_trace(crash=False))
     assert words.startswith("12 messages from shop through orders to worker-1 and worker-2 in ")
     assert "4 failed attempts" in words
+
+
+def test_text_that_a_picture_cannot_hold_is_shown_on_one_line() -> None:
+    """In names, labels and captions, and in the words for who does not see the picture."""
+    nasty = "Dear Ann,\n\tyour tea\x00 is ready \ud800\u202e"
+    trace = Trace(
+        [
+            event(0, "opened", nasty, "", nasty, role="channel"),
+            event(0, "sent", nasty, nasty, nasty, label=nasty),
+            event(0, "refused", nasty, nasty, nasty, reason=nasty),
+            event(1, "note", "", text=nasty),
+        ]
+    )
+    shown = json.dumps([scene(trace), describe(trace)], ensure_ascii=False)
+    assert "Dear Ann, your tea� is ready ��" in shown
+    assert shown.isprintable()
 
 
 def test_equal_traces_give_the_same_bytes() -> None:

@@ -2,7 +2,7 @@
 
     accepted ─▶ ready ─▶ in flight ─▶ acked
                   ▲          │
-                  └─ resting ┴─▶ dead, dropped
+                  └─ delayed ┴─▶ dead, dropped
 
 A message is known by channel and id: the same id in the dead letters is a journey of its own. A
 channel that does not refuse duplicates may accept an id twice; then two copies travel.
@@ -37,15 +37,15 @@ class Copies:
     """The copies of one message in one channel: where they are now, and how they came there."""
 
     ready: int = 0
-    resting: int = 0  #: handed back or expired, and not yet ready again
+    delayed: int = 0  #: handed back or expired, and not yet ready again
     held: dict[Hashable, Event] = field(default_factory=dict)  #: lease -> its delivery
     received: int = 0  #: delivered without a lease: the end of a one-way journey
     history: list[Event] = field(default_factory=list)  #: every step, the illegal ones too
 
     @property
     def waiting(self) -> int:
-        """Copies that a receiver may still get: ready ones and resting ones."""
-        return self.ready + self.resting
+        """Copies that a receiver may still get: ready ones and delayed ones."""
+        return self.ready + self.delayed
 
     def step(self, event: Event) -> bool:
         """Follow one event; False when the message could not have taken this step from where it was."""
@@ -59,13 +59,13 @@ class Copies:
             case Kind.ACKED:
                 return self._release(event)
             case Kind.NACKED | Kind.EXPIRED:
-                self.resting += 1
+                self.delayed += 1
                 return self._release(event)
             case Kind.RETURNED:
                 self.ready += 1
-                return self._rest_over() or self._release(event)
+                return self._delay_over() or self._release(event)
             case Kind.REPLAYED:
-                return bool(self.held) or self._unready() or self._rest_over()
+                return bool(self.held) or self._unready() or self._delay_over()
         return self._give_up(event)
 
     def _deliver(self, event: Event) -> bool:
@@ -80,7 +80,7 @@ class Copies:
 
     def _give_up(self, event: Event) -> bool:
         by_lease = "lease" in event.data and self._release(event)
-        return by_lease or self._rest_over() or self._unready() or self._release(event)
+        return by_lease or self._delay_over() or self._unready() or self._release(event)
 
     def _release(self, event: Event) -> bool:
         lease = event.data.get("lease")
@@ -98,8 +98,8 @@ class Copies:
         self.ready -= (was := self.ready > 0)
         return was
 
-    def _rest_over(self) -> bool:
-        self.resting -= (was := self.resting > 0)
+    def _delay_over(self) -> bool:
+        self.delayed -= (was := self.delayed > 0)
         return was
 
 

@@ -1,27 +1,73 @@
-"""A stage: replays a trace and notes which token moves to which box, in which state, at which event.
+"""Replay: read a trace once and note which token moves to which box, in which state, at which event.
 
-*Left out:* anything about pixels and colours; those are the browser's.
+The states of a token and the marks on a box are numbers that the browser shares; pixels and colours
+are its own.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from ..trace import Event, Kind, Trace
-from .states import State
 
-__all__ = ["Stage", "Token"]
+__all__ = ["LINK", "MARKS", "Mark", "Replay", "State", "Token"]
 
-
-_LINK = (Kind.LOST, Kind.DUPLICATED, Kind.ARRIVED)
+LINK = (Kind.LOST, Kind.DUPLICATED, Kind.ARRIVED)  #: what happens on links alone
 _ENDED = (Kind.FINISHED, Kind.FAILED, Kind.CANCELLED)
+
+
+class State(IntEnum):
+    """The state of a message, as its token shows it. The browser has the same list."""
+
+    SENT = 0  #: on its way to the channel, which has not accepted it
+    BLOCKED = 1  #: its sender waits
+    READY = 2
+    DELAYED = 3  #: in the channel, but not to be handed out yet
+    IN_FLIGHT = 4  #: at a receiver, under a lease
+    RECEIVED = 5  #: at a receiver that works on it, without a lease
+    GHOST = 6  #: a receiver still works on it, although its lease is over
+    LATE = 7  #: a receiver works on it after it was acknowledged
+    ACKED = 8
+    DONE = 9  #: received without a lease, and done
+    DEAD = 10
+    DROPPED = 11
+    LOST = 12
+    REFUSED = 13
+    GONE = 14  #: not to be seen any more
+
+
+class Mark(IntEnum):
+    """A mark on a box itself."""
+
+    CRASHED = 0
+    RESTARTED = 1
+    EFFECT = 2
+    FAILED = 3
+    DUPLICATE = 4
+    STALE = 5
+    CLOSED = 6
+
+
+MARKS = {str(Kind[mark.name]): mark for mark in Mark}  #: by kind of event
+
 _VISIBLE = frozenset(State) - {State.ACKED, State.DONE, State.DROPPED, State.LOST, State.REFUSED, State.GONE}
+_MOVES: dict[str, tuple[tuple[State, ...], State, bool]] = {
+    # kind -> the states in which its token is looked for, its new one, and whether it stays in its box
+    Kind.REFUSED: ((State.SENT, State.BLOCKED), State.REFUSED, True),
+    Kind.LOST: ((State.SENT,), State.LOST, False),
+    Kind.NACKED: ((State.IN_FLIGHT,), State.DELAYED, False),
+    Kind.RETURNED: ((State.DELAYED, State.IN_FLIGHT), State.READY, False),
+    Kind.DROPPED: ((State.READY, State.DELAYED, State.SENT, State.IN_FLIGHT), State.DROPPED, True),
+}
 
 
 @dataclass(eq=False)
 class Token:
+    """One message in one channel, as the picture shows it."""
+
     number: int
     message: str
     home: str  #: the channel that counts it, or "" for a second picture of the same message
@@ -31,12 +77,12 @@ class Token:
     lease: Any = None
 
 
-class Stage:
-    """Replays a trace, once, and notes what each event changes."""
+class Replay:
+    """A trace, replayed event by event; `moves` holds what each event changes."""
 
     def __init__(self, trace: Trace) -> None:
         self.tokens: list[Token] = []
-        self.rows: list[list[Any]] = []
+        self.moves: list[list[Any]] = []  #: event, token, box, state, end of the lease, place in the channel
         self.peaks: Counter[str] = Counter()
         self.busiest = (0, 0)  #: how much there is to see at most, and minus the event where first
         self._of: dict[str, list[Token]] = {}  # by message
@@ -45,7 +91,7 @@ class Stage:
         self._will_work = {(e.who, e.message) for e in trace if e.kind == Kind.STARTED}
         self.remarks: dict[int, str] = {}  #: what else to say of an event, by its index
         self._effects: Counter[str] = Counter()
-        self._links = {e.where for e in trace if e.kind in _LINK or e.data.get("role") == "link"}
+        self._links = {e.where for e in trace if e.kind in LINK or e.data.get("role") == "link"}
         self._carried: dict[str, str] = {}  # messages at the end of a link, and which
         self._dead_boxes = {str(e.data["to"]) for e in trace if e.kind == Kind.DEAD and e.data.get("to")}
         self._here: Counter[str] = Counter()  # tokens that are seen, by box
@@ -53,9 +99,14 @@ class Stage:
         self._now = 0
 
     def play(self, index: int, event: Event) -> None:
+        """Take in the event with this index."""
         self._now = index
         handler = getattr(self, f"_on_{event.kind}", None)
-        if handler is not None and event.where not in self._dead_boxes:
+        if event.kind in _MOVES and event.where not in self._dead_boxes:
+            states, state, stays = _MOVES[event.kind]
+            token = self._token(event, *states)
+            self._move(token, token.box if stays and token.box else event.where, state)
+        elif handler is not None and event.where not in self._dead_boxes:
             handler(event)
         elif event.where in self._dead_boxes and event.kind in (Kind.REPLAYED, Kind.ACKED):
             self._leave_the_dead(event)
@@ -73,7 +124,7 @@ class Stage:
             self._here[box] += 1
             self._seen[state] += 1
             self.peaks[box] = max(self.peaks[box], self._here[box])
-        self.rows.append([self._now, token.number, box, int(state), until, token.order])
+        self.moves.append([self._now, token.number, box, int(state), until, token.order])
 
     def _new(self, message: str, home: str) -> Token:
         token = Token(len(self.tokens), message, home)
@@ -96,7 +147,7 @@ class Stage:
                 return token
         return mine[-1] if mine else self._new(event.message, event.where)
 
-    # One method for each kind that moves a token
+    # One method for each kind that does more than move a token
 
     def _on_sent(self, event: Event) -> None:
         start = self._carried.pop(event.message, event.who) or event.where
@@ -114,13 +165,6 @@ class Stage:
         token.order = token.order or self._now + 1
         self._move(token, event.where, State.READY)
 
-    def _on_refused(self, event: Event) -> None:
-        token = self._token(event, State.SENT, State.BLOCKED)
-        self._move(token, token.box or event.where, State.REFUSED)
-
-    def _on_lost(self, event: Event) -> None:
-        self._move(self._token(event, State.SENT), event.where, State.LOST)
-
     def _on_duplicated(self, event: Event) -> None:
         self._move(self._new(event.message, event.where), event.where, State.SENT)
 
@@ -131,8 +175,8 @@ class Stage:
         self._move(self._token(event, State.SENT), end, State.DONE)
 
     def _on_delivered(self, event: Event) -> None:
-        token = self._token(event, State.READY, State.RESTING)
-        if token.box and token.state not in (State.READY, State.RESTING, State.SENT, State.BLOCKED):
+        token = self._token(event, State.READY, State.DELAYED)
+        if token.box and token.state not in (State.READY, State.DELAYED, State.SENT, State.BLOCKED):
             token = self._new(event.message, event.where)  # one more receiver gets a copy
             self._move(token, event.where, State.READY)
         token.lease = event.data.get("lease")
@@ -149,36 +193,25 @@ class Stage:
     def _on_acked(self, event: Event) -> None:
         token = self._token(event, State.IN_FLIGHT, State.RECEIVED)
         if (token.box, event.message) in self._working:
-            self._haunt(token.box, event.message, State.LATE)
+            self._show_ghost(token.box, event.message, State.LATE)
         self._move(token, token.box, State.ACKED)
-
-    def _on_nacked(self, event: Event) -> None:
-        self._move(self._token(event, State.IN_FLIGHT), event.where, State.RESTING)
 
     def _on_expired(self, event: Event) -> None:
         token = self._token(event, State.IN_FLIGHT)
         if (token.box, event.message) in self._working:
-            self._haunt(token.box, event.message, State.GHOST)
-        self._move(token, event.where, State.RESTING)
-
-    def _on_returned(self, event: Event) -> None:
-        token = self._token(event, State.RESTING, State.IN_FLIGHT)
-        self._move(token, event.where, State.READY)
+            self._show_ghost(token.box, event.message, State.GHOST)
+        self._move(token, event.where, State.DELAYED)
 
     def _on_dead(self, event: Event) -> None:
-        token = self._token(event, State.RESTING, State.READY, State.IN_FLIGHT)
+        token = self._token(event, State.DELAYED, State.READY, State.IN_FLIGHT)
         token.order = self._now + 1
         self._move(token, str(event.data.get("to") or event.where), State.DEAD)
-
-    def _on_dropped(self, event: Event) -> None:
-        token = self._token(event, State.READY, State.RESTING, State.SENT, State.IN_FLIGHT)
-        self._move(token, token.box or event.where, State.DROPPED)
 
     def _on_started(self, event: Event) -> None:
         self._working.add((event.who, event.message))
         mine = [t for t in self._of.get(event.message, ()) if t.box == event.who]
         if not any(t.state in (State.IN_FLIGHT, State.RECEIVED) for t in mine):
-            self._haunt(event.who, event.message, State.LATE)
+            self._show_ghost(event.who, event.message, State.LATE)
 
     def _on_effect(self, event: Event) -> None:
         self._effects[event.message] += 1
@@ -207,7 +240,7 @@ class Stage:
             if token.state == State.RECEIVED and token.box == key[0]:
                 self._move(token, key[0], State.DONE if done else State.LOST)
 
-    def _haunt(self, who: str, message: str, state: State) -> None:
+    def _show_ghost(self, who: str, message: str, state: State) -> None:
         """Show that `who` still works on a message that its channel no longer counts on it for."""
         ghost = self._ghosts[who, message] = self._new(message, "")
         ghost.order = self._now
