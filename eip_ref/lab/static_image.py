@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import jinja2
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["image", "static_image", "template"]
 
-
-def template(html: str) -> jinja2.Template:
-    """A template whose values are escaped: what a scenario says is text, never markup."""
-    return jinja2.Environment(autoescape=True).from_string(html)
-
-
-_IMAGE = template(
+_IMAGE = (
     '<img alt="{{ alt }}" src="data:image/svg+xml;base64,{{ data }}" '
     'style="max-width:100%;height:auto;background:#ffffff;border-radius:4px">'
 )
+
+
+@lru_cache
+def template(html: str) -> Template:
+    """A template whose values are escaped: what a scenario says is text, never markup."""
+    from jinja2 import Environment  # not before: the `eip` command also runs where only anyio is installed
+
+    return Environment(autoescape=True).from_string(html)
 
 
 def image(svg: str, alt: str) -> str:
@@ -26,7 +31,7 @@ def image(svg: str, alt: str) -> str:
     Notebooks show pictures so, since JupyterLab draws bare SVG without alternative text, and not at
     all in a notebook that it does not trust yet, such as one from a fresh clone.
     """
-    return _IMAGE.render(alt=alt, data=b64encode(svg.encode()).decode())
+    return template(_IMAGE).render(alt=alt, data=b64encode(svg.encode()).decode())
 
 
 def static_image(svg: str, alt: str) -> dict[str, str]:
