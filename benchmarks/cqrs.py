@@ -66,7 +66,7 @@ async def whole(folder: Path, count: int, synchronous: str, batch: int = 1) -> N
         for number in range(count):
             await service.handle(Command("Charge", "ann", {"cents": 1}, id="c"))
             if number % batch == batch - 1:
-                await relay.work()
+                await relay.run_once()
 
 
 def measured(works: dict[str, Callable[[], object]]) -> dict[str, float]:

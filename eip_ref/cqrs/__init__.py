@@ -54,7 +54,7 @@ from .errors import (
 from .events import DomainEvent, event, stream_version
 from .feed import Feed, TooSlow, WhenSlow
 from .inbox import Inbox, Unknown
-from .outbox import Claim, Entry, Outbox
+from .outbox import Claim, ClaimedMessage, Outbox
 from .projection import Lag, Projection
 from .reading import Late, Reading, read
 from .relay import Relay
@@ -64,6 +64,7 @@ __all__ = [
     "Answer",
     "Change",
     "Claim",
+    "ClaimedMessage",
     "Command",
     "CommandQueue",
     "CommandStatus",
@@ -71,7 +72,6 @@ __all__ = [
     "Conflict",
     "Decision",
     "DomainEvent",
-    "Entry",
     "Feed",
     "Inbox",
     "Invalid",

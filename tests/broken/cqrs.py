@@ -9,12 +9,13 @@ from typing import Any
 
 import anyio
 
+from eip_ref import values
 from eip_ref.cqrs import (
     Answer,
     Change,
+    ClaimedMessage,
     Command,
     Commands,
-    Entry,
     Feed,
     Inbox,
     Outbox,
@@ -166,26 +167,26 @@ class UpdatesTheViewItself(Commands):
 class MarksThenPublishes(Relay):
     """Marks first: a crash or a broker that is down loses the event."""
 
-    async def _carry(self, entry: Entry) -> bool:
-        self.outbox.mark(entry)
-        await self._publish(entry.event)
+    async def _publish_and_mark(self, claimed: ClaimedMessage) -> bool:
+        self.outbox.mark(claimed)
+        await values.finished(self._publish(claimed.message))
         return True
 
 
 class GoesOnAfterAFailure(Relay):
     """When one event cannot be published it tries the next one, of the same stream too."""
 
-    async def _carry(self, entry: Entry) -> bool:
-        await super()._carry(entry)
+    async def _publish_and_mark(self, claimed: ClaimedMessage) -> bool:
+        await super()._publish_and_mark(claimed)
         return True
 
 
 class WithoutClaims(Outbox):
     """Two relays read the same rows: both publish them, the one this, the other that."""
 
-    def _claim(self, transaction: Transaction, stream: str, relay: str, seconds: float) -> Any:
-        transaction.delete(self._claims, stream)
-        return super()._claim(transaction, stream, relay, seconds)
+    def _claim(self, transaction: Transaction, key: str, relay: str, seconds: float) -> Any:
+        transaction.delete(self._claims, key)
+        return super()._claim(transaction, key, relay, seconds)
 
     def _holds(self, transaction: Transaction, claim: Any) -> bool:
         return True
@@ -194,7 +195,7 @@ class WithoutClaims(Outbox):
 class NeverRests(Relay):
     """Tries again at once when the broker is down."""
 
-    async def _rest(self) -> None:
+    async def _back_off(self) -> None:
         await anyio.sleep(0.01)
 
 

@@ -223,9 +223,9 @@ def test_a_claim_hands_out_the_oldest_events_of_whole_streams(play: Play, store_
             outbox = Outbox(store)
             fill(store, outbox, "a", "b", "a", "a", "b")
             first = outbox.claim("relay", seconds=10, limit=3)
-            assert first[2].event.body == {"n": 2}
-            assert first[2].event.headers == {"stream-version": 2}
-            return [entry.event.id for entry in first]
+            assert first[2].message.body == {"n": 2}
+            assert first[2].message.headers == {"stream-version": 2}
+            return [entry.message.id for entry in first]
 
     assert play(scenario).result == ["a/1", "b/1", "a/2"]
 
@@ -240,7 +240,7 @@ def test_a_stream_belongs_to_one_relay_at_a_time(play: Play, store_of: Open) -> 
             fill(store, outbox, "a", "a", "a", "b", "c")
 
             def ids(relay: str, limit: int = 9) -> list[str]:
-                return [entry.event.id for entry in outbox.claim(relay, seconds=10, limit=limit)]
+                return [entry.message.id for entry in outbox.claim(relay, seconds=10, limit=limit)]
 
             seen = [ids("one", 1), ids("two", 1), ids("two")]
             await anyio.sleep(9.9)
@@ -292,7 +292,7 @@ def test_what_is_released_can_be_claimed_at_once_and_what_is_marked_never(play: 
             other = outbox.claim("two", seconds=10, limit=9)
             late.append(outbox.mark(entries[1]))
             outbox.release(entries)
-            return late, [entry.event.id for entry in other], outbox.mark(other[0])
+            return late, [entry.message.id for entry in other], outbox.mark(other[0])
 
     trace = play(scenario)
     assert trace.result == ([False, False], ["a/2", "a/3"], True)
@@ -339,11 +339,29 @@ def test_an_event_without_a_place_in_its_stream_is_refused(play: Play, store_of:
     async def scenario() -> None:
         with store_of() as store, store.transaction() as transaction:
             outbox = Outbox(store)
-            for wrong in (Message("x", key="a"), Message("x", headers={"stream-version": 1})):
-                with pytest.raises(ValueError, match="stream-version"):
-                    outbox.add(transaction, wrong)
+            with pytest.raises(ValueError, match="stream-version"):
+                outbox.add(transaction, Message("x", key="a"))
+            with pytest.raises(ValueError, match="must have a key"):
+                outbox.add(transaction, Message("x", headers={"stream-version": 1}))
             with pytest.raises(TypeError):
                 outbox.add(transaction, Message(object(), key="a", headers={"stream-version": 1}))
             assert len(outbox) == 0
 
     play(scenario)
+
+
+@everywhere
+def test_what_is_no_event_needs_a_key_and_no_version(play: Play, store_of: Open) -> None:
+    """Commands leave in the order of their key, in an outbox that is made for them."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            outbox = Outbox(store, "commands", versioned=False)
+            with store.transaction() as transaction:
+                for identity in ("m1", "m2"):
+                    outbox.add(transaction, Message("pay", key="order-1", id=identity))
+                with pytest.raises(ValueError, match="must have a key"):
+                    outbox.add(transaction, Message("pay"))
+            return [(c.message.id, c.claim.key) for c in outbox.claim("relay", seconds=1, limit=9)]
+
+    assert play(scenario).result == [("m1", "order-1"), ("m2", "order-1")]

@@ -385,6 +385,19 @@ def test_a_relay_publishes_in_the_order_of_each_stream_and_then_marks(play: Play
 
 
 @everywhere
+def test_a_relay_publishes_through_a_plain_function_too(play: Play, store_of: Open) -> None:
+    """What returns without waiting has confirmed."""
+
+    async def scenario() -> Any:
+        published: list[Message] = []
+        with store_of() as store:
+            await relay_story(store, published.append, "ann", "ann")
+            return [message.id for message in published], len(billing(store).outbox)
+
+    assert play(scenario).result == (["billing/ann/1", "billing/ann/2"], 0)
+
+
+@everywhere
 def test_two_relays_never_interleave_one_key(play: Play, store_of: Open) -> None:
     """While one publishes a stream, slowly, the other publishes only other streams."""
 
@@ -510,7 +523,7 @@ def test_a_stopped_relay_ends_within_its_batch(play: Play, store_of: Open) -> No
                 await anyio.sleep(1.5)
                 relay.stop()
             other = service.outbox.claim("two", seconds=1, limit=9)
-            return published, [entry.event.id for entry in other]
+            return published, [entry.message.id for entry in other]
 
     first, rest = play(scenario).result
     assert first == ["billing/ann/1", "billing/ann/2"]

@@ -117,7 +117,7 @@ async def name_on_the_view(make: Callable[..., Any], name: str) -> Any:
     service, view = make(MemoryStore()), Projection(MemoryStore(), "view", DASHBOARD)
     await service.handle(Command("Register", "ann", {"name": name, "email": "a@b"}))
     (entry,) = service.outbox.claim("relay", seconds=1, limit=1)
-    view.handle(entry.event)
+    view.handle(entry.message)
     return view.get("ann")
 
 
@@ -147,7 +147,7 @@ def test_rows_as_events_tell_what_is_private() -> None:
         service = make(MemoryStore())
         await service.handle(Command("Register", "ann", ANN))
         (entry,) = service.outbox.claim("relay", seconds=1, limit=1)
-        return set(entry.event.body)
+        return set(entry.message.body)
 
     assert simulate(scenario, of_users(broken.PublishesItsRows)).result == {"name", "email", "names_before"}
     assert simulate(scenario, users).result == {"name", "email"}
@@ -193,7 +193,7 @@ def test_a_handler_that_updates_the_view_itself_counts_twice() -> None:
         if breaks:
             service._handlers |= billing(MemoryStore())._handlers
         await service.handle(charge(1))
-        await Relay(service.outbox, view).work()
+        await Relay(service.outbox, view).run_once()
         return int(view.get("ann")["charged"])
 
     assert simulate(scenario, True).result == 2
@@ -354,7 +354,7 @@ async def shuffled(kind: type[Projection], order: list[int], fail_at: int = 0) -
 
     def once(project: Any) -> Any:
         def fails(view: View, message: Message) -> None:
-            if failing[0] and message.id == entries[failing[0]].event.id:
+            if failing[0] and message.id == entries[failing[0]].message.id:
                 failing[0] = 0
                 raise OSError
             project(view, message)
@@ -365,7 +365,7 @@ async def shuffled(kind: type[Projection], order: list[int], fail_at: int = 0) -
     for pick in order:
         for _ in range(2):
             try:
-                await view(entries[pick].event)
+                await view(entries[pick].message)
                 break
             except OSError:
                 await anyio.sleep(1)
