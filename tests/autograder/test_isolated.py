@@ -240,7 +240,7 @@ def test_prints_warnings_magics_and_another_kernel_cost_nothing() -> None:
         notebook["metadata"]["kernelspec"] = {"language": "R", "name": "ir", "display_name": "R"}
         notebook["cells"].insert(0, cell("%matplotlib inline\n!ls\nprint('x' * 10_000)"))
         notebook["cells"].insert(1, cell("import warnings\nwarnings.warn('old')\nint?"))
-        put(notebook, CHOOSE, "print('hello')\n%time\n" + answer_cells(notebook, CHOOSE)[0]["source"])
+        put(notebook, CHOOSE, "%%time\nfiles = !ls\n%time\n" + answer_cells(notebook, CHOOSE)[0]["source"])
 
     marks = changed(decorate)
     assert mistakes(marks) == ["", ""]

@@ -1,6 +1,6 @@
 """A learner's notebook, run cell by cell as a kernel would, whatever the cells do.
 
-*Left out:* IPython. Its magics and shell lines are skipped, and what a cell shows is not kept.
+The cells are Python alone: `magics.py` has read them as IPython does. What a cell shows is not kept.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import ast
 import asyncio
 import inspect
 import linecache
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from .submission import COURSE
 __all__ = ["Cell", "Notebook", "read"]
 
 NAME = "notebook"  #: the module that the cells believe to be in
-MAGIC = re.compile(r"^([ \t]*)(?:[%!?].*|.*\w\?{1,2}[ \t]*)$", re.MULTILINE)
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  #: what reading a text as Python raises
 
 
@@ -49,7 +47,7 @@ def read(cells: Iterable[Mapping[str, Any]]) -> list[Cell]:
 
 
 def _read(number: int, source: str, of: str) -> Cell:
-    file, source = f"<cell {number}>", _plain(source)
+    file = f"<cell {number}>"
     code, problem = None, None
     try:
         code = _compiled(source, of, file)
@@ -213,14 +211,3 @@ def _line(error: BaseException, name: str) -> int | None:
             found = place.tb_lineno
         place = place.tb_next
     return found
-
-
-def _plain(source: str) -> str:
-    """The cell without what only IPython understands."""
-    if source.lstrip().startswith("%%"):
-        return ""
-    try:
-        ast.parse(source)
-    except UNREADABLE:
-        return MAGIC.sub(r"\1pass", source)
-    return source

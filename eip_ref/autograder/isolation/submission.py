@@ -15,6 +15,7 @@ from typing import Any
 
 from ..exercise import Exercise
 from ..registry import Lesson
+from .magics import python_of
 
 __all__ = ["COURSE", "MOST_BYTES", "Submission", "Unreadable", "read", "sources"]
 
@@ -134,7 +135,7 @@ def _owned(
         of = _slug(grade_id)
         if of not in slugs:
             of = _by_name(source, lost) or (COURSE if source in course else "")
-        yield {"number": number, "source": source, "of": of}
+        yield {"number": number, "source": python_of(source), "of": of}
 
 
 def _slug(grade_id: str) -> str:

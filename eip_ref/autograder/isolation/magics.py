@@ -1,0 +1,74 @@
+"""A cell as Python alone: what IPython makes of it, without the calls of its magics and shell lines.
+
+IPython itself reads the cell. A magic that runs what stands below it (`%%time`, `%%capture`) leaves
+that; any other call has the value None, so `files = !ls` is an assignment like others. Lines stay
+where they are, so that an error names the line that the learner sees.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+__all__ = ["python_of"]
+
+RUN_THEIR_BODY = frozenset({"capture", "prun", "python", "python3", "time", "timeit"})
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  #: what reading a text as Python raises
+
+
+def python_of(source: str) -> str:
+    """The source as Python, or as it is when IPython cannot read it either."""
+    if _tree(source) is not None:
+        return source
+    from IPython.core.inputtransformer2 import TransformerManager  # loaded for such cells only
+
+    try:
+        made = TransformerManager().transform_cell(source)  # type: ignore[no-untyped-call]
+    except UNREADABLE:
+        return source
+    tree = _tree(made)
+    if tree is None:
+        return source
+    for call in _calls(tree):
+        if _method(call) == "run_cell_magic":
+            return _body(source, call)
+    return _without_calls(made, tree)
+
+
+def _tree(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except UNREADABLE:
+        return None
+
+
+def _calls(tree: ast.Module) -> Iterator[ast.Call]:
+    """The calls of `get_ipython().…(…)`, from the last to the first."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _method(node)]
+    return iter(sorted(calls, key=lambda call: (call.lineno, call.col_offset), reverse=True))
+
+
+def _method(call: ast.Call) -> str:
+    match call.func:
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr=name):
+            return name
+    return ""
+
+
+def _body(source: str, call: ast.Call) -> str:
+    """The lines below a cell magic, at their places, if it runs them."""
+    name, _, body = (argument.value for argument in call.args if isinstance(argument, ast.Constant))
+    if name not in RUN_THEIR_BODY:
+        return ""
+    above = source.rstrip("\n").count("\n") - str(body).rstrip("\n").count("\n")
+    return "\n" * above + python_of(str(body))
+
+
+def _without_calls(made: str, tree: ast.Module) -> str:
+    """The text with None in the place of each call."""
+    lines = made.splitlines(keepends=True)
+    for call in _calls(tree):
+        row, last = call.lineno - 1, (call.end_lineno or call.lineno) - 1
+        first, rest = lines[row].encode()[: call.col_offset], lines[last].encode()[call.end_col_offset :]
+        lines[row : last + 1] = [(first + b"None" + rest).decode(), *[""] * (last - row)]
+    return "".join(lines)

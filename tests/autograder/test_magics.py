@@ -1,0 +1,47 @@
+"""A notebook is read as IPython reads it: a magic costs nothing, and no line moves."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from eip_ref.autograder.isolation.magics import python_of
+
+
+@pytest.mark.parametrize(
+    ("source", "python"),
+    [
+        ("x = 1\ny = 2", "x = 1\ny = 2"),
+        ("%%time\nx = 1\ny = 2", "\nx = 1\ny = 2\n"),
+        ("\n\n%%capture out\nx = 1", "\n\n\nx = 1\n"),
+        ("%%time\n%matplotlib inline\nx = 1", "\nNone\nx = 1\n"),
+        ("%%bash\nrm -rf /", ""),
+        ("%matplotlib inline\nx = 1", "None\nx = 1\n"),
+        ("files = !ls\nx = 1", "files = None\nx = 1\n"),
+        ("x = %timeit -o f()\n!pip install tea\ny = 2", "x = None\nNone\ny = 2\n"),
+        ("int?\nx = 1", "None\nx = 1\n"),
+        ("if True:\n    %time f()\n    x = 1", "if True:\n    None\n    x = 1\n"),
+        ("name = 'ü'; files = !ls ü\nx = 1", None),
+        ("await x\n%time y", "await x\nNone\n"),
+    ],
+)
+def test_a_cell_is_what_ipython_makes_of_it_without_its_calls(source: str, python: str | None) -> None:
+    """Assignments stay assignments, bodies stay bodies, and lines stay where they are."""
+    found = python_of(source)
+    assert python is None or found == python
+    if found and python is not None:
+        ast.parse(found)
+
+
+@pytest.mark.parametrize("source", ["def f(:\n  x", "%%time\ndef f(:", "x = = 1\n%time y", "(" * 5000, "\0"])
+def test_what_nobody_can_read_stays_as_it_is_or_as_wrong(source: str) -> None:
+    """The learner hears of the mistake that they made."""
+    with pytest.raises((SyntaxError, ValueError, MemoryError, RecursionError)):
+        ast.parse(python_of(source))
+
+
+def test_an_error_names_the_line_that_the_learner_sees() -> None:
+    """Also below a magic."""
+    tree = ast.parse(python_of("%%time\n\nanswer = 1"))
+    assert tree.body[0].lineno == 3
