@@ -11,30 +11,16 @@ parts can live in different processes.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from ..lab.clock import simulate
-from ..trace import Event, Kind, Trace, record
+from ..trace import Event, Trace
 from .forms import Form
 
-__all__ = [
-    "KINDS",
-    "Diagnosis",
-    "Ending",
-    "Exercise",
-    "Mistake",
-    "Vacuous",
-    "answered",
-    "diagnose",
-    "facts",
-    "play",
-    "require",
-]
+__all__ = ["KINDS", "Diagnosis", "Ending", "Exercise", "Mistake", "Run", "Vacuous"]
 
 KINDS = ("repair", "complete", "extend", "predict", "choose", "write the test")
-ANSWER = "answer"  #: the `where` of notes that hold what a learner chose
 NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 SLUG = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -71,60 +57,11 @@ class Diagnosis:
     events: tuple[Event, ...] = ()
 
 
-class Observation(Protocol):
-    """What an invariant of the laboratory returns: words and the events that prove them."""
-
-    @property
-    def words(self) -> str: ...
-    @property
-    def events(self) -> Iterable[Event]: ...
-
-
 class Vacuous(Exception):
-    """The trace lacks what the judgement rests on, so it proves nothing. Raised by `require`."""
+    """The trace lacks what the judgement rests on, so it proves nothing."""
 
 
-def diagnose(mistake: Mistake, observations: Iterable[Observation]) -> list[Diagnosis]:
-    """Turn what an invariant found into diagnoses of `mistake`."""
-    return [Diagnosis(mistake, seen.words, tuple(seen.events)) for seen in observations]
-
-
-def require(trace: Trace, kind: str, because: str, *, where: str | None = None, at_least: int = 1) -> None:
-    """Raise `Vacuous` unless `kind` happened `at_least` times: the fault of the scenario really hit.
-
-    `because` ends the sentence "This run proves nothing: ".
-    """
-    if trace.count(kind, where=where) < at_least:
-        raise Vacuous(because)
-
-
-Scenario = Callable[[Any, int], Awaitable[object]]
 Run = Callable[[Any, int], Trace]
-
-
-def play(scenario: Scenario, *, max_events: int = 20_000, max_time: float = 24 * 3600.0) -> Run:
-    """Make a `run` of `async scenario(answer, seed)`: it is simulated, within bounds for an exercise."""
-
-    def run(answer: object, seed: int) -> Trace:
-        return simulate(scenario, answer, seed, seed=seed, max_events=max_events, max_time=max_time)
-
-    return run
-
-
-def answered(ask: Callable[[Any], Mapping[str, object]]) -> Run:
-    """Make a `run` for an answer that is chosen: `ask(answer)` says what, as JSON values by name."""
-
-    async def scenario(answer: object, seed: int) -> None:
-        for name, value in ask(answer).items():
-            record(Kind.NOTE, ANSWER, text=f"{name}: {value}", name=name, value=value)
-
-    return play(scenario)
-
-
-def facts(trace: Trace) -> dict[str, Any]:
-    """For judges: what the learner chose, by name, from a trace that `answered` made."""
-    notes = trace.filter(Kind.NOTE, where=ANSWER)
-    return {event.data["name"]: event.data["value"] for event in notes if "name" in event.data}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +78,13 @@ class Exercise:
     form: Form  #: what the answer must look like
     called: str  #: what the check calls, in words
     promised: str  #: what was promised, in words
-    hints: tuple[str, str, str]
+    hints: tuple[str, ...]  #: three
     explanation: str  #: why the model answer keeps the promise; shown with it
     run: Run = field(repr=False)
     judge: Callable[[Trace], list[Diagnosis]] = field(repr=False)
     endings: Mapping[str, Mistake] = field(default_factory=dict, repr=False)
     #: a mistake for a run that does not end by itself: by `Ending`, or by the name of what was raised
+    mistakes: tuple[Mistake, ...] = field(default=(), repr=False)  #: all that it knows by name
     seeds: tuple[int, ...] = (1, 2, 3)  #: what the notebook's check runs with, in this order
 
     def __post_init__(self) -> None:

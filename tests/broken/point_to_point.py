@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from eip_ref.course.point_to_point.shared_payload import SharingChannel
+from eip_ref.course.point_to_point.catch_the_shared_payload import SharingChannel
 from eip_ref.message import Message
 from eip_ref.point_to_point import NotSent, PointToPointChannel
 

@@ -1,17 +1,25 @@
-"""The exercises of lesson 02 · Message queue."""
+"""Lesson 02 · Message queue."""
 
-from .backoff_not_hot_loop import BACKOFF_NOT_HOT_LOOP, a_supplier_is_away
+from . import (
+    backoff_not_hot_loop,
+    catch_ack_on_receive,
+    choose_ack_mode,
+    dead_letters_and_replay,
+    fence_the_store,
+    idempotent_receiver,
+    keep_the_lease,
+    mend_the_worker,
+    order_per_key,
+    predict_the_shares,
+)
+from .backoff_not_hot_loop import a_supplier_is_away
 from .books import Books, Conflict, Transaction
-from .catch_ack_on_receive import CATCH_ACK_ON_RECEIVE
-from .choose_ack_mode import CHOOSE_ACK_MODE
-from .dead_letter_day import a_day_with_poison
-from .dead_letters_and_replay import DEAD_LETTERS_AND_REPLAY
-from .fence_the_store import FENCE_THE_STORE, a_sleepy_worker
-from .idempotent_receiver import IDEMPOTENT_RECEIVER, four_payments
-from .keep_the_lease import KEEP_THE_LEASE, slow_reports
-from .mend_the_worker import MEND_THE_WORKER, a_hard_shift
-from .order_per_key import ORDER_PER_KEY, changes_of_mind
-from .predict_the_shares import PREDICT_THE_SHARES
+from .dead_letters_and_replay import a_day_with_poison
+from .fence_the_store import a_sleepy_worker
+from .idempotent_receiver import four_payments
+from .keep_the_lease import slow_reports
+from .mend_the_worker import a_hard_shift
+from .order_per_key import changes_of_mind
 
 __all__ = [
     "EXERCISES",
@@ -32,14 +40,14 @@ __all__ = [
 NUMBER = 2
 TITLE = "Message queue"
 EXERCISES = (
-    PREDICT_THE_SHARES,
-    CHOOSE_ACK_MODE,
-    MEND_THE_WORKER,
-    KEEP_THE_LEASE,
-    FENCE_THE_STORE,
-    CATCH_ACK_ON_RECEIVE,
-    BACKOFF_NOT_HOT_LOOP,
-    DEAD_LETTERS_AND_REPLAY,
-    IDEMPOTENT_RECEIVER,
-    ORDER_PER_KEY,
+    predict_the_shares.EXERCISE,
+    choose_ack_mode.EXERCISE,
+    mend_the_worker.EXERCISE,
+    keep_the_lease.EXERCISE,
+    fence_the_store.EXERCISE,
+    catch_ack_on_receive.EXERCISE,
+    backoff_not_hot_loop.EXERCISE,
+    dead_letters_and_replay.EXERCISE,
+    idempotent_receiver.EXERCISE,
+    order_per_key.EXERCISE,
 )

@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 from ...trace import Kind, record
 
-__all__ = ["Books", "Conflict", "Transaction"]
+__all__ = ["Books", "Conflict", "Transaction", "at_commit"]
 
 
 class Conflict(Exception):
@@ -22,20 +22,20 @@ class Transaction:
 
     def __init__(self, values: dict[str, Any], versions: dict[str, int]) -> None:
         self._values, self._versions = values, versions
-        self.read: dict[str, int] = {}
-        self.writes: dict[str, Any] = {}
-        self.then: list[Callable[[], None]] = []  #: for the scenario: called at the commit
+        self._read: dict[str, int] = {}
+        self._writes: dict[str, Any] = {}
+        self._then: list[Callable[[], None]] = []
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value as this transaction sees it: its own write, or what is committed."""
-        if name in self.writes:
-            return self.writes[name]
-        self.read.setdefault(name, self._versions.get(name, 0))
+        if name in self._writes:
+            return self._writes[name]
+        self._read.setdefault(name, self._versions.get(name, 0))
         return self._values.get(name, default)
 
     def set(self, name: str, value: Any) -> None:
         """Write a value. Others see it after the commit, and never if the block does not end well."""
-        self.writes[name] = value
+        self._writes[name] = value
 
 
 class Books:
@@ -53,13 +53,18 @@ class Books:
         """
         transaction = Transaction(self._values, self._versions)
         yield transaction
-        for name, version in transaction.read.items():
+        for name, version in transaction._read.items():
             if self._versions.get(name, 0) != version:
                 raise Conflict(f"{name} was changed by another transaction")
-        for name, value in transaction.writes.items():
+        for name, value in transaction._writes.items():
             self._values[name] = value
             self._versions[name] = self._versions.get(name, 0) + 1
-        record(Kind.NOTE, "books", text="a commit", wrote=[str(name) for name in transaction.writes])
-        for call in transaction.then:
+        record(Kind.NOTE, "books", text="a commit", wrote=[str(name) for name in transaction._writes])
+        for call in transaction._then:
             call()
         await anyio.lowlevel.checkpoint()  # the commit is done; whoever dies now dies after it
+
+
+def at_commit(transaction: Transaction, call: Callable[[], None]) -> None:
+    """For scenarios: call this when the transaction commits, and never if it does not."""
+    transaction._then.append(call)

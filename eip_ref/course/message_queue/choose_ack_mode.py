@@ -1,66 +1,59 @@
-"""Exercise: choose when to acknowledge, and whether the receiver must be idempotent, for three jobs."""
+"""Choose the ack mode for three jobs
+
+Choose · easy · 2 points · 5 minutes
+
+Answer: def ack_mode(job)
+Called: Your `ack_mode(job)` for each job, and then the job as you chose, on four messages. Its process dies
+    twice: over one message before the effect, over another after the effect and before the last ack. The
+    lease is 5 seconds long.
+Promised: Each payment is charged once. The display never goes back to an older temperature. Each invoice is
+    e-mailed, perhaps twice. The ledger is written only where the job needs it.
+Hint: Ask two questions for each job: what does a lost message cost, and what does a repeated one cost?
+Hint: Ack first loses and never repeats. Ack last repeats and never loses. An idempotent receiver makes a
+    repeat harmless, at the price of a write for each message; it cannot bring back what is lost.
+Hint: The payment needs both: nothing lost, and nothing repeated. The temperature minds a late repeat and not
+    a gap. The invoice minds a gap and not a repeat.
+Why: The payment: last, and idempotent, since the charge and the record can commit together. The temperature:
+    first, since the next reading replaces a lost one. The invoice: last, and a second e-mail does no harm; it
+    could not join the ledger's transaction anyway.
+
+payment-lost: A payment was lost. The queue was told “done”, and then the process died. The customer has the
+    tea and has not paid.
+charged-twice: A card was charged twice. The process died after the charge and before the ack, so the queue
+    handed the payment out again. The customer minds.
+display-went-back: The display went back to an old temperature. A reading that comes again comes late, when a
+    newer one is on the display. For news that is soon replaced, a second try does more harm than a gap.
+invoice-lost: An invoice was lost. The queue was told “done”, and then the process died. The customer never
+    hears what is to be paid.
+needless-ledger: Wrote to the ledger where nobody asked for it. An idempotent receiver writes to a ledger for
+    each message. Ask for each job what a repeat would cost, and whether the effect can commit together with
+    the record at all.
+no-such-choice (NoSuchChoice): That is no choice here. For each job return two things: "first" or "last", and
+    True or False.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
 import anyio
 
-from ...autograder.exercise import Diagnosis, Exercise, Mistake, require
-from ...autograder.forms import function
-from ...lab.clock import simulate
+from ...autograder import kit
 from ...message import Message
 from ...message_queue import MessageQueue, process
 from ...trace import Event, Kind, Trace, acting, record, whoami
-from .shop import PATIENT, die, effects, happens, mortal, name_of, ranked, seen, story, when
+from .shop import PATIENT
 
-__all__ = ["CHOOSE_ACK_MODE"]
+__all__ = ["EXERCISE", "one_job"]
 
 LEDGER = "ledger"  #: the `where` of a note for each message id that is remembered
-JOBS = {  # the job in the learner's words: its queue, a message, what happens
-    "charge the card": ("payments", "payment", "charged"),
-    "show the temperature": ("readings", "reading", "shown"),
-    "send the invoice": ("invoices", "invoice", "e-mailed"),
+JOBS = {  # the job in the learner's words: its queue, a message, what happens, the mistake of losing it
+    "charge the card": ("payments", "payment", "charged", "payment-lost"),
+    "show the temperature": ("readings", "reading", "shown", ""),
+    "send the invoice": ("invoices", "invoice", "e-mailed", "invoice-lost"),
 }
-
-PAYMENT_LOST = Mistake(
-    "payment-lost",
-    "A payment was lost",
-    "The queue was told “done”, and then the process died. The customer has the tea and has not paid.",
-)
-CHARGED_TWICE = Mistake(
-    "charged-twice",
-    "A card was charged twice",
-    "The process died after the charge and before the ack, so the queue handed the payment out again. "
-    "The customer minds.",
-)
-WENT_BACK = Mistake(
-    "display-went-back",
-    "The display went back to an old temperature",
-    "A reading that comes again comes late, when a newer one is on the display. For news that is soon "
-    "replaced, a second try does more harm than a gap.",
-)
-INVOICE_LOST = Mistake(
-    "invoice-lost",
-    "An invoice was lost",
-    "The queue was told “done”, and then the process died. The customer never hears what is to be paid.",
-)
-NEEDLESS = Mistake(
-    "needless-ledger",
-    "Wrote to the ledger where nobody asked for it",
-    "An idempotent receiver writes to a ledger for each message. Ask for each job what a repeat would cost, "
-    "and whether the effect can commit together with the record at all.",
-)
-MISTAKES = (PAYMENT_LOST, CHARGED_TWICE, WENT_BACK, INVOICE_LOST, NEEDLESS)
-
-
-NO_CHOICE = Mistake(
-    "no-such-choice",
-    "That is no choice here",
-    'For each job return two things: "first" or "last", and True or False.',
-)
 CHOICES = [(ack, idempotent) for ack in ("first", "last") for idempotent in (True, False)]
 
 
@@ -68,32 +61,37 @@ class NoSuchChoice(Exception):
     """The learner chose what cannot be chosen."""
 
 
+async def one_job(choose: Callable[[str], tuple[str, bool]], name: str, seed: int) -> None:
+    """Play four messages of one job, whose worker dies over one before the effect, over another after it."""
+    chosen = choose(name)
+    if chosen not in CHOICES:
+        raise NoSuchChoice(f"for {name!r} you chose {chosen!r}")
+    queue_name, noun, effect, _ = JOBS[name]
+    before, after = (f"{noun} {number}" for number in Random(f"{seed}/{name}").sample([2, 3], 2))
+    job = _Job(*chosen, effect, before, after)
+    async with MessageQueue(queue_name, lease=5, policy=PATIENT) as queue, kit.participants() as start:
+        start("worker", job.work, queue, deaths=4)
+        for number in range(1, 5):
+            with acting("shop"):
+                await queue.put(Message(f"{noun} {number}", id=f"{noun[0]}{number}"))
+            await anyio.sleep(3)
+        await queue.join()
+        await anyio.sleep(3)
+
+
 @dataclass
 class _Job:
-    """One job: its worker dies over one message before the effect, and over another after it."""
+    """A worker that acknowledges, and is idempotent, as it was chosen."""
 
-    name: str
     ack: str
     idempotent: bool
-    random: Random
+    effect: str
+    dies_before: str
+    dies_after: str
     remembered: set[str] = field(default_factory=set)
     attempts: set[str] = field(default_factory=set)
 
-    async def run(self) -> None:
-        name, noun, self.effect = JOBS[self.name]
-        dies = self.random.sample([2, 3], 2)
-        self.dies_before, self.dies_after = (f"{noun} {number}" for number in dies)
-        async with MessageQueue(name, lease=5, policy=PATIENT) as queue, anyio.create_task_group() as group:
-            group.start_soon(mortal("worker", self._work, queue).run)
-            for number in range(1, 5):
-                with acting("shop"):
-                    await queue.put(Message(f"{noun} {number}", id=f"{noun[0]}{number}"))
-                await anyio.sleep(3)
-            await queue.join()
-            await anyio.sleep(3)
-            group.cancel_scope.cancel()
-
-    async def _work(self, queue: MessageQueue) -> None:
+    async def work(self, queue: MessageQueue) -> None:
         while True:
             await process(await queue.receive(), self._handle, ack=self.ack)
 
@@ -105,119 +103,47 @@ class _Job:
             return
         await anyio.sleep(1)
         if first and message.body == self.dies_before:
-            await die()
-        happens(message, self.effect)
+            await kit.die()
+        kit.happens(message, self.effect)
         if self.idempotent:  # at the same instant as the effect: they commit together
             self.remembered.add(message.id)
             record(Kind.NOTE, LEDGER, message.id, text=f"{message.body} is remembered")
         await anyio.sleep(1)
         if first and message.body == self.dies_after:
-            await die()
+            await kit.die()
 
 
-async def _one_job(choose: Callable[[str], tuple[str, bool]], job: str, seed: int) -> None:
-    chosen = choose(job)
-    if chosen not in CHOICES:
-        raise NoSuchChoice(f"for {job!r} you chose {chosen!r}")
-    await _Job(job, *chosen, Random(f"{seed}/{job}")).run()
+def judge(trace: Trace) -> kit.Symptoms:
+    kit.require(trace, Kind.CRASHED, "the process did not die twice.", at_least=2)
+    yield from _went_back(trace)
+    for job, (queue, noun, _, lost) in JOBS.items():
+        messages = kit.journeys(trace, where=queue)
+        for message in messages:
+            ack, times = message.all(Kind.ACKED), [kit.when(effect) for effect in message.effects]
+            if lost and not times:
+                words = f"{message} was acknowledged at {kit.when(ack[0])}, and nothing came of it."
+                yield message.seen(lost, words)
+            if queue == "payments" and len(times) > 1:
+                words = f"{message} was charged at {times[0]} and again at {times[1]}."
+                yield message.seen("charged-twice", words)
+        writes = [message for message in messages if message.all(Kind.NOTE, where=LEDGER)]
+        if queue != "payments" and writes:
+            words = f"{job}: the ledger was written {len(writes)} times, and no {noun} needed it."
+            yield writes[0].seen("needless-ledger", words)
 
 
-def run(choose: Callable[[str], tuple[str, bool]], seed: int) -> Trace:
-    """The jobs one after the other, each as it was chosen; or the first that goes wrong, alone."""
-    events: list[Event] = []
-    for job in JOBS:
-        trace = simulate(_one_job, choose, job, seed, seed=seed, max_events=20_000)
-        if judge(trace):
-            return trace
-        start = events[-1].at if events else 0.0
-        events += [event._replace(at=start + event.at) for event in trace]
-    return Trace(events, seed=seed)
-
-
-def judge(trace: Trace) -> list[Diagnosis]:
-    require(trace, Kind.CRASHED, "the process did not die twice.", at_least=2)
-    found = [
-        *_lost(trace, "payments", PAYMENT_LOST),
-        *_repeated(trace),
-        *_went_back(trace),
-        *_lost(trace, "invoices", INVOICE_LOST),
-        *_needless(trace),
-    ]
-    return ranked(found, MISTAKES)
-
-
-def _lost(trace: Trace, queue: str, mistake: Mistake) -> Iterator[Diagnosis]:
-    for message in trace.messages(Kind.ACCEPTED, where=queue):
-        if not effects(trace, message):
-            ack = trace.filter(Kind.ACKED, message=message)[0]
-            words = f"{name_of(trace, message)} was acknowledged at {when(ack)}, and nothing came of it."
-            yield seen(mistake, words, story(trace, message))
-
-
-def _repeated(trace: Trace) -> Iterator[Diagnosis]:
-    for message in trace.messages(Kind.ACCEPTED, where="payments"):
-        times = effects(trace, message)
-        if len(times) > 1:
-            words = (
-                f"{name_of(trace, message)} was charged at {when(times[0])} and again at {when(times[1])}."
-            )
-            yield seen(CHARGED_TWICE, words, story(trace, message))
-
-
-def _went_back(trace: Trace) -> Iterator[Diagnosis]:
+def _went_back(trace: Trace) -> kit.Symptoms:
     readings = trace.messages(Kind.ACCEPTED, where="readings")
     newest: Event | None = None
-    for shown in effects(trace):
+    for shown in kit.effects(trace):
         if shown.message not in readings:
             continue
         if newest is not None and readings.index(shown.message) < readings.index(newest.message):
-            old, new = name_of(trace, shown.message), name_of(trace, newest.message)
-            words = f"{old} came on the display at {when(shown)}, after {new} at {when(newest)}."
-            yield seen(WENT_BACK, words, story(trace, shown.message, newest.message))
+            old, new = kit.Journey(trace, shown.message), kit.Journey(trace, newest.message)
+            words = f"{old} came on the display at {kit.when(shown)}, after {new} at {kit.when(newest)}."
+            yield kit.seen("display-went-back", words, kit.story(trace, old.id, new.id))
         else:
             newest = shown
 
 
-def _needless(trace: Trace) -> Iterator[Diagnosis]:
-    for job, (queue, noun, _) in JOBS.items():
-        messages = trace.messages(Kind.ACCEPTED, where=queue)
-        writes = [e for e in trace.filter(Kind.NOTE, where=LEDGER) if e.message in messages]
-        if queue != "payments" and writes:
-            words = f"{job}: the ledger was written {len(writes)} times, and no {noun} needed it."
-            yield seen(NEEDLESS, words, story(trace, writes[0].message))
-
-
-CHOOSE_ACK_MODE = Exercise(
-    name="message_queue/choose_ack_mode",
-    title="Choose the ack mode for three jobs",
-    points=2,
-    minutes=5,
-    difficulty=1,
-    kind="choose",
-    answer="ack_mode",
-    form=function("job"),
-    called=(
-        "Your `ack_mode(job)` for each job, and then the job as you chose, on four messages. Its process "
-        "dies twice: over one message before the effect, over another after the effect and before the last "
-        "ack. The lease is 5 seconds long."
-    ),
-    promised=(
-        "Each payment is charged once. The display never goes back to an older temperature. Each invoice is "
-        "e-mailed, perhaps twice. The ledger is written only where the job needs it."
-    ),
-    hints=(
-        "Ask two questions for each job: what does a lost message cost, and what does a repeated one cost?",
-        "Ack first loses and never repeats. Ack last repeats and never loses. An idempotent receiver makes "
-        "a repeat harmless, at the price of a write for each message; it cannot bring back what is lost.",
-        "The payment needs both: nothing lost, and nothing repeated. The temperature minds a late repeat "
-        "and not a gap. The invoice minds a gap and not a repeat.",
-    ),
-    explanation=(
-        "The payment: last, and idempotent, since the charge and the record can commit together. The "
-        "temperature: first, since the next reading replaces a lost one. The invoice: last, and a second "
-        "e-mail does no harm; it could not join the ledger's transaction anyway."
-    ),
-    run=run,
-    judge=judge,
-    endings={"NoSuchChoice": NO_CHOICE},
-)
+EXERCISE = kit.exercise(__name__, __doc__, kit.cases(one_job, lambda seed: JOBS, judge), judge)

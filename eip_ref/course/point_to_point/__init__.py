@@ -1,11 +1,17 @@
-"""The exercises of lesson 01 · Point-to-point."""
+"""Lesson 01 · Point-to-point."""
 
-from .absence import CHOOSE_FOR_ABSENCE, three_outages
-from .counting import COUNT_THE_LINKS
-from .leaving import HAND_OVER_BEFORE_LEAVING, closing_time
-from .outcomes import DEFINITE_OR_UNKNOWN, a_shaky_line
-from .reporting import REPORT_WHAT_WAS_NOT_SENT, a_day_at_the_counter
-from .shared_payload import CATCH_THE_SHARED_PAYLOAD
+from . import (
+    catch_the_shared_payload,
+    choose_for_absence,
+    count_the_links,
+    definite_or_unknown,
+    hand_over_before_leaving,
+    report_what_was_not_sent,
+)
+from .choose_for_absence import three_outages
+from .definite_or_unknown import a_shaky_line
+from .hand_over_before_leaving import closing_time
+from .report_what_was_not_sent import a_day_at_the_counter
 
 __all__ = [
     "EXERCISES",
@@ -20,10 +26,10 @@ __all__ = [
 NUMBER = 1
 TITLE = "Point-to-point"
 EXERCISES = (
-    COUNT_THE_LINKS,
-    CHOOSE_FOR_ABSENCE,
-    REPORT_WHAT_WAS_NOT_SENT,
-    DEFINITE_OR_UNKNOWN,
-    HAND_OVER_BEFORE_LEAVING,
-    CATCH_THE_SHARED_PAYLOAD,
+    count_the_links.EXERCISE,
+    choose_for_absence.EXERCISE,
+    report_what_was_not_sent.EXERCISE,
+    definite_or_unknown.EXERCISE,
+    hand_over_before_leaving.EXERCISE,
+    catch_the_shared_payload.EXERCISE,
 )

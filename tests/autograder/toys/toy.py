@@ -7,33 +7,12 @@ from typing import Any, Protocol
 
 import anyio
 
-from eip_ref.autograder.exercise import (
-    Diagnosis,
-    Ending,
-    Exercise,
-    Mistake,
-    answered,
-    facts,
-    play,
-    require,
-)
-from eip_ref.autograder.forms import async_function, function
-from eip_ref.autograder.trying import judge_test, try_test
-from eip_ref.trace import Trace, acting, record
+from eip_ref.autograder import kit
+from eip_ref.autograder.exercise import Exercise
+from eip_ref.trace import Kind, Trace, acting, record
 
 NUMBER = 7
 TITLE = "Toys"
-
-ACK_FIRST = Mistake(
-    "ack-first",
-    "Acknowledged before the work was done",
-    "Once a message is acknowledged nobody keeps it. Whoever dies after that takes it along.",
-)
-ACKS_NOTHING = Mistake("acks-nothing", "Never acknowledged", "The channel hands the message out again.")
-STUCK = Mistake("stuck", "Waits for a message that never comes", "None is left.")
-WRONG_MODE = Mistake("wrong-mode", "Loses the payment", "A payment must not be lost.")
-ACCUSES = Mistake("accuses", "Accuses a correct bell", "Any bell that rings is correct.")
-MISSES = Mistake("misses", "Misses the silent bell", "It does not listen.")
 
 
 class Orders(Protocol):
@@ -78,59 +57,69 @@ async def crash_at_work(worker: Callable[[Orders, Any], Awaitable[None]], seed: 
         await worker(box, charge)
 
 
-def judge_worker(trace: Trace) -> list[Diagnosis]:
-    require(trace, "crashed", "the worker never crashed.")
-    charged = set(trace.messages("effect"))
-    return [
-        Diagnosis(
-            ACK_FIRST,
-            f"order {event.message[1:]} was acknowledged at {event.at:g} s and its card never charged.",
-            tuple(trace.filter(message=event.message)),
-        )
-        for event in trace.filter("acked")
-        if event.message not in charged
-    ]
+def judge_worker(trace: Trace) -> kit.Symptoms:
+    kit.require(trace, "crashed", "the worker never crashed.")
+    charged = trace.messages("effect")
+    for event in trace.filter("acked"):
+        if event.message not in charged:
+            words = (
+                f"order {event.message[1:]} was acknowledged at {event.at:g} s and its card never charged."
+            )
+            yield kit.seen("ack-first", words, trace.filter(message=event.message))
 
 
-MEND_THE_WORKER = Exercise(
-    name="toy/mend_the_worker",
-    title="Mend the worker",
-    points=3,
-    minutes=10,
-    difficulty=1,
-    kind="repair",
-    answer="worker",
-    form=async_function("orders", "charge"),
-    called="Your `worker(orders, charge)` on three orders. It crashes at the second, and starts again.",
-    promised="Each order that was acknowledged has had its card charged.",
-    hints=(
-        "What does the channel know when the worker dies?",
-        "Look at the order of two lines.",
-        "Ack last.",
-    ),
-    explanation="The order is acknowledged when its work is done, so a crash leaves it in the channel.",
-    run=play(crash_at_work),
-    judge=judge_worker,
-    endings={Ending.DEADLOCK: STUCK, "ConnectionError": ACKS_NOTHING},
+MEND_THE_WORKER = kit.exercise(
+    "toy.mend_the_worker",
+    """Mend the worker
+
+    Repair · easy · 3 points · 10 minutes
+
+    Answer: async def worker(orders, charge)
+    Called: Your `worker(orders, charge)` on three orders. It crashes at the second, and starts again.
+    Promised: Each order that was acknowledged has had its card charged.
+    Hint: What does the channel know when the worker dies?
+    Hint: Look at the order of two lines.
+    Hint: Ack last.
+    Why: The order is acknowledged when its work is done, so a crash leaves it in the channel.
+
+    ack-first: Acknowledged before the work was done. Once a message is acknowledged nobody keeps it. Whoever
+        dies after that takes it along.
+    acks-nothing (ConnectionError): Never acknowledged. The channel hands the message out again.
+    stuck (deadlock): Waits for a message that never comes. None is left.
+    """,
+    kit.play(crash_at_work),
+    judge_worker,
 )
 
-CHOOSE_THE_MODE = Exercise(
-    name="toy/choose_the_mode",
-    title="Choose the mode",
-    points=1,
-    minutes=5,
-    difficulty=1,
-    kind="choose",
-    answer="mode",
-    form=function("job"),
-    called="Your `mode(job)` for two jobs.",
-    promised="The payment is never lost.",
-    hints=("One.", "Two.", "Three."),
-    explanation="Ack last.",
-    run=answered(lambda mode: {job: mode(job) for job in ("payment", "newsletter")}),
-    judge=lambda trace: (
-        [] if facts(trace).get("payment") == "ack last" else [Diagnosis(WRONG_MODE, "It may be lost.")]
-    ),
+
+async def one_job(mode: Callable[[str], object], job: str, seed: int) -> None:
+    record(Kind.NOTE, job, text=f"{job}: {mode(job)}", mode=mode(job))
+
+
+def judge_mode(trace: Trace) -> kit.Symptoms:
+    for note in trace.filter(Kind.NOTE, where="payment"):
+        if note.data["mode"] != "ack last":
+            yield kit.seen("wrong-mode", "It may be lost.")
+
+
+CHOOSE_THE_MODE = kit.exercise(
+    "toy.choose_the_mode",
+    """Choose the mode
+
+    Choose · easy · 1 point · 5 minutes
+
+    Answer: def mode(job)
+    Called: Your `mode(job)` for two jobs.
+    Promised: The payment is never lost.
+    Hint: One.
+    Hint: Two.
+    Hint: Three.
+    Why: Ack last.
+
+    wrong-mode: Loses the payment. A payment must not be lost.
+    """,
+    kit.cases(one_job, lambda seed: ("payment", "newsletter"), judge_mode),
+    judge_mode,
     seeds=(1,),
 )
 
@@ -153,22 +142,28 @@ class StuckBell(Bell):
         return "ding"
 
 
-WRITE_THE_TEST = Exercise(
-    name="toy/write_the_test",
-    title="Write the test",
-    points=2,
-    minutes=5,
-    difficulty=2,
-    kind="write the test",
-    answer="test_bell",
-    form=async_function("make"),
-    called="Your `test_bell(make)` on bells that ring and on bells that do not.",
-    promised="It passes for every bell that rings, and fails for every other.",
-    hints=("One.", "Two.", "Three."),
-    explanation="It listens.",
-    run=try_test({"a good bell": Bell}, {"a silent bell": SilentBell, "a stuck bell": StuckBell}),
-    judge=judge_test(ACCUSES, {"a silent bell": MISSES, "a stuck bell": MISSES}),
+BROKEN = {"a silent bell": (SilentBell, "misses"), "a stuck bell": (StuckBell, "misses")}
+
+WRITE_THE_TEST = kit.exercise(
+    "toy.write_the_test",
+    """Write the test
+
+    Write the test · medium · 2 points · 5 minutes
+
+    Answer: async def test_bell(make)
+    Called: Your `test_bell(make)` on bells that ring and on bells that do not.
+    Promised: It passes for every bell that rings, and fails for every other.
+    Hint: One.
+    Hint: Two.
+    Hint: Three.
+    Why: It listens.
+
+    accuses: Accuses a correct bell. Any bell that rings is correct.
+    misses: Misses the silent bell. It does not listen.
+    """,
+    kit.try_test({"a good bell": Bell}, BROKEN),
+    kit.judge_test("accuses", BROKEN),
     seeds=(1,),
 )
 
-EXERCISES = (MEND_THE_WORKER, CHOOSE_THE_MODE, WRITE_THE_TEST)
+EXERCISES: tuple[Exercise, ...] = (MEND_THE_WORKER, CHOOSE_THE_MODE, WRITE_THE_TEST)

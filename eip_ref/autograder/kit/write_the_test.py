@@ -12,30 +12,34 @@ and classes, and in an order that the seed chooses.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from types import FunctionType
 from typing import Any
 
-from ..lab.clock import Deadlock, simulate
-from ..trace import Event, Kind, Trace
-from .exercise import Diagnosis, Mistake, Run, Vacuous
+from ...lab.clock import Deadlock, simulate
+from ...trace import Event, Kind, Trace
+from ..exercise import Run, Vacuous
+from .journeys import Symptom
 
-__all__ = ["judge_test", "try_test"]
+__all__ = ["Make", "judge_test", "try_test"]
 
 TEST = "the test"  #: the `where` of the notes that say what the learner's test said
 
-Make = Callable[[], Any]
+Make = Callable[..., Any]
+Broken = Mapping[str, tuple[Make, str]]  #: by its name in words: how it is made, and who misses it
 
 
-def try_test(correct: Mapping[str, Make], broken: Mapping[str, Make], *, max_events: int = 20_000) -> Run:
+def try_test(correct: Mapping[str, Make], broken: Broken, *, max_events: int = 20_000) -> Run:
     """Make a `run` that tries the learner's test on implementations, each under its name in words.
 
-    The trace holds the events of the first implementation about which the test is wrong, so that
-    its picture shows what the test should have noticed; then a note for each implementation.
+    A broken one comes with the mistake of a test that accepts it. The trace holds the events of the first
+    implementation about which the test is wrong, so that its picture shows what the test should have
+    noticed; then a note for each implementation.
     """
 
-    things = {name: _nameless(make) for name, make in (*correct.items(), *broken.items())}
+    makes = {**correct, **{name: make for name, (make, _) in broken.items()}}
+    things = {name: _nameless(make) for name, make in makes.items()}
 
     def run(test: Callable[[Make], Any], seed: int) -> Trace:
         order = Random(f"order {seed}").sample(list(things), len(things))
@@ -146,24 +150,19 @@ def _trace(error: BaseException) -> Trace:
     return found if isinstance(found, Trace) else Trace(())
 
 
-def judge_test(
-    accuses: Mistake, misses: Mistake | Mapping[str, Mistake]
-) -> Callable[[Trace], list[Diagnosis]]:
-    """Make a `judge`: `accuses` for a test that fails a correct implementation, `misses` for one that
-    accepts a broken one; give a mapping to name a mistake for each broken implementation."""
+def judge_test(accuses: str, broken: Broken) -> Callable[[Trace], Iterator[Symptom]]:
+    """Make a `judge`: it names the mistake `accuses` for a test that fails a correct implementation, and
+    for a test that accepts a broken one the mistake that comes with that one."""
 
-    def judge(trace: Trace) -> list[Diagnosis]:
-        notes = trace.filter(Kind.NOTE, where=TEST).events
+    def judge(trace: Trace) -> Iterator[Symptom]:
+        notes = trace.filter(Kind.NOTE, where=TEST)
         if not notes:
             raise Vacuous("the test was tried on nothing.")
-        found: list[Diagnosis] = []
         for note in notes:
             name, works, said = note.data["name"], note.data["works"], note.data["said"]
             if works and said:
-                found.append(Diagnosis(accuses, f"Your test fails {name}, which keeps the promise. {said}"))
+                yield Symptom(accuses, f"Your test fails {name}, which keeps the promise. {said}", ())
             elif not works and not said:
-                mistake = misses[name] if isinstance(misses, Mapping) else misses
-                found.append(Diagnosis(mistake, f"Your test accepts {name}."))
-        return found
+                yield Symptom(broken[name][1], f"Your test accepts {name}.", ())
 
     return judge

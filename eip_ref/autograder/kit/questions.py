@@ -1,0 +1,97 @@
+"""Exercises of the kind *predict*: what the learner says of each question, beside what was measured.
+
+The learner writes a function that returns a dictionary of predictions by name. The run asks each question
+of a real scenario, and the judge reads prediction and measurement side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from ...lab.clock import simulate
+from ...trace import Event, Kind, Trace
+from ..exercise import Run
+from .journeys import Symptom, seen
+
+__all__ = ["Answered", "answers", "ask", "counted", "measured", "unreadable"]
+
+ANSWER = "answer"  #: the `where` of notes that hold what a learner said
+RETURNED = "returned"  #: the question of a note on an answer that is no dictionary
+
+Measure = Callable[[int], tuple[Trace, Any]]
+
+
+def measured(
+    scenario: Callable[..., Awaitable[object]], *args: Any, reading: Callable[[Trace], Any]
+) -> Measure:
+    """Make a measurement: the trace of `scenario(*args)`, and what `reading` says of it, as JSON."""
+
+    def measure(seed: int) -> tuple[Trace, Any]:
+        trace = simulate(scenario, *args, seed=seed)
+        return trace, reading(trace)
+
+    return measure
+
+
+def counted(count: Callable[[], Any]) -> Measure:
+    """Make a measurement that has no trace to show: what `count()` returns, as JSON."""
+    return lambda seed: (Trace(()), count())
+
+
+def ask(questions: Mapping[str, Measure], readable: Callable[[str, Any], Any]) -> Run:
+    """Make a `run` for an answer that predicts: `answer()` gives a dictionary of predictions by question.
+
+    `readable(question, said)` is a prediction as JSON, or None when it is none. The trace is that of the
+    first question whose prediction was another, followed by a note for each question.
+    """
+
+    def run(answer: Callable[[], Any], seed: int) -> Trace:
+        said = answer()
+        if not isinstance(said, Mapping):
+            return Trace([_note(RETURNED, type(said).__name__, None)], seed=seed)
+        shown, notes = Trace(()), list[Event]()
+        for question, measure in questions.items():
+            mine, (trace, really) = readable(question, said.get(question)), measure(seed)
+            if mine not in (None, really) and not shown:
+                shown = trace
+            notes.append(_note(question, mine, really))
+        return Trace([*shown, *(note._replace(at=shown.end) for note in notes)], seed=seed)
+
+    return run
+
+
+def _note(question: str, said: Any, really: Any) -> Event:
+    data = {"text": f"{question}: {said}", "question": question, "said": said, "really": really}
+    return Event(0.0, "note", ANSWER, "", "", data)
+
+
+class Answered(NamedTuple):
+    """A question, what the learner said, and what was measured."""
+
+    question: str
+    said: Any
+    really: Any
+
+
+def answers(trace: Trace) -> list[Answered]:
+    """For judges: the questions of an `ask` that the learner answered, in their order."""
+    return [
+        answered for answered in _all(trace) if answered.said is not None and answered.question != RETURNED
+    ]
+
+
+def unreadable(trace: Trace, mistake: str) -> list[Symptom]:
+    """For judges: `mistake` for each prediction that is missing or cannot be read."""
+    return [
+        seen(mistake, f"The prediction for {question!r} is missing or cannot be read.")
+        if question != RETURNED
+        else seen(mistake, f"What the answer returned is a {said} and no dictionary of predictions.")
+        for question, said, _ in _all(trace)
+        if said is None or question == RETURNED
+    ]
+
+
+def _all(trace: Trace) -> list[Answered]:
+    notes = trace.filter(Kind.NOTE, where=ANSWER)
+    return [Answered(*(note.data[part] for part in Answered._fields)) for note in notes]
