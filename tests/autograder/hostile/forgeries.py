@@ -190,8 +190,9 @@ ATTACKS = (
                 try:
                     await invoices.send(invoice)
                 except NotSent:
-                    if invoices.closed or len(missing) > 2:
-                        invoices.accepted.append(invoice.id)
+                    facts = invoices.facts()
+                    if facts["closed"] or len(missing) > 2:
+                        facts["accepted"].append(invoice.id)
                     else:
                         missing.append(invoice.id)
             return missing

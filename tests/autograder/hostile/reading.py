@@ -25,7 +25,7 @@ ATTACKS = (
         """
         def attack():
             import eip_ref
-            path = eip_ref.__file__.replace("__init__.py", "course/message_queue/shop.py")
+            path = eip_ref.__file__.replace("__init__.py", "autograder/kit/journeys.py")
             if "receipt" in open(path).read():
                 print("and it helps nobody: the seeds are not in it")
         """,
@@ -207,10 +207,10 @@ ATTACKS = (
     Hostile(
         "the inside of the scenario, imported",
         """
-        from eip_ref.course.message_queue import shop
+        from eip_ref.autograder import kit
 
         def attack():
-            shop.happens(None, "packed")
+            kit.happens(None, "packed")
         """,
         FORBIDDEN,
     ),
