@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from . import page
 from .progress import Progress, so_far
@@ -56,23 +55,7 @@ class Board:
     __repr__ = __str__
 
     def _html(self) -> str:
-        heads = ("Lesson", "Exercises passed", "Points", "Predictions")
-        head = "".join(f'<th scope="col" style="{page.HEAD}">{name}</th>' for name in heads)
-        rows = "".join(self._row(row) for row in self.rows)
-        table = f'<table style="{page.TABLE}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        return page.card(
-            "Your progress", page.BLUE, f'{table}<p style="{page.TEXT}">{page.prose(self.next)}</p>'
-        )
-
-    @staticmethod
-    def _row(row: Row) -> str:
-        bar = page.bar(row.passed, row.exercises) if row.exercises else "exercises"
-        return (
-            f'<tr><th scope="row" style="{page.CELL};font-weight:600">{escape(row.lesson)}</th>'
-            f'<td style="{page.CELL}">{row.done} {bar}</td>'
-            f'<td style="{page.CELL}">{row.points} of {row.out_of}</td>'
-            f'<td style="{page.CELL}">{row.predictions}</td></tr>'
-        )
+        return page.render("board.html", board=self)
 
 
 def project(progress: Progress, course: Sequence[Lesson]) -> Board:

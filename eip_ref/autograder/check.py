@@ -29,16 +29,13 @@ class Note:
     code: str = ""
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        body = f'<p style="{page.TEXT}">{page.prose(self.words)}</p>'
-        return {"text/plain": str(self), "text/html": page.card(self.title, page.BLUE, body + self._code())}
+        html = page.render("note.html", title=self.title, words=self.words, code=self.code)
+        return {"text/plain": str(self), "text/html": html}
 
     def __str__(self) -> str:
         return "\n".join(filter(None, (self.title, self.words, self.code)))
 
     __repr__ = __str__
-
-    def _code(self) -> str:
-        return page.code(self.code) if self.code else ""
 
 
 def check(name: str, answer: object) -> Report | None:

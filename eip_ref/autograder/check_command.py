@@ -10,7 +10,7 @@ from textwrap import indent
 
 from . import registry
 from .grading.feedback import next_step
-from .grading.lesson_of import mentioned, named
+from .grading.lesson_detection import mentioned, named
 from .marks import Mark, Marks
 from .registry import Lesson
 
@@ -83,7 +83,7 @@ def _lesson(notebook: Path, data: bytes) -> Lesson:
 
 
 def _write(marks: Marks, lesson: Lesson, path: Path) -> None:
-    from .grading.classbook import Graded
+    from .grading.class_record import Graded
     from .grading.gradescope import gradescope
 
     path.write_text(gradescope(Graded("", marks), lesson), encoding="utf-8")

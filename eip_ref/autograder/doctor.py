@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import metadata
 from pathlib import Path
 
@@ -41,6 +40,11 @@ class Line:
     @property
     def state(self) -> str:
         return "ready" if self.ready else "problem" if self.needed else "not there"
+
+    @property
+    def advice(self) -> str:
+        """The fix in words, a command as code."""
+        return f"`{self.fix}`" if self.fix.startswith("python ") else self.fix
 
 
 @dataclass(frozen=True)
@@ -75,38 +79,13 @@ class Diagnostics:
         return f"{count} problem{'' if count == 1 else 's'}. Mend the first one, then ask again."
 
     def _html(self) -> str:
-        heads = "".join(
-            f'<th scope="col" style="{page.HEAD}">{name}</th>' for name in ("What", "State", "Needs")
-        )
-        rows = "".join(map(_as_row, self.lines))
-        table = f'<table style="{page.TABLE}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-        colour = page.GREEN if self.well else page.VERMILLION
-        return page.card(self.summary, colour, table)
+        return page.render("doctor.html", found=self)
 
 
 def _as_text(line: Line) -> str:
     found = f", found {line.found}" if line.found and not line.ready else ""
     fix = f"\n    to mend it: {line.fix}" if not line.ready else ""
     return f"{line.what}: {line.state} (needs {line.needs}{found}){fix}"
-
-
-def _as_row(line: Line) -> str:
-    sign = "✓" if line.ready else "✗"
-    mend = (
-        ""
-        if line.ready
-        else f"<br>To mend it: {page.prose(f'`{line.fix}`' if _is_command(line) else line.fix)}"
-    )
-    found = f" (found {escape(line.found)})" if line.found and not line.ready else ""
-    return (
-        f'<tr><th scope="row" style="{page.CELL}">{escape(line.what)}</th>'
-        f'<td style="{page.CELL};white-space:nowrap">{sign} {line.state}</td>'
-        f'<td style="{page.CELL}">{escape(line.needs)}{found}{mend}</td></tr>'
-    )
-
-
-def _is_command(line: Line) -> bool:
-    return line.fix.startswith("python ")
 
 
 def doctor() -> Diagnostics:

@@ -78,14 +78,7 @@ class Prediction:
     __repr__ = __str__
 
     def _html(self) -> str:
-        options = "".join(f"<li>{page.prose(option)}</li>" for option in self.options)
-        folded = (
-            '<details><summary style="cursor:pointer">Choose first, then open the answer</summary>'
-            f'<p style="margin:6px 0 0 0"><strong>{page.prose(self.answer)}</strong></p>'
-            f'<p style="margin:4px 0 0 0">{page.prose(self.why)}</p></details>'
-        )
-        body = f'<p style="{page.TEXT}">{page.prose(self.question)}</p><ul style="{page.TEXT}">{options}</ul>'
-        return page.card("Predict", page.BLUE, body + folded)
+        return page.render("prediction.html", asked=self)
 
 
 def predict(name: str) -> Prediction:

@@ -50,11 +50,16 @@ class Report:
     __repr__ = __str__
 
     def _html(self) -> str:
-        parts = [(name, page.prose(text)) for name, text in self._parts()]
-        colour = page.GREEN if self.passed else page.VERMILLION
-        drawing = image(*self._figure) if self._figure else ""
-        figure = f'<figure style="margin:12px 0 0 0">{drawing}</figure>' if drawing else ""
-        return page.card(self._title, colour, page.sections(parts) + figure, self._score)
+        from markupsafe import Markup
+
+        return page.render(
+            "report.html",
+            title=self._title,
+            colour=page.GREEN if self.passed else page.VERMILLION,
+            score=self._score,
+            parts=list(self._parts()),
+            figure=Markup(image(*self._figure)) if self._figure else "",
+        )
 
     @property
     def _title(self) -> str:

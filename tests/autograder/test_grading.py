@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eip_ref.autograder.grade_command import add_arguments, run
-from eip_ref.autograder.grading.classbook import ClassBook
+from eip_ref.autograder.grading.class_record import ClassRecord
 from eip_ref.autograder.grading.grade import grade_class
 from eip_ref.autograder.grading.jobs import Job
 from eip_ref.autograder.registry import UnknownExercise
@@ -26,7 +26,7 @@ from .exercise_cases import ROOT
 LESSON = "point_to_point"
 NOTEBOOK = "01_point_to_point.ipynb"
 
-Grade = Callable[..., ClassBook]
+Grade = Callable[..., ClassRecord]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def grade(tmp_path: Path) -> Iterator[Grade]:
     """Grades in threads of this process, with a grader that is quick; results in `results`."""
     with ThreadPoolExecutor(1) as threads:
 
-        def graded(folder: Path, **options: object) -> ClassBook:
+        def graded(folder: Path, **options: object) -> ClassRecord:
             chosen = {"executor": threads, "grade": trusting.grade} | options
             return grade_class(folder, tmp_path / "results", **chosen)  # type: ignore[arg-type]
 

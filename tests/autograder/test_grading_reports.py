@@ -15,7 +15,7 @@ import pytest
 
 from eip_ref.autograder import registry
 from eip_ref.autograder.grading import pictures, reports
-from eip_ref.autograder.grading.classbook import ClassBook, Graded, Run
+from eip_ref.autograder.grading.class_record import ClassRecord, Graded, Run
 from eip_ref.autograder.grading.feedback import feedback
 from eip_ref.autograder.grading.gradebook import gradebook
 from eip_ref.autograder.grading.gradescope import gradescope
@@ -56,13 +56,15 @@ def marks_of(seen: str = "Order 1 was lost.", *, passed: int = 3, trace: str = "
     return Marks(LESSON.module, tuple(made), (seen,), "bubblewrap", {FIRST.name: 0.5})
 
 
-def a_class(*names: str, seen: str = "Order 1 was lost.", run: Run | None = None) -> ClassBook:
+def a_class(*names: str, seen: str = "Order 1 was lost.", run: Run | None = None) -> ClassRecord:
     graded = tuple(Graded(name, marks_of(seen), (f"note {seen}",)) for name in names)
     files = file_names([*names, "nobody"])
-    return ClassBook((LESSON,), files, graded, (Problem(EVIL, EVIL),), run or Run("today", 12.3, len(names)))
+    return ClassRecord(
+        (LESSON,), files, graded, (Problem(EVIL, EVIL),), run or Run("today", 12.3, len(names))
+    )
 
 
-def table(book: ClassBook) -> list[dict[str, str]]:
+def table(book: ClassRecord) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(gradebook(book).removeprefix("\ufeff"), newline="")))
 
 
@@ -161,7 +163,7 @@ def test_feedback_shows_the_trace_that_failed_and_no_seed(tmp_path: Path) -> Non
     mark = Mark(name, 0, 3, "ack-on-receive", "Lost", "It was lost.", "Order 1 was lost.")
     marks = Marks("message_queue", (mark,))
     graded = Graded("alice", marks, pictures={name: shown.name(name, trace)})
-    page = feedback(ClassBook((LESSON,), {"alice": "alice"}, (graded,)), "alice", shown)
+    page = feedback(ClassRecord((LESSON,), {"alice": "alice"}, (graded,)), "alice", shown)
     assert 'src="data:image/svg+xml;base64,' in page
     assert "What happened" in Tags(page).attributes["alt"]
     assert "987654" not in page
@@ -210,6 +212,6 @@ def test_the_summary_is_for_a_terminal() -> None:
 
 def test_an_empty_class_has_all_reports(tmp_path: Path) -> None:
     """Nobody handed in, and nothing breaks."""
-    reports.write(ClassBook((), {}, ()), Results(tmp_path), empty(tmp_path))
+    reports.write(ClassRecord((), {}, ()), Results(tmp_path), empty(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {"gradebook.csv", "junit.xml", "overview.html"}
     assert "Nothing was handed in." in (tmp_path / "overview.html").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from ...lab.figures.canvas import LEFT, RIGHT, Canvas, Figure, area, drawing, names_axis
 from ...lab.figures.style import BLUE, GREEN, GREY, INK, MARGIN, PALE, PAPER, RED, widest
 from ...lab.wording import listing, plural
-from .classbook import ExerciseFacts
+from .class_record import ExerciseFacts
 
 __all__ = ["outcomes", "spread"]
 

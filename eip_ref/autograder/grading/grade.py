@@ -26,7 +26,7 @@ from ..isolation.sandbox import best_isolation
 from ..marks import Mark, Marks
 from ..registry import Lesson
 from . import jobs, reports
-from .classbook import ClassBook, Graded, Run
+from .class_record import ClassRecord, Graded, Run
 from .jobs import Drawing, Job
 from .layouts import Found, Submission, find_submissions
 from .pictures import Pictures
@@ -51,7 +51,7 @@ def grade_class(
     again: bool = False,
     executor: Executor | None = None,
     grade: Callable[[Job], str] = jobs.grade,
-) -> ClassBook:
+) -> ClassRecord:
     """Grade all submissions in `folder`, write all results to `out`, and return what is in them.
 
     `lesson` is for notebooks that do not tell theirs. `at_once` is how many notebooks are graded at a
@@ -111,9 +111,9 @@ class _State:
         light = replace(marks, marks=tuple(replace(mark, trace="") for mark in marks.marks))
         self.known[each] = Graded(each.learner, light, each.notes, names)
 
-    def book(self, course: list[Lesson]) -> ClassBook:
+    def book(self, course: list[Lesson]) -> ClassRecord:
         handed_in = {each.lesson for each in self.found.submissions}
-        return ClassBook(
+        return ClassRecord(
             lessons=tuple(lesson for lesson in course if lesson.module in handed_in),
             files=self.files,
             graded=tuple(self.known[each] for each in self.found.submissions),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from io import StringIO
 
 from ..registry import Lesson
-from .classbook import ClassBook
+from .class_record import ClassRecord
 
 __all__ = ["gradebook"]
 
@@ -20,7 +20,7 @@ BYTE_ORDER_MARK = "\ufeff"  #: by which a spreadsheet knows that names are in UT
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  #: a cell that begins so would be computed
 
 
-def gradebook(book: ClassBook) -> str:
+def gradebook(book: ClassRecord) -> str:
     """The gradebook of a class as CSV, as RFC 4180 has it."""
     out = StringIO()
     rows = csv.writer(out)
@@ -30,20 +30,20 @@ def gradebook(book: ClassBook) -> str:
     return BYTE_ORDER_MARK + out.getvalue()
 
 
-def _heads(book: ClassBook) -> Iterator[str]:
+def _heads(book: ClassRecord) -> Iterator[str]:
     for lesson in book.lessons:
         yield from (f"{exercise.name} ({exercise.points})" for exercise in lesson.exercises)
         yield f"{lesson.module} total ({lesson.points})"
     yield f"Total ({book.most})"
 
 
-def _points(book: ClassBook, learner: str) -> Iterator[int | str]:
+def _points(book: ClassRecord, learner: str) -> Iterator[int | str]:
     for lesson in book.lessons:
         yield from _lesson_points(book, learner, lesson)
     yield book.points(learner) if book.of(learner) else ""
 
 
-def _lesson_points(book: ClassBook, learner: str, lesson: Lesson) -> list[int | str]:
+def _lesson_points(book: ClassRecord, learner: str, lesson: Lesson) -> list[int | str]:
     graded = book.get(learner, lesson)
     if graded is None:
         return [""] * (len(lesson.exercises) + 1)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..marks import Mark
 from ..registry import Lesson
-from .classbook import Graded
+from .class_record import Graded
 from .feedback import next_step
 from .untrusted import shown
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as xml
 
 from ..marks import Mark
-from .classbook import NOT_BEGUN, ClassBook, Graded
+from .class_record import NOT_BEGUN, ClassRecord, Graded
 from .untrusted import shown
 
 __all__ = ["junit"]
 
 
-def junit(book: ClassBook) -> str:
+def junit(book: ClassRecord) -> str:
     """A suite for each learner and lesson, a case for each exercise; who has not begun is skipped."""
     marks = [mark for graded in book.graded for mark in graded.marks.marks]
     root = xml.Element("testsuites", {"name": "eip grade"} | _counts(marks))

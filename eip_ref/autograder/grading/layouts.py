@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..registry import Lesson
-from .lesson_of import as_written, mentioned, named
+from .lesson_detection import as_written, mentioned, named
 from .safe_files import NotRead, Problem, entries_of, is_notebook, notebooks_in, problem_of, read
 from .untrusted import shown_name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .classbook import ClassBook
+from .class_record import ClassRecord
 from .feedback import feedback
 from .gradebook import gradebook
 from .gradescope import gradescope
@@ -13,7 +13,7 @@ from .results import Results
 __all__ = ["write"]
 
 
-def write(book: ClassBook, results: Results, pictures: Pictures) -> None:
+def write(book: ClassRecord, results: Results, pictures: Pictures) -> None:
     """Write the results of a class. Raises OSError."""
     from .overview import overview  # its plots take long to import, and a worker or `eip check` draws none
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...lab.wording import plural
-from .classbook import ClassBook
+from .class_record import ClassRecord
 
 __all__ = ["summary"]
 
 MOST_MISTAKES = 5
 
 
-def summary(book: ClassBook) -> str:
+def summary(book: ClassRecord) -> str:
     """A class in a few lines for a terminal."""
     return "\n".join(_lines(book))
 
 
-def _lines(book: ClassBook) -> Iterator[str]:
+def _lines(book: ClassRecord) -> Iterator[str]:
     handed_in = plural(len(book.graded), "notebook")
     yield f"{handed_in} of {plural(len(book.files), 'learner')}: {_how(book)}"
     if book.graded:
@@ -34,7 +34,7 @@ def _lines(book: ClassBook) -> Iterator[str]:
         yield f"{plural(len(book.problems), 'thing needs', 'things need')} a look; the overview lists them."
 
 
-def _how(book: ClassBook) -> str:
+def _how(book: ClassRecord) -> str:
     run = book.run
     kept = f", {run.kept} kept from before" if run.kept else ""
     return f"{run.graded} graded{kept}, in {run.seconds:.1f} s"

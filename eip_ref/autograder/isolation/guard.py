@@ -27,8 +27,8 @@ from typing import Any
 
 from ... import trace
 from ...trace import Event, Recorder
+from .integrity import Part, parts, top
 from .screening import reaches_in
-from .unchanged import Part, parts, top
 
 __all__ = ["Forbidden", "Ground", "Guard"]
 

@@ -189,7 +189,7 @@ def _runner(job: Mapping[str, Any], isolation: Isolation, time: float) -> Iterat
 
     with tempfile.TemporaryDirectory(prefix="eip-") as folder, tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
-            [*isolation.before, *PYTHON, str(Path(__file__).with_name("start.py"))],
+            [*isolation.before, *PYTHON, str(Path(__file__).with_name("quick_start.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

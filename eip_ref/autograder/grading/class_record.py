@@ -13,7 +13,7 @@ from ..marks import Mark, Marks
 from ..registry import Lesson
 from .safe_files import Problem
 
-__all__ = ["NOT_BEGUN", "NOT_GRADED", "ClassBook", "ExerciseFacts", "Graded", "MistakeFacts", "Run"]
+__all__ = ["NOT_BEGUN", "NOT_GRADED", "ClassRecord", "ExerciseFacts", "Graded", "MistakeFacts", "Run"]
 
 NOT_BEGUN = ("not-started", "no-answer")  #: mistakes that are none: there is no answer yet
 NOT_GRADED = ("not-graded", "unreadable-notebook")  #: mistakes that say nothing about an answer
@@ -69,7 +69,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class ClassBook:
+class ClassRecord:
     """All marks of a class."""
 
     lessons: tuple[Lesson, ...]  #: those of which something was handed in, in their order
