@@ -338,7 +338,9 @@ def test_ctrl_c_after_the_last_turn_is_not_lost() -> None:
     """It is raised when the scenario is over already."""
 
     async def scenario() -> None:
-        signal.raise_signal(signal.SIGINT)
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda task: signal.raise_signal(signal.SIGINT))
 
     with pytest.raises(KeyboardInterrupt):
         simulate(scenario)
@@ -378,29 +380,44 @@ def test_it_runs_in_a_thread_too() -> None:
         assert threads.submit(simulate, five_seconds).result().result == 5
 
 
-def test_what_is_left_behind_is_cancelled_and_closed() -> None:
-    """A stray task and a generator that was left half-way end with the simulation, as with asyncio.run."""
+def test_a_task_that_is_left_behind_is_cancelled() -> None:
+    """It ends with the simulation, and cleans up, as with asyncio.run."""
     ended = []
 
     async def stray() -> None:
         try:
             await anyio.sleep_forever()
         finally:
-            ended.append("task")
+            await asyncio.sleep(1)
+            ended.append(anyio.current_time())
+
+    async def scenario() -> object:
+        task = asyncio.create_task(stray())
+        await anyio.sleep(1)
+        return task
+
+    simulate(scenario)
+    assert ended == [2]
+
+
+def test_a_generator_that_is_left_half_way_is_closed() -> None:
+    """Its clean-up may await, as with asyncio.run."""
+    ended = []
 
     async def numbers() -> AsyncIterator[int]:
         try:
             yield 1
         finally:
-            ended.append("generator")
+            await anyio.sleep(1)
+            ended.append(anyio.current_time())
 
-    async def scenario() -> tuple[object, object]:
-        task, generator = asyncio.create_task(stray()), numbers()
+    async def scenario() -> object:
+        generator = numbers()
         await anext(generator)
-        return task, generator
+        return generator
 
     simulate(scenario)
-    assert ended == ["task", "generator"]
+    assert ended == [1]
 
 
 def test_a_task_started_too_late_to_be_cancelled_is_named() -> None:

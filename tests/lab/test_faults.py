@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -251,6 +251,22 @@ def test_a_crash_stops_every_task_and_runs_no_finally() -> None:
     trace = lives(Crash(at=1.2))
     assert notes(trace) == ["1 step 0", "1.2 goes on"]
     assert trace.filter("crashed")[0].who == "worker"
+
+
+def test_a_generator_of_the_dead_is_not_closed() -> None:
+    """Its `finally` would run code of a participant that has crashed."""
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            record("note", "worker", text="closed")
+
+    async def count() -> None:
+        async for _ in numbers():
+            await anyio.sleep(10)
+
+    assert simulate(Participant("worker", count, crashes=(Crash(at=2),)).run).count("note") == 0
 
 
 def test_the_dead_stay_dead_even_if_they_catch_everything() -> None:
