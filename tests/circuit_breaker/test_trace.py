@@ -207,6 +207,14 @@ def test_states_without_a_colour_differ_in_their_pattern() -> None:
     assert svg.count("fill: url(#") == 4  # the strips, and the key
 
 
+def test_states_that_nobody_has_heard_of_differ_in_their_pattern_too() -> None:
+    """Colour alone tells no two of six states apart: one has no pattern, and five have one each."""
+    story = Story("order 1")
+    for number in range(5):
+        story.at(number + 1).go(f"state {number}", f"state {number + 1}")
+    assert states(story.trace).svg.count("<pattern") == 5
+
+
 def test_many_machines_are_cut_and_the_note_says_so() -> None:
     """Twenty rows; the others are named."""
     machines = [Story(f"service-{n}").at(1).go("closed", "open").events for n in range(22)]

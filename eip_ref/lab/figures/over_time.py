@@ -292,10 +292,8 @@ def latency(trace: Trace, *, where: str | None = None, title: str | None = None)
     `where` names one channel; without it the waits in all channels but those of dead letters are
     drawn together.
     """
-    title, waits = (
-        title or f"How long messages waited{f' in {where}' if where else ''}",
-        waiting_times(trace, where),
-    )
+    title = title or f"How long messages waited{f' in {where}' if where else ''}"
+    waits = waiting_times(trace, where)
     said, longest = _latency_in_words(waits), waits[-1] if waits and waits[-1] else 1.0
     marks = [(0.5, "half", INK, SOLID), (0.95, "95 in 100", ORANGE, DASHED)] if any(waits) else []
     key = [sign(name, colour, dash) for _, name, colour, dash in marks]
@@ -305,7 +303,7 @@ def latency(trace: Trace, *, where: str | None = None, title: str | None = None)
     counts = [0] * bins
     for wait in waits:
         counts[min(bins - 1, int(wait / longest * bins))] += 1
-    edges = [longest * i / bins for i in range(bins + 1)]
+    edges = [longest * number / bins for number in range(bins + 1)]
     axes.stairs(counts, edges, fill=True, facecolor=tint(BLUE, 0.5), edgecolor=BLUE, linewidth=1)
     for share, _, colour, dash in marks:
         axes.axvline(quantile(waits, share), color=colour, linestyle=dash, clip_on=False)

@@ -39,6 +39,12 @@ _WORDS = {
     Kind.DUPLICATE: "known already",
     Kind.CLOSED: "closed",
 }
+_BACK: dict[str, tuple[str, str]] = {  # from the receiver back to the channel: form of the arrow, words
+    Kind.ACKED: ("ack", "ack"),
+    Kind.NACKED: ("nack", "nack"),
+    Kind.EXTENDED: ("extend", "more time for"),
+    Kind.STALE: ("stale", "stale"),
+}
 
 
 @dataclass(slots=True)
@@ -169,6 +175,8 @@ class _Reader:
         special: Callable[[Event], None] | None = getattr(self, f"_{event.kind}", None)
         if special is not None:
             special(event)
+        elif event.kind in _BACK:
+            self._settled(event)
         elif event.kind not in _NO_ROW:
             self._mark(event, _WORDS.get(Kind(event.kind), str(event.kind)))
 
@@ -263,22 +271,12 @@ class _Reader:
         after = f", delivery {times}" if times > 1 else ""
         self._row(event.at, form, event.where, event.who or "receiver", self._label(event, after=after))
 
-    def _back(self, event: Event, form: str, before: str) -> None:
+    def _settled(self, event: Event) -> None:
+        form, words = _BACK[event.kind]
         reason = event.data.get("reason") if form == "nack" else ""
-        label = self._label(event, before, f" ({reason})" if reason else "")
+        before = f"{words} {event.data.get('attempted', 'ack')}" if form == "stale" else words
+        label = self._label(event, f"{before} ", f" ({reason})" if reason else "")
         self._row(event.at, form, event.who, event.where, label)
-
-    def _acked(self, event: Event) -> None:
-        self._back(event, "ack", "ack ")
-
-    def _nacked(self, event: Event) -> None:
-        self._back(event, "nack", "nack ")
-
-    def _extended(self, event: Event) -> None:
-        self._back(event, "extend", "more time for ")
-
-    def _stale(self, event: Event) -> None:
-        self._back(event, "stale", f"stale {event.data.get('attempted', 'ack')} ")
 
     def _returned(self, event: Event) -> None:
         last = self.rows[-1] if self.rows else None

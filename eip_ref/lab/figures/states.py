@@ -46,13 +46,13 @@ _KNOWN = {
     "open": _Look(RED, "////"),
     "half-open": _Look(ORANGE, "||||"),
     "forced open": _Look(RED, "xxxx"),
-    "disabled": _Look(GREY, None),
+    "disabled": _Look(GREY, "\\\\\\\\"),
     "observing": _Look(SKY, "----"),
 }
-_OTHERS = [  # for state machines that the laboratory has not heard of, in order of appearance
-    _Look(colour, hatch)
-    for hatch in (None, "////", "||||", "----")
-    for colour in (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
+_HATCHES = (None, "////", "||||", "----", "\\\\\\\\", "xxxx")
+_OTHERS = [  # for states that the laboratory has not heard of: six in a row differ in pattern and colour
+    _Look(_COLOURS[number % 6], _HATCHES[(number + number // 6) % 6]) for number in range(36)
 ]
 
 
