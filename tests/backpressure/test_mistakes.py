@@ -401,10 +401,10 @@ def test_a_scaler_without_hysteresis_and_cooldown_flaps() -> None:
     """Mistake: a flapping scaler."""
     right = simulate(around_a_border, Crew, Scaling())
     wrong = simulate(around_a_border, Crew, broken.Flaps(cooldown=0))
-    assert no_flapping(right, within=30) == []
-    assert len(no_flapping(wrong, within=30)) > 10
+    assert no_flapping(right, cooldown=30) == []
+    assert len(no_flapping(wrong, cooldown=30)) > 10
     assert right.count("state") < wrong.count("state") / 4
-    assert "billing grew to" in no_flapping(wrong, within=30)[0].words
+    assert "billing grew to" in no_flapping(wrong, cooldown=30)[0].words
 
 
 def test_shrinking_by_stopping_workers_at_work_begins_work_twice() -> None:

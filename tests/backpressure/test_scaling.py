@@ -172,7 +172,7 @@ def test_the_crew_grows_with_the_work_and_shrinks_when_it_is_done(play: Play) ->
     assert max(sizes[60:150]) >= 5
     assert sizes[-20] == 1
     in_order(trace)
-    assert_holds(trace, no_flapping(within=20))
+    assert_holds(trace, no_flapping(cooldown=20))
     changes = [int(e.data["consumers"]) for e in trace.filter("state", where="billing")]
     assert changes[0] == changes[-1] == 1
     assert trace.filter("state")[1].data["reason"].endswith("/s come, one handles 1/s")

@@ -246,19 +246,21 @@ def test_growing_and_then_shrinking_too_soon_is_found_and_both_ways_round() -> N
     """Steps in one direction are no flapping, however quick."""
     story = Story("billing").consumers(1).at(10).consumers(2).at(11).consumers(4).at(30).consumers(3)
     story.at(60).consumers(5)
-    assert words(no_flapping(within=20), story) == [
+    assert words(no_flapping(cooldown=20), story) == [
         "billing grew to 4 at 11.0 s and shrank to 3 at 30.0 s, 19.0 s later"
     ]
-    assert len(words(no_flapping(within=30), story)) == 1
-    assert words(no_flapping(within=30.5), story)[1].startswith("billing shrank to 3 at 30.0 s and grew to 5")
-    assert words(no_flapping(within=20, where="stock"), story) == []
+    assert len(words(no_flapping(cooldown=30), story)) == 1
+    assert words(no_flapping(cooldown=30.5), story)[1].startswith(
+        "billing shrank to 3 at 30.0 s and grew to 5"
+    )
+    assert words(no_flapping(cooldown=20, where="stock"), story) == []
 
 
 def test_saying_the_same_number_again_changes_nothing() -> None:
     """It is neither a change nor a turn, and the time counts from the last change."""
     story = Story("billing").consumers(1).at(10).consumers(2).at(20).consumers(2).at(25).consumers(1)
-    assert words(no_flapping(within=15), story) == []
-    assert len(words(no_flapping(within=16), story)) == 1
+    assert words(no_flapping(cooldown=15), story) == []
+    assert len(words(no_flapping(cooldown=16), story)) == 1
 
 
 # The figure
@@ -274,7 +276,7 @@ def grown() -> Trace:
 
 
 def test_the_scaling_figure_says_what_it_shows() -> None:
-    """The depth of the queue and the size of the crew, in words and as well-formed SVG."""
+    """The depth of the queue and the size of the pool, in words and as well-formed SVG."""
     figure = scaling(grown())
     assert figure.alt == (
         "How many wait, and how many consumers work. "
@@ -286,12 +288,12 @@ def test_the_scaling_figure_says_what_it_shows() -> None:
 
 
 def test_the_scaling_figure_of_nothing_says_so() -> None:
-    """Also for a crew that is not there."""
+    """Also for a pool that is not there."""
     for trace, where in ((Trace([]), None), (grown(), "stock")):
-        assert scaling(trace, where=where).alt.endswith("No crew changed its size.")
+        assert scaling(trace, where=where).alt.endswith("No pool of consumers changed its size.")
 
 
-def test_the_scaling_figure_of_a_crew_whose_queue_did_nothing() -> None:
-    """The crew is drawn all the same, under a title of one's own."""
+def test_the_scaling_figure_of_a_pool_whose_queue_did_nothing() -> None:
+    """The pool is drawn all the same, under a title of one's own."""
     figure = scaling(Story("billing").consumers(2).trace, title="Idle")
     assert figure.alt.startswith("Idle. orders: no message. billing: 2 consumers at first")

@@ -214,7 +214,7 @@ def test_no_text_leaves_the_picture() -> None:
 @pytest.mark.parametrize("draw", OF_A_TRACE)
 def test_an_empty_trace_gives_a_picture_that_says_so(draw: Callable[[Trace], Figure]) -> None:
     """Nothing to draw is no error."""
-    nothing = "without any event|Nobody|Nothing|0 systems|[Nn]o (channel|message|log|crew)"
+    nothing = "without any event|Nobody|Nothing|0 systems|[Nn]o (channel|message|log|pool)"
     assert re.search(nothing, draw(Trace([])).alt)
 
 

@@ -200,7 +200,7 @@ def judge_crew(trace: Trace) -> Sequence[object]:
     proves_something(len(trace.filter("state", where="billing")) > 1, "the crew never changed")
     wrong: list[object] = [
         *check(trace, conservation, lease_fencing, one_in_flight_per_key, nothing_acked_lost),
-        *check(trace, order_per_key, no_duplicate_effect, no_flapping(within=COOLDOWN)),
+        *check(trace, order_per_key, no_duplicate_effect, no_flapping(cooldown=COOLDOWN)),
     ]
     acked, accepted = trace.result
     if acked != accepted:

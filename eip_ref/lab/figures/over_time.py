@@ -143,7 +143,7 @@ def scaling(trace: Trace, *, where: str | None = None, title: str | None = None)
     title = title or "How many wait, and how many consumers work"
     changes = [e for e in trace.filter(Kind.STATE, where=where) if "consumers" in e.data]
     if not changes:
-        return empty(title, "No crew changed its size.")
+        return empty(title, "No pool of consumers changed its size.")
     changes = [e for e in changes if e.where == changes[0].where]
     queue = str(changes[0].data.get("queue", ""))
     levels = _levels(trace).get(queue, [])

@@ -48,7 +48,7 @@ def demand_never_exceeded(trace: Trace, *, where: str | None = None) -> list[Fin
 class _Level:
     """The number of messages that one channel holds, and the step after which it was too large."""
 
-    most: int | None
+    capacity: int | None
     held: int = 0
     over: Event | None = None
     told: bool = False
@@ -57,7 +57,7 @@ class _Level:
         """Follow one step; only a drop may follow the one that came too many."""
         finding = None if event.kind == Kind.DROPPED else self.finding()
         self.held += change
-        if self.most is None or self.held <= self.most:
+        if self.capacity is None or self.held <= self.capacity:
             self.over, self.told = None, False
         elif not self.told:
             self.over = event
@@ -68,7 +68,7 @@ class _Level:
             return None
         event, self.over, self.told = self.over, None, True
         said = f"{event.where} held {plural(self.held, 'message')} at {seconds(event.at)}"
-        return Finding("depth never exceeded", f"{said}, and has room for {self.most}", (event,))
+        return Finding("depth never exceeded", f"{said}, and has room for {self.capacity}", (event,))
 
 
 @Invariant
@@ -84,8 +84,8 @@ def depth_never_exceeded(
     journeys, levels, found = Journeys(), dict[str, _Level](), list[Finding | None]()
     for event in trace:
         if event.kind in STEPS and event.message and where in (None, event.where):
-            most = declared.get(event.where) if limit is None else limit
-            level = levels.setdefault(event.where, _Level(most))
+            capacity = declared.get(event.where) if limit is None else limit
+            level = levels.setdefault(event.where, _Level(capacity))
             copies = journeys.of(event)
             before = copies.waiting + len(copies.held)
             journeys.follow(event)
@@ -191,19 +191,19 @@ def rate_never_exceeded(
 
 
 @Invariant
-def no_flapping(trace: Trace, *, within: float, where: str | None = None) -> list[Finding]:
-    """No crew grew and shrank, or shrank and grew, less than `within` seconds apart.
+def no_flapping(trace: Trace, *, cooldown: float, where: str | None = None) -> list[Finding]:
+    """No pool of consumers grew and shrank, or shrank and grew, less than `cooldown` seconds apart.
 
-    A crew is whatever says in "state" events how many `consumers` it has.
+    A pool is whatever says in "state" events how many `consumers` it has.
     """
     found = []
-    last: dict[str, tuple[Event, int]] = {}  # the last change of each crew, and its size from then on
+    last: dict[str, tuple[Event, int]] = {}  # the last change of each pool, and its size from then on
     direction: dict[str, int] = {}
     for event in trace.filter(Kind.STATE, where=where, test=lambda e: "consumers" in e.data):
         now = int(event.data["consumers"])
         before, was = last.setdefault(event.where, (event, now))
         turned = (now - was) * direction.get(event.where, 0) < 0
-        if turned and event.at - before.at < within:
+        if turned and event.at - before.at < cooldown:
             words = (
                 f"{event.where} {_went(direction[event.where])} to {was} at {seconds(before.at)} and "
                 f"{_went(now - was)} to {now} at {seconds(event.at)}, {seconds(event.at - before.at)} later"
