@@ -6,7 +6,7 @@ a form of their own: *predict* (`questions`) and *write the test* (`write_the_te
 `docs/adding_an_exercise.md` writes one from beginning to end.
 """
 
-from ..exercise import Ending, Exercise, Vacuous
+from ..exercise import Vacuous
 from .journeys import (
     Journey,
     Symptom,
@@ -20,14 +20,24 @@ from .journeys import (
     when,
 )
 from .questions import Answered, answers, ask, counted, measured, unreadable
-from .scenario import as_program, cases, die, die_soon, happens, mortal, participants, play, write_down
+from .scenario import (
+    Answer,
+    as_program,
+    cases,
+    die,
+    die_soon,
+    happens,
+    mortal,
+    participants,
+    play,
+    write_down,
+)
 from .texts import exercise
 from .write_the_test import Make, judge_test, try_test
 
 __all__ = [
+    "Answer",
     "Answered",
-    "Ending",
-    "Exercise",
     "Journey",
     "Make",
     "Symptom",

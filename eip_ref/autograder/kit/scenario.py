@@ -23,6 +23,7 @@ from ..exercise import Run, Vacuous
 from .journeys import FACTS, Symptom, receipt
 
 __all__ = [
+    "Answer",
     "as_program",
     "cases",
     "die",
@@ -34,6 +35,7 @@ __all__ = [
     "write_down",
 ]
 
+Answer = Any  #: what the learner wrote, of which nothing is known but its form
 T = TypeVar("T")
 Case = TypeVar("Case")
 
@@ -46,18 +48,21 @@ MAX_TIME = 24 * 3600.0  #: seconds of virtual time
 
 
 def play(
-    scenario: Callable[[Any, int], Awaitable[object]], *, max_events: int = 20_000, max_time: float = MAX_TIME
+    scenario: Callable[[Answer, int], Awaitable[object]],
+    *,
+    max_events: int = 20_000,
+    max_time: float = MAX_TIME,
 ) -> Run:
     """Make a `run` of `async scenario(answer, seed)`: it is simulated, within bounds for an exercise."""
 
     def run(answer: object, seed: int) -> Trace:
-        return simulate(scenario, answer, seed, seed=seed, max_events=max_events, max_time=max_time)
+        return simulate(scenario, answer, seed, seed=seed, max_events=max_events, max_time=MAX_TIME)
 
     return run
 
 
 def cases(
-    scenario: Callable[[Any, Case, int], Awaitable[object]],
+    scenario: Callable[[Answer, Case, int], Awaitable[object]],
     all_cases: Callable[[int], Iterable[Case]],
     judge: Callable[[Trace], Iterable[Symptom]],
     *,

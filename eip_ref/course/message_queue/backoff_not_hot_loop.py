@@ -29,7 +29,6 @@ dies-of-one-order (SoldOut): One bad order ended the worker. An error that leave
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from random import Random
 
@@ -38,9 +37,9 @@ import anyio
 from ...autograder import kit
 from ...lab.wording import plural
 from ...message import Message
-from ...message_queue import MessageQueue, Queue
-from ...trace import Event, Kind, Trace, whoami, working
-from .shop import PATIENT, Handler, put
+from ...message_queue import MessageQueue
+from ...trace import Kind, Trace, whoami, working
+from .shop import PATIENT, put
 
 __all__ = ["EXERCISE", "a_supplier_is_away"]
 
@@ -54,7 +53,7 @@ class SoldOut(Exception):
     """The order cannot be packed now."""
 
 
-async def a_supplier_is_away(work: Callable[[Queue, Handler], Awaitable[object]], seed: int) -> None:
+async def a_supplier_is_away(work: kit.Answer, seed: int) -> None:
     """Play four orders, of which one cannot be packed for a minute or two, and one worker."""
     chance = Random(seed)
     orders = [f"order {number}" for number in chance.sample(range(10, 99), 4)]
@@ -100,9 +99,8 @@ def _too_often(bad: kit.Journey) -> kit.Symptoms:
 
 
 def _never(bad: kit.Journey, back: float) -> kit.Symptom:
-    acks: list[Event] = bad.all(Kind.ACKED)
-    if acks:
-        return bad.seen("gave-up", f"{bad} failed and was acknowledged at {kit.when(acks[0])}.")
+    for ack in bad.all(Kind.ACKED):
+        return bad.seen("gave-up", f"{bad} failed and was acknowledged at {kit.when(ack)}.")
     late = f"from {back:.0f} s on, and was not by {back + IN_TIME:.0f} s"
     return bad.seen("too-late", f"{bad} could be packed {late}.")
 

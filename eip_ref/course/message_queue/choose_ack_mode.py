@@ -34,7 +34,6 @@ no-such-choice (NoSuchChoice): That is no choice here. For each job return two t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -61,9 +60,9 @@ class NoSuchChoice(Exception):
     """The learner chose what cannot be chosen."""
 
 
-async def one_job(choose: Callable[[str], tuple[str, bool]], name: str, seed: int) -> None:
+async def one_job(choose: kit.Answer, name: str, seed: int) -> None:
     """Play four messages of one job, whose worker dies over one before the effect, over another after it."""
-    chosen = choose(name)
+    chosen: tuple[str, bool] = choose(name)
     if chosen not in CHOICES:
         raise NoSuchChoice(f"for {name!r} you chose {chosen!r}")
     queue_name, noun, effect, _ = JOBS[name]

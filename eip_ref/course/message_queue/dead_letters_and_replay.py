@@ -72,7 +72,7 @@ class NoAddress(Exception):
     """The order cannot be packed now."""
 
 
-async def a_day_with_poison(make: Callable[[Queue, Queue, int], Any], seed: int) -> None:
+async def a_day_with_poison(make: kit.Answer, seed: int) -> None:
     """Play four orders, two of them poison; worker and operator each die once between two queues."""
     day = _Day(make, seed)
     dead = _Watched("orders.dead", day.heard, policy=NEVER)
@@ -113,7 +113,7 @@ class _Watched(MessageQueue):
 class _Day:
     """What happens on the day: who has no address, and when worker and operator die."""
 
-    def __init__(self, make: Callable[[Queue, Queue, int], Any], seed: int) -> None:
+    def __init__(self, make: kit.Answer, seed: int) -> None:
         chance = Random(seed)
         self.make, self.limit = make, chance.choice((2, 3))
         names = chance.sample(("Ada", "Ben", "Cem", "Dina", "Emil", "Fay"), 4)

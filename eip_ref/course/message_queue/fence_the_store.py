@@ -31,9 +31,7 @@ accepted-and-not-kept: An accepted write cannot be read. The answer was “writt
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
-from typing import Any
 
 import anyio
 
@@ -48,7 +46,7 @@ __all__ = ["EXERCISE", "a_sleepy_worker"]
 SAID = "store"  #: the `where` of a note for each write: what was written, what was answered, what is read
 
 
-async def a_sleepy_worker(make: Callable[[], Any], seed: int) -> None:
+async def a_sleepy_worker(make: kit.Answer, seed: int) -> None:
     """Play a worker that is slow and in time, and one that sleeps through its lease over a later invoice."""
     chance = Random(seed)
     store = make()

@@ -38,7 +38,6 @@ never-booked: A payment was never booked. It came again and again and was never 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from random import Random
 
 import anyio
@@ -52,14 +51,11 @@ from .shop import PATIENT
 
 __all__ = ["EXERCISE", "four_payments"]
 
-Book = Callable[[Message, Transaction], Awaitable[None]]
-Receive = Callable[[Message, Books, Book], Awaitable[object]]
-
 FAILS, COMES_TWICE, DIES, PLAIN = "fails", "comes twice", "dies", "plain"
 BALANCE = "balance of "
 
 
-async def four_payments(receive: Receive, seed: int) -> None:
+async def four_payments(receive: kit.Answer, seed: int) -> None:
     """Play four payments by two workers: one fails first, one comes twice, one kills its worker."""
     payments = _Payments(receive, seed)
     async with MessageQueue("payments", lease=20, policy=PATIENT) as queue, kit.participants() as start:
@@ -78,7 +74,7 @@ async def four_payments(receive: Receive, seed: int) -> None:
 class _Payments:
     """Four payments with a trouble each, the books, and what a worker does with a payment."""
 
-    def __init__(self, receive: Receive, seed: int) -> None:
+    def __init__(self, receive: kit.Answer, seed: int) -> None:
         self.receive, self.books, chance = receive, Books(), Random(seed)
         customers = chance.sample(("Ada", "Ben", "Cem", "Dina"), 4)
         troubles = chance.sample((FAILS, COMES_TWICE, DIES, PLAIN), 4)

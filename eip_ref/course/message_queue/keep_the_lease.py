@@ -35,7 +35,6 @@ heartbeat-goes-on: Did not come back when the handler had ended. The worker cann
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from random import Random
 
 import anyio
@@ -45,7 +44,7 @@ from ...lab.wording import plural
 from ...message import Message
 from ...message_queue import Lease, MessageQueue, Settled
 from ...trace import Event, Kind, Trace, record, whoami
-from .shop import PATIENT, Handler, put
+from .shop import PATIENT, put
 
 __all__ = ["EXERCISE", "slow_reports"]
 
@@ -79,7 +78,7 @@ class _CutOff(MessageQueue):
         return await super().extend(lease, seconds)
 
 
-async def slow_reports(work: Callable[[Lease, Handler], Awaitable[object]], seed: int) -> None:
+async def slow_reports(work: kit.Answer, seed: int) -> None:
     """Play two workers that write three reports; the line of one of them to the queue is cut for a while."""
     chance = Random(seed)
     cut = chance.uniform(2, 6)

@@ -39,7 +39,6 @@ swallowed-cancellation (runaway): The worker did not stop when it was told to. A
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from random import Random
 
 import anyio
@@ -49,7 +48,7 @@ from ...lab.wording import seconds
 from ...message import Message
 from ...message_queue import MessageQueue, Queue
 from ...trace import Event, Kind, Trace, record, whoami, working
-from .shop import PATIENT, Handler, put
+from .shop import PATIENT, put
 
 __all__ = ["EXERCISE", "a_hard_shift"]
 
@@ -57,14 +56,13 @@ PAUSE = 0.5  #: seconds: an order that fails again sooner than this was tried in
 PATIENCE = 60.0  #: seconds for four orders of one second each
 STOPPED, DIES, FAILS = "the worker is stopped", "the process dies", "no address"
 TROUBLES = {STOPPED: 1, DIES: 1, FAILS: 2, "nothing": 0}  #: and how often each of them strikes
-Work = Callable[[Queue, Handler], Awaitable[object]]
 
 
 class NoAddress(Exception):
     """The order cannot be packed now."""
 
 
-async def a_hard_shift(work: Work, seed: int) -> None:
+async def a_hard_shift(work: kit.Answer, seed: int) -> None:
     """Play four orders, a worker, and three troubles: an error, a dead process, and a stop."""
     shift = _Shift(work, seed)
     async with MessageQueue("orders", lease=10, policy=PATIENT) as queue, kit.participants() as start:
@@ -78,7 +76,7 @@ async def a_hard_shift(work: Work, seed: int) -> None:
 class _Shift:
     """A worker's process, and orders with a trouble each at the first attempt."""
 
-    def __init__(self, work: Work, seed: int) -> None:
+    def __init__(self, work: kit.Answer, seed: int) -> None:
         self.work = work
         troubles = Random(seed).sample(list(TROUBLES), len(TROUBLES))
         if troubles.index(DIES) < troubles.index(STOPPED):  # a worker that does not stop shows it first
@@ -128,6 +126,7 @@ def judge(trace: Trace) -> kit.Symptoms:
             else:
                 yield order.seen("left-behind", f"{order} was not packed within {PATIENCE:.0f} s.")
     kit.require(trace, Kind.CRASHED, "the process never died.")
+    kit.require(trace, Kind.FAILED, "no order ever failed.")
     kit.require(trace, Kind.NOTE, "the worker was never told to stop.", where="worker")
 
 

@@ -35,16 +35,16 @@ no-concurrency: One order after the other, as if there were one worker. What mat
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from random import Random
 
 import anyio
 
 from ...autograder import kit
 from ...message import Message
-from ...message_queue import MessageQueue, Queue
+from ...message_queue import MessageQueue
 from ...trace import Event, Kind, Trace, acting, record, whoami
-from .shop import PATIENT, Handler
+from .shop import PATIENT
 
 __all__ = ["EXERCISE", "changes_of_mind"]
 
@@ -54,7 +54,7 @@ CUSTOMERS = ("Ada", "Ben", "Cem", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "
 MAX_SHARE = 0.9  #: of the time that one worker alone would take
 
 
-async def changes_of_mind(work: Callable[[Queue, Handler, int], Awaitable[object]], seed: int) -> None:
+async def changes_of_mind(work: kit.Answer, seed: int) -> None:
     """Play eight customers who place, change and cancel; the last one cancels what has just been placed."""
     chance = Random(seed)
     *customers, last = chance.sample(CUSTOMERS, 8)

@@ -33,8 +33,8 @@ too-old: Delivers what nobody needs any more. A message that waited through the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import anyio
 
@@ -62,19 +62,19 @@ class Need:
     work: float  #: the receiver's time for one message
     longest_outage: float
     may_miss: bool
-    longest_wait: float | None  #: of the sender, for one message; None: no matter
-    oldest: float | None  #: age of a message when it is received; None: no matter
+    longest_wait: float  #: of the sender, for one message
+    oldest: float  #: age of a message when it is received
     capacity: int  #: messages that there is memory for
 
 
 NEEDS = (
-    Need("invoices", "night job", "billing", "invoice", 16, 0.0, 2.0, 60.0, False, None, None, 5),
+    Need("invoices", "night job", "billing", "invoice", 16, 0.0, 2.0, 60.0, False, inf, inf, 5),
     Need("readings", "sensor", "display", "reading", 40, 1.0, 0.1, 20.0, True, 1.0, 2.0, 1),
-    Need("orders", "till", "stock", "order", 30, 4.0, 1.0, 60.0, False, 1.0, None, 40),
+    Need("orders", "till", "stock", "order", 30, 4.0, 1.0, 60.0, False, 1.0, inf, 40),
 )
 
 
-async def three_outages(when_away: Callable[[str], object], seed: int) -> None:
+async def three_outages(when_away: kit.Answer, seed: int) -> None:
     """Play each channel, made as chosen, through an outage of its receiver, all at the same time."""
     chance = Faults(seed).random("outages")
     async with kit.participants() as start_receiver:
@@ -120,9 +120,8 @@ async def _receive(need: Need, channel: PointToPointChannel, begins: float, outa
 
 def judge(trace: Trace) -> kit.Symptoms:
     for need in NEEDS:
-        capacity = max(
-            int(e.data.get("capacity") or 0) for e in trace.filter(Kind.OPENED, where=need.channel)
-        )
+        opened = trace.filter(Kind.OPENED, where=need.channel)
+        capacity = max(int(event.data.get("capacity") or 0) for event in opened)
         yield from _refused(need, trace, capacity)
         yield from _slow(need, trace, Kind.ACCEPTED, need.longest_wait)
         yield from _slow(need, trace, Kind.DELIVERED, need.oldest)
@@ -141,14 +140,14 @@ def _refused(need: Need, trace: Trace, capacity: int) -> kit.Symptoms:
         yield first.seen(mistake, f"`{need.channel}`: {many} refused and gone, {when}.", first.events)
 
 
-def _slow(need: Need, trace: Trace, end: str, limit: float | None) -> kit.Symptoms:
+def _slow(need: Need, trace: Trace, end: str, limit: float) -> kit.Symptoms:
     """The message that took longest from being sent to this end, if that was too long."""
 
     def took(message: kit.Journey) -> float:
         return max([e.at - message.events[0].at for e in message.all(end)], default=0.0)
 
     slowest = max(kit.journeys(trace, where=need.channel), key=took, default=None)
-    if limit is not None and slowest and took(slowest) > limit:
+    if slowest and took(slowest) > limit:
         mistake, did = (
             ("sender-stands-still", f"the {need.sender} stood still for")
             if end == Kind.ACCEPTED

@@ -40,7 +40,6 @@ no-such-outcome: An answer that is none of the three. Whoever asks decides by th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -65,11 +64,9 @@ FATES = {  # what becomes of an invoice, and why the shop may or may not say so
 ACCEPTED, NOT_SENT, UNKNOWN = "accepted", "not sent", "unknown"
 KNOWN = {"confirmed": ACCEPTED, "refused": NOT_SENT}  #: all other fates leave the shop in doubt
 RECEIPT = "-receipt"  #: what makes the id of a confirmation from that of its invoice
-Send = Callable[[Message], Awaitable[None]]
-Outcome = Callable[[Send, Message, float], Awaitable[object]]
 
 
-async def a_shaky_line(outcome: Outcome, seed: int) -> list[tuple[str, object]]:
+async def a_shaky_line(outcome: kit.Answer, seed: int) -> list[tuple[str, object]]:
     """Send six invoices, each with a fate of its own. Returns what `outcome` says of each."""
     chance = Faults(seed).random("the line")
     limit, number = round(chance.uniform(2.0, 3.0), 1), chance.randint(10, 80)
@@ -111,37 +108,34 @@ class _Line:
             record(Kind.REFUSED, "billing", message.id, who="", reason="connection refused")
             raise ReceiverAway("connection refused: nobody listens there")
         ended = anyio.Event()
-        self._group.start_soon(self._there, message, ended)
+        self._group.start_soon(self._travel, message, ended)
         await ended.wait()
         if self._fate == "cut":
             raise anyio.BrokenResourceError("the connection broke")
 
-    async def _there(self, message: Message, ended: anyio.Event) -> None:
-        record(Kind.SENT, "line", message.id, label=message.label)
-        await anyio.sleep(self._limit * (1.2 if self._fate == "slow" else 0.4))
-        if self._fate == "lost":
-            record(Kind.LOST, "line", message.id, who="", to="billing")
-            return
-        _arrives(message.id, "billing")
-        record(Kind.EFFECT, "billing", message.id, who="billing", effect="booked")
-        with acting("billing"):
-            await self._back(message, ended)
-
-    async def _back(self, message: Message, ended: anyio.Event) -> None:
-        receipt = f"{message.id}{RECEIPT}"
-        record(Kind.SENT, "line", receipt, label=f"receipt for {message.label}")
-        await anyio.sleep(0.4 * self._limit)
-        if self._fate in ("confirmation lost", "cut"):
-            record(Kind.LOST, "line", receipt, who="", to="shop")
-        else:
-            _arrives(receipt, "shop")
-        if self._fate != "confirmation lost":
-            ended.set()
+    async def _travel(self, message: Message, ended: anyio.Event) -> None:
+        fate, there, back = self._fate, 0.4 * self._limit, 0.4 * self._limit
+        if fate == "slow":
+            there *= 3
+        if await _carry(message.id, message.label, "billing", there, lost=fate == "lost"):
+            record(Kind.EFFECT, "billing", message.id, who="billing", effect="booked")
+            receipt, label = f"{message.id}{RECEIPT}", f"receipt for {message.label}"
+            with acting("billing"):
+                await _carry(receipt, label, "shop", back, lost=fate in ("confirmation lost", "cut"))
+            if fate != "confirmation lost":
+                ended.set()
 
 
-def _arrives(message: str, where: str) -> None:
-    record(Kind.ARRIVED, "line", message, who="")
-    record(Kind.ACCEPTED, where, message, who="")
+async def _carry(message: str, label: str, to: str, seconds: float, *, lost: bool) -> bool:
+    """Take a message along the line, and say whether it arrived."""
+    record(Kind.SENT, "line", message, label=label)
+    await anyio.sleep(seconds)
+    if lost:
+        record(Kind.LOST, "line", message, who="", to=to)
+    else:
+        record(Kind.ARRIVED, "line", message, who="")
+        record(Kind.ACCEPTED, to, message, who="")
+    return not lost
 
 
 def judge(trace: Trace) -> kit.Symptoms:
@@ -155,11 +149,8 @@ def judge(trace: Trace) -> kit.Symptoms:
                 f"You said {row['said']!r} of {row['label']} ({row['message']}) after {row['took']:.1f} s, "
             )
             words = f"{said}with a limit of {day['limit']:.1f} s. {FATES[row['fate']]}"
-            yield kit.seen(mistake, words, trace.filter(test=_on_the_way_of(row["message"])))
-
-
-def _on_the_way_of(message: str) -> Callable[[Any], bool]:
-    return lambda e: e.message.removesuffix(RECEIPT) == message and e.kind != Kind.ARRIVED
+            way = [trace.filter(message=row["message"] + end) for end in ("", RECEIPT)]
+            yield kit.seen(mistake, words, [event for part in way for event in part])
 
 
 def _mistake(row: dict[str, Any], limit: float) -> str:

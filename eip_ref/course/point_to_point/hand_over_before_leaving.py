@@ -37,7 +37,6 @@ leaves-too-early: Leaves before its time is up. There was still time in which bi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -52,10 +51,9 @@ __all__ = ["EXERCISE", "closing_time"]
 CUSTOMERS = 6
 PATIENCE = 3.0  #: seconds from the last customer until the shop is dark
 CLOSES = CUSTOMERS + PATIENCE
-TakeOrders = Callable[[Counter, Invoices, float], Awaitable[object]]
 
 
-async def closing_time(take_orders: TakeOrders, seed: int) -> object:
+async def closing_time(take_orders: kit.Answer, seed: int) -> object:
     """Customers come faster than billing takes invoices; then the shop closes and its program ends.
 
     Returns what `take_orders` reports. Tasks that it leaves behind are cancelled, as `asyncio.run` does when

@@ -32,7 +32,6 @@ sent-twice: Sent again what had been accepted. A message that was accepted is in
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -46,10 +45,9 @@ __all__ = ["EXERCISE", "a_day_at_the_counter"]
 
 CUSTOMERS = 9
 LIGHTS_OUT = 30.0  #: seconds; who has not reported by then is cancelled
-SendAll = Callable[[Counter, Invoices], Awaitable[object]]
 
 
-async def a_day_at_the_counter(send_all: SendAll, seed: int) -> object:
+async def a_day_at_the_counter(send_all: kit.Answer, seed: int) -> object:
     """Billing is there, leaves while an invoice waits, comes back, and closes for good.
 
     Returns what `send_all` reports.
