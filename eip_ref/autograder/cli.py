@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..apps import start
-from . import check_command, course, grade_command
+from . import check_command, grade_command
 from .board import board
 from .check import reset
 from .doctor import examine
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--port", type=int, default=0, help="where it listens (a free port)")
     made = add("derive", _derive, "Make exercises/ from solutions/ (for those who write them).")
     made.add_argument("--check", action="store_true", help="write nothing; show what differs")
+    made.add_argument("--add", metavar="EXERCISE", help="write the cells of a new exercise into solutions/")
     return parser
 
 
@@ -80,7 +81,7 @@ def _app(options: argparse.Namespace) -> int:
 def _derive(options: argparse.Namespace) -> int:
     from . import derive  # it loads nbformat and nbclient, which the other commands do without
 
-    return derive.update(course.root(), check=options.check)
+    return derive.run(options)
 
 
 if __name__ == "__main__":

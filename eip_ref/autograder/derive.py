@@ -3,6 +3,7 @@
 `solutions/NN_lesson.ipynb` is written by hand, in nbgrader's metadata format; from it
 `exercises/NN_lesson.ipynb` is made, the same bytes each time. With `--check` nothing is written and
 every difference is shown. A solution that a learner or nbgrader would stumble over is refused.
+With `--add lesson/exercise` the cells of a new exercise are written into the solution notebook.
 
 *Left out:* nbgrader's checksums and database, which `nbgrader generate_assignment` makes itself.
 """
@@ -17,16 +18,18 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import nbformat
 
 from . import course, registry
+from .exercise import Exercise
 from .notebooks import METADATA, read, write
 from .regions import UnclearRegion, regions, stops_the_notebook, stubbed
 from .workbook import answer_cells, back_up, grading
 
-__all__ = ["BadSolution", "derive", "main", "problems", "text"]
+__all__ = ["BadSolution", "add", "derive", "main", "problems", "text", "update"]
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
@@ -182,7 +185,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Make exercises/ from solutions/. What it replaces is kept in .eip/backups/.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; show what differs")
-    return update(course.root(), check=parser.parse_args(arguments).check)
+    parser.add_argument("--add", metavar="EXERCISE", help="write the cells of a new exercise into solutions/")
+    return run(parser.parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line says. Raises `UnknownExercise`."""
+    if options.add:
+        return add(course.root(), registry.find(options.add))
+    return update(course.root(), check=options.check)
 
 
 def update(folder: Path, *, check: bool = False) -> int:
@@ -224,6 +235,70 @@ def _replace(notebook: Notebook, path: Path) -> int:
     write(notebook, path)
     print(f"exercises/{path.name}")
     return 0
+
+
+# The cells of a new exercise
+
+
+def add(folder: Path, exercise: Exercise) -> int:
+    """Write the cells of a new exercise into the lesson's solution notebook, behind the last check.
+
+    The notebook is made if it is not there. An exercise that has a check there already is left alone.
+    """
+    lesson = registry.lesson(exercise.lesson)
+    path = folder / "solutions" / lesson.notebook
+    notebook = read(path) if path.exists() else _begun(lesson)
+    checked = {n: _checks(cell["source"])[0] for n, cell in enumerate(notebook["cells"], 1)}
+    checks = [n for n, calls in checked.items() if calls]
+    if any((exercise.name, exercise.answer) in calls for calls in checked.values()):
+        print(f"solutions/{lesson.notebook} has {exercise.name} already", file=sys.stderr)
+        return 1
+    place = checks[-1] if checks else len(notebook["cells"])
+    notebook["cells"][place:place] = _new_cells(exercise, number=len(checks) + 1)
+    path.parent.mkdir(exist_ok=True)
+    write(notebook, path)
+    print(f"solutions/{lesson.notebook}: cells {place + 1} to {place + 3} are those of {exercise.name}")
+    return 0
+
+
+def _begun(lesson: registry.Lesson) -> Notebook:
+    number = f"{lesson.number:02}"
+    minutes = sum(exercise.minutes for exercise in lesson.exercises)
+    size = f"{len(lesson.exercises)} exercises, {lesson.points} points, {minutes} minutes in all."
+    words = f"# Exercises {number} · {lesson.title}\n\n{size}"
+    imports = "import anyio\n\nfrom eip_ref.autograder import check, hint, reset, solution"
+    cells = [_cell("markdown", f"title-{number}", words), _cell("code", f"imports-{number}", imports)]
+    return {"cells": cells, "metadata": copy.deepcopy(METADATA), "nbformat": 4, "nbformat_minor": 5}
+
+
+def _new_cells(exercise: Exercise, *, number: int) -> list[Cell]:
+    story = f"## {number} · {exercise.title}\n\n*{exercise.size}*\n\nThe story.\n\n**Task.** What to write."
+    check = f'check("{exercise.name}", {exercise.answer})'
+    slug = exercise.slug.replace("_", "-")
+    graded = {"grade": True, "locked": True, "points": exercise.points}
+    return [
+        _cell("markdown", f"{slug}-story", story),
+        _cell("code", slug, _skeleton(exercise.signature), grade_id=exercise.slug, solution=True),
+        _cell("code", f"{slug}-check", check, grade_id=f"{exercise.slug}-check", **graded),
+    ]
+
+
+def _cell(kind: str, identity: str, source: str, **nbgrader: Any) -> Cell:
+    cell: Cell = {"cell_type": kind, "id": identity, "metadata": {}, "source": source}
+    if nbgrader:
+        nothing = {key: False for key in KEYS if key not in ("grade_id", "schema_version")}
+        cell["metadata"]["nbgrader"] = {**nothing, "schema_version": 3, **nbgrader}
+    return cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+
+
+def _skeleton(signature: str) -> str:
+    """The answer's first lines, with a region for the model answer in each function."""
+    head, _, methods = signature.partition(" with ")
+    region = "    ### BEGIN SOLUTION\n    ### END SOLUTION"
+    if not methods:
+        return f"{head}:\n{region}"
+    parts = "\n\n".join(f"def {name.strip()}(self):\n{region}" for name in methods.split(","))
+    return f"{head.partition('(')[0]}:\n{indent(parts, '    ')}"
 
 
 if __name__ == "__main__":

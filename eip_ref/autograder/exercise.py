@@ -18,8 +18,9 @@ from typing import Any
 from ..trace import Event, Trace
 from .forms import Form
 
-__all__ = ["KINDS", "Diagnosis", "Ending", "Exercise", "Mistake", "Run", "Vacuous"]
+__all__ = ["KINDS", "LEVELS", "Diagnosis", "Ending", "Exercise", "Mistake", "Run", "Vacuous"]
 
+LEVELS = ("easy", "medium", "hard")
 KINDS = ("repair", "complete", "extend", "predict", "choose", "write the test")
 NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 SLUG = re.compile(r"[a-z][a-z0-9-]*")
@@ -76,6 +77,7 @@ class Exercise:
     kind: str  #: one of KINDS
     answer: str  #: the name that the learner's answer has in the notebook
     form: Form  #: what the answer must look like
+    signature: str = ""  #: "async def work(queue, handle)": the same as the author writes it
     called: str  #: what the check calls, in words
     promised: str  #: what was promised, in words
     hints: tuple[str, ...]  #: three
@@ -109,6 +111,13 @@ class Exercise:
     def lesson(self) -> str:
         """The lesson's module, such as "message_queue"."""
         return self.name.partition("/")[0]
+
+    @property
+    def size(self) -> str:
+        """Kind, difficulty, points and minutes: "Repair · easy · 3 points · 10 minutes"."""
+        level, points, minutes = LEVELS[self.difficulty - 1], self.points, self.minutes
+        words = (f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in ((points, "point"), (minutes, "minute")))
+        return " · ".join([self.kind.capitalize(), level, *words])
 
     @property
     def slug(self) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eip_ref.autograder import derive
+from eip_ref.autograder import derive, registry
 from eip_ref.autograder.notebooks import read, write
 from eip_ref.autograder.regions import UnclearRegion, model_answer, regions, stubbed
 from eip_ref.autograder.registry import Lesson
@@ -230,6 +231,39 @@ def test_a_bad_solution_leaves_the_exercise_alone(course: Path, capsys: pytest.C
     assert derive.update(course) == 1
     assert "07_toy.ipynb: cell 'choose_the_mode'" in capsys.readouterr().err
     assert (course / "exercises" / "07_toy.ipynb").read_text() == before
+
+
+def test_the_cells_of_a_new_exercise_are_written_and_can_be_derived(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind the last check, each with its metadata; the author fills in the story and the answer."""
+    path = course / "solutions" / "07_toy.ipynb"
+    write(notebook(*SOLUTION[:-2]), path)
+    assert derive.add(course, registry.find("toy/write_the_test")) == 0
+    story, answer, check = read(path)["cells"][-3:]
+    assert story["source"].startswith(
+        "## 3 · Write the test\n\n*Write the test · medium · 2 points · 5 minutes*"
+    )
+    assert answer["source"].startswith("async def test_bell(make):\n    ### BEGIN SOLUTION")
+    assert check["metadata"]["nbgrader"]["points"] == 2
+    assert derive.update(course) == 0
+    assert derive.add(course, registry.find("toy/write_the_test")) == 1
+    assert "has toy/write_the_test already" in capsys.readouterr().err
+
+
+def test_the_notebook_of_a_new_lesson_is_begun(course: Path) -> None:
+    """With a title, what a learner calls, and the exercise; a class has a region for each of its methods."""
+    path = course / "solutions" / "07_toy.ipynb"
+    path.unlink()
+    desk = dataclasses.replace(
+        registry.find("toy/mend_the_worker"), signature="class Desk(orders) with work, replay"
+    )
+    assert derive.add(course, desk) == 0
+    title, imports, _, answer, _ = (cell["source"] for cell in read(path)["cells"])
+    assert title == "# Exercises 07 · Toys\n\n3 exercises, 6 points, 20 minutes in all."
+    assert "from eip_ref.autograder import check, hint, reset, solution" in imports
+    assert regions(answer) == [[], []]
+    assert answer.startswith("class Desk:\n    def work(self):\n        ### BEGIN SOLUTION")
 
 
 def _leaks(solution: dict[str, Any], exercise: dict[str, Any]) -> set[str]:

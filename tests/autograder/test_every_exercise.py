@@ -89,6 +89,21 @@ def test_enough_answers_are_kept(exercise: Exercise) -> None:
 
 
 @each_exercise
+def test_each_mistake_that_an_exercise_knows_is_made_by_a_kept_answer(exercise: Exercise) -> None:
+    """Or by the stub. What nobody was seen to do is not diagnosed either."""
+    made = {kept.mistake for kept in KEPT if kept.exercise == exercise}
+    made.add(BEGUN.get(exercise.slug, "not-started"))
+    assert [mistake.name for mistake in exercise.mistakes if mistake.name not in made] == []
+
+
+@each_exercise
+def test_the_notebook_tells_kind_points_and_minutes_of_an_exercise(exercise: Exercise) -> None:
+    """As its texts have them."""
+    text = Path(ROOT / "solutions" / lesson(exercise.lesson).notebook).read_text(encoding="utf-8")
+    assert f"*{exercise.size}*" in text
+
+
+@each_exercise
 def test_no_piece_of_the_solution_is_in_the_exercise(exercise: Exercise) -> None:
     """The whole answer stands nowhere in what the learner opens, nor three lines of it in its own cell."""
     solution = read(ROOT / "solutions" / lesson(exercise.lesson).notebook)

@@ -33,7 +33,7 @@ from functools import partial
 from inspect import cleandoc
 
 from ...trace import Trace
-from ..exercise import Diagnosis, Exercise, Mistake, Run, Vacuous
+from ..exercise import LEVELS, Diagnosis, Exercise, Mistake, Run, Vacuous
 from ..forms import Form, a_class, async_function, function
 from .journeys import Symptom
 
@@ -41,7 +41,6 @@ __all__ = ["Judge", "exercise"]
 
 Judge = Callable[[Trace], Iterable[Symptom]]
 
-LEVELS = ("easy", "medium", "hard")
 SIZE = re.compile(r"([A-Z][a-z ]+) · (easy|medium|hard) · (\d+) points? · (\d+) minutes?")
 ANSWER = re.compile(r"(async def|def|class) (\w+)\(([\w, ]*)\)(?: with ([\w, ]+))?")
 FORMS = {"async def": async_function, "def": function, "class": a_class}
@@ -63,7 +62,8 @@ def exercise(
         kind, level, points, minutes = _parts(SIZE, rest.pop(0) if rest else "")
         named = [_parts(TEXT, part) for part in rest if part[0].isupper()]
         told = [_parts(MISTAKE, part) for part in rest if not part[0].isupper()]
-        answer, form = _answer(_one(named, "Answer"))
+        signature = _one(named, "Answer")
+        answer, form = _answer(signature)
         mistakes = {name: Mistake(name, title, _joined(words)) for name, _, title, words in told}
         return Exercise(
             name=f"{lesson}/{slug}",
@@ -74,6 +74,7 @@ def exercise(
             minutes=int(minutes),
             answer=answer,
             form=form,
+            signature=signature,
             called=_one(named, "Called"),
             promised=_one(named, "Promised"),
             hints=tuple(_joined(text) for name, text in named if name == "Hint"),
