@@ -100,7 +100,7 @@ class Aggregate:
 
     @property
     def complete(self) -> bool:
-        """Whether it is all that belongs together."""
+        """True when it is all that belongs together."""
         return self.why == "complete"
 
 

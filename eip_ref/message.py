@@ -42,7 +42,7 @@ def _now() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What travels: a body and what channels and receivers need to know about it.
+    """A body that travels, and what channels and receivers need to know about it.
 
     Times are seconds on anyio's clock. The names are those of *Enterprise Integration Patterns*
     (Hohpe and Woolf): Correlation Identifier, Return Address, Message Expiration.

@@ -139,7 +139,7 @@ class Recorder:
 
     @property
     def trace(self) -> Trace:
-        """What was recorded until now."""
+        """The trace of what was recorded until now."""
         return Trace(self.events)
 
 
@@ -291,7 +291,7 @@ class Trace:
         )
 
     def count(self, *kinds: str, where: str | None = None, who: str | None = None) -> int:
-        """How many events match."""
+        """The number of events that match."""
         return len(self.filter(*kinds, where=where, who=who))
 
     def messages(self, *kinds: str, where: str | None = None) -> list[str]:
@@ -299,7 +299,7 @@ class Trace:
         return [e.message for e in self.filter(*kinds, where=where) if e.message]
 
     def first_difference(self, other: Trace) -> Difference | None:
-        """Where `other` first differs from this trace, or None when they are equal."""
+        """The first place where `other` differs from this trace, or None when they are equal."""
         for index, (left, right) in enumerate(zip(self.events, other.events, strict=False)):
             if left != right:
                 return Difference(index, left, right)

@@ -144,7 +144,7 @@ def check_json(what: str, value: object) -> None:
 
 
 def _json_fault(value: object, depth: int) -> str | None:
-    """What keeps the value from coming back equal, in words, or None."""
+    """The reason why the value would not come back equal, in words, or None."""
     if isinstance(value, str):
         return None if _is_unicode(value) else f"{value!r} has half of a character"
     if value is None or isinstance(value, bool):

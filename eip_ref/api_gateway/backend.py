@@ -87,7 +87,7 @@ class Backend:
         self._numbers = itertools.count(1)
 
     async def call(self, function: Callable[..., Awaitable[T]], *args: Any, idempotent: bool = False) -> T:
-        """What `function(*args)` returns or raises. Without `idempotent` it is called once.
+        """Return or raise what `function(*args)` does. Without `idempotent` it is called once.
 
         Raises `BulkheadFull` or a `CallRejected` instead of calling, and `GatewayTimeout`.
         """

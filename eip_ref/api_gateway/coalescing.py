@@ -43,7 +43,7 @@ class Coalescer:
         return len(self._flights)
 
     async def call(self, user: str, key: Hashable, function: Callable[[], Awaitable[T]]) -> T:
-        """What `function()` returns or raises, or did for the same user and key when this was called.
+        """Return or raise what `function()` does, or did for the same user and key when this was called.
 
         `user` is whoever may see the answer; nobody else's call is joined. When the leader is
         cancelled, a follower takes over and calls its own `function`.

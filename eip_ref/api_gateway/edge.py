@@ -89,8 +89,8 @@ def end_to_end(headers: Iterable[Header]) -> list[Header]:
 
 
 def onward(headers: Iterable[Header], identity: Identity) -> tuple[Header, ...]:
-    """What a backend gets: the client's end-to-end headers without credentials and internal names, and
-    the identity as the gateway knows it."""
+    """The headers that a backend gets: the client's end-to-end ones without credentials and internal
+    names, and the identity as the gateway knows it."""
     kept = [
         (name.lower(), value)
         for name, value in end_to_end(headers)

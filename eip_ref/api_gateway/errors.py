@@ -135,7 +135,7 @@ class Skipped(NeedFailed):
 
 
 class PublicError(NamedTuple):
-    """What a client may know of an error."""
+    """The part of an error that a client may know."""
 
     status: int
     code: str
@@ -143,7 +143,7 @@ class PublicError(NamedTuple):
 
 
 def public_error(error: Exception) -> PublicError:
-    """What a client may know of an error in a backend or before it: none of its words."""
+    """The part of an error, in a backend or before it, that a client may know: none of its words."""
     if isinstance(error, GatewayError):
         return PublicError(error.status, error.code, error.retry_after)
     if isinstance(error, CallRejected):

@@ -27,7 +27,7 @@ __all__ = ["Branch", "BranchInput", "ComposedAnswer", "FanOut", "FieldError", "W
 
 
 class WhenMissing(StrEnum):
-    """What becomes of a branch when one that it needs has no value. It is not asked in either case."""
+    """The fate of a branch when one that it needs has no value. It is not asked in either case."""
 
     SKIP = "skip"  #: left out; the error of the one that it needs says why
     FAIL = "fail"  #: failed, with all that follows when it is required
@@ -35,7 +35,7 @@ class WhenMissing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BranchInput:
-    """What a branch is asked."""
+    """The input of one branch."""
 
     request: Any  #: what the fan-out was called with
     results: Mapping[str, Any]  #: the values of the branches that it needs
@@ -94,7 +94,7 @@ def check_branches(branches: Sequence[Branch], timeout: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """Why a field is missing: a code for programs, never the words of an exception."""
+    """The reason why a field is missing: a code for programs, never the words of an exception."""
 
     code: str
     because: str | None = None  #: the field without which this one could not be asked for

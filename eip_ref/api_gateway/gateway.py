@@ -71,7 +71,7 @@ class Route:
             raise ValueError(f"only reading can be shared, and {self.method} {self.path} may do more")
 
     def match(self, path: str) -> dict[str, str] | None:
-        """What stands in the places of a normalised path, or None when it is another path."""
+        """The values in the places of a normalised path, or None when it is another path."""
         ours, theirs = self.path.strip("/").split("/"), path.strip("/").split("/")
         if len(ours) != len(theirs):
             return None

@@ -84,7 +84,7 @@ def _in(request: HttpRequest, body: bytes) -> Request:
 
 
 def _deadline(timeout: str | None) -> float:
-    """What the client says it will wait, if that makes sense; the gateway has a bound of its own."""
+    """The client's own deadline, if it makes sense; the gateway has a bound of its own."""
     try:
         seconds = float(timeout or math.inf)
     except ValueError:

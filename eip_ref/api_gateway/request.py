@@ -16,7 +16,7 @@ Header = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client sent, unchecked. `deadline` is when it stops waiting, on anyio's clock."""
+    """A request as a client sent it, unchecked. `deadline` is when it stops waiting, on anyio's clock."""
 
     method: str
     path: str  #: as it was written, percent-encoded
@@ -34,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the client gets. A body is plain JSON values, or bytes that a backend sent."""
+    """The response that the client gets. A body is plain JSON values, or bytes that a backend sent."""
 
     status: int
     body: Any = None
@@ -43,7 +43,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, as the gateway has found out."""
+    """The one who asks, as the gateway has found out."""
 
     subject: str
     roles: frozenset[str] = frozenset()

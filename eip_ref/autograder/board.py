@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """What a learner sees of their progress. Equal events give equal bytes."""
+    """A learner's progress, as they see it. Equal events give equal bytes."""
 
     rows: tuple[Row, ...]
     next: str

@@ -40,7 +40,7 @@ def backups() -> Path:
 
 
 def in_solutions() -> bool:
-    """Whether a notebook of `solutions/` runs here: what it passes is nobody's progress."""
+    """True where a notebook of `solutions/` runs: what it passes is nobody's progress."""
     here = Path.cwd()
     return here.name == "solutions" and (here.parent / "pyproject.toml").is_file()
 

@@ -49,13 +49,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What `doctor` shows. Where all is well it is equal on every machine."""
+    """The findings of `doctor`. Where all is well it is equal on every machine."""
 
     lines: tuple[Line, ...]
 
     @property
     def well(self) -> bool:
-        """Whether nothing that is needed is missing."""
+        """True when nothing that is needed is missing."""
         return all(line.ready or not line.needed for line in self.lines)
 
     @property
@@ -107,7 +107,7 @@ def _learner() -> Iterator[Line]:
 
 
 def _sandbox() -> Line:
-    """What keeps the answers of others away from this machine when they are graded."""
+    """The sandbox that keeps the answers of others away from this machine when they are graded."""
     try:
         from .isolation.sandbox import best_isolation
 

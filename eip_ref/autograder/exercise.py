@@ -27,7 +27,7 @@ SLUG = re.compile(r"[a-z][a-z0-9-]*")
 
 
 class Ending:
-    """How a run can end other than by itself; the keys of `Exercise.endings`."""
+    """A way in which a run can end other than by itself; the keys of `Exercise.endings`."""
 
     NOT_STARTED = "not started"
     WRONG_FORM = "wrong form"

@@ -15,7 +15,7 @@ __all__ = ["Form", "a_class", "async_function", "function", "one_of"]
 
 @dataclass(frozen=True)
 class Form:
-    """What the answer is, in words, and `complaint(answer)`: what is wrong with it, or None."""
+    """The form of an answer, in words, and `complaint(answer)`: what is wrong with it, or None."""
 
     words: str
     complaint: Callable[[object], str | None]

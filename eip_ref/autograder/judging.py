@@ -76,7 +76,7 @@ UNJUDGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeEr
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge says of one run of an answer."""
+    """The judgement on one run of an answer."""
 
     exercise: Exercise
     passed: bool

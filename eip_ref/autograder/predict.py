@@ -51,7 +51,7 @@ class Prediction:
             raise ValueError(f"the answer {self.answer!r} must be one of the options {self.options}")
 
     def outcome(self, chosen: int) -> dict[str, Any]:
-        """What the learner is told about a choice: right or not, in words and as HTML."""
+        """The outcome of a choice, as the learner is told: right or not, in words and as HTML."""
         right = self.options[chosen] == self.answer
         verdict = "✓ Right." if right else f"✗ Not so. The answer is: {self.answer}"
         return {"right": right, "verdict": page.prose(verdict), "why": page.prose(self.why)}

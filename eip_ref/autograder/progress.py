@@ -39,7 +39,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a learner is with one exercise."""
+    """A learner's progress in one exercise."""
 
     checks: int = 0
     hints: int = 0
@@ -49,7 +49,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a learner is: by exercise, and each prediction's first answer."""
+    """A learner's progress: by exercise, and each prediction's first answer."""
 
     exercises: Mapping[str, Standing]
     predictions: Mapping[str, bool]  #: right or not, by name

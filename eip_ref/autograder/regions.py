@@ -41,7 +41,7 @@ def regions(source: str) -> list[list[str]]:
 
 
 def stops_the_notebook(source: str) -> bool:
-    """Whether the stub would raise as soon as the cell runs, and not when the answer is called."""
+    """True when the stub would raise as soon as the cell runs, and not when the answer is called."""
     return CODE_STUB[1] in stubbed(source).split("\n")
 
 
@@ -69,7 +69,7 @@ def _answer(region: list[str]) -> list[str]:
 
 
 def _start(region: list[str], stub: tuple[str, ...]) -> list[str]:
-    """What stands in place of a region: its broken code, else the stub, indented like the marker."""
+    """The text in place of a region: its broken code, else the stub, indented like the marker."""
     broken = [line for line in region[1:] if line.lstrip().startswith(START)]
     if broken:
         return [line.replace(f"{START} ", "", 1) if f"{START} " in line else "" for line in broken]

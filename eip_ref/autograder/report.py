@@ -22,7 +22,7 @@ LONG = 40  #: more events than this, and the picture shows only the messages tha
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` shows. Equal verdicts give equal bytes."""
+    """The report that `check` shows. Equal verdicts give equal bytes."""
 
     verdict: Verdict
 
@@ -113,7 +113,7 @@ class Report:
 
 
 def picture(verdict: Verdict) -> tuple[str, str] | None:
-    """What went wrong as SVG, and the same in words; None where there is nothing to draw."""
+    """A picture of what went wrong, as SVG, and the same in words; None where there is nothing to draw."""
     if verdict.passed or not verdict.trace.messages():
         return None
     from ..lab.figures import sequence  # matplotlib is loaded when a picture is needed, not before

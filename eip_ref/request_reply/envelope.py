@@ -52,7 +52,7 @@ _REFUSALS = {kind.__name__: kind for kind in (Busy, DeadlinePassed, KeyReused, N
 
 
 class ReplyStatus(StrEnum):
-    """What a reply says about the request."""
+    """The word of a reply about its request."""
 
     ANSWER = "answer"  #: it was carried out; the body is the answer
     ERROR = "error"  #: it was carried out and failed; the body holds the error's arguments
@@ -62,7 +62,7 @@ class ReplyStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReplyContent:
-    """What is answered, to whichever attempt asks."""
+    """The content of the answer, to whichever attempt asks."""
 
     status: ReplyStatus
     body: Any = None

@@ -154,7 +154,7 @@ _NOT_TAKEN = (NotSent, QueueFull, QueueClosed, anyio.ClosedResourceError)
 
 
 def why_not_sent(error: Exception) -> RequestError:
-    """What an error of `send` says about the request. Unless it is known to be definite, it is not."""
+    """The request's error, for an error of `send`. Unless that is known to be definite, it is not."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, _NOBODY):

@@ -191,7 +191,7 @@ class Requestor:
 
     @property
     def duplicates(self) -> int:
-        """How many replies had come before and were dropped."""
+        """The number of replies that had come before and were dropped."""
         return self._pending.duplicates
 
     # Asking

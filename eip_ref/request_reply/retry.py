@@ -60,5 +60,5 @@ async def request_again(
 
 
 def _pointless(pause: float, end: float) -> bool:
-    """Whether there is no later attempt, or it could not begin before the end."""
+    """True when there is no later attempt, or it could not begin before the end."""
     return pause == math.inf or anyio.current_time() + pause >= end

@@ -21,7 +21,7 @@ __all__ = ["Log", "MemoryLog", "OffsetGone", "Record"]
 
 
 class OffsetGone(LookupError):
-    """What should be read was there and is not kept any more; `first` is the oldest offset that is."""
+    """The record was there and is not kept any more; `first` is the oldest offset that is kept."""
 
     def __init__(self, log: str, offset: int, first: int) -> None:
         super().__init__(f"{log} keeps no messages before offset {first}; {offset} was asked for")

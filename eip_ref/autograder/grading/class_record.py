@@ -31,7 +31,7 @@ class Graded:
 
 @dataclass(frozen=True)
 class ExerciseFacts:
-    """How a class did in one exercise."""
+    """The results of a class in one exercise."""
 
     exercise: Exercise
     passed: int
@@ -60,7 +60,7 @@ class MistakeFacts:
 
 @dataclass(frozen=True)
 class Run:
-    """How the grading itself went: all that differs from run to run."""
+    """The course of the grading itself: all that differs from run to run."""
 
     began: str = ""  #: the date and time
     seconds: float = 0.0
@@ -83,7 +83,7 @@ class ClassRecord:
         return {(each.learner, each.marks.lesson): each for each in self.graded}
 
     def get(self, learner: str, lesson: Lesson) -> Graded | None:
-        """What a learner handed in of a lesson."""
+        """The notebook that a learner handed in of a lesson, graded."""
         return self._by_both.get((learner, lesson.module))
 
     def of(self, learner: str) -> list[Graded]:
@@ -117,7 +117,7 @@ class ClassRecord:
         return float(median(map(self.points, self.graded_learners))) if self.graded_learners else 0.0
 
     def exercises(self, lesson: Lesson) -> list[ExerciseFacts]:
-        """How the class did in each exercise of a lesson."""
+        """The results of the class in each exercise of a lesson."""
         return [self._facts(exercise) for exercise in lesson.exercises]
 
     def _facts(self, exercise: Exercise) -> ExerciseFacts:

@@ -75,7 +75,7 @@ def grade_class(
 
 
 def _processors() -> int:
-    """How many this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -88,7 +88,7 @@ def _workers(executor: Executor | None, count: int, found: Found) -> AbstractCon
 
 @dataclass
 class _State:
-    """What one run knows so far."""
+    """The knowledge of one run so far."""
 
     found: Found
     results: Results

@@ -45,7 +45,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder of submissions holds, by learner and lesson."""
+    """The contents of a folder of submissions, by learner and lesson."""
 
     submissions: tuple[Submission, ...]
     learners: tuple[str, ...]  #: all of them, also who handed in nothing that can be graded
@@ -167,7 +167,7 @@ class _Search:
 
 
 def _of_the_course(path: Path, folder: Path) -> bool:
-    """Whether it is a lesson or a model answer of the course, in a learner's copy of all of it."""
+    """True for a lesson or a model answer of the course, in a learner's copy of all of it."""
     parts = path.relative_to(folder).parts
     return any(
         part in ("notebooks", "solutions") and (folder.joinpath(*parts[:depth]) / "exercises").is_dir()
@@ -176,7 +176,7 @@ def _of_the_course(path: Path, folder: Path) -> bool:
 
 
 def _common(first: str, last: str) -> str:
-    """What two names begin with, both."""
+    """The longest text with which both names begin."""
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     return "".join(letter for letter, _ in same)
 

@@ -54,12 +54,12 @@ class Results:
         return path
 
     def read(self, name: str) -> str:
-        """What the file `name` holds; "" when there is none."""
+        """The text of the file `name`; "" when there is none."""
         path = self.folder / name
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
     def has(self, name: str) -> bool:
-        """Whether there is a file `name`."""
+        """True when there is a file `name`."""
         return (self.folder / name).is_file()
 
     def secret(self, file: Path | None = None) -> bytes:

@@ -33,7 +33,7 @@ class Problem:
 
 @dataclass
 class Files:
-    """What was found below one folder."""
+    """The files that were found below one folder."""
 
     notebooks: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -63,12 +63,12 @@ def notebooks_in(folder: Path, root: Path) -> Files:
 
 
 def is_notebook(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file with the name of a notebook."""
+    """True for a file with the name of a notebook."""
     return entry.name.lower().endswith(".ipynb") and entry.is_file(follow_symlinks=False)
 
 
 def problem_of(entry: os.DirEntry[str]) -> str:
-    """Why something that may hold an answer is not looked at; "" for all else."""
+    """The reason why something that may hold an answer is not looked at; "" for all else."""
     if entry.is_symlink():
         return "a link; links are not followed"
     if entry.name.lower().endswith(ARCHIVES) and not entry.is_dir(follow_symlinks=False):
@@ -79,7 +79,7 @@ def problem_of(entry: os.DirEntry[str]) -> str:
 
 
 def entries_of(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in one folder, sorted, without what is hidden. Raises OSError."""
+    """The entries of one folder, sorted, without what is hidden. Raises OSError."""
     with os.scandir(folder) as entries:
         seen = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in SKIPPED]
     return sorted(seen, key=lambda entry: entry.name)

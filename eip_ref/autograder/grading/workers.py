@@ -41,7 +41,7 @@ class Workers:
     def run(
         self, work: Callable[[Job], Result], jobs: Iterable[tuple[Key, Job]]
     ) -> Iterator[tuple[Key, Result | Lost]]:
-        """What `work` gives for each job, by its key, in the order in which they are done.
+        """Yield what `work` gives for each job, by its key, in the order in which they are done.
 
         A job whose worker died is tried once more when all others are done, with nothing beside it.
         """

@@ -175,7 +175,7 @@ def _imported(part: ast.stmt) -> Iterator[str]:
 
 
 def _defines(part: ast.stmt) -> bool:
-    """Whether a statement of the course's makes names for later, and does not only show something."""
+    """True when a statement of the course's makes names for later, and does not only show something."""
     if isinstance(part, ast.Assign | ast.AnnAssign):
         return not any(isinstance(node, ast.Call) for node in ast.walk(part))
     return not isinstance(part, ast.Expr)

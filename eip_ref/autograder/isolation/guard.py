@@ -93,7 +93,7 @@ _RECORD, _EVENTS = trace.record.__code__, GuardedRecorder.events.fget.__code__  
 
 
 class Ground:
-    """What every run in this process rests on, as it is before the first learner's line runs."""
+    """The things that every run in this process rests on, as it is before the first learner's line runs."""
 
     def __init__(self) -> None:
         trace.Recorder = GuardedRecorder  # type: ignore[misc]
@@ -167,7 +167,7 @@ class Guard:
         return ""
 
     def _is_theirs(self, frame: FrameType | None) -> bool:
-        """Whether the learner's code asks, itself or through `inspect`."""
+        """True when the learner's code asks, itself or through `inspect`."""
         while frame is not None and frame.f_globals.get("__name__") in ("inspect", "traceback"):
             frame = frame.f_back
         return frame is not None and frame.f_globals is self._theirs
@@ -227,7 +227,7 @@ class Guard:
 
 
 def _library() -> Iterable[str]:
-    """Where Python and the packages are read from, which lazy imports need."""
+    """The places from which Python and the packages are read, which lazy imports need."""
     package = os.path.dirname(trace.__file__)  # and not the course around it, with its solutions
     return [
         sys.prefix,
@@ -248,14 +248,14 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
 
 
 def _calls_record(code: CodeType, place: int) -> bool:
-    """Whether the call at this place is written as a call of `record`."""
+    """True when the call at this place is written as a call of `record`."""
     line, _, column, _ = next(islice(code.co_positions(), place // 2, None))
     return (line, column) in _loads_of_record(code)
 
 
 @cache
 def _loads_of_record(code: CodeType) -> frozenset[tuple[int | None, int | None]]:
-    """Where the text of the code says `record`: lines and columns."""
+    """The places where the text of the code says `record`: lines and columns."""
     if "record" not in code.co_names:
         return frozenset()
     steps = (step for step in dis.get_instructions(code) if step.opname.startswith("LOAD_GLOBAL"))
@@ -264,7 +264,7 @@ def _loads_of_record(code: CodeType) -> frozenset[tuple[int | None, int | None]]
 
 
 def _patched(thing: object) -> bool:
-    """Whether an object has something of its own in place of what its class gives it."""
+    """True when an object has something of its own in place of what its class gives it."""
     kind: Any = type(thing)
     return not _methods(kind).isdisjoint(getattr(thing, "__dict__", ()))
 
@@ -275,7 +275,7 @@ def _methods(kind: type) -> frozenset[str]:
 
 
 def _made_of_text(code: object, caller: FrameType | None) -> bool:
-    """Whether a library runs text as code that reaches into Python, as answers themselves may not."""
+    """True when a library runs text as code that reaches into Python, as answers themselves may not."""
     if not isinstance(code, CodeType) or not code.co_filename.startswith("<"):
         return False
     by = caller.f_globals.get("__name__", "") if caller else ""

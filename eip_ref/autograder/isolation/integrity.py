@@ -1,4 +1,4 @@
-"""What a run rests on: modules and classes, and whether they are still what they were.
+"""The things that a run rests on: modules and classes, and whether they are still what they were.
 
 *Left out:* what is inside the values. A name that means another thing is found; a list that has grown is
 not. A judge must not rest on one.
@@ -102,6 +102,6 @@ _HEAP = 1 << 9  #: a class that is made by Python code, and can be changed by it
 
 
 def _may_come(key: str, value: object) -> bool:
-    """What a module or class may gain while it is used: a submodule, and Python's own notes."""
+    """The additions that a module or class may gain while it is used: a submodule, and Python's own notes."""
     noted = key.startswith("__") and not callable(value) and not hasattr(type(value), "__get__")
     return noted or isinstance(value, ModuleType)

@@ -166,7 +166,7 @@ def _run_all(
     isolation: Isolation,
     limits: Limits,
 ) -> Iterator[dict[str, Any]]:
-    """What the runner says of each exercise; one that ends the runner itself costs only its own mark."""
+    """The word of the runner on each exercise; one that ends the runner itself costs only its own mark."""
     left = dict(seeds)
     while left:
         job = {"lesson": lesson, "cells": cells, "seeds": left, **asdict(limits)}

@@ -37,7 +37,7 @@ class Sender:
 
 
 class Received:
-    """What came through the pipe: a message counts when its signature fits its place and its bytes.
+    """The messages from the pipe: one counts when its signature fits its place and its bytes.
 
     After a run that does not pass no other is waited for: it decides the mark, whoever judges it again.
     """

@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """What one run of the runner is to do."""
+    """The job of one run of the runner."""
 
     lesson: str
     cells: list[Cell]
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def _spoiled(said: Mapping[str, Any]) -> bool:
-    """Whether it was the cells that ended the child or did what is refused, and not yet the answer."""
+    """True when it was the cells that ended the child or did what is refused, and not yet the answer."""
     return bool(said["spoiled"] if "cells" in said else said["ended"])
 
 
@@ -93,7 +93,7 @@ def _spoiled(said: Mapping[str, Any]) -> bool:
 
 
 def _try(job: Job, ground: Ground, exercise: Exercise, alone: bool) -> dict[str, Any]:
-    """What a child says of one exercise, and in `ended` how it ended when not by itself."""
+    """The word of a child on one exercise, and in `ended` how it ended when not by itself."""
     key = os.urandom(KEY)
     folder = tempfile.mkdtemp(prefix="answer-")
     os.chmod(folder, 0o777)

@@ -34,7 +34,7 @@ AS_ANYBODY = ("--unshare-all", "--cap-drop", "ALL")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one exercise of one notebook may use. Generous: an honest answer needs a hundredth."""
+    """The bounds of one exercise of one notebook. Generous: an honest answer needs a hundredth."""
 
     cpu: int = 10  #: seconds
     wall: float = 20.0  #: seconds
@@ -49,7 +49,7 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Isolation:
-    """How a process is kept apart: the command to put before it, and the same in words."""
+    """A way to keep a process apart: the command to put before it, and the same in words."""
 
     words: str
     strong: bool

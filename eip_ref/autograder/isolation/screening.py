@@ -60,7 +60,7 @@ IN_NOTEBOOKS = ("board", "check", "doctor", "hint", "predict", "reset", "solutio
 
 
 def screen(source: str) -> str:
-    """What is wrong with the text of a cell, in one sentence with its line, or "". Raises SyntaxError."""
+    """The fault in the text of a cell, in one sentence with its line, or "". Raises SyntaxError."""
     tree = ast.parse(source)
     own = _own_names(tree)
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
@@ -93,7 +93,7 @@ def may_be_imported(tree: ast.Module) -> Iterator[str]:
 
 
 def reaches_in(code: CodeType) -> bool:
-    """Whether code that was made of text, and so was never screened, holds a name that screening refuses."""
+    """True when code made of text, and so never screened, holds a name that screening refuses."""
     names = (*code.co_names, *(text for text in code.co_consts if isinstance(text, str)))
     inner = (part for part in code.co_consts if isinstance(part, CodeType))
     return any(_inside(name) or name in CALLS | BY_NAME for name in names) or any(map(reaches_in, inner))

@@ -85,13 +85,13 @@ class Journey:
 
     @cached_property
     def events(self) -> list[Event]:
-        """What happened to it; of effects only those that really happened."""
+        """The events of its journey; of effects only those that really happened."""
         mine = self._trace.filter(message=self.id)
         return [event for event in mine if event.kind != Kind.EFFECT or _real(self._trace, event)]
 
     @cached_property
     def label(self) -> str:
-        """What its sender called it: "order 2"."""
+        """The name that its sender gave it: "order 2"."""
         return next((str(event.data.get("label") or "") for event in self.all(Kind.SENT)), "")
 
     def all(self, *kinds: str, where: str | None = None) -> list[Event]:
@@ -105,7 +105,7 @@ class Journey:
 
     @property
     def effects(self) -> list[Event]:
-        """What it brought about in the world."""
+        """The effects that it brought about in the world."""
         return self.all(Kind.EFFECT)
 
     def seen(self, mistake: str, words: str, events: Iterable[Event] | None = None) -> Symptom:
@@ -134,14 +134,14 @@ def _real(trace: Trace, event: Event) -> bool:
 
 
 def facts(trace: Trace) -> dict[str, Any]:
-    """What the scenario wrote down at its end. Raises `Vacuous` when it did not get that far."""
+    """The facts that the scenario wrote down at its end. Raises `Vacuous` when it did not get that far."""
     if not trace or trace[-1].where != FACTS:
         raise Vacuous("the day did not come to its end.")
     return dict(trace[-1].data)
 
 
 def story(trace: Trace, *messages: str) -> tuple[Event, ...]:
-    """What matters of these messages, and the deaths of those who had one of them in hand."""
+    """The events that matter of these messages, and the deaths of those who had one of them in hand."""
     told: list[Event] = []
     for event in trace:
         mine = event.kind in TOLD and event.message in messages
