@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from benchmarks.core import AIM, Line
 from benchmarks.growth import Point
 from eip_ref.lab.figures.canvas import LEFT, RIGHT, Canvas, Figure, beside, drawing, room_beside
-from eip_ref.lab.figures.style import BLUE, DASHED, GREY, INK, MARGIN, PAPER, RED, fit, widest
+from eip_ref.lab.figures.style import BLACK, BLUE, DASHED, GREY, MARGIN, PAPER, RED, fit, widest
 
 _ROW = 34.0
 _MARKERS = "osD^vP"
@@ -36,7 +36,7 @@ def ratios(title: str, lines: Sequence[Line]) -> Figure:
         canvas.text(left - 10, y - 6, fit(line.what, names), align="right")
         canvas.text(left - 10, y + 6, fit(_beside(line), names), align="right", colour=GREY)
         _bar(axes, number + 11 / _ROW, line)
-    axes.axvline(1, color=INK, linewidth=1, linestyle="solid")
+    axes.axvline(1, color=BLACK, linewidth=1, linestyle="solid")
     axes.axvline(AIM, color=GREY, linewidth=1.4, linestyle=DASHED, zorder=0.5)
     for at, words, align in ((1.0, "as long", "center"), (AIM, f"aim: {AIM:g} ×", "left")):
         axes.text(at, -5 / _ROW, words, ha=align, color=GREY)
@@ -59,7 +59,7 @@ def _bar(axes: Axes, y: float, line: Line) -> None:
         textcoords="offset points",
         va="center",
         weight="bold" if far else "normal",
-        color=RED if far else INK,
+        color=RED if far else BLACK,
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.ticker import MaxNLocator
 
 from ...lab.figures.canvas import LEFT, RIGHT, Canvas, Figure, area, drawing, names_axis
-from ...lab.figures.style import BLUE, GREEN, GREY, INK, MARGIN, PALE, PAPER, RED, widest
+from ...lab.figures.style import BLACK, BLUE, GREEN, GREY, MARGIN, PALE, PAPER, RED, widest
 from ...lab.wording import listing, plural
 from .class_record import ExerciseFacts
 
@@ -38,7 +38,7 @@ def outcomes(facts: Sequence[ExerciseFacts], title: str) -> Figure:
     for counts, (_, fill, edge, hatch) in zip(_counts(facts), PARTS, strict=True):
         bars = axes.barh(rows, counts, 0.7, ends, facecolor=fill, edgecolor=edge, hatch=hatch)
         plate = {"facecolor": PAPER, "edgecolor": "none", "pad": 1} if hatch else None
-        colour = PAPER if fill == GREEN else INK
+        colour = PAPER if fill == GREEN else BLACK
         words = [str(count) if count else "" for count in counts]
         axes.bar_label(bars, words, label_type="center", weight="bold", color=colour, bbox=plate)
         ends = [end + count for end, count in zip(ends, counts, strict=True)]

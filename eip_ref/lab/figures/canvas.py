@@ -36,7 +36,7 @@ from matplotlib.transforms import Affine2D
 
 from ..static_image import image
 from ..wording import one_line
-from .style import FONTS, GREY, INK, MARGIN, SETTINGS, SIZE, SOLID, TEXT, WIDTH, Dash, fit, widest, width_of
+from .style import BLACK, FONTS, GREY, MARGIN, SETTINGS, SIZE, SOLID, TEXT, WIDTH, Dash, fit, widest, width_of
 
 Point = tuple[float, float]
 TOP = 26.0  #: of what stands below a title alone
@@ -148,7 +148,7 @@ class Canvas:
         words: str,
         *,
         size: float = SIZE,
-        colour: str = INK,
+        colour: str = BLACK,
         align: str = "left",
         bold: bool = False,
         italic: bool = False,
@@ -307,7 +307,7 @@ def names_axis(
     """Write names beside the rows of the axes: in bold all of them, or those in `bold`."""
     names = list(names)
     axes.set_yticks([*places], [fit(name, room, bold=True, middle=True) for name in names])
-    axes.tick_params("y", length=0, labelcolor=INK, pad=8)
+    axes.tick_params("y", length=0, labelcolor=BLACK, pad=8)
     for name, label in zip(names, axes.get_yticklabels(), strict=True):
         label.set_fontweight("bold" if bold is None or name in bold else "normal")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ...trace import Kind, Trace
 from ..wording import plural
 from .canvas import Canvas, Figure, Point, box, cross, drawing, ring, sign
-from .style import BLUE, DASHED, GREY, INK, PAPER, RED, SOLID, WIDTH, fit, width_of
+from .style import BLACK, BLUE, DASHED, GREY, PAPER, RED, SOLID, WIDTH, fit, width_of
 
 __all__ = ["ARROW", "network"]
 
@@ -41,7 +41,7 @@ def network(trace: Trace, *, hub: str = "", title: str = "Who is linked to whom"
     thin = 0.7 if len(links) > 100 else 1.1
     canvas.lines(lines[False], BLUE, thin)
     canvas.lines(lines[True], RED, thin, (0.0, (4.0, 2.0)))
-    canvas.shapes([ring(*place, r=5) for place in places.values()], PAPER, INK, z=3)
+    canvas.shapes([ring(*place, r=5) for place in places.values()], PAPER, BLACK, z=3)
     canvas.lines([arm for name in down if name in places for arm in cross(*places[name], r=7)], RED, 2.2, z=4)
     for name, place in places.items():
         _write(canvas, name, place, hub)

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.markers import CARETDOWN
 
 from ...trace import Event, Kind, Trace
@@ -25,13 +24,13 @@ from .canvas import Canvas, Figure, area, beside, drawing, empty, room_beside, s
 from .over_time import over_time, steps
 from .rows import by_number
 from .style import (
+    BLACK,
     BLUE,
     DASH_DOT,
     DASHED,
     DOTTED,
     GREEN,
     GREY,
-    INK,
     LONG,
     ORANGE,
     PURPLE,
@@ -46,11 +45,15 @@ from .style import (
 
 MAX_LOGS, MAX_READERS = 4, 5
 _PANEL = 140.0
+_ON_TOP = {"zorder": 3, "clip_on": False}
 _LINES = ((DASHED, BLUE), (DASH_DOT, GREEN), (DOTTED, PURPLE), (LONG, ORANGE), (SHORT, SKY))
 _MARKS: dict[str, tuple[str, dict[str, Any]]] = {  # what of a reader is marked, as what, and how
     "crashes": ("crashed", {"marker": "x", "color": RED, "markersize": 7, "markeredgewidth": 2}),
-    "restarts": ("restarted", {"marker": CARETDOWN, "color": GREEN, "markersize": 9, "markeredgecolor": INK}),
-    "replays": ("reads again", {"marker": "D", "color": PURPLE, "markersize": 4.5, "markeredgecolor": INK}),
+    "restarts": (
+        "restarted",
+        {"marker": CARETDOWN, "color": GREEN, "markersize": 9, "markeredgecolor": BLACK},
+    ),
+    "replays": ("reads again", {"marker": "D", "color": PURPLE, "markersize": 4.5, "markeredgecolor": BLACK}),
 }
 
 
@@ -311,7 +314,7 @@ def _shown(log: LogTracks) -> list[Reading]:
 
 def _key(logs: Iterable[LogTracks]) -> Iterator[Artist]:
     readers = [reader for log in logs for reader in _shown(log)]
-    yield sign("head", INK, SOLID)
+    yield sign("head", BLACK, SOLID)
     if readers:
         yield sign("committed", GREY, DASHED)
         yield area("read, not committed", facecolor=tint(GREY), edgecolor=GREY)
@@ -321,12 +324,12 @@ def _key(logs: Iterable[LogTracks]) -> Iterator[Artist]:
 
 
 def _draw(axes: Axes, log: LogTracks, looks: dict[str, tuple[Dash, str]], end: float) -> None:
-    lines = [_draw_track(axes, log.head, end, label=f"head: {log.end:,}", color=INK, linestyle=SOLID)]
+    lines = [steps(axes, log.head, end, label=f"head: {log.end:,}", color=BLACK, linestyle=SOLID, **_ON_TOP)]
     for reader in _shown(log):
         dash, colour = looks[reader.name]
         _draw_gap(axes, reader, colour, end)
         look = {"label": _label(reader, log), "color": colour, "linestyle": dash, "linewidth": 2}
-        lines.append(_draw_track(axes, reader.committed, end, **look))
+        lines.append(steps(axes, reader.committed, end, **look, **_ON_TOP))
         for name, (_, mark) in _MARKS.items():
             at = [(place.at, place.offset) for place in getattr(reader, name)]
             axes.plot(
@@ -335,10 +338,6 @@ def _draw(axes: Axes, log: LogTracks, looks: dict[str, tuple[Dash, str]], end: f
     axes.set_ylim(0, max(1, log.end) * 1.16)
     _draw_largest(axes, log, end)
     beside(axes, lines)
-
-
-def _draw_track(axes: Axes, track: Track, end: float, **look: Any) -> Line2D:
-    return steps(axes, track, end, zorder=3, clip_on=False, **look)
 
 
 def _draw_gap(axes: Axes, reader: Reading, colour: str, end: float) -> None:

@@ -15,13 +15,13 @@ from ..invariants.journeys import Journeys, dead_letter_channels
 from ..wording import listing, plural, seconds
 from .canvas import Canvas, Figure, beside, drawing, empty, number, room_beside, sign, time_axis
 from .style import (
+    BLACK,
     BLUE,
     DASH_DOT,
     DASHED,
     DOTTED,
     GREEN,
     GREY,
-    INK,
     LONG,
     ORANGE,
     PURPLE,
@@ -120,7 +120,7 @@ def _draw_depth(axes: Axes, levels: list[_Level], capacity: int | None, end: flo
     if levels:
         _area(axes, [(level.at, level.ready) for level in last], end, BLUE)
         steps(axes, [(level.at, level.in_flight) for level in last], end, color=ORANGE, linestyle=DASHED)
-        axes.plot(highest.at, highest.ready, "o", color=INK, clip_on=False)
+        axes.plot(highest.at, highest.ready, "o", color=BLACK, clip_on=False)
     if capacity and capacity <= 3 * top:
         axes.axhline(capacity, color=GREY, linewidth=1.3, linestyle=DOTTED)
         top = max(top, capacity)
@@ -155,7 +155,7 @@ def scaling(trace: Trace, *, where: str | None = None, title: str | None = None)
     sizes = [(e.at, int(e.data["consumers"])) for e in changes]
     _area(panels[1], sizes, trace.end, GREEN)
     panels[1].plot(
-        *zip(*sizes[1:], strict=True) if len(sizes) > 1 else ([], []), "o", color=INK, clip_on=False
+        *zip(*sizes[1:], strict=True) if len(sizes) > 1 else ([], []), "o", color=BLACK, clip_on=False
     )
     panels[1].set_ylim(0, max(size for _, size in sizes) * 1.15)
     over_time(panels, trace.end)
@@ -176,7 +176,7 @@ def _scaling_in_words(changes: list[Event]) -> str:
 
 _COUNTED = {
     Kind.ACCEPTED: (BLUE, SOLID),
-    Kind.DELIVERED: (INK, DASHED),
+    Kind.DELIVERED: (BLACK, DASHED),
     Kind.ACKED: (GREEN, DASH_DOT),
     Kind.DEAD: (RED, LONG),
     Kind.DROPPED: (RED, SHORT),
@@ -295,7 +295,7 @@ def latency(trace: Trace, *, where: str | None = None, title: str | None = None)
     title = title or f"How long messages waited{f' in {where}' if where else ''}"
     waits = waiting_times(trace, where)
     said, longest = _latency_in_words(waits), waits[-1] if waits and waits[-1] else 1.0
-    marks = [(0.5, "half", INK, SOLID), (0.95, "95 in 100", ORANGE, DASHED)] if any(waits) else []
+    marks = [(0.5, "half", BLACK, SOLID), (0.95, "95 in 100", ORANGE, DASHED)] if any(waits) else []
     key = [sign(name, colour, dash) for _, name, colour, dash in marks]
     canvas = Canvas(title, _ALONE - 24, subtitle=said, key=key)
     (axes,) = canvas.panels([""], _ALONE - 24, name="messages")

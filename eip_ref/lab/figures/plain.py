@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..wording import listing
 from .canvas import LEFT, RIGHT, Canvas, Figure, beside, drawing, names_axis, number, room_beside
-from .style import BLUE, INK, LINES, MARGIN, PALE, RED, fit, widest
+from .style import BLACK, BLUE, LINES, MARGIN, PALE, RED, fit, widest
 
 
 @drawing()
@@ -34,7 +34,7 @@ def bars(
     drawn = axes.barh(range(len(values)), [*values.values()], 0.7, color=BLUE)
     for name, bar in zip(values, drawn, strict=True):
         if name in highlight:
-            bar.set(facecolor=RED, edgecolor=INK)
+            bar.set(facecolor=RED, edgecolor=BLACK)
     axes.bar_label(drawn, [fit(words, 200) for words in said], padding=5)
     names_axis(axes, range(len(values)), values, 220, bold=highlight)
     axes.set_ylim(max(1, len(values)) - 0.5, -0.5)

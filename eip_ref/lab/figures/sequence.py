@@ -12,7 +12,7 @@ from ...trace import Kind, Trace
 from ..wording import listing, one_line, plural, seconds
 from .canvas import TOP, Canvas, Figure, Point, box, cross, drawing, ring
 from .rows import Bar, Diagram, Row, read
-from .style import BLUE, GREEN, GREY, INK, MARGIN, ORANGE, PAPER, PURPLE, RED, WIDTH, Dash, fit, width_of
+from .style import BLACK, BLUE, GREEN, GREY, MARGIN, ORANGE, PAPER, PURPLE, RED, WIDTH, Dash, fit, width_of
 
 _HEAD = 26.0  # height of a lifeline's box
 _STEP = 17.0  # from one row to the next at the same instant
@@ -28,7 +28,7 @@ ARROWS: dict[str, tuple[str, float, Dash]] = {  # form -> colour, width, dash
     "open": (BLUE, 1.3, (0.0, (1.5, 2.0))),
     "refused": (RED, 1.3, "solid"),
     "lost": (RED, 1.3, "solid"),
-    "deliver": (INK, 1.3, "solid"),
+    "deliver": (BLACK, 1.3, "solid"),
     "again": (ORANGE, 1.5, _LONG),
     "ack": (GREEN, 1.2, _SHORT),
     "nack": (RED, 1.2, _SHORT),
@@ -254,7 +254,7 @@ _MARKS = {
     "returned": _Mark(BLUE, outline=ring),
     "accepted": _Mark(BLUE, BLUE, outline=ring),
     "cancelled": _Mark(GREY, outline=_square),
-    "closed": _Mark(INK, INK, outline=_square),
+    "closed": _Mark(BLACK, BLACK, outline=_square),
     "other": _Mark(GREY, GREY, outline=ring),
 }
 

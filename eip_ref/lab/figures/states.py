@@ -14,7 +14,7 @@ from ...trace import Event, Kind, Trace
 from ..wording import listing, plural, seconds
 from .canvas import Canvas, Figure, Point, area, box, draw_paths, drawing, seconds_per_point, sign
 from .rows import by_number
-from .style import BLUE, GREEN, GREY, INK, ORANGE, PAPER, PURPLE, RED, SKY, WIDTH, fit, tint, width_of
+from .style import BLACK, BLUE, GREEN, GREY, ORANGE, PAPER, PURPLE, RED, SKY, WIDTH, fit, tint, width_of
 
 MAX_ROWS = 20
 _BAND, _LANE = 20.0, 14.0  # the heights of a strip and of the calls below it
@@ -23,7 +23,7 @@ _CALLS: dict[Kind, tuple[str, dict[str, Any]]] = {  # kind -> what it is called,
     Kind.FINISHED: ("finished", {"marker": "|", "color": GREEN, "markeredgewidth": 1.8, "markersize": 9}),
     Kind.FAILED: ("failed", {"marker": "x", "color": RED, "markeredgewidth": 1.8, "markersize": 7}),
     Kind.CANCELLED: ("cancelled", {"marker": "s", "color": GREY, "markerfacecolor": PAPER, "markersize": 7}),
-    Kind.REFUSED: ("refused", {"marker": "o", "color": INK, "markerfacecolor": PAPER, "markersize": 7}),
+    Kind.REFUSED: ("refused", {"marker": "o", "color": BLACK, "markerfacecolor": PAPER, "markersize": 7}),
 }
 
 

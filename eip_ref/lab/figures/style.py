@@ -19,7 +19,7 @@ WIDTH = 580.0  #: 773 px on a screen, the width of a notebook's output
 SIZE = 9.0  #: of all text but titles
 MARGIN = 12.0
 
-INK, GREY, PALE, PAPER = "#111827", "#4b5563", "#d1d5db", "#ffffff"
+BLACK, GREY, PALE, PAPER = "#111827", "#4b5563", "#d1d5db", "#ffffff"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 # The same hues, dark enough for text on white (contrast of 4.5 to 1).
@@ -43,7 +43,7 @@ LINES: tuple[tuple[Dash, str], ...] = (
     (SOLID, BLUE),
     (DASHED, RED),
     (DASH_DOT, GREEN),
-    (DOTTED, INK),
+    (DOTTED, BLACK),
     (LONG, ORANGE),
     (SHORT, PURPLE),
 )  #: how lines side by side are told apart: by their dashes first, then by colour
@@ -55,7 +55,7 @@ SETTINGS: dict[Any, Any] = {
     "font.family": ["sans-serif"],
     "font.sans-serif": FONTS,
     "font.size": SIZE,
-    "text.color": INK,
+    "text.color": BLACK,
     "text.parse_math": False,
     "path.simplify": False,
     "figure.dpi": 72,
@@ -111,9 +111,9 @@ def width_of(text: str, size: float = SIZE, *, bold: bool = False) -> float:
     return size * sum(_advance(character, bold) for character in one_line(text))
 
 
-def widest(texts: Iterable[str], least: float, most: float, *, bold: bool = False) -> float:
-    """The width of the widest text, but at least and at most so much."""
-    return min(most, max([least, *(width_of(text, bold=bold) for text in texts)]))
+def widest(texts: Iterable[str], low: float, high: float, *, bold: bool = False) -> float:
+    """The width of the widest text, but not less than `low` or more than `high`."""
+    return min(high, max([low, *(width_of(text, bold=bold) for text in texts)]))
 
 
 def fit(text: str, room: float, size: float = SIZE, *, bold: bool = False, middle: bool = False) -> str:
