@@ -20,7 +20,7 @@ from pathlib import Path
 import anyio
 
 from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing
-from eip_ref.cqrs import Command, Projection, Relay
+from eip_ref.cqrs import Command, ReadModel, Relay
 from eip_ref.storage import SQLiteStore
 
 from .core import line
@@ -61,7 +61,7 @@ def bare_command(connection: sqlite3.Connection, number: int) -> None:
 async def whole(folder: Path, count: int, synchronous: str, batch: int = 1) -> None:
     """Commands, and after each `batch` of them the relay, which brings their events to the view."""
     with SQLiteStore(folder / f"cqrs-{next(NUMBER)}.db", synchronous=synchronous) as store:
-        service, view = billing(store), Projection(store, "dashboard", DASHBOARD)
+        service, view = billing(store), ReadModel(store, "dashboard", DASHBOARD)
         relay = Relay(service.outbox, view, batch=batch)
         for number in range(count):
             await service.handle(Command("Charge", "ann", {"cents": 1}, id="c"))

@@ -4,23 +4,23 @@ The promise: when a command is answered, its state and its events are committed 
 event reaches every view at least once and changes it exactly once, in the order of its stream; and
 a reader who passes the version of the answer never gets anything older without being told so.
 
-    command ─▶ Commands ─┬─ state                                     ┌─▶ read(…, at_least=…)
-                         └─ Outbox ─▶ Relay ─▶ broker ─▶ Projection ─▶ view ─▶ Feed
+    command ─▶ Commands ─┬─ state                            ┌─▶ read(…, at_least=…)
+                         └─ Outbox ─▶ Relay ─▶ broker ─▶ ReadModel ─▶ Feed
                one transaction                     one transaction
 
     async def story():
         shop = MemoryStore()
         service = users(shop)
-        dashboard = Projection(MemoryStore(), "dashboard", DASHBOARD)
-        relay = Relay(service.outbox, dashboard)  # the view itself in the place of a broker
+        dashboard = ReadModel(MemoryStore(), "dashboard", DASHBOARD)
+        relay = Relay(service.outbox, dashboard)  # the read model itself in the place of a broker
 
-        answer = await service.handle(Command("Register", "ann", {"name": "Ann", "email": "ann@shop"}))
-        print("answered:", answer)
+        result = await service.handle(Command("Register", "ann", {"name": "Ann", "email": "ann@shop"}))
+        print("answered:", result)
         print("the view has", dashboard.get("ann"), "and the outbox", len(service.outbox), "event")
         async with anyio.create_task_group() as group:
             with acting("Ann's browser"):
                 group.start_soon(relay.run)
-                reading = await read(dashboard, "ann", at_least={"users/ann": answer.version})
+                reading = await read(dashboard, "ann", at_least={"users/ann": result.version})
                 print("read:", reading.row["name"], "- stale:", reading.stale)
             with Feed(dashboard) as feed:
                 await service.handle(Command("Rename", "ann", {"name": 'Ann "the cat" Lee'}))
@@ -30,67 +30,73 @@ a reader who passes the version of the answer never gets anything older without 
                         break
             relay.stop()
 
-Read `commands.py` first, then `outbox.py`, `relay.py`, `projection.py` and `reading.py`; `inbox.py`
-is for consumers whose effect is not a view, `feed.py` for those who follow one, `command_queue.py`
-for commands that are answered before they are carried out. `eip_ref.apps.shop_dashboard` has the two
-services of this story and makes it a web application, which `eip app dashboard` starts.
+Read `commands.py` first, then `outbox.py`, `relay.py` and `read_model.py`; `inbox.py` is for consumers
+whose effect is not a view, `feed.py` for those who follow one, `command_queue.py` for commands that are
+answered before they are carried out. `eip_ref.apps.shop_dashboard` has the two services of this story
+and makes it a web application, which `eip app dashboard` starts.
 
 *Left out:* several machines; telling at once, in another process, that a shared file has changed
-(relays look every `poll` seconds); schema registries for the events.
+(who waits for it looks every `poll` seconds); schema registries for the events.
 """
 
+from ..event_sourcing import ResequencerFull, WrongExpectedVersion, stream_version
 from .command_queue import CommandQueue, CommandStatus
-from .commands import Answer, Command, Commands, Decision
-from .errors import (
-    Conflict,
-    Invalid,
-    KeyReused,
-    NotYet,
-    OutOfOrder,
-    Rejected,
+from .commands import (
+    REFUSALS,
+    Check,
+    Command,
+    CommandRejected,
+    CommandResult,
+    Commands,
+    Decide,
+    Decision,
+    DomainEvent,
+    IdempotencyKeyReused,
+    InvalidCommand,
     UnknownCommand,
-    UnknownEvent,
+    event,
 )
-from .events import DomainEvent, event, stream_version
 from .feed import Feed, TooSlow, WhenSlow
-from .inbox import Inbox, Unknown
+from .inbox import Inbox, TransactionalHandler, UnknownEvent, WhenUnknown
 from .outbox import Claim, ClaimedMessage, Outbox
-from .projection import Lag, Projection
-from .reading import Late, Reading, read
+from .read_model import Lag, Late, NotYet, NumberedView, Reading, ReadModel, RowChange, read
 from .relay import Relay
-from .view import Change, View
 
 __all__ = [
-    "Answer",
-    "Change",
+    "REFUSALS",
+    "Check",
     "Claim",
     "ClaimedMessage",
     "Command",
     "CommandQueue",
+    "CommandRejected",
+    "CommandResult",
     "CommandStatus",
     "Commands",
-    "Conflict",
+    "Decide",
     "Decision",
     "DomainEvent",
     "Feed",
+    "IdempotencyKeyReused",
     "Inbox",
-    "Invalid",
-    "KeyReused",
+    "InvalidCommand",
     "Lag",
     "Late",
     "NotYet",
-    "OutOfOrder",
+    "NumberedView",
     "Outbox",
-    "Projection",
+    "ReadModel",
     "Reading",
-    "Rejected",
     "Relay",
+    "ResequencerFull",
+    "RowChange",
     "TooSlow",
-    "Unknown",
+    "TransactionalHandler",
     "UnknownCommand",
     "UnknownEvent",
-    "View",
     "WhenSlow",
+    "WhenUnknown",
+    "WrongExpectedVersion",
     "event",
     "read",
     "stream_version",

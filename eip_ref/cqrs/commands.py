@@ -2,12 +2,12 @@
 
 `Commands` is the write side of one service. A command is handled by the one handler of its type: a
 check of its data, and a decision that looks at the state of one aggregate and returns the new state
-and the facts to publish. State, outbox and answer are committed in one local transaction, so after
-a crash there are all three of them or none. The answer is the version that readers can ask for.
+and the events to publish. State, outbox and result are committed in one local transaction, so after
+a crash there are all three of them or none. The result is the version that readers can ask for.
 
-A command with an idempotency key is carried out once: the key repeats its first answer, a refusal
-by the decision included. A command that failed to be valid, or met a conflict, decided nothing and
-is remembered by nobody.
+A command with an idempotency key is carried out once: the key repeats its first result, a rejection
+by the decision included. A command that was not valid, or expected another version, decided nothing
+and is remembered by nobody.
 
 *Left out:* decisions that look at two aggregates (that is a saga), and authorisation.
 """
@@ -16,23 +16,63 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
 
 import anyio.lowlevel
 
+from .. import values
+from ..event_sourcing import STREAM_VERSION, WrongExpectedVersion
+from ..message import Message
 from ..storage import Store, Transaction
 from ..trace import Kind, new_id, record, whoami
-from .errors import Conflict, KeyReused, Rejected, UnknownCommand
-from .events import DomainEvent, event
 from .outbox import Outbox
 
-__all__ = ["Answer", "Command", "Commands", "Decision"]
+__all__ = [
+    "REFUSALS",
+    "Check",
+    "Command",
+    "CommandRejected",
+    "CommandResult",
+    "Commands",
+    "Decide",
+    "Decision",
+    "DomainEvent",
+    "IdempotencyKeyReused",
+    "InvalidCommand",
+    "UnknownCommand",
+    "event",
+]
+
+
+class UnknownCommand(LookupError):
+    """No handler has this type."""
+
+
+class InvalidCommand(ValueError):
+    """The command could not be valid whatever the state: its data are wrong."""
+
+
+class CommandRejected(Exception):
+    """The decision looked at the state and said no."""
+
+
+class IdempotencyKeyReused(Exception):
+    """An idempotency key came with another command than the first time; nothing was changed."""
+
+
+REFUSALS = (UnknownCommand, InvalidCommand, CommandRejected, WrongExpectedVersion, IdempotencyKeyReused)
+"""All that `Commands.handle` raises to say that nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What somebody asks for. `target` is the id of the aggregate that it concerns."""
+    """What somebody asks for. `target` is the id of the aggregate that it concerns.
+
+    Raises ValueError for a target, a key or a version that cannot be one, TypeError for data that are
+    not JSON.
+    """
 
     type: str  #: in the imperative, such as "Register"
     target: str
@@ -41,32 +81,73 @@ class Command:
     expects: int | None = None  #: the version that the aggregate must have; 0 is "there is none"
     id: str = field(default_factory=lambda: new_id("c"))
 
+    def __post_init__(self) -> None:
+        values.name("the target of a command", self.target)
+        if self.key is not None:
+            values.name("an idempotency key", self.key)
+        if self.expects is not None:
+            values.count("expects", self.expects, minimum=0)
+        object.__setattr__(self, "data", dict(self.data))
+        values.check_json(f"the data of command {self.id!r}", self.data)
+
     @property
     def fingerprint(self) -> str:
         """The same for repetitions of one operation, and another for anything else."""
-        return json.dumps([self.type, self.target, dict(self.data), self.expects], sort_keys=True)
+        return json.dumps([self.type, self.target, self.data, self.expects], sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandResult:
     """What the caller learns: the aggregate is at this version now."""
 
     id: str
     version: int
-    created: bool  #: whether this command made the aggregate
-    repeated: bool = False  #: whether the command had been carried out before, and this is its first answer
+    created: bool  #: this command made the aggregate
+    repeated: bool = False  #: the command had been carried out before, and this is its first result
+
+
+class DomainEvent(NamedTuple):
+    """What a decision says has happened: the type of an event and its body, which is a contract.
+
+    The body is made for those who read it. It is never the row of a database, whose columns are
+    private to the service and change with it.
+    """
+
+    type: str
+    body: Mapping[str, Any]
+    schema: int = 1  #: the version of the body's schema
+
+
+def event(fact: DomainEvent, stream: str, version: int, *, id: str, causation_id: str) -> Message:
+    """The message that tells of version `version` of this stream, such as "users/ann".
+
+    Its key is the stream, within which its order counts, and a header has the version: 1, 2, 3 and so on
+    without a gap. A reader that knows the last version it has seen can tell a duplicate and a gap.
+    """
+    return Message(
+        dict(fact.body),
+        type=fact.type,
+        key=stream,
+        id=id,
+        causation_id=causation_id,
+        correlation_id=causation_id,
+        version=fact.schema,
+        headers={STREAM_VERSION: version},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The new state of the aggregate, and what happened, to be published. No facts: nothing changed."""
+    """The new state of the aggregate, and what happened, to be published. No events: nothing changed."""
 
     state: Mapping[str, Any]
-    facts: tuple[DomainEvent, ...] = ()
+    events: tuple[DomainEvent, ...] = ()
 
 
 Check = Callable[[Mapping[str, Any]], None]
+"""Raises InvalidCommand for data that could never be right."""
 Decide = Callable[[Mapping[str, Any] | None, Command], Decision]
+"""Looks at the state, which is None when there is none. Raises CommandRejected to say no."""
 
 
 class Commands:
@@ -75,109 +156,121 @@ class Commands:
     def __init__(
         self, store: Store, name: str, *, outbox: Outbox | None = None, remember: int = 10_000
     ) -> None:
-        if remember < 1:
-            raise ValueError(f"remember must be at least 1 idempotency key, not {remember}")
-        self.name = name
+        self.name = values.name("the name of a service", name)
         self.store = store
         self.outbox = Outbox(store, f"{name}.outbox") if outbox is None else outbox
-        self._remember = remember
+        self._remember = values.count("remember", remember)
         self._handlers: dict[str, tuple[Check, Decide]] = {}
 
     def handler(self, type: str, decide: Decide, *, check: Check = lambda data: None) -> None:
-        """Let `decide` handle the commands of this type. Raises ValueError when another one does."""
+        """Let `decide` handle the commands of this type, after `check`. Both are plain functions.
+
+        Raises ValueError when the type has a handler, TypeError for an `async def`.
+        """
         if type in self._handlers:
-            raise ValueError(f"{type} has a handler; a command has exactly one, so that one answer is right")
+            raise ValueError(f"{type} has a handler; a command has exactly one, so that one result is right")
+        values.must_not_be_async(f"the handler of {type}", decide)
+        values.must_not_be_async(f"the check of {type}", check)
         self._handlers[type] = check, decide
 
-    async def handle(self, command: Command) -> Answer:
-        """Carry the command out and answer after the commit.
+    async def handle(self, command: Command) -> CommandResult:
+        """Carry the command out and return after the commit.
 
-        Raises `UnknownCommand`, `Invalid`, `Rejected`, `Conflict` and `KeyReused`, all definite:
-        nothing has changed. When it is cancelled, or raises an error of the store, the outcome is
-        indefinite: repeat the command with the same idempotency key.
+        Raises one of `REFUSALS`, all definite: nothing has changed. When it is cancelled, or raises an
+        error of the store, the outcome is indefinite: repeat the command with the same idempotency key.
         """
         await anyio.lowlevel.checkpoint()
-        outcome = self._handle(command)
-        # Between the commit and the answer something can always happen to the caller.
+        outcome = await self.store.run(partial(self._handle, command))
+        # Between the commit and the result something can always happen to the caller.
         await anyio.lowlevel.cancel_shielded_checkpoint()
-        if isinstance(outcome, Rejected):
+        if isinstance(outcome, CommandRejected):
             raise outcome
         return outcome
 
-    def _handle(self, command: Command) -> Answer | Rejected:
+    def _handle(self, command: Command, transaction: Transaction) -> CommandResult | CommandRejected:
+        """The outcome, which is kept; what decided nothing is raised."""
         if command.type not in self._handlers:
             raise UnknownCommand(f"{self.name} does not know the command {command.type!r}")
+        if (first := self._first_outcome(transaction, command)) is not None:
+            transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, command.id, who=whoami()))
+            return first
         check, decide = self._handlers[command.type]
-        with self.store.transaction() as transaction:
-            if (first := self._first_answer(transaction, command)) is not None:
-                transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, command.id, who=whoami()))
-                return first
-            check(command.data)
-            try:
-                outcome: Answer | Rejected = self._carry_out(transaction, command, decide)
-            except Rejected as rejected:  # raised before anything was written
-                outcome = rejected
-            self._keep(transaction, command, outcome)
-            return outcome
+        check(command.data)
+        try:
+            outcome: CommandResult | CommandRejected = self._carry_out(transaction, command, decide)
+        except CommandRejected as rejected:  # raised before anything was written
+            outcome = rejected
+        self._keep(transaction, command, outcome)
+        return outcome
 
     # State and outbox
 
     def state(self, target: str) -> tuple[int, Any]:
         """The version and the state of an aggregate; 0 and None when there is none. Not for queries."""
-        with self.store.transaction() as transaction:
+        with self.store.reading() as transaction:
             return self._load(transaction, target)
 
     def _load(self, transaction: Transaction, target: str) -> tuple[int, Any]:
         version, state = transaction.get(self.name, target, (0, None))
         return int(version), state
 
-    def _carry_out(self, transaction: Transaction, command: Command, decide: Decide) -> Answer:
+    def _carry_out(self, transaction: Transaction, command: Command, decide: Decide) -> CommandResult:
         version, state = self._load(transaction, command.target)
         if command.expects is not None and command.expects != version:
-            raise Conflict(command.target, command.expects, version)
+            raise WrongExpectedVersion(self._stream(command), command.expects, version)
         decision = decide(state, command)
-        now = version + len(decision.facts)
-        if decision.facts:
+        now = version + len(decision.events)
+        if decision.events:
             self._commit(transaction, command, decision, version, now)
-        return Answer(command.target, now, created=version == 0 and now > 0)
+        return CommandResult(command.target, now, created=version == 0 and now > 0)
 
     def _commit(
         self, transaction: Transaction, command: Command, decision: Decision, version: int, now: int
     ) -> None:
         transaction.put(self.name, command.target, [now, dict(decision.state)])
-        for number, fact in enumerate(decision.facts, version + 1):
+        for number, fact in enumerate(decision.events, version + 1):
             self.outbox.add(transaction, self._event(fact, command, number))
-        facts: dict[str, Any] = {"command": command.type, "stream": f"{self.name}/{command.target}"}
+        facts: dict[str, Any] = {"command": command.type, "stream": self._stream(command)}
         facts |= {"was": version, "version": now}
         transaction.after_commit(
             lambda: record(Kind.EFFECT, self.name, command.id, effect="committed", **facts)
         )
 
-    def _event(self, fact: DomainEvent, command: Command, version: int) -> Any:
-        stream = f"{self.name}/{command.target}"
+    def _event(self, fact: DomainEvent, command: Command, version: int) -> Message:
+        stream = self._stream(command)
         # Its id says which change it is: whoever makes it again makes the same one.
         return event(fact, stream, version, id=f"{stream}/{version}", causation_id=command.id)
 
+    def _stream(self, command: Command) -> str:
+        return f"{self.name}/{command.target}"
+
     # Idempotency
 
-    def _first_answer(self, transaction: Transaction, command: Command) -> Answer | Rejected | None:
-        if command.key is None:
-            return None
-        kept = transaction.get(f"{self.name}.answers", command.key)
+    def _first_outcome(
+        self, transaction: Transaction, command: Command
+    ) -> CommandResult | CommandRejected | None:
+        """What the key was answered the first time; None when it is new. Raises IdempotencyKeyReused."""
+        kept = None if command.key is None else transaction.get(self._outcomes, command.key)
         if kept is None:
             return None
         if kept["of"] != command.fingerprint:
-            raise KeyReused(f"the idempotency key {command.key!r} was used for another command")
+            raise IdempotencyKeyReused(f"the idempotency key {command.key!r} was used for another command")
         if kept["rejected"] is not None:
-            return Rejected(kept["rejected"])
-        return Answer(**kept["answer"], repeated=True)
+            return CommandRejected(kept["rejected"])
+        return CommandResult(**kept["result"] | {"repeated": True})
 
-    def _keep(self, transaction: Transaction, command: Command, outcome: Answer | Rejected) -> None:
+    def _keep(
+        self, transaction: Transaction, command: Command, outcome: CommandResult | CommandRejected
+    ) -> None:
         if command.key is None:
             return
-        rejected = str(outcome) if isinstance(outcome, Rejected) else None
-        answer = None
-        if isinstance(outcome, Answer):
-            answer = {"id": outcome.id, "version": outcome.version, "created": outcome.created}
-        kept = {"of": command.fingerprint, "answer": answer, "rejected": rejected}
-        transaction.remember(f"{self.name}.answers", command.key, kept, capacity=self._remember)
+        kept: dict[str, Any] = {"of": command.fingerprint, "result": None, "rejected": None}
+        if isinstance(outcome, CommandRejected):
+            kept["rejected"] = str(outcome)
+        else:
+            kept["result"] = asdict(outcome)
+        transaction.remember(self._outcomes, command.key, kept, capacity=self._remember)
+
+    @property
+    def _outcomes(self) -> str:
+        return f"{self.name}.outcomes"

@@ -9,24 +9,21 @@ off with `TooSlow`. Whoever comes back names the last position that it has, and 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-import anyio
 import anyio.lowlevel
 
-from ..publish_subscribe.inbox import Bell
+from .. import values
 from ..trace import Kind, record, whoami
-from .projection import Projection
-from .view import Change
+from .read_model import ReadModel, RowChange
 
 __all__ = ["Feed", "TooSlow", "WhenSlow"]
 
 
 class WhenSlow(StrEnum):
-    """What becomes of a follower whose buffer is full."""
+    """The fate of a follower whose buffer is full."""
 
     LATEST = "latest"  #: it misses changes, and gets the last one of each row instead
     CLOSE = "close"  #: it is cut off, and may come back to resume from its position
@@ -46,32 +43,28 @@ class Feed:
 
     def __init__(
         self,
-        view: Projection,
+        model: ReadModel,
         *,
         after: int = 0,
         capacity: int = 100,
         when_slow: WhenSlow | str = WhenSlow.LATEST,
         name: str = "",
     ) -> None:
-        if capacity < 1:
-            raise ValueError(f"the buffer of a feed must hold at least 1 change, not {capacity}")
-        if after < 0:
-            raise ValueError(f"a position is at least 0, not {after}")
-        self.view = view
+        self.model = model
         self.name = name or whoami() or "follower"
-        self.position = after  #: of the last change that was handed out
+        self.position = values.count("after", after, minimum=0)  #: of the last change that was handed out
         self.skipped = 0  #: how often it dropped to the latest
-        self._capacity = capacity
+        self._capacity = values.count("capacity", capacity)
         self._when_slow = WhenSlow(when_slow)
-        self._buffer: deque[Change] = deque()
-        self._behind = True  # whether what comes next must be looked up in the view
+        self._buffer: deque[RowChange] = deque()
+        self._last = after  # the position up to which it has all, handed out or in its buffer
+        self._behind = True  # it takes what comes next from the view, and not from what it hears
         self._cut = False
-        self._bell = Bell()
 
     def __enter__(self) -> Self:
-        end, _ = self.view.since(self.position, limit=0)
+        end, _ = self.model.since(self.position, limit=0)
         self.position = self.position if self.position <= end else 0
-        self.view.listeners.add(self._hear)
+        self.model.listeners.add(self._hear)
         record(Kind.OPENED, self._where, who=self.name, role="channel", capacity=self._capacity)
         return self
 
@@ -79,24 +72,24 @@ class Feed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave: nothing of this follower stays."""
-        self.view.listeners.discard(self._hear)
+        self.model.listeners.discard(self._hear)
         self._drop_all("the follower has left")
         record(Kind.CLOSED, self._where, who=self.name)
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Change:
+    async def __anext__(self) -> RowChange:
         """The next change. Raises `TooSlow` by policy, after what is in the buffer."""
         await anyio.lowlevel.checkpoint()
         while True:
             if (change := self.next_nowait()) is not None:
                 return change
-            await self._bell.wait()
+            await self.model.store.news()
 
-    def next_nowait(self) -> Change | None:
+    def next_nowait(self) -> RowChange | None:
         """The next change, or None when there is none now. Raises `TooSlow` by policy."""
-        if self._behind and not self._buffer:
+        if not self._buffer and not self._cut:
             self._look_up()
         if not self._buffer:
             if self._cut:
@@ -108,33 +101,31 @@ class Feed:
         return change
 
     def __len__(self) -> int:
-        """How many changes wait in the buffer."""
+        """The number of changes in the buffer."""
         return len(self._buffer)
 
     @property
     def _where(self) -> str:
-        return f"{self.view.name} → {self.name}"
+        return f"{self.model.name} → {self.name}"
 
     def _look_up(self) -> None:
         """Fill the buffer from the view. The feed is behind until there is nothing more to be found."""
-        _, changes = self.view.since(self.position, self._capacity)
+        self._last, changes = self.model.since(self.position, self._capacity)
+        self._behind = bool(changes)
         for change in changes:
             self._add(change)
-        self._behind = bool(changes)
 
-    def _hear(self, changes: list[Change]) -> None:
-        """The view has committed these changes."""
-        if not self._behind and not self._cut:
-            for change in self._in_turn(changes):
-                self._add(change)
-        self._bell.ring()
-
-    def _in_turn(self, changes: list[Change]) -> Iterator[Change]:
-        for change in changes:
-            if len(self._buffer) >= self._capacity:
-                self._overflow()
-                return
-            yield change
+    def _hear(self, change: RowChange) -> None:
+        """The view has committed this change."""
+        if self._behind or self._cut:
+            return
+        if change.position != self._last + 1:  # another process made those between
+            self._behind = True
+        elif len(self._buffer) >= self._capacity:
+            self._overflow()
+        else:
+            self._last = change.position
+            self._add(change)
 
     def _overflow(self) -> None:
         if self._when_slow is WhenSlow.CLOSE:
@@ -145,7 +136,7 @@ class Feed:
         self._behind = True
         record(Kind.STATE, self._where, who=self.name, was="live", now="behind", reason="the buffer was full")
 
-    def _add(self, change: Change) -> None:
+    def _add(self, change: RowChange) -> None:
         record(Kind.ACCEPTED, self._where, _id(change), who="", key=change.key, position=change.position)
         self._buffer.append(change)
 
@@ -154,5 +145,5 @@ class Feed:
             record(Kind.DROPPED, self._where, _id(self._buffer.popleft()), who="", reason=reason)
 
 
-def _id(change: Change) -> str:
+def _id(change: RowChange) -> str:
     return f"{change.key}@{change.position}"

@@ -13,22 +13,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 
 import anyio.lowlevel
 
+from .. import values
 from ..message import Message
 from ..storage import Store, Transaction
 from ..trace import Kind, record
-from .errors import UnknownEvent
 
-__all__ = ["Handler", "Inbox", "Unknown"]
+__all__ = ["Inbox", "TransactionalHandler", "UnknownEvent", "WhenUnknown"]
 
-Handler = Callable[[Transaction, Message], object]
+TransactionalHandler = Callable[[Transaction, Message], object]
 """Changes the store inside the transaction, without an await. What it raises undoes all of it."""
 
 
-class Unknown(StrEnum):
-    """What to do with an event of a type that has no handler."""
+class UnknownEvent(LookupError):
+    """An event of a type that nobody here handles came to an inbox that refuses those."""
+
+
+class WhenUnknown(StrEnum):
+    """The fate of an event of a type that has no handler."""
 
     ACK = "ack"  #: it is none of our business: count it and go on
     NACK = "nack"  #: it should have one: raise `UnknownEvent`, so that it is tried again, or dies visibly
@@ -42,19 +47,22 @@ class Inbox:
     """
 
     def __init__(
-        self, store: Store, name: str, *, unknown: Unknown | str = Unknown.ACK, remember: int = 10_000
+        self, store: Store, name: str, *, unknown: WhenUnknown | str = WhenUnknown.ACK, remember: int = 10_000
     ) -> None:
-        if remember < 1:
-            raise ValueError(f"remember must be at least 1 message id, not {remember}")
         self.store = store
-        self.name = name
+        self.name = values.name("the name of an inbox", name)
         self.unknown: Counter[str] = Counter()  #: events without a handler, by type
-        self._policy = Unknown(unknown)
-        self._remember = remember
-        self._handlers: dict[str, list[Handler]] = {}
+        self._policy = WhenUnknown(unknown)
+        self._remember = values.count("remember", remember)
+        self._handlers: dict[str, list[TransactionalHandler]] = {}
 
-    def on(self, type: str, *handlers: Handler) -> None:
-        """Let these handle the events of this type too, in the order in which they were given."""
+    def on(self, type: str, *handlers: TransactionalHandler) -> None:
+        """Let these handle the events of this type too, in the order in which they were given.
+
+        Raises TypeError for an `async def`: there must be no await inside a transaction.
+        """
+        for handler in handlers:
+            values.must_not_be_async(f"a handler of {type}", handler)
         self._handlers.setdefault(type, []).extend(handlers)
 
     async def __call__(self, message: Message) -> bool:
@@ -63,36 +71,42 @@ class Inbox:
         What a handler raises comes out, and then nothing is committed. Raises `UnknownEvent` by policy.
         """
         await anyio.lowlevel.checkpoint()
-        done = self.handle(message)
+        done = await self.store.run(partial(self._take, message))
         # Between the commit and the ack something can always happen to the consumer.
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return done
 
     def handle(self, message: Message) -> bool:
-        """The same without a checkpoint. Inside a transaction of the store it joins that."""
+        """The same without an await. Inside a transaction of the store it is a part of that.
+
+        When a handler raises, this part is undone, also when the caller catches the error and commits.
+        """
+        with self.store.transaction() as transaction:
+            return self._take(message, transaction)
+
+    def _take(self, message: Message, transaction: Transaction) -> bool:
         handlers = self._handlers.get(message.type)
         if handlers is None:
             self._unknown(message)
             return False
-        with self.store.transaction() as transaction:
-            if not self._first(transaction, message.id):
-                transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, message.id))
-                return False
-            for handler in handlers:
-                handler(transaction, message)
-            effect = f"handled {message.type}"
-            transaction.after_commit(lambda: record(Kind.EFFECT, self.name, message.id, effect=effect))
+        if not self._first(transaction, message.id):
+            transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, message.id))
+            return False
+        for handler in handlers:
+            handler(transaction, message)
+        effect = f"handled {message.type}"
+        transaction.after_commit(lambda: record(Kind.EFFECT, self.name, message.id, effect=effect))
         return True
 
     def _unknown(self, message: Message) -> None:
         self.unknown[message.type] += 1
         reason = f"no handler for {message.type!r}"
         record(Kind.NOTE, self.name, message.id, text=reason, policy=self._policy.value)
-        if self._policy is Unknown.NACK:
+        if self._policy is WhenUnknown.NACK:
             raise UnknownEvent(f"{self.name} has {reason}")
 
     def _first(self, transaction: Transaction, message_id: str) -> bool:
-        """Whether the id is new; then it is remembered."""
+        """True for a new id, which is remembered."""
         seen = f"{self.name}.seen"
         if transaction.get(seen, message_id) is not None:
             return False

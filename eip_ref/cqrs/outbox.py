@@ -19,10 +19,10 @@ from typing import Any
 import anyio
 
 from .. import values
+from ..event_sourcing import stream_version
 from ..message import Message
 from ..storage import Store, Transaction, key_of
 from ..trace import Kind, record
-from .events import stream_version
 
 __all__ = ["Claim", "ClaimedMessage", "Outbox"]
 

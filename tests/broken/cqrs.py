@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
 
 from eip_ref import values
 from eip_ref.cqrs import (
-    Answer,
-    Change,
     ClaimedMessage,
     Command,
+    CommandResult,
     Commands,
     Feed,
     Inbox,
+    NumberedView,
     Outbox,
-    Projection,
     Reading,
+    ReadModel,
     Relay,
-    View,
+    RowChange,
     stream_version,
 )
+from eip_ref.event_sourcing import Projector, Recorded
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, Store, Transaction
 from eip_ref.trace import Kind, new_id, record
@@ -60,7 +63,7 @@ class _DualWrites(Commands):
 class DatabaseThenBroker(_DualWrites):
     """Commits, then publishes (E3). A crash between the two loses the event for good."""
 
-    async def handle(self, command: Command) -> Answer:
+    async def handle(self, command: Command) -> CommandResult:
         answer = await super().handle(command)
         for event in self._none.take():
             await self._publish(event)
@@ -70,10 +73,10 @@ class DatabaseThenBroker(_DualWrites):
 class BrokerThenDatabase(_DualWrites):
     """Publishes, then commits. A crash between the two leaves news of something that never was."""
 
-    async def handle(self, command: Command) -> Answer:
+    async def handle(self, command: Command) -> CommandResult:
         version, state = self.state(command.target)
         _, decide = self._handlers[command.type]
-        for number, fact in enumerate(decide(state, command).facts, version + 1):
+        for number, fact in enumerate(decide(state, command).events, version + 1):
             await self._publish(self._event(fact, command, number))
         answer = await super().handle(command)
         self._none.take()
@@ -83,7 +86,7 @@ class BrokerThenDatabase(_DualWrites):
 class WithRetry(_DualWrites):
     """Commits, then publishes; when it is asked again it publishes again, and it is a new message."""
 
-    async def handle(self, command: Command) -> Answer:
+    async def handle(self, command: Command) -> CommandResult:
         answer = await super().handle(command)
         self._none.take()
         body = dict(command.data)
@@ -124,10 +127,10 @@ class FormatsTheEvent(Commands):
 class PublishesItsRows(Commands):
     """The event is the row of the database: private columns too, and another event when one is renamed."""
 
-    def _carry_out(self, transaction: Transaction, command: Command, decide: Any) -> Answer:
+    def _carry_out(self, transaction: Transaction, command: Command, decide: Any) -> CommandResult:
         def rows(state: Any, command: Command) -> Any:
             decision = decide(state, command)
-            facts = tuple(fact._replace(body=decision.state) for fact in decision.facts)
+            facts = tuple(fact._replace(body=decision.state) for fact in decision.events)
             return type(decision)(decision.state, facts)
 
         return super()._carry_out(transaction, command, rows)
@@ -136,28 +139,29 @@ class PublishesItsRows(Commands):
 class ForgetsTheAnswer(Commands):
     """Has no memory for idempotency keys."""
 
-    def _first_answer(self, transaction: Transaction, command: Command) -> None:
+    def _first_outcome(self, transaction: Transaction, command: Command) -> None:
         return None
 
 
 class LastWriterWins(Commands):
     """Does not look at the version that the command expects."""
 
-    async def handle(self, command: Command) -> Answer:
+    async def handle(self, command: Command) -> CommandResult:
         return await super().handle(Command(command.type, command.target, command.data, command.key))
 
 
 class UpdatesTheViewItself(Commands):
     """The command handler writes the read model too, so that it is there at once."""
 
-    def __init__(self, store: Store, name: str, view: Projection, project: Mapping[str, Any]) -> None:
+    def __init__(self, store: Store, name: str, view: ReadModel, project: Mapping[str, Any]) -> None:
         super().__init__(store, name)
         self._view, self._project = view, project
 
     def _event(self, fact: Any, command: Command, version: int) -> Any:
         event = super()._event(fact, command, version)
         with self._view.store.transaction() as transaction:
-            self._project[fact.type](View(transaction, f"{self._view.name}.1"), event)
+            recorded = Recorded(1, str(event.key), version, event, event.created)
+            self._project[fact.type](NumberedView(transaction, f"{self._view.name}.1"), recorded)
         return event
 
 
@@ -205,7 +209,8 @@ class NeverRests(Relay):
 class SeenBeforeTheEffect(Inbox):
     """Writes the id down in a transaction of its own: after a failed attempt the retry is a duplicate."""
 
-    def handle(self, message: Message) -> bool:
+    async def __call__(self, message: Message) -> bool:
+        await anyio.lowlevel.checkpoint()
         with self.store.transaction() as transaction:
             if not self._first(transaction, message.id):
                 return False
@@ -238,59 +243,71 @@ class RemembersForEver(Inbox):
         return not known
 
 
-class AppliesWhateverComes(Projection):
+class AppliesWhateverComes(ReadModel):
     """Takes every event as the next one: a duplicate counts twice, and an old one overwrites a new one."""
 
-    def _take(self, transaction: Transaction, generation: int, message: Message, version: int) -> bool:
-        table = self._table(generation)
-        view = View(transaction, table)
-        self._apply(transaction, view, table, message, version)
-        transaction.after_commit(lambda: self._tell(view.changes))
+    def handle(self, message: Message) -> bool:
+        with self.store.transaction() as transaction:
+            live, version = self._live(transaction), stream_version(message)
+            last = transaction.get(f"{live.name}.versions", str(message.key), 0)
+            transaction.put(f"{live.name}.versions", str(message.key), max(last, version))
+            position = transaction.count("taken")
+            event = Recorded(position, str(message.key), version, message, message.created)
+            Projector(self.store, self._projection).take([event])
         return True
 
 
-class IgnoresWhatIsLate(Projection):
+class IgnoresWhatIsLate(ReadModel):
     """Knows duplicates, and takes what comes early at once: the ones before it are then taken for old."""
 
-    def _take(self, transaction: Transaction, generation: int, message: Message, version: int) -> bool:
-        table = self._table(generation)
-        if version > transaction.get(f"{table}.seen", str(message.key), 0):
-            transaction.put(f"{table}.seen", str(message.key), version - 1)
-        return super()._take(transaction, generation, message, version)
+    def handle(self, message: Message) -> bool:
+        version = stream_version(message)
+        with self.store.transaction() as transaction:
+            live = self._live(transaction)
+            if version > live.version(str(message.key)):
+                transaction.put(f"{live.name}.versions", str(message.key), version - 1)
+            return super().handle(message)
 
 
-class CheckpointBeforeTheView(Projection):
+class CheckpointBeforeTheView(ReadModel):
     """Commits how far it is, and then the view: a failure between the two loses the event."""
 
     def handle(self, message: Message) -> bool:
         version = stream_version(message)
         with self.store.transaction() as transaction:
-            seen = transaction.get(f"{self.name}.1.seen", str(message.key), 0)
-            transaction.put(f"{self.name}.1.seen", str(message.key), max(seen, version))
+            live = self._live(transaction).name
+            seen = transaction.get(f"{live}.versions", str(message.key), 0)
+            transaction.put(f"{live}.versions", str(message.key), max(seen, version))
         if version <= seen:
             return False
         with self.store.transaction() as transaction:
-            view = View(transaction, f"{self.name}.1")
-            self._handlers[message.type](view, message)
+            event = Recorded(version, str(message.key), version, message, message.created)
+            self._projection.project(NumberedView(transaction, live), event)
         return True
 
 
-class TellsBeforeTheCommit(Projection):
+class _TellsAtOnce(NumberedView):
+    def _change(self, key: str, row: Any) -> None:
+        super()._change(key, row)
+        self._tell(RowChange(self.last_change, key, row))
+
+
+class TellsBeforeTheCommit(ReadModel):
     """Tells its followers while the transaction still runs: they see what may never be."""
 
-    def _apply(
-        self, transaction: Transaction, view: View, table: str, message: Message, version: int
-    ) -> None:
-        super()._apply(transaction, view, table, message, version)
-        self._tell(view.changes)
+    def __init__(self, *settings: Any) -> None:
+        super().__init__(*settings)
+        at_once = partial(_TellsAtOnce, tell=self._tell)
+        self._projection = replace(self._projection, view_type=at_once)
 
 
-class RebuildsInPlace(Projection):
+class RebuildsInPlace(ReadModel):
     """Empties the live view and fills it again, before everybody's eyes."""
 
     async def rebuild(self, history: Any, handlers: Any = None) -> None:
         with self.store.transaction() as transaction:
-            self._clear(transaction, 1)
+            self._clear(transaction, self._live(transaction))
+        self._intake = None
         async for message in history:
             await self(message)
 
@@ -298,20 +315,20 @@ class RebuildsInPlace(Projection):
 # Reading
 
 
-async def read_without_version(view: Projection, key: str, **_: Any) -> Reading:
+async def read_without_version(view: ReadModel, key: str, **_: Any) -> Reading:
     """Answers with what there is: after the 201 comes a 404."""
     await anyio.lowlevel.checkpoint()
     return Reading(view.get(key), {}, stale=False)
 
 
 async def read_without_a_mark(
-    view: Projection, key: str, *, at_least: Mapping[str, int], within: float = 2.0
+    view: ReadModel, key: str, *, at_least: Mapping[str, int], timeout: float = 2.0
 ) -> Reading:
     """Waits, and when the time is over passes the old for the new."""
     name = new_id("read ")
-    with anyio.move_on_after(within):
+    with anyio.move_on_after(timeout):
         while any(view.seen(stream) < version for stream, version in at_least.items()):
-            await view.changed.wait()
+            await view.store.news()
     versions = {stream: view.seen(stream) for stream in at_least}
     record(Kind.FINISHED, view.name, name, wanted=dict(at_least), versions=versions, stale=False)
     return Reading(view.get(key), versions, stale=False)
@@ -323,31 +340,38 @@ async def read_without_a_mark(
 class SharedFeed:
     """All sockets take from one channel (E5): each gets a part, and there is no coming back."""
 
-    def __init__(self, view: Projection) -> None:
-        self.changes: deque[Change] = deque()
-        view.listeners.add(self.changes.extend)
+    def __init__(self, view: ReadModel) -> None:
+        self.changes: deque[RowChange] = deque()
+        view.listeners.add(self.changes.append)
 
-    def take(self) -> Change | None:
+    def take(self) -> RowChange | None:
         return self.changes.popleft() if self.changes else None
 
 
 class SnapshotThenSubscribe(Feed):
     """Reads the snapshot, and begins to listen a moment later: what falls between is missed."""
 
-    async def begin(self) -> list[Change]:
+    async def begin(self) -> list[RowChange]:
         self._behind = False
-        _, snapshot = self.view.since(0)
-        self.view.listeners.discard(self._hear)
+        self._last, snapshot = self.model.since(0)
+        self.model.listeners.discard(self._hear)
         await anyio.sleep(1)
-        self.view.listeners.add(self._hear)
+        self.model.listeners.add(self._hear)
         return snapshot
+
+    def _hear(self, change: RowChange) -> None:
+        self._last = change.position - 1
+        super()._hear(change)
+
+    def _look_up(self) -> None:
+        """It has had its snapshot."""
 
 
 class UnboundedFeed(Feed):
     """Keeps for a slow follower whatever it has not taken."""
 
-    def _in_turn(self, changes: list[Change]) -> Any:
-        return iter(changes)
+    def _hear(self, change: RowChange) -> None:
+        self._add(change)
 
 
 class NeverLeaves(Feed):

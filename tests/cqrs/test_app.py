@@ -23,7 +23,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from eip_ref.apps.shop_dashboard.graphql import ALIASES, GRAPHQL, Loads, schema
-from eip_ref.apps.shop_dashboard.shop import Shop
+from eip_ref.apps.shop_dashboard.shop import ShopSystem
 from eip_ref.apps.shop_dashboard.stream import Stream
 from eip_ref.apps.shop_dashboard.web import application
 
@@ -42,18 +42,18 @@ def run(scenario: Callable[..., Awaitable[Any]], *args: Any) -> Any:
 
 
 @asynccontextmanager
-async def in_process(folder: Path) -> AsyncIterator[tuple[Shop, httpx.AsyncClient]]:
+async def in_process(folder: Path) -> AsyncIterator[tuple[ShopSystem, httpx.AsyncClient]]:
     """The application without a server."""
-    async with Shop(folder, synchronous="OFF") as shop:
+    async with ShopSystem(folder, synchronous="OFF") as shop:
         transport = httpx.ASGITransport(application(shop))
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
             yield shop, client
 
 
 @asynccontextmanager
-async def online(folder: Path) -> AsyncIterator[tuple[Shop, str]]:
+async def online(folder: Path) -> AsyncIterator[tuple[ShopSystem, str]]:
     """The application on a free port of this machine."""
-    shop = Shop(folder, synchronous="OFF")
+    shop = ShopSystem(folder, synchronous="OFF")
     config = uvicorn.Config(application(shop), log_level="critical", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -109,7 +109,7 @@ def test_a_repetition_with_its_key_gets_the_first_answer(tmp_path: Path) -> None
             assert first.json()["id"] == again.json()["id"]
             assert (first.json()["repeated"], again.json()["repeated"]) == (False, True)
             other = await client.post("/users", json={"name": "Bob", "email": "a@b"}, headers=ask["headers"])
-            assert (other.status_code, other.json()["error"]) == (422, "KeyReused")
+            assert (other.status_code, other.json()["error"]) == (422, "IdempotencyKeyReused")
             assert shop.services["users"].outbox.published + len(shop.services["users"].outbox) == 1
 
     run(scenario)
@@ -123,9 +123,13 @@ def test_a_conflict_is_409_with_the_actual_version(tmp_path: Path) -> None:
             await client.post("/users", json=ANN)
             await client.patch("/users/ann", json={"name": "A"}, headers={"Expected-Version": "1"})
             late = await client.patch("/users/ann", json={"name": "B"}, headers={"Expected-Version": "1"})
-            assert (late.status_code, late.json()["error"], late.json()["version"]) == (409, "Conflict", 2)
+            assert (late.status_code, late.json()["error"], late.json()["version"]) == (
+                409,
+                "WrongExpectedVersion",
+                2,
+            )
             twice = await client.post("/users", json=ANN)
-            assert (twice.status_code, twice.json()["error"]) == (409, "Rejected")
+            assert (twice.status_code, twice.json()["error"]) == (409, "CommandRejected")
 
     run(scenario)
 
@@ -150,7 +154,7 @@ def test_202_says_accepted_and_names_where_the_outcome_will_be(tmp_path: Path) -
                 "/billing/ann/payments", json={"cents": 9}, headers=later | {"Idempotency-Key": "c2"}
             )
             told = await outcome(client, refused.headers["Location"])
-            assert told["says"] == "Rejected: ann owes 5 cents, and cannot pay 9"
+            assert told["says"] == "CommandRejected: ann owes 5 cents, and cannot pay 9"
             odd = later | {"Idempotency-Key": "a b/c?d"}
             again = await client.post("/billing/ann/charges", json={"cents": 5}, headers=odd)
             assert (await outcome(client, again.headers["Location"]))["version"] == 2
@@ -203,17 +207,17 @@ def test_a_read_that_waited_in_vain_is_stale_or_503(tmp_path: Path) -> None:
         async with in_process(tmp_path) as (_shop, client):
             await client.post("/users", json=ANN)
             await client.get("/users/ann?users=1")
-            stale = await client.get("/users/ann?users=9&within=0.01")
+            stale = await client.get("/users/ann?users=9&timeout=0.01")
             assert (stale.status_code, stale.json()["stale"], stale.json()["row"]["name"]) == (
                 200,
                 True,
                 ANN["name"],
             )
-            late = await client.get("/users/ann?users=9&within=0.01&late=refuse")
+            late = await client.get("/users/ann?users=9&timeout=0.01&late=refuse")
             assert (late.status_code, late.headers["Retry-After"], late.json()["version"]) == (503, "1", 1)
             assert (await client.get("/users/bob")).status_code == 404
             assert (await client.get("/users")).json().keys() == {"ann"}
-            for wrong in ("users=-1", "within=99", "within=x", "within=nan", "late=never"):
+            for wrong in ("users=-1", "timeout=99", "timeout=x", "timeout=nan", "late=never"):
                 assert (await client.get(f"/users/ann?{wrong}")).status_code == 400
 
     run(scenario)
@@ -231,9 +235,9 @@ def test_the_standing_shows_the_lag_and_the_view_can_be_rebuilt(tmp_path: Path) 
             while (standing := (await client.get("/standing")).json())["log"] < 4:
                 await anyio.sleep(0.01)
             assert standing["behind"] + standing["projected"] == standing["log"] == 4
-            await client.get(f"/users/ann?billing={last.json()['version']}&within=9")
+            await client.get(f"/users/ann?billing={last.json()['version']}&timeout=9")
             standing = (await client.get("/standing")).json()
-            assert standing["most"] >= standing["lag"] > 0.05
+            assert standing["largest"] >= standing["lag"] > 0.05
             before = (await client.get("/users")).json()
             assert (await client.post("/rebuild")).json() == {"rebuilt": 1}
             assert (await client.get("/users")).json() == before
@@ -269,7 +273,7 @@ async def filled(client: httpx.AsyncClient) -> None:
         await client.post("/users", json={**ANN, "id": id, "name": id})
         await client.post(f"/billing/{id}/charges", json={"cents": 300})
         await client.post(f"/billing/{id}/payments", json={"cents": 100})
-        await client.get(f"/users/{id}?users=1&billing=2&within=9")
+        await client.get(f"/users/{id}?users=1&billing=2&timeout=9")
     while (await client.get("/standing")).json()["projected"] != 6:
         await anyio.sleep(0.01)
 
@@ -281,7 +285,7 @@ def test_a_query_joins_the_services_and_reads_what_was_written(tmp_path: Path) -
         async with in_process(tmp_path) as (_, client):
             await filled(client)
             query = """query($id: ID!, $users: Int!) {
-                customer(id: $id, users: $users, billing: 2, within: 0.01) {
+                customer(id: $id, users: $users, billing: 2, timeout: 0.01) {
                     stale customer { id name charged paid owed ledger(first: 1) { what cents } } } }"""
             answer = await ask(client, query, variables={"id": "ann", "users": 1})
             assert answer.json()["data"]["customer"] == {
@@ -298,7 +302,7 @@ def test_a_query_joins_the_services_and_reads_what_was_written(tmp_path: Path) -
             stale = await ask(client, query, variables={"id": "ann", "users": 9})
             assert stale.json()["data"]["customer"]["stale"]
             refused = await ask(
-                client, '{ customer(id: "ann", users: 9, within: 0.01, orStale: false) { stale } }'
+                client, '{ customer(id: "ann", users: 9, timeout: 0.01, orStale: false) { stale } }'
             )
             assert refused.json()["errors"][0]["extensions"] == {"code": "NOT_YET"}
 
@@ -426,7 +430,9 @@ def test_a_subscription_gives_the_rows_and_then_the_changes(tmp_path: Path) -> N
 class Socket:
     """A client of the ASGI application, which reads when it is told to."""
 
-    def __init__(self, shop: Shop, query: str = "", stream: Stream | None = None, origin: str = "") -> None:
+    def __init__(
+        self, shop: ShopSystem, query: str = "", stream: Stream | None = None, origin: str = ""
+    ) -> None:
         self.to_app, self._receive = anyio.create_memory_object_stream[dict[str, Any]](10)
         self._send, self.from_app = anyio.create_memory_object_stream[dict[str, Any]](0)
         headers = [(b"host", b"shop")] + ([(b"origin", origin.encode())] if origin else [])
@@ -558,7 +564,7 @@ def test_the_number_of_sockets_is_bounded(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with in_process(tmp_path) as (shop, _), anyio.create_task_group() as group:
-            stream = Stream(shop, most=1)
+            stream = Stream(shop, max_sockets=1)
             one, two = Socket(shop, stream=stream), Socket(shop, stream=stream)
             group.start_soon(one.serve)
             await one.until_live()

@@ -22,7 +22,7 @@ import anyio
 import pytest
 
 from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing
-from eip_ref.cqrs import Command, Commands, Feed, Inbox, Projection, Relay, read
+from eip_ref.cqrs import Command, Commands, Feed, Inbox, ReadModel, Relay, read
 from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
@@ -83,12 +83,12 @@ def mails(store: Store) -> Inbox:
     return inbox
 
 
-async def until_all_is_read(view: Projection) -> Any:
+async def until_all_is_read(view: ReadModel) -> Any:
     """Both rows, in the versions that the commands were answered."""
     rows = {}
     for key in EXPECTED:
         versions = {f"billing/{key}": VERSIONS[f"billing/{key}"]}
-        rows[key] = (await read(view, key, at_least=versions, within=1000)).row
+        rows[key] = (await read(view, key, at_least=versions, timeout=1000)).row
     return rows
 
 
@@ -103,7 +103,7 @@ async def system(
 ) -> Any:
     """The whole process: client, service, relay, projection, mails. Returns the rows when all is done."""
     with write, side:
-        service, view, inbox = billing(write), Projection(side, "dashboard", DASHBOARD), mails(side)
+        service, view, inbox = billing(write), ReadModel(side, "dashboard", DASHBOARD), mails(side)
         handlers: list[Handler] = [view, inbox]
 
         async def publish(event: Message) -> None:
@@ -381,7 +381,7 @@ async def child(folder: Path) -> None:
 async def after_the_kill(folder: Path) -> tuple[int, int, int]:
     """The version of the write side; and what the view and the mails say when all has been carried."""
     async with in_one_file(folder / "shop.db") as (store, queues):
-        service, view, inbox = billing(store), Projection(store, "dashboard", DASHBOARD), mails(store)
+        service, view, inbox = billing(store), ReadModel(store, "dashboard", DASHBOARD), mails(store)
         handlers: list[Handler] = [view, inbox]
 
         async def publish(event: Message) -> None:
@@ -394,7 +394,7 @@ async def after_the_kill(folder: Path) -> tuple[int, int, int]:
             for queue, handle in zip(queues, handlers, strict=True):
                 group.start_soon(Worker(queue, handle).run)
             version, state = service.state("ann")
-            row = (await read(view, "ann", at_least={"billing/ann": version}, within=10_000)).row
+            row = (await read(view, "ann", at_least={"billing/ann": version}, timeout=10_000)).row
             while len(service.outbox) or any(queue.counts.accepted > queue.counts.acked for queue in queues):  # type: ignore[attr-defined]
                 await anyio.sleep(0.5)
             group.cancel_scope.cancel()

@@ -16,17 +16,17 @@ from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing, users
 from eip_ref.cqrs import (
     Command,
     Commands,
-    Conflict,
     DomainEvent,
     Feed,
     Inbox,
     Outbox,
-    Projection,
+    ReadModel,
     Relay,
-    View,
+    WrongExpectedVersion,
     event,
     read,
 )
+from eip_ref.event_sourcing import PoisonEvent, Recorded, View
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
@@ -114,7 +114,7 @@ NAMES = ['Ann "the cat" Lee', 'x", "admin": "yes', "back\\slash", "new\nline"]
 
 
 async def name_on_the_view(make: Callable[..., Any], name: str) -> Any:
-    service, view = make(MemoryStore()), Projection(MemoryStore(), "view", DASHBOARD)
+    service, view = make(MemoryStore()), ReadModel(MemoryStore(), "view", DASHBOARD)
     await service.handle(Command("Register", "ann", {"name": name, "email": "a@b"}))
     (entry,) = service.outbox.claim("relay", seconds=1, limit=1)
     view.handle(entry.message)
@@ -176,7 +176,7 @@ def test_without_an_expected_version_the_last_writer_wins() -> None:
         await service.handle(Command("Rename", "ann", {"name": "Anna"}, expects=1))
         try:
             await service.handle(Command("Rename", "ann", {"name": "Anne"}, expects=1))
-        except Conflict:
+        except WrongExpectedVersion:
             return "conflict"
         return str(service.state("ann")[1]["name"])
 
@@ -188,7 +188,7 @@ def test_a_handler_that_updates_the_view_itself_counts_twice() -> None:
     """Its own write, and that of the event; and the view can never be built again as it was."""
 
     async def scenario(breaks: bool) -> int:
-        store, view = MemoryStore(), Projection(MemoryStore(), "view", DASHBOARD)
+        store, view = MemoryStore(), ReadModel(MemoryStore(), "view", DASHBOARD)
         service = broken.UpdatesTheViewItself(store, "billing", view, DASHBOARD) if breaks else billing(store)
         if breaks:
             service._handlers |= billing(MemoryStore())._handlers
@@ -342,7 +342,7 @@ def test_an_inbox_that_remembers_for_ever_grows_for_ever() -> None:
     assert simulate(scenario, Inbox).result == 10
 
 
-async def shuffled(kind: type[Projection], order: list[int], fail_at: int = 0) -> dict[str, Any]:
+async def shuffled(kind: type[ReadModel], order: list[int], fail_at: int = 0) -> dict[str, Any]:
     """Charges, renames and pays come in this order; one of them fails at its first attempt."""
     made = billing(MemoryStore()), users(MemoryStore())
     await made[1].handle(Command("Register", "ann", ANN, id="c0"))
@@ -353,11 +353,11 @@ async def shuffled(kind: type[Projection], order: list[int], fail_at: int = 0) -
     failing = [fail_at]
 
     def once(project: Any) -> Any:
-        def fails(view: View, message: Message) -> None:
-            if failing[0] and message.id == entries[failing[0]].message.id:
+        def fails(view: View, event: Recorded) -> None:
+            if failing[0] and event.message.id == entries[failing[0]].message.id:
                 failing[0] = 0
                 raise OSError
-            project(view, message)
+            project(view, event)
 
         return fails
 
@@ -367,7 +367,7 @@ async def shuffled(kind: type[Projection], order: list[int], fail_at: int = 0) -
             try:
                 await view(entries[pick].message)
                 break
-            except OSError:
+            except (OSError, PoisonEvent):
                 await anyio.sleep(1)
     return view.rows()
 
@@ -386,13 +386,13 @@ EXPECTED = {"ann": {"name": "Anne", "email": "ann@shop", "charges": 1, "charged"
     ids=["a duplicate", "out of order", "late is old", "checkpoint before the view"],
 )
 def test_a_projection_with_a_mistake_shows_something_else(
-    kind: type[Projection], order: list[int], fail_at: int
+    kind: type[ReadModel], order: list[int], fail_at: int
 ) -> None:
     """Duplicates count twice, late news overwrites new, or is lost; the real one shows what happened."""
     trace = simulate(shuffled, kind, order, fail_at)
     assert trace.result != EXPECTED
     assert invariants.check(trace, effect_once_on_view)
-    good = simulate(shuffled, Projection, order, fail_at)
+    good = simulate(shuffled, ReadModel, order, fail_at)
     assert good.result == EXPECTED
     invariants.assert_holds(good, effect_once_on_view)
 
@@ -400,7 +400,7 @@ def test_a_projection_with_a_mistake_shows_something_else(
 def test_telling_before_the_commit_tells_what_may_never_be() -> None:
     """The commit fails, and the followers have a row that nobody can read."""
 
-    async def scenario(kind: type[Projection]) -> tuple[int, Any]:
+    async def scenario(kind: type[ReadModel]) -> tuple[int, Any]:
         store = FailingStore()
         view, told = kind(store, "view", DASHBOARD), list[Any]()
         view.listeners.add(told.append)
@@ -411,13 +411,13 @@ def test_telling_before_the_commit_tells_what_may_never_be() -> None:
         return len(told), view.get("ann")
 
     assert simulate(scenario, broken.TellsBeforeTheCommit).result == (1, None)
-    assert simulate(scenario, Projection).result == (0, None)
+    assert simulate(scenario, ReadModel).result == (0, None)
 
 
 def test_rebuilding_in_place_shows_the_half_of_it() -> None:
     """A query in the middle finds less than there was; beside the live view it never does."""
 
-    async def scenario(kind: type[Projection]) -> int:
+    async def scenario(kind: type[ReadModel]) -> int:
         view = kind(MemoryStore(), "view", DASHBOARD)
         for n in (1, 2, 3):
             view.handle(charged(n, 100))
@@ -434,7 +434,7 @@ def test_rebuilding_in_place_shows_the_half_of_it() -> None:
         return least
 
     assert simulate(scenario, broken.RebuildsInPlace).result == 0
-    assert simulate(scenario, Projection).result == 300
+    assert simulate(scenario, ReadModel).result == 300
 
 
 # Reading
@@ -442,7 +442,7 @@ def test_rebuilding_in_place_shows_the_half_of_it() -> None:
 
 async def asked(how: Callable[..., Any], delay: float) -> Any:
     """Ann is answered 201 and looks at once; the event takes a while."""
-    service, view = users(MemoryStore()), Projection(MemoryStore(), "view", DASHBOARD)
+    service, view = users(MemoryStore()), ReadModel(MemoryStore(), "view", DASHBOARD)
 
     async def publish(message: Message) -> None:
         await anyio.sleep(delay)
@@ -451,7 +451,7 @@ async def asked(how: Callable[..., Any], delay: float) -> Any:
     answer = await service.handle(Command("Register", "ann", ANN))
     async with anyio.create_task_group() as group:
         group.start_soon(Relay(service.outbox, publish).run)
-        reading = await how(view, "ann", at_least={"users/ann": answer.version}, within=2.0)
+        reading = await how(view, "ann", at_least={"users/ann": answer.version}, timeout=2.0)
         await anyio.sleep(10)
         group.cancel_scope.cancel()
     return reading
@@ -484,7 +484,7 @@ def test_a_read_that_claims_a_version_which_the_view_never_had_is_found() -> Non
 
 def test_the_invariant_names_what_is_lost_doubled_out_of_turn_and_made_up() -> None:
     """One finding each, from a trace in which that one thing is wrong."""
-    trace = simulate(shuffled, Projection, [0, 1, 2, 3])
+    trace = simulate(shuffled, ReadModel, [0, 1, 2, 3])
     projected = [e for e in trace if e.data.get("effect") == "projected"]
     without = [e for e in trace if e is not projected[2]]
     assert "was not projected on view" in str(effect_once_on_view(Trace(without))[0])
@@ -501,11 +501,11 @@ def test_the_invariant_names_what_is_lost_doubled_out_of_turn_and_made_up() -> N
 # Feeds
 
 
-def sockets(make: Callable[[Projection], Any], count: int = 3) -> list[int]:
+def sockets(make: Callable[[ReadModel], Any], count: int = 3) -> list[int]:
     """How many of ten changes each of the sockets gets, when they take in turn."""
 
     async def scenario() -> list[int]:
-        view = Projection(MemoryStore(), "view", DASHBOARD)
+        view = ReadModel(MemoryStore(), "view", DASHBOARD)
         feeds = [make(view) for _ in range(count)]
         got = [0] * count
         for n in range(1, 11):
@@ -522,7 +522,7 @@ def test_sockets_that_share_a_channel_get_a_part_each() -> None:
     """Ten changes among them (E5), instead of ten for everybody."""
     shared: list[Any] = []
 
-    def of_one_channel(view: Projection) -> Any:
+    def of_one_channel(view: ReadModel) -> Any:
         shared.append(shared[0] if shared else broken.SharedFeed(view))
         return shared[0].take
 
@@ -534,7 +534,7 @@ def test_a_snapshot_and_then_a_subscription_miss_what_is_between() -> None:
     """A change in that second is in neither."""
 
     async def scenario(breaks: bool) -> set[int]:
-        view = Projection(MemoryStore(), "view", DASHBOARD)
+        view = ReadModel(MemoryStore(), "view", DASHBOARD)
         view.handle(charged(1))
         async with anyio.create_task_group() as group:
 
@@ -562,7 +562,7 @@ def test_a_feed_without_a_bound_keeps_everything_for_a_slow_socket(kind: type[Fe
     """The real one holds no more than its buffer."""
 
     async def scenario() -> int:
-        view = Projection(MemoryStore(), "view", DASHBOARD)
+        view = ReadModel(MemoryStore(), "view", DASHBOARD)
         with kind(view, capacity=5) as feed:
             feed.next_nowait()
             for n in range(1, 101):
@@ -577,7 +577,7 @@ def test_a_socket_that_never_leaves_is_served_for_ever() -> None:
     """Its listener stays, and its buffer fills; the real one leaves nothing."""
 
     async def scenario(kind: type[Feed]) -> int:
-        view = Projection(MemoryStore(), "view", DASHBOARD)
+        view = ReadModel(MemoryStore(), "view", DASHBOARD)
         for _ in range(10):
             with kind(view):
                 pass

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eip_ref.apps.shop_dashboard.services import DASHBOARD
-from eip_ref.cqrs import DomainEvent, Feed, OutOfOrder, Projection, View, event, stream_version
+from eip_ref.cqrs import DomainEvent, Feed, NumberedView, ReadModel, ResequencerFull, event, stream_version
+from eip_ref.event_sourcing import PoisonEvent, Recorded, View
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
@@ -71,11 +72,11 @@ def test_events_in_any_order_and_any_number_make_the_same_view(play: Play, store
         rows = []
         with store_of() as store:
             for number, order in enumerate(permutations(HISTORY)):
-                view = Projection(store, f"view {number}", DASHBOARD)
+                view = ReadModel(store, f"view {number}", DASHBOARD)
                 for message in (*order, *order[::2]):
                     view.handle(message)
                 rows.append(view.rows())
-                assert view.lag.held == 0
+                assert view.lag.held_back == 0
                 assert view.seen("billing/ann") == 3
         return rows
 
@@ -88,7 +89,7 @@ def test_a_part_of_the_events_makes_what_their_beginnings_make(picks: list[int])
     """Of each stream that counts which has come without a gap from its beginning; the rest waits."""
 
     async def scenario() -> Any:
-        view, oracle = (Projection(MemoryStore(), "view", DASHBOARD) for _ in range(2))
+        view, oracle = (ReadModel(MemoryStore(), "view", DASHBOARD) for _ in range(2))
         for pick in picks:
             view.handle(HISTORY[pick])
         for stream in ("users/ann", "billing/ann"):
@@ -112,7 +113,7 @@ def test_a_join_tolerates_either_service_first(play: Play, store_of: Open) -> No
         with store_of() as store:
             rows = []
             for number, order in enumerate(([1, 0], [0, 1])):
-                view = Projection(store, f"view {number}", DASHBOARD)
+                view = ReadModel(store, f"view {number}", DASHBOARD)
                 for pick in order:
                     view.handle(HISTORY[pick])
                     rows.append((view.get("ann")["name"], view.get("ann")["charged"]))
@@ -127,15 +128,15 @@ def test_what_is_held_back_is_bounded_and_survives(play: Play, store_of: Open) -
 
     async def scenario() -> Any:
         with store_of() as store:
-            view = Projection(store, "view", DASHBOARD, hold=2)
+            view = ReadModel(store, "view", DASHBOARD, capacity=2)
             charges = [told("billing/ann", n, "Charged", cents=1) for n in (1, 2, 3, 4)]
             for message in (charges[1], charges[2], charges[2]):
                 view.handle(message)
-            with pytest.raises(OutOfOrder, match="waits for version 1 of billing/ann"):
+            with pytest.raises(ResequencerFull, match="waits for version 1 of billing/ann"):
                 view.handle(charges[3])
-            held = view.lag.held, view.seen("billing/ann"), view.get("ann")
+            held = view.lag.held_back, view.seen("billing/ann"), view.get("ann")
         with store_of() as store:
-            again = Projection(store, "view", DASHBOARD, hold=2)
+            again = ReadModel(store, "view", DASHBOARD, capacity=2)
             again.handle(charges[0])
             return held, again.seen("billing/ann"), again.get("ann")["charged"]
 
@@ -149,16 +150,16 @@ def test_an_event_that_cannot_be_applied_leaves_nothing_behind(play: Play, store
     async def scenario() -> Any:
         with store_of() as store:
 
-            def fails(view: View, message: Message) -> None:
+            def fails(view: View, event: Recorded) -> None:
                 view.set("ann", {"half": "done"})
                 if bad:
                     raise KeyError("name")
 
             bad = True
-            view = Projection(store, "view", {"Charged": fails})
+            view = ReadModel(store, "view", {"Charged": fails})
             heard: list[Any] = []
             view.listeners.add(heard.append)
-            with pytest.raises(KeyError):
+            with pytest.raises(PoisonEvent, match="KeyError"):
                 view.handle(HISTORY[1])
             before = view.rows(), view.seen("billing/ann"), view.since(0), heard.copy()
             bad = False
@@ -173,13 +174,13 @@ def test_followers_are_told_after_the_commit(play: Play, store_of: Open) -> None
 
     async def scenario() -> Any:
         with store_of() as store:
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
             seen: list[Any] = []
 
-            def listen(changes: Any) -> None:
+            def listen(change: Any) -> None:
                 if isinstance(store, SQLiteStore):
                     assert not store.database.connection.in_transaction
-                seen.append((changes[0].row, view.get("ann")))
+                seen.append((change.row, view.get("ann")))
 
             view.listeners.add(listen)
             view.handle(HISTORY[1])
@@ -195,7 +196,7 @@ def test_an_event_type_without_a_handler_is_passed_over(play: Play, store_of: Op
 
     async def scenario() -> Any:
         with store_of() as store:
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
             view.handle(told("billing/ann", 1, "Reminded"))
             view.handle(told("billing/ann", 2, "Charged", cents=1))
             with pytest.raises(ValueError, match="stream-version"):
@@ -211,7 +212,7 @@ def test_the_lag_is_measured_from_the_event_to_the_commit(play: Play, store_of: 
 
     async def scenario() -> Any:
         with store_of() as store:
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
             start = [told("billing/ann", n, "Charged", cents=1) for n in (1, 2, 4)]
             await anyio.sleep(3)
             view.handle(start[0])
@@ -235,15 +236,15 @@ def test_a_row_that_stays_as_it_is_has_not_changed(play: Play, store_of: Open) -
 
     async def scenario() -> Any:
         with store_of() as store, store.transaction() as transaction:
-            view = View(transaction, "view.1")
+            view = NumberedView(transaction, "view.1")
             for cents in (1, 1, 2):
                 view.set("ann", {"cents": cents})
-            view.remove("bob")
-            view.remove("ann")
-            view.remove("ann")
+            view.delete("bob")
+            view.delete("ann")
+            view.delete("ann")
             with pytest.raises(ValueError, match="cannot be None"):
                 view.set("ann", None)
-            return view.position, view.rows(), view.since(0)
+            return view.last_change, dict(view.items()), view.since(0)
 
     assert play(scenario).result == (3, {}, [(3, "ann", None)])
 
@@ -257,7 +258,7 @@ def test_a_view_is_rebuilt_beside_the_live_one_and_swapped(play: Play, store_of:
 
     async def scenario() -> Any:
         with store_of() as store:
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
             for message in HISTORY:
                 view.handle(message)
             seen = []
@@ -284,7 +285,9 @@ def test_a_view_is_rebuilt_beside_the_live_one_and_swapped(play: Play, store_of:
     assert all(rows == live for rows in seen)
     assert len(seen) >= 2
     assert (after, charged, version) == (live, [307], 5)
-    assert [(e.data["was"], e.data["now"]) for e in trace.filter("state")] == [("view.1", "view.2")]
+    assert [(e.data["was"], e.data["now"]) for e in trace.filter("state", where="view")] == [
+        ("view.1", "view.2")
+    ]
 
 
 @everywhere
@@ -294,10 +297,12 @@ def test_a_rebuild_with_new_handlers_makes_a_new_view(play: Play, store_of: Open
     async def scenario() -> Any:
         with store_of() as store:
 
-            def by_letter(view: View, message: Message) -> None:
-                view.set("A", {"charged": view.get("A", {"charged": 0})["charged"] + message.body["cents"]})
+            def by_letter(view: View, event: Recorded) -> None:
+                view.set(
+                    "A", {"charged": view.get("A", {"charged": 0})["charged"] + event.message.body["cents"]}
+                )
 
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
             for message in HISTORY:
                 view.handle(message)
             with Feed(view) as live:
@@ -323,15 +328,15 @@ def test_a_rebuild_that_fails_leaves_the_live_view(play: Play, store_of: Open) -
     async def scenario() -> Any:
         with store_of() as store:
 
-            def broken(view: View, message: Message) -> None:
+            def broken(view: View, event: Recorded) -> None:
                 raise KeyError("no such column")
 
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
             for message in HISTORY:
                 view.handle(message)
             with pytest.raises(ConnectionError):
                 await view.rebuild(History(breaks=True))
-            with pytest.raises(KeyError):
+            with pytest.raises(PoisonEvent, match="KeyError"):
                 await view.rebuild(History(), {"Paid": broken})
             with pytest.raises(RuntimeError, match="ends before version"):
                 await view.rebuild(History(*HISTORY[:3]))
@@ -352,11 +357,11 @@ def test_a_mistake_in_the_new_handlers_does_not_stop_the_live_view(play: Play, s
     async def scenario() -> Any:
         with store_of() as store:
 
-            def broken(view: View, message: Message) -> None:
-                if message.body["cents"] == 13:
+            def broken(view: View, event: Recorded) -> None:
+                if event.message.body["cents"] == 13:
                     raise KeyError("cents")
 
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
 
             async def comes() -> None:
                 await anyio.sleep(0.5)
@@ -366,7 +371,7 @@ def test_a_mistake_in_the_new_handlers_does_not_stop_the_live_view(play: Play, s
 
             async with anyio.create_task_group() as group:
                 group.start_soon(comes)
-                with pytest.raises(KeyError):
+                with pytest.raises(PoisonEvent, match="KeyError"):
                     await view.rebuild(History(), {"Charged": broken})
             return view.get("bob")["charged"], view.get("ann")
 
@@ -379,7 +384,7 @@ def test_a_rebuild_is_no_lag(play: Play, store_of: Open) -> None:
 
     async def scenario() -> Any:
         with store_of() as store:
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
             events = [told("billing/ann", n, "Charged", cents=1) for n in (1, 2)]
             for message in events:
                 view.handle(message)
@@ -396,9 +401,10 @@ def test_a_rebuild_that_died_with_its_process_leaves_no_rows(tmp_path: Path) -> 
     async def scenario() -> Any:
         with SQLiteStore(tmp_path / "a.db", synchronous="OFF") as store:
             with store.transaction() as transaction:
-                View(transaction, "view.2").set("ghost", {"charged": 1})
-                transaction.put("view.2.seen", "billing/ann", 99)
-            view = Projection(store, "view", DASHBOARD)
+                NumberedView(transaction, "view.2").set("ghost", {"charged": 1})
+                transaction.put("view.2.versions", "billing/ann", 99)
+                transaction.put("view.2.early", "billing/ann 7", "…")
+            view = ReadModel(store, "view", DASHBOARD)
             await view.rebuild(History())
             return view.rows()
 
@@ -411,16 +417,17 @@ def test_a_rebuild_leaves_nothing_of_the_old_view(play: Play, store_of: Open) ->
 
     async def scenario() -> Any:
         with store_of() as store:
-            view = Projection(store, "view", DASHBOARD)
+            view = ReadModel(store, "view", DASHBOARD)
             later = [told("billing/ann", n, "Charged", cents=1) for n in (4, 5)]
             for message in (*HISTORY, later[1]):  # which is held back
                 view.handle(message)
             await view.rebuild(History(*HISTORY, *later))
-            parts = [f"view.{n}{part}" for n in (1, 2) for part in ("", ".changes", ".seen", ".held")]
+            parts = ("", ".changes", ".parked", ".versions", ".early")
+            tables = [f"view.{n}{part}" for n in (1, 2) for part in parts]
             with store.transaction() as transaction:
-                return [name for name in parts if transaction.size(name)]
+                return [name for name in tables if transaction.size(name)]
 
-    assert play(scenario).result == ["view.2", "view.2.changes", "view.2.seen"]
+    assert play(scenario).result == ["view.2", "view.2.changes", "view.2.versions"]
 
 
 def test_an_event_says_where_it_belongs_and_what_caused_it() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from eip_ref.apps.shop_dashboard.services import DASHBOARD, billing, users
-from eip_ref.cqrs import Command, Commands, Projection, Rejected, Relay, read
+from eip_ref.cqrs import Command, CommandRejected, Commands, ReadModel, Relay, read
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults
@@ -63,7 +63,7 @@ class Link:
             raise ConnectionError("the confirm was lost")
 
 
-async def story(projection: type[Projection] = Projection, relay: type[Relay] = Relay) -> None:
+async def story(projection: type[ReadModel] = ReadModel, relay: type[Relay] = Relay) -> None:
     """One run; with other classes, a broken one."""
     faults = Faults()
     random = faults.random("plan")
@@ -94,7 +94,7 @@ async def story(projection: type[Projection] = Projection, relay: type[Relay] = 
                     if command.id not in answers:
                         try:
                             answers[command.id] = (await services[service].handle(command)).version
-                        except Rejected:
+                        except CommandRejected:
                             answers[command.id] = 0
                         await faults.sleep("thinking", Exponential(0.2))
                 await anyio.sleep_forever()
@@ -108,12 +108,12 @@ async def story(projection: type[Projection] = Projection, relay: type[Relay] = 
                 group.start_soon(readers, view)
                 await jumbled(queue, view, faults)
 
-        async def readers(view: Projection) -> None:
+        async def readers(view: ReadModel) -> None:
             for service, command in wanted:
                 while command.id not in answers:
                     await anyio.sleep(0.1)
                 stream = f"{service}/{command.target}"
-                await read(view, command.target, at_least={stream: answers[command.id]}, within=0.5)
+                await read(view, command.target, at_least={stream: answers[command.id]}, timeout=0.5)
 
         async with anyio.create_task_group() as group:
             for name, main in (
@@ -127,7 +127,7 @@ async def story(projection: type[Projection] = Projection, relay: type[Relay] = 
             group.cancel_scope.cancel()
 
 
-async def jumbled(queue: MessageQueue, view: Projection, faults: Faults) -> None:
+async def jumbled(queue: MessageQueue, view: ReadModel, faults: Faults) -> None:
     """Four workers, which take unequal times: the events come out of order."""
 
     async def handle(message: Message) -> None:

@@ -24,7 +24,8 @@ from strawberry.http import GraphQLHTTPResponse
 from strawberry.schema.config import StrawberryConfig
 
 from ...cqrs import Feed, NotYet, TooSlow, read
-from .shop import Shop
+from .request_parsing import MAX_TIMEOUT
+from .shop import ShopSystem
 
 __all__ = ["GraphQLDoor", "schema"]
 
@@ -33,9 +34,9 @@ GRAPHQL = "application/graphql-response+json"
 
 
 class Loads:
-    """What one request has loaded: each customer and each ledger once, and all that it needs together."""
+    """The rows that one request has loaded: each once, and all that it needs together."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: ShopSystem) -> None:
         self.shop = shop
         self.batches: list[tuple[str, int]] = []  #: which view was looked into, and for how many rows
         self.customers: DataLoader[str, Any] = DataLoader(self._customers)
@@ -94,15 +95,15 @@ def _customer(id: str, row: dict[str, Any]) -> Customer:
 
 
 @strawberry.type(description="A customer, and whether that is as new as was asked for.")
-class Reading:
+class CustomerReading:
     customer: Customer | None
     stale: bool
 
 
 @strawberry.type(description="How far the view is behind, in seconds.")
-class Lag:
+class DashboardLag:
     last: float
-    most: float
+    largest: float
     behind: int = strawberry.field(description="Events in the log that are not on the view yet.")
 
 
@@ -131,23 +132,25 @@ class Query:
         id: strawberry.ID,
         users: int = 0,
         billing: int = 0,
-        within: float = 2.0,
+        timeout: float = 2.0,
         or_stale: bool = True,
-    ) -> Reading | None:
-        if users < 0 or billing < 0 or not 0 <= within <= 10:
-            raise GraphQLError("versions are at least 0, and within is from 0 to 10 seconds")
+    ) -> CustomerReading | None:
+        if users < 0 or billing < 0 or not 0 <= timeout <= MAX_TIMEOUT:
+            raise GraphQLError(f"versions are at least 0, and timeout is from 0 to {MAX_TIMEOUT:g} seconds")
         wanted = {f"users/{id}": users, f"billing/{id}": billing}
         late = "stale" if or_stale else "refuse"
         try:
-            got = await read(_loads(info).shop.dashboard, str(id), at_least=wanted, within=within, late=late)
+            got = await read(
+                _loads(info).shop.dashboard, str(id), at_least=wanted, timeout=timeout, late=late
+            )
         except NotYet as error:
             raise GraphQLError(str(error), extensions={"code": "NOT_YET"}) from error
-        return Reading(customer=_customer(str(id), got.row) if got.row else None, stale=got.stale)
+        return CustomerReading(customer=_customer(str(id), got.row) if got.row else None, stale=got.stale)
 
     @strawberry.field
-    async def lag(self, info: strawberry.Info) -> Lag:
+    async def lag(self, info: strawberry.Info) -> DashboardLag:
         standing = await _loads(info).shop.standing()
-        return Lag(last=standing["lag"], most=standing["most"], behind=standing["behind"])
+        return DashboardLag(last=standing["lag"], largest=standing["largest"], behind=standing["behind"])
 
 
 @strawberry.type(description="A place in a list of customers.")
@@ -159,8 +162,8 @@ class PerhapsCustomer:
         return _customer(str(self.id), await _loads(info).customers.load(str(self.id)))
 
 
-@strawberry.type
-class Subscription:
+@strawberry.type(name="Subscription")
+class CustomerChanges:
     @strawberry.subscription
     async def changes(self, info: strawberry.Info, after: int = 0) -> AsyncIterator[CustomerChange]:
         if after < 0:
@@ -176,7 +179,7 @@ class Subscription:
 
 schema = strawberry.Schema(
     Query,
-    subscription=Subscription,
+    subscription=CustomerChanges,
     config=StrawberryConfig(disable_field_suggestions=True),
     extensions=[
         lambda: QueryDepthLimiter(max_depth=DEPTH),
@@ -189,7 +192,7 @@ schema = strawberry.Schema(
 class GraphQLDoor(GraphQL[Any, None]):
     """The endpoint, with a `Loads` for each request."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: ShopSystem) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=["graphql-transport-ws"])
         self._shop = shop
 
@@ -213,7 +216,7 @@ class GraphQLDoor(GraphQL[Any, None]):
 
 
 def _accepts_graphql(accept: str) -> bool:
-    """Whether the newer media type is asked for, and not placed behind the older one."""
+    """True when the newer media type is asked for, and not placed behind the older one."""
     types = [part.partition(";")[0].strip() for part in accept.split(",")]
     if GRAPHQL not in types:
         return False

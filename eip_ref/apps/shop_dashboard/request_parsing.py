@@ -1,4 +1,4 @@
-"""What a request asks for: its body, its numbers, its patience, each within bounds."""
+"""The parts of a request: its body, its numbers, its timeout, each within bounds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from starlette.requests import Request
 
-__all__ = ["MOST_SECONDS", "BadRequest", "body_of", "number", "within"]
+__all__ = ["MAX_TIMEOUT", "HttpRefusal", "body_of", "number", "timeout"]
 
-MOST_BYTES = 64 * 1024
-MOST_SECONDS = 10.0  #: that a read may wait
+MAX_BYTES = 64 * 1024
+MAX_TIMEOUT = 10.0  #: in seconds, of a read
 
 
-class BadRequest(Exception):
-    """The request itself is wrong; nothing was looked at."""
+class HttpRefusal(Exception):
+    """The request itself is wrong, or asks for what is not there; nothing was changed."""
 
     def __init__(self, words: str, status: int = 400) -> None:
         super().__init__(words)
@@ -22,41 +22,41 @@ class BadRequest(Exception):
 
 
 async def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object in the body. Raises BadRequest.
+    """The JSON object in the body. Raises HttpRefusal.
 
     A page of another site cannot send a body of this type without asking first.
     """
     if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
-        raise BadRequest("the body must be application/json", 415)
+        raise HttpRefusal("the body must be application/json", 415)
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
-            raise BadRequest(f"the body must not be longer than {MOST_BYTES:,} bytes", 413)
+        if len(body) > MAX_BYTES:
+            raise HttpRefusal(f"the body must not be longer than {MAX_BYTES:,} bytes", 413)
     try:
         data = json.loads(body)
     except ValueError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from error
+        raise HttpRefusal(f"the body is not JSON: {error}") from error
     if not isinstance(data, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise HttpRefusal("the body must be a JSON object")
     return data
 
 
 def number(text: str | None, name: str) -> int | None:
-    """A whole number from 0 on, or None when it is not given. Raises BadRequest."""
+    """A whole number from 0 on, or None when it is not given. Raises HttpRefusal."""
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise BadRequest(f"{name} must be a whole number, not {text[:20]!r}")
+        raise HttpRefusal(f"{name} must be a whole number, not {text[:20]!r}")
     return int(text)
 
 
-def within(text: str | None) -> float:
-    """For how many seconds a read may wait. Raises BadRequest."""
+def timeout(text: str | None) -> float:
+    """The seconds for which a read may wait; 2 when it is not given. Raises HttpRefusal."""
     try:
         seconds = 2.0 if text is None else float(text)
     except ValueError as error:
-        raise BadRequest("within must be a number of seconds") from error
-    if not 0 <= seconds <= MOST_SECONDS:
-        raise BadRequest(f"within must be from 0 to {MOST_SECONDS:g} seconds")
+        raise HttpRefusal("timeout must be a number of seconds") from error
+    if not 0 <= seconds <= MAX_TIMEOUT:
+        raise HttpRefusal(f"timeout must be from 0 to {MAX_TIMEOUT:g} seconds")
     return seconds

@@ -10,7 +10,7 @@ will be. The header `Idempotency-Key` makes a repetition get the first answer, a
     PATCH /users/{id}              {"name": …}
     POST /billing/{id}/charges     {"cents": …}      POST /billing/{id}/payments     {"cents": …}
     GET /commands/{service}/{key}
-    GET /users/{id}?users=2&billing=3&within=1.5&late=refuse
+    GET /users/{id}?users=2&billing=3&timeout=1.5&late=refuse
 """
 
 from __future__ import annotations
@@ -26,42 +26,40 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...cqrs import (
-    Answer,
+    REFUSALS,
     Command,
-    Conflict,
-    Invalid,
-    KeyReused,
+    CommandRejected,
+    CommandResult,
+    IdempotencyKeyReused,
+    InvalidCommand,
     NotYet,
-    Rejected,
     UnknownCommand,
+    WrongExpectedVersion,
     read,
 )
-from .request_parsing import MOST_SECONDS, BadRequest, body_of, number, within
-from .shop import Shop
+from .request_parsing import MAX_TIMEOUT, HttpRefusal, body_of, number, timeout
+from .shop import ShopSystem
 
 __all__ = ["refusal", "routes"]
 
 ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 STATUS: dict[type[Exception], int] = {
-    Invalid: 422,
-    KeyReused: 422,
-    Rejected: 409,
-    Conflict: 409,
+    InvalidCommand: 422,
+    IdempotencyKeyReused: 422,
+    CommandRejected: 409,
+    WrongExpectedVersion: 409,
     UnknownCommand: 404,
     NotYet: 503,
 }
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-REFUSALS = (BadRequest, Invalid, KeyReused, Rejected, Conflict, UnknownCommand, NotYet)
-
-
 def refusal(error: Exception) -> Response:
     """The error as an answer: its name, and its words for people."""
-    status = error.status if isinstance(error, BadRequest) else STATUS[type(error)]
+    status = error.status if isinstance(error, HttpRefusal) else STATUS[type(error)]
     body: dict[str, Any] = {"error": type(error).__name__, "says": str(error)}
     headers = {}
-    if isinstance(error, Conflict):
+    if isinstance(error, WrongExpectedVersion):
         body["version"] = error.actual
     if isinstance(error, NotYet):
         body["version"] = error.version
@@ -69,7 +67,7 @@ def refusal(error: Exception) -> Response:
     return JSONResponse(body, status, headers)
 
 
-def routes(shop: Shop) -> list[Route]:
+def routes(shop: ShopSystem) -> list[Route]:
     """The commands and the reads of this shop."""
     doors = Doors(shop)
     table: list[tuple[str, str, Endpoint]] = [
@@ -91,16 +89,16 @@ def _answering(endpoint: Endpoint) -> Endpoint:
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except REFUSALS as error:
+        except (HttpRefusal, NotYet, *REFUSALS) as error:
             return refusal(error)
 
     return answer
 
 
 class Doors:
-    """What happens at each path."""
+    """The handlers of the paths."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: ShopSystem) -> None:
         self._shop = shop
 
     # Commands
@@ -131,12 +129,15 @@ class Doors:
         self, request: Request, service: str, type: str, target: Any, data: dict[str, Any]
     ) -> Response:
         if not isinstance(target, str) or not ID.fullmatch(target):
-            raise BadRequest("an id must be 1 to 64 letters of a to z, digits and hyphens")
+            raise HttpRefusal("an id must be 1 to 64 letters of a to z, digits and hyphens")
         key = request.headers.get("Idempotency-Key")
         if key is not None and not 0 < len(key) <= 200:
-            raise BadRequest("an Idempotency-Key must have 1 to 200 letters")
+            raise HttpRefusal("an Idempotency-Key must have 1 to 200 letters")
         expects = number(request.headers.get("Expected-Version"), "Expected-Version")
-        command = Command(type, target, data, key, expects)
+        try:
+            command = Command(type, target, data, key, expects)
+        except (TypeError, ValueError) as error:
+            raise HttpRefusal(str(error)) from error
         if "respond-async" in request.headers.get("Prefer", ""):
             name = await self._shop.later[service].accept(command)
             place = {
@@ -147,14 +148,14 @@ class Doors:
         return _done(service, await self._shop.services[service].handle(command))
 
     async def outcome(self, request: Request) -> Response:
-        """What became of a command that was answered with 202."""
+        """The fate of a command that was answered with 202."""
         service, key = request.path_params["service"], request.path_params["key"]
         status = self._shop.later[service].status(key) if service in self._shop.later else None
         if status is None:
-            raise BadRequest("no such command was accepted here", 404)
-        if status.answer is not None:
-            done = {"state": "done", "id": status.answer.id, "version": status.answer.version}
-            return JSONResponse(done, headers={"Content-Location": _place(service, status.answer)})
+            raise HttpRefusal("no such command was accepted here", 404)
+        if status.result is not None:
+            done = {"state": "done", "id": status.result.id, "version": status.result.version}
+            return JSONResponse(done, headers={"Content-Location": _place(service, status.result)})
         return JSONResponse(
             {"state": "refused", "says": status.refused} if status.refused else {"state": "pending"}
         )
@@ -169,12 +170,12 @@ class Doors:
         }
         late = query.get("late", "stale")
         if late not in ("stale", "refuse"):
-            raise BadRequest("late must be 'stale' or 'refuse'")
+            raise HttpRefusal("late must be 'stale' or 'refuse'")
         reading = await read(
-            self._shop.dashboard, id, at_least=wanted, within=within(query.get("within")), late=late
+            self._shop.dashboard, id, at_least=wanted, timeout=timeout(query.get("timeout")), late=late
         )
         if reading.row is None and not reading.stale:
-            raise BadRequest(f"there is no customer {id}", 404)
+            raise HttpRefusal(f"there is no customer {id}", 404)
         body = {"id": id, "row": reading.row, "versions": reading.versions, "stale": reading.stale}
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
@@ -188,8 +189,8 @@ class Doors:
 
     async def slow(self, request: Request) -> Response:
         seconds = (await body_of(request)).get("seconds")
-        if not isinstance(seconds, int | float) or not 0 <= seconds <= MOST_SECONDS:
-            raise BadRequest(f"seconds must be a number from 0 to {MOST_SECONDS:g}")
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_TIMEOUT:
+            raise HttpRefusal(f"seconds must be a number from 0 to {MAX_TIMEOUT:g}")
         self._shop.slow = float(seconds)
         return JSONResponse({"slow": self._shop.slow})
 
@@ -197,17 +198,17 @@ class Doors:
         try:
             await self._shop.rebuild()
         except RuntimeError as error:
-            raise BadRequest(str(error), 409) from error
+            raise HttpRefusal(str(error), 409) from error
         return JSONResponse({"rebuilt": len(self._shop.dashboard.rows())})
 
 
-def _done(service: str, answer: Answer) -> Response:
-    body = {"id": answer.id, "version": answer.version, "repeated": answer.repeated}
-    place = _place(service, answer)
-    if answer.created and service == "users":
+def _done(service: str, result: CommandResult) -> Response:
+    body = {"id": result.id, "version": result.version, "repeated": result.repeated}
+    place = _place(service, result)
+    if result.created and service == "users":
         return JSONResponse(body, 201, {"Location": place})
     return JSONResponse(body, 200, {"Content-Location": place})
 
 
-def _place(service: str, answer: Answer) -> str:
-    return f"/users/{answer.id}?{service}={answer.version}"
+def _place(service: str, result: CommandResult) -> str:
+    return f"/users/{result.id}?{service}={result.version}"

@@ -7,7 +7,7 @@ import tempfile
 import anyio
 
 from ...api_gateway.http_edge import serving
-from .shop import Shop
+from .shop import ShopSystem
 from .web import application
 
 __all__ = ["serve"]
@@ -16,10 +16,13 @@ __all__ = ["serve"]
 async def serve(port: int, folder: str | None = None, slow: float = 0.0) -> None:
     """Serve the dashboard until cancelled, from the files in `folder`, or from ones that do not stay.
 
-    `slow` is how many seconds the projector rests before each event.
+    `slow` is the number of seconds for which the projector waits before each event.
     """
     with tempfile.TemporaryDirectory(prefix="eip-dashboard-") as temporary:
-        async with Shop(folder or temporary, slow=slow) as shop, serving(application(shop), port) as url:
+        async with (
+            ShopSystem(folder or temporary, slow=slow) as shop,
+            serving(application(shop), port) as url,
+        ):
             print(f"The dashboard is at {url}/")
             print(f"Its data are in {folder}" if folder else "Its data are removed when it stops")
             print("Ctrl-C stops it.", flush=True)

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...cqrs import Command, Commands, Decision, DomainEvent, Invalid, Rejected, View
-from ...cqrs.commands import Check
-from ...cqrs.projection import Project
-from ...message import Message
+from ...cqrs import Check, Command, CommandRejected, Commands, Decision, DomainEvent, InvalidCommand
+from ...event_sourcing import EventHandler, Recorded, View
 from ...storage import Store
 
 __all__ = ["DASHBOARD", "billing", "users"]
@@ -33,7 +31,7 @@ def users(store: Store) -> Commands:
 
 def _register(state: State, command: Command) -> Decision:
     if state is not None:
-        raise Rejected(f"user {command.target} is registered already")
+        raise CommandRejected(f"user {command.target} is registered already")
     name, email = command.data["name"], command.data["email"]
     # The state has more in it than anybody else is told.
     state = {"name": name, "email": email, "names_before": []}
@@ -42,7 +40,7 @@ def _register(state: State, command: Command) -> Decision:
 
 def _rename(state: State, command: Command) -> Decision:
     if state is None:
-        raise Rejected(f"there is no user {command.target}")
+        raise CommandRejected(f"there is no user {command.target}")
     name = command.data["name"]
     if name == state["name"]:
         return Decision(state)
@@ -69,7 +67,7 @@ def _charge(state: State, command: Command) -> Decision:
 def _pay(state: State, command: Command) -> Decision:
     owed, cents = (state or {"owed": 0})["owed"], command.data["cents"]
     if cents > owed:
-        raise Rejected(f"{command.target} owes {owed} cents, and cannot pay {cents}")
+        raise CommandRejected(f"{command.target} owes {owed} cents, and cannot pay {cents}")
     return Decision({"owed": owed - cents}, (DomainEvent("Paid", {"cents": cents}),))
 
 
@@ -78,7 +76,7 @@ def _has_text(*names: str) -> Check:
         for name in names:
             value = data.get(name)
             if not isinstance(value, str) or not value.strip() or len(value) > 200:
-                raise Invalid(f"{name} must be text of 1 to 200 letters, not {value!r:.60}")
+                raise InvalidCommand(f"{name} must be text of 1 to 200 letters, not {value!r:.60}")
 
     return check
 
@@ -86,34 +84,35 @@ def _has_text(*names: str) -> Check:
 def _has_amount(data: Mapping[str, Any]) -> None:
     cents = data.get("cents")
     if not isinstance(cents, int) or isinstance(cents, bool) or not 0 < cents <= 10**9:
-        raise Invalid(f"cents must be a whole number from 1 to 1,000,000,000, not {cents!r:.60}")
+        raise InvalidCommand(f"cents must be a whole number from 1 to 1,000,000,000, not {cents!r:.60}")
 
 
 # The dashboard: one row for each user, whichever service speaks first
 
 
-def _row(view: View, event: Message) -> tuple[str, dict[str, Any]]:
-    key = str(event.key).partition("/")[2]
+def _row(view: View, event: Recorded) -> tuple[str, dict[str, Any], Any]:
+    """The key and the row of the customer whom the event is about, and the body of the event."""
+    key = event.stream.partition("/")[2]
     empty = {"name": None, "email": None, "charges": 0, "charged": 0, "paid": 0}
-    return key, view.get(key, empty)
+    return key, view.get(key, empty), event.message.body
 
 
-def _named(view: View, event: Message) -> None:
-    key, row = _row(view, event)
-    view.set(key, row | event.body)
+def _named(view: View, event: Recorded) -> None:
+    key, row, body = _row(view, event)
+    view.set(key, row | body)
 
 
-def _charged(view: View, event: Message) -> None:
-    key, row = _row(view, event)
-    view.set(key, row | {"charges": row["charges"] + 1, "charged": row["charged"] + event.body["cents"]})
+def _charged(view: View, event: Recorded) -> None:
+    key, row, body = _row(view, event)
+    view.set(key, row | {"charges": row["charges"] + 1, "charged": row["charged"] + body["cents"]})
 
 
-def _paid(view: View, event: Message) -> None:
-    key, row = _row(view, event)
-    view.set(key, row | {"paid": row["paid"] + event.body["cents"]})
+def _paid(view: View, event: Recorded) -> None:
+    key, row, body = _row(view, event)
+    view.set(key, row | {"paid": row["paid"] + body["cents"]})
 
 
-DASHBOARD: dict[str, Project] = {
+DASHBOARD: dict[str, EventHandler] = {
     "UserRegistered": _named,
     "UserRenamed": _named,
     "Charged": _charged,

@@ -19,32 +19,34 @@ from typing import Any, Self
 import anyio
 import anyio.abc
 
-from ...cqrs import CommandQueue, Commands, Projection, Relay, View
+from ...cqrs import CommandQueue, Commands, ReadModel, Relay
 from ...durable_queue import ConsumerGroup, SQLiteLog
+from ...event_sourcing import Recorded, View
 from ...message import Message
 from ...storage import SQLiteStore
 from ...tasks import background
 from .services import DASHBOARD, billing, users
 
-__all__ = ["LEDGER", "Shop"]
+__all__ = ["LEDGER", "ShopSystem"]
 
 LINES = 20  #: how many entries the ledger of one customer keeps
 
 
-def _line(view: View, event: Message) -> None:
+def _line(view: View, event: Recorded) -> None:
     """The ledger has a line for each charge and each payment, the newest first."""
-    key = str(event.key).partition("/")[2]
-    sign = 1 if event.type == "Charged" else -1
-    view.set(key, [{"cents": sign * event.body["cents"], "what": event.type}, *view.get(key, [])][:LINES])
+    key, message = event.stream.partition("/")[2], event.message
+    sign = 1 if message.type == "Charged" else -1
+    line = {"cents": sign * message.body["cents"], "what": message.type}
+    view.set(key, [line, *view.get(key, [])][:LINES])
 
 
 LEDGER = {"Charged": _line, "Paid": _line}
 
 
-class Shop:
+class ShopSystem:
     """The running system. Use it with `async with`; what is in `folder` goes on where it stopped.
 
-    `slow` is a number of seconds for which the projector rests before each event: the lag, on purpose.
+    `slow` is a number of seconds for which the projector waits before each event: the lag, on purpose.
     """
 
     def __init__(
@@ -62,8 +64,8 @@ class Shop:
         self._write = {name: SQLiteStore(folder / f"{name}.db", **settings) for name in ("users", "billing")}
         self._read = SQLiteStore(folder / "dashboard.db", **settings)
         self.log = SQLiteLog(folder / "log.db", "events", dedup=100_000, **settings)
-        self.dashboard = Projection(self._read, "dashboard", DASHBOARD)
-        self.ledger = Projection(self._read, "ledger", LEDGER)
+        self.dashboard = ReadModel(self._read, "dashboard", DASHBOARD)
+        self.ledger = ReadModel(self._read, "ledger", LEDGER)
         self.services: dict[str, Commands] = {}
         self.later: dict[str, CommandQueue] = {}
         self._relays: list[Relay] = []
@@ -123,7 +125,7 @@ class Shop:
             offset = records[-1].offset + 1
 
     async def standing(self) -> dict[str, Any]:
-        """Where everything is just now: what the page draws. Ages and lags are in seconds."""
+        """The places where everything is just now, which the page draws. Ages and lags are in seconds."""
         lag = self.dashboard.lag
         outboxes = [service.outbox for service in self.services.values()]
         position, _ = self.dashboard.since(0, limit=0)
@@ -136,14 +138,14 @@ class Shop:
             "waiting": await self._age(),
             "position": position,
             "lag": lag.last,
-            "most": lag.most,
-            "held": lag.held,
+            "largest": lag.largest,
+            "held_back": lag.held_back,
             "slow": self.slow,
             "followers": len(self.dashboard.listeners),
         }
 
     async def _age(self) -> float:
-        """For how long the oldest event has been on its way to the view; 0 when none is."""
+        """The seconds for which the oldest event has been on its way to the view; 0 when none is."""
         ages = [service.outbox.age for service in self.services.values()]
         for record in await self.log.read(self._group.committed, limit=1):
             ages.append(anyio.current_time() - record.message.created)

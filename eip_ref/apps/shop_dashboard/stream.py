@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ...cqrs import Change, Feed, TooSlow
-from .shop import Shop
+from ...cqrs import Feed, RowChange, TooSlow
+from .shop import ShopSystem
 
 __all__ = ["Stream"]
 
@@ -27,13 +27,15 @@ POLICY_VIOLATION = 1008
 
 
 class Stream:
-    """The endpoint. `capacity` changes may wait for one socket, and there may be `most` sockets."""
+    """The endpoint. `capacity` changes may wait for one socket, and there may be `max_sockets`."""
 
-    def __init__(self, shop: Shop, *, capacity: int = 100, patience: float = 10.0, most: int = 1_000) -> None:
+    def __init__(
+        self, shop: ShopSystem, *, capacity: int = 100, patience: float = 10.0, max_sockets: int = 1_000
+    ) -> None:
         self._shop = shop
         self._capacity = capacity
         self._patience = patience
-        self._most = most
+        self._max_sockets = max_sockets
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one socket until it goes, is too slow, or the shop closes."""
@@ -42,7 +44,7 @@ class Stream:
             await socket.close(POLICY_VIOLATION)
             return
         await socket.accept()
-        if len(self._shop.dashboard.listeners) >= self._most:
+        if len(self._shop.dashboard.listeners) >= self._max_sockets:
             await socket.close(TRY_AGAIN_LATER, "too many sockets")
             return
         try:
@@ -85,12 +87,12 @@ class Stream:
             await socket.send_json(message)
 
 
-def _told(change: Change) -> dict[str, Any]:
+def _told(change: RowChange) -> dict[str, Any]:
     return {"kind": "change", "position": change.position, "id": change.key, "row": change.row}
 
 
 async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:
-    """What a client says is not asked for, and ignored; that it goes is heard at once."""
+    """Ignore what a client says, which nobody asked for; that it goes is heard at once."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
     scope.cancel()

@@ -13,7 +13,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from .graphql import GraphQLDoor
 from .rest import routes
-from .shop import Shop
+from .shop import ShopSystem
 from .stream import Stream
 
 __all__ = ["application"]
@@ -27,7 +27,7 @@ SAFE = {
 }
 
 
-def application(shop: Shop, *, stream: Stream | None = None) -> Starlette:
+def application(shop: ShopSystem, *, stream: Stream | None = None) -> Starlette:
     """The web application of this shop, which is opened when the application starts."""
 
     async def page(request: Request) -> Response:

@@ -1,0 +1,392 @@
+"""The read model: rows made for queries, which events keep up to date; and reads that name a version.
+
+The events come from a channel, in any order and perhaps twice, and from several services at once. A
+`Resequencer` puts them in the order of their streams, a `Projector` takes them into the view: what is
+held back, what was seen and the rows change in one transaction. A handler makes of a row what it can,
+so whichever stream comes first finds the row absent and begins it.
+
+Each change of a row takes the next *position* of the view. A row knows the position of its last
+change, and a deleted row leaves a tombstone, so "what has changed since 17?" can be answered from the
+rows alone, for any 17: nothing is kept for a reader that is away.
+
+The handlers are pure: they see rows and the event, and no clock. So the view can be built again from
+the history: `rebuild` fills a new generation beside the live one, which goes on; both take the events
+that come meanwhile; then one transaction swaps them.
+
+The view is behind the write side, mostly by little. A `read` that names a version, which a command has
+answered, waits for it, up to a timeout. Then it says that the view is not there yet: with what there
+is and a mark that it is stale, or with `NotYet`, which HTTP calls 503. It never passes the old for the
+new.
+
+*Left out:* forgetting tombstones, which a real system does when no reader is that far behind;
+partitions: one read model is one writer, and a large one is split by stream; sessions, which remember
+the versions for the client.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from functools import partial
+from typing import Any, NamedTuple
+
+import anyio
+import anyio.lowlevel
+
+from .. import values
+from ..event_sourcing import (
+    EventHandler,
+    Projection,
+    Projector,
+    Recorded,
+    Resequencer,
+    View,
+    generation_name,
+    live_generation,
+    swap,
+)
+from ..message import Message
+from ..storage import Store, Transaction, key_of
+from ..trace import Kind, new_id, record
+
+__all__ = ["Lag", "Late", "NotYet", "NumberedView", "ReadModel", "Reading", "RowChange", "read"]
+
+
+# Rows, and the positions of their changes
+
+
+class RowChange(NamedTuple):
+    """A row as it is after the change at `position`; None when it was deleted."""
+
+    position: int
+    key: str
+    row: Any
+
+
+def _nobody(change: RowChange) -> None:
+    """Is told of changes where nobody follows them."""
+
+
+class NumberedView(View):
+    """A view whose rows have the positions of their last changes. `tell` hears of each after its commit."""
+
+    def __init__(
+        self, transaction: Transaction, name: str, *, tell: Callable[[RowChange], object] = _nobody
+    ) -> None:
+        super().__init__(transaction, name)
+        self._tell = tell
+        self._by_change = f"{name}.changes"
+
+    @property
+    def last_change(self) -> int:
+        """The position of the last change; 0 before the first."""
+        return int(self._transaction.get("counters", self._by_change, 0))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The row under this key, or `default`."""
+        _, row = self._transaction.get(self.name, key, (0, None))
+        return default if row is None else row
+
+    def set(self, key: str, document: Any) -> None:
+        """Write a row, which is any JSON value but None. One that is already so is no change."""
+        if document is None:
+            raise ValueError(f"a row cannot be None; use delete({key!r})")
+        if self.get(key) != document:
+            self._change(key, document)
+
+    def delete(self, key: str) -> None:
+        """Remove the row, if it is there."""
+        if self.get(key) is not None:
+            self._change(key, None)
+
+    def items(self) -> list[tuple[str, Any]]:
+        """All keys with their rows, in the order of the keys."""
+        return [(key, row) for key, (_, row) in self._transaction.scan(self.name) if row is not None]
+
+    def since(self, position: int, limit: int = -1) -> list[RowChange]:
+        """The last change of each row that was changed after `position`, in order."""
+        changed = self._transaction.scan(self._by_change, after=key_of(position), limit=limit)
+        return [RowChange(int(at), key, self._transaction.get(self.name, key)[1]) for at, key in changed]
+
+    def succeed(self, old: NumberedView) -> None:
+        """Take the place of an older view: every row changes once more, later than all that was before.
+
+        So whoever resumes from a position of the old one sees all rows of the new one, and learns
+        which are gone.
+        """
+        rows = dict(self.items())
+        gone = [key for key, _ in self._transaction.scan(old.name) if key not in rows]
+        last = max(old.last_change, self.last_change)
+        self._transaction.clear(self.name)
+        self._transaction.clear(self._by_change)
+        self._transaction.put("counters", self._by_change, last)
+        for key, row in [*((key, None) for key in gone), *rows.items()]:
+            self._change(key, row)
+
+    def clear(self) -> None:
+        """Forget the view, with all that it holds and its positions."""
+        super().clear()
+        self._transaction.clear(self._by_change)
+        self._transaction.delete("counters", self._by_change)
+
+    def _change(self, key: str, row: Any) -> None:
+        was, _ = self._transaction.get(self.name, key, (0, None))
+        change = RowChange(self._transaction.count(self._by_change), key, row)
+        self._transaction.delete(self._by_change, key_of(was))
+        self._transaction.put(self._by_change, key_of(change.position), key)
+        self._transaction.put(self.name, key, [change.position, row])
+        self._transaction.after_commit(partial(self._tell, change))
+
+
+# The read model
+
+
+class Lag(NamedTuple):
+    """How far the view is behind the write side, in seconds from an event's making to its commit here."""
+
+    last: float  #: of the event that came last
+    largest: float  #: so far
+    held_back: int  #: the number of events that wait for an earlier one
+
+
+class ReadModel:
+    """The view `name` in a store, and the handlers that make it. An event type without one is passed over.
+
+    At most `capacity` events are held back, before `ResequencerFull` says that an earlier one is missing.
+    """
+
+    def __init__(
+        self, store: Store, name: str, handlers: Mapping[str, EventHandler], *, capacity: int = 1_000
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.listeners: set[Callable[[RowChange], object]] = set()  #: hear of each change after its commit
+        self._capacity = values.count("capacity", capacity)
+        self._projection = Projection(name, handlers, view_type=partial(NumberedView, tell=self._tell))
+        self._lag = 0.0, 0.0
+        self._intake: Resequencer | None = None  # of the live generation
+        self._beside: Resequencer | None = None  # of the one that is being built
+        self._failure: Exception | None = None
+
+    # Events
+
+    async def __call__(self, message: Message) -> bool:
+        """Take the event and return after the commit; false when it was known. See `handle`."""
+        await anyio.lowlevel.checkpoint()
+        new = self.handle(message)
+        # Between the commit and the ack something can always happen to the consumer.
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+        return new
+
+    def handle(self, message: Message) -> bool:
+        """Apply the event, hold it back, or know it as a duplicate: in one transaction.
+
+        When a handler raises, nothing is committed, and `PoisonEvent` comes out. Raises ValueError for a
+        message that does not say its stream and version, and `ResequencerFull`.
+        """
+        with self.store.transaction() as transaction:
+            if self._beside is not None:
+                self._handle_beside(self._beside, message)
+            return self._live(transaction).handle(message)
+
+    def _handle_beside(self, beside: Resequencer, message: Message) -> None:
+        try:
+            beside.handle(message)
+        except Exception as error:  # what is wrong with the new generation must not stop the live one
+            self._beside, self._failure = None, error
+
+    def _live(self, transaction: Transaction) -> Resequencer:
+        """The way of events into the live view, of whichever generation that is now."""
+        generation = live_generation(transaction, self.name)
+        if self._intake is None or self._intake.name != generation_name(self.name, generation):
+            self._intake = self._intake_of(replace(self._projection, generation=generation))
+        return self._intake
+
+    def _intake_of(self, projection: Projection) -> Resequencer:
+        projector = Projector(self.store, projection)
+
+        def take(events: list[Recorded]) -> None:
+            with self.store.transaction() as transaction:
+                projector.take(events)
+                transaction.after_commit(partial(self._measure, events))
+
+        return Resequencer(self.store, projector.name, take, capacity=self._capacity)
+
+    def _measure(self, events: list[Recorded]) -> None:
+        for event in events:
+            lag = anyio.current_time() - event.message.created
+            self._lag = lag, max(lag, self._lag[1])
+
+    def _tell(self, change: RowChange) -> None:
+        for listener in tuple(self.listeners):
+            listener(change)
+
+    # Queries
+
+    def get(self, key: str) -> Any:
+        """The row, or None, as it is now. To ask for a version, use `read`."""
+        return self.get_many([key]).get(key)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The rows that exist, by key, all of one moment."""
+        with self._query() as view:
+            return {key: row for key in keys if (row := view.get(key)) is not None}
+
+    def rows(self) -> dict[str, Any]:
+        """All rows by key, as they are now."""
+        with self._query() as view:
+            return dict(view.items())
+
+    def since(self, position: int, limit: int = -1) -> tuple[int, list[RowChange]]:
+        """The position of the view, and the last change of each row that was changed after `position`."""
+        with self._query() as view:
+            return view.last_change, view.since(position, limit)
+
+    def seen(self, stream: str) -> int:
+        """The last version of the stream that is in the view; 0 when there is none."""
+        with self.store.reading() as transaction:
+            return self._live(transaction).version(stream)
+
+    @property
+    def lag(self) -> Lag:
+        """How far the view is behind, as measured by this process."""
+        with self.store.reading() as transaction:
+            return Lag(*self._lag, self._live(transaction).held_back)
+
+    @contextmanager
+    def _query(self) -> Iterator[NumberedView]:
+        with self.store.reading() as transaction:
+            yield NumberedView(transaction, self._live(transaction).name)
+
+    # Rebuilding
+
+    async def rebuild(
+        self, history: AsyncIterable[Message], handlers: Mapping[str, EventHandler] | None = None
+    ) -> None:
+        """Build the view anew from all events since the beginning, and put it in the place of the live one.
+
+        `history` ends where it had grown to at the beginning, or later. Events that come meanwhile go
+        to both. With `handlers` the new view is made by those. A rebuild that fails, is cancelled or
+        crashes leaves the live view as it was; one that ends leaves nothing of the old view. Raises
+        RuntimeError when one is running, and when the history lacks what the live view has seen.
+        """
+        if self._beside is not None:
+            raise RuntimeError(f"{self.name} is being rebuilt already; wait for that")
+        self._failure = None
+        self._beside = beside = self._begin_beside(handlers or self._projection.handlers)
+        try:
+            async for message in history:
+                self._must_go_well()
+                beside.handle(message)
+                await anyio.lowlevel.checkpoint()
+            self._must_go_well()
+            with self.store.transaction() as transaction:
+                self._swap(transaction, beside)
+            if handlers is not None:
+                self._projection = replace(self._projection, handlers=handlers)
+            self._intake = None
+        finally:
+            self._beside = None
+        self.store.erase_deleted()
+
+    def _begin_beside(self, handlers: Mapping[str, EventHandler]) -> Resequencer:
+        """The way into a new and empty generation. No history is too jumbled for it."""
+        with self.store.transaction() as transaction:
+            generation = live_generation(transaction, self.name) + 1
+            projector = Projector(
+                self.store, Projection(self.name, handlers, generation, view_type=NumberedView)
+            )
+            beside = Resequencer(self.store, projector.name, projector.take, capacity=sys.maxsize)
+            self._clear(transaction, beside)  # what a rebuild that crashed has left
+        return beside
+
+    def _must_go_well(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _swap(self, transaction: Transaction, beside: Resequencer) -> None:
+        live = self._live(transaction)
+        for stream, version in live.versions().items():
+            if beside.version(stream) < version:
+                raise RuntimeError(
+                    f"the history ends before version {version} of {stream}, which the view has"
+                )
+        new = NumberedView(transaction, beside.name, tell=self._tell)
+        new.succeed(NumberedView(transaction, live.name))
+        swap(transaction, self.name, live_generation(transaction, self.name) + 1)
+        self._clear(transaction, live)
+
+    def _clear(self, transaction: Transaction, intake: Resequencer) -> None:
+        NumberedView(transaction, intake.name).clear()
+        intake.clear()
+
+
+# Read your writes
+
+
+class Late(StrEnum):
+    """The answer when the version has not come by the timeout."""
+
+    STALE = "stale"  #: what there is, marked
+    REFUSE = "refuse"  #: `NotYet`
+
+
+class NotYet(Exception):
+    """The view does not have the version that the reader asked for, and the time to wait is over."""
+
+    def __init__(self, stream: str, wanted: int, version: int) -> None:
+        super().__init__(f"the view has version {version} of {stream}, and not yet {wanted}")
+        self.stream, self.wanted, self.version = stream, wanted, version
+
+
+class Reading(NamedTuple):
+    """A row, and how far the view was when it was read."""
+
+    row: Any  #: None when there is none
+    versions: dict[str, int]  #: of the streams that were asked for
+    stale: bool  #: one of them is older than was asked for
+
+
+async def read(
+    model: ReadModel,
+    key: str,
+    *,
+    at_least: Mapping[str, int] | None = None,
+    timeout: float = 2.0,
+    late: Late | str = Late.STALE,
+) -> Reading:
+    """The row, as soon as the view has seen these versions of these streams, or after `timeout` seconds.
+
+    Raises `NotYet` by policy, and ValueError for what is no version and no timeout.
+    """
+    wanted = dict(at_least or {})
+    for stream, version in wanted.items():
+        values.count(f"the version of {stream}", version, minimum=0)
+    values.duration("timeout", timeout, infinite=True)
+    await anyio.lowlevel.checkpoint()
+    name = new_id("read ")
+    record(Kind.STARTED, model.name, name, key=key, wanted=wanted)
+    with anyio.move_on_after(timeout):
+        while _missing(model, wanted):
+            await model.store.news()
+    missing = _missing(model, wanted)
+    if missing:
+        record(Kind.TIMED_OUT, model.name, name, after=timeout, **missing.__dict__)
+    if missing and Late(late) is Late.REFUSE:
+        record(Kind.FAILED, model.name, name, error="NotYet")
+        raise missing
+    versions = {stream: model.seen(stream) for stream in wanted}
+    stale = missing is not None
+    record(Kind.FINISHED, model.name, name, key=key, wanted=wanted, versions=versions, stale=stale)
+    return Reading(model.get(key), versions, stale)
+
+
+def _missing(model: ReadModel, wanted: Mapping[str, int]) -> NotYet | None:
+    """The first of these versions that the view has not seen."""
+    for stream, version in wanted.items():
+        if (seen := model.seen(stream)) < version:
+            return NotYet(stream, version, seen)
+    return None
