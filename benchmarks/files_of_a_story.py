@@ -42,8 +42,7 @@ from eip_ref.message_queue import MessageQueue
 from eip_ref.point_to_point import PointToPointChannel
 from eip_ref.publish_subscribe import PublishSubscribeChannel
 from eip_ref.request_reply import Replier, Requestor
-from eip_ref.saga import Draft, MemorySagaLog, Orchestrator, Participant, Phase, Saga, Step
-from eip_ref.saga import MemoryStore as Books
+from eip_ref.saga import LocalTransaction, Orchestrator, Participant, Phase, Saga, SagaLog, Step
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
 
 PACKAGE = Path(eip_ref.__file__).parent
@@ -244,13 +243,13 @@ async def cqrs(_: Path, reading: Reading) -> None:
 
 @story("saga: one step that succeeds", aim=5)
 async def saga(_: Path, reading: Reading) -> None:
-    def reserve(command: Message, draft: Draft) -> str:
-        draft.set("reserved for", command.body)
+    def reserve(command: Message, books: LocalTransaction) -> str:
+        books.put("reserved for", command.body)
         return "reserved"
 
-    stock = Participant("stock", Books(), {"Reserve": reserve})
+    stock = Participant("stock", MemoryStore(), {"Reserve": reserve})
     definition = Saga("order", [Step("stock", "Reserve", undo="Release")])
-    orchestrator = Orchestrator(definition, MemorySagaLog(), stock)
+    orchestrator = Orchestrator(definition, SagaLog(MemoryStore()), stock)
     with reading:
         ended = await orchestrator.run("order-17", "ann")
     assert ended.phase == Phase.COMPLETED

@@ -20,8 +20,8 @@ import anyio
 import anyio.lowlevel
 
 from eip_ref.message import Message
-from eip_ref.saga import MemorySagaLog, Orchestrator, Parallel, Refused, Saga, SagaLog, SQLiteSagaLog, Step
-from eip_ref.saga import commands as saga_commands
+from eip_ref.saga import Orchestrator, Parallel, Refused, Saga, SagaLog, Step, action
+from eip_ref.storage import MemoryStore, SQLiteStore
 
 from .core import best, line
 from .durable_queue import NUMBER, measured
@@ -30,10 +30,10 @@ STEPS = [Step(name, name, undo=f"undo {name}") for name in ("payment", "stock", 
 IN_SEQUENCE = Saga("order", STEPS)
 IN_PARALLEL = Saga("order", [Parallel(*STEPS)])
 COMMITS = len(STEPS) + 1  # each intent shares one with the result before it; the last result and the end
-ENTRIES = [2, 2, 2, 2]  # begun and intent; result and intent, twice; result and end
+RECORDS = [2, 2, 2, 2]  # begun and intent; result and intent, twice; result and end
 
 
-async def carry(command: Message) -> Any:
+async def execute(command: Message) -> Any:
     await anyio.lowlevel.checkpoint()
     return None
 
@@ -48,7 +48,7 @@ async def bare_steps(count: int) -> None:
     """Three awaits of the same functions, with the same commands."""
     for number in range(count):
         for step in STEPS:
-            await carry(saga_commands.do(f"o{number}", step.name, step.command, None))
+            await execute(action(f"o{number}", step.name, step.command, None))
 
 
 async def sagas(log: SagaLog, saga: Saga, way: Callable[[Message], Awaitable[Any]], count: int) -> None:
@@ -58,39 +58,39 @@ async def sagas(log: SagaLog, saga: Saga, way: Callable[[Message], Awaitable[Any
 
 
 async def in_memory(saga: Saga, way: Callable[[Message], Awaitable[Any]], count: int) -> None:
-    await sagas(MemorySagaLog(), saga, way, count)
+    await sagas(SagaLog(MemoryStore()), saga, way, count)
 
 
 async def on_sqlite(folder: Path, count: int, synchronous: str) -> None:
-    with SQLiteSagaLog(folder / f"sagas-{next(NUMBER)}.db", synchronous=synchronous) as log:
-        await sagas(log, IN_SEQUENCE, carry, count)
+    with SQLiteStore(folder / f"sagas-{next(NUMBER)}.db", synchronous=synchronous) as store:
+        await sagas(SagaLog(store), IN_SEQUENCE, execute, count)
 
 
 def bare_commits(folder: Path, count: int, synchronous: str) -> None:
-    """The same entries in the same commits."""
+    """The same records in the same commits."""
     with closing(sqlite3.connect(folder / f"bare-{next(NUMBER)}.db", isolation_level=None)) as file:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute(f"PRAGMA synchronous = {synchronous}")
-        file.execute("CREATE TABLE entries (saga TEXT, number INTEGER, mark TEXT, step TEXT, data TEXT)")
+        file.execute("CREATE TABLE records (saga TEXT, number INTEGER, type TEXT, step TEXT, data TEXT)")
         for number in range(count):
-            for entries in ENTRIES:
+            for records in RECORDS:
                 file.execute("BEGIN IMMEDIATE")
-                for entry in range(entries):
-                    row = f"o{number}", entry, "done", "payment", "null"
-                    file.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", row)
+                for place in range(records):
+                    row = f"o{number}", place, "done", "payment", "null"
+                    file.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", row)
                 file.execute("COMMIT")
 
 
 def main(folder: Path) -> None:
     count, run = 2_000, anyio.run
     bare = best(lambda: run(bare_steps, count))
-    one = best(lambda: run(in_memory, IN_SEQUENCE, carry, count))
+    one = best(lambda: run(in_memory, IN_SEQUENCE, execute, count))
     line("a saga of three steps, log in memory", one, count, "three bare awaits", bare)
-    beside = best(lambda: run(in_memory, IN_PARALLEL, carry, count))
+    beside = best(lambda: run(in_memory, IN_PARALLEL, execute, count))
     line("the same with the steps in parallel", beside, count, "three bare awaits", bare)
     back = best(lambda: run(in_memory, IN_SEQUENCE, refuse_the_last, count))
     line("two steps, a refusal, two compensations", back, count, "three bare awaits", bare)
-    ten = best(lambda: run(in_memory, IN_SEQUENCE, carry, 10 * count))
+    ten = best(lambda: run(in_memory, IN_SEQUENCE, execute, 10 * count))
     line("the first with ten times as many sagas", ten, 10 * count, "the first line, for one", 10 * one)
     few = 100
     took = measured(
@@ -102,7 +102,7 @@ def main(folder: Path) -> None:
             "ten, no fsync": lambda: run(on_sqlite, folder, 10 * few, "OFF"),
         }
     )
-    beneath = f"{sum(ENTRIES)} bare INSERTs in {COMMITS} COMMITs"
+    beneath = f"{sum(RECORDS)} bare INSERTs in {COMMITS} COMMITs"
     line("a saga of three steps on SQLite", took["saga"], few, beneath, took["bare"])
     line("the same, no fsync", took["saga, no fsync"], few, beneath, took["bare, no fsync"])
     many = took["ten, no fsync"]

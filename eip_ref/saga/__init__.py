@@ -7,21 +7,22 @@ network loses, doubles or delays. There is no isolation: see `countermeasures.py
 
     import anyio
     from eip_ref.lab import simulate
-    from eip_ref.saga import MemorySagaLog, Orchestrator
-    from eip_ref.saga.order_story import Shop, order_saga
+    from eip_ref.saga import Orchestrator, SagaLog
+    from eip_ref.saga.order_story import OrderServices, order_saga
+    from eip_ref.storage import MemoryStore
 
     FIRST = {"customers": {"credit ann": 100}, "payments": {"card ann": 100}, "inventory": {"stock tea": 1}}
 
     async def scenario():
-        shop, log = Shop(FIRST), MemorySagaLog()
+        shop, log = OrderServices(FIRST), SagaLog(MemoryStore())
 
-        async def carry(command):
+        async def execute(command):
             await anyio.sleep(0.5)
-            answer = await shop.carry(command)
+            answer = await shop.execute(command)
             print(f"{anyio.current_time():4} s  {command.id:17} {command.type}")
             return answer
 
-        orchestrator = Orchestrator(order_saga(), log, carry)
+        orchestrator = Orchestrator(order_saga(), log, execute)
         for number in ("order-1", "order-2"):  # and there is tea for one
             order = {"customer": "ann", "item": "tea", "quantity": 1, "price": 30}
             ended = await orchestrator.run(number, order)
@@ -30,10 +31,10 @@ network loses, doubles or delays. There is no isolation: see `countermeasures.py
 
     simulate(scenario)
 
-Read `definition.py` and `entries.py` first, then `orchestrator.py`, `run.py` and `attempts.py`;
-`log.py` and `sqlite_log.py` keep the log, `post.py` sends from its outbox. `participant.py` is the
-other side, on the books of `store.py`. `choreography.py` and `monitor.py` do without a coordinator,
-and `order_story.py` tells one story both ways.
+Read `definition.py` first, then `state.py`, which is the log too, `orchestrator.py` and `executor.py`.
+`participant.py` is the other side. `choreography.py` and `monitor.py` do without a coordinator, and
+`order_story.py` tells one story both ways. Commands may leave through an outbox and its relay, which
+are those of `eip_ref.cqrs`.
 
 In a trace, where = the saga's name, message = the saga's id: "state" with was, now and reason, told
 with the commit of the log. Each attempt is "started", then "finished", "failed" (outcome:
@@ -51,64 +52,76 @@ event back); several orchestrators that share the sagas of one log fairly (two o
 harm: one is told `TakenOver`).
 """
 
-from . import commands
-from .attempts import Carry
 from .choreography import Choreography, EventCycle, Reaction, Service, event
 from .countermeasures import Changed, Locked, add, lock, reread, unlock
-from .definition import Parallel, Saga, Step, StepKind, pivot, retriable
-from .entries import Entry, IllegalEntry, Mark, Phase, Progress, SagaEnded, StepState
-from .log import MemorySagaLog, SagaLog, TakenOver
-from .monitor import Monitor, Status
+from .definition import Parallel, Retry, Saga, Step, StepKind, pivot, retriable
+from .executor import CommandExecutor, Execute
+from .monitor import Monitor, SagaStatus
 from .orchestrator import Orchestrator
-from .outcomes import NotDone, Refused, Retry, Revoked
-from .participant import Handler, Participant, answering
-from .post import Post
-from .sqlite_log import SQLiteSagaLog
-from .store import Draft, MemoryStore, SQLiteStore, Store
+from .participant import (
+    LocalHandler,
+    LocalTransaction,
+    NotDone,
+    Participant,
+    Refused,
+    Revoked,
+    action,
+    answering,
+    compensation,
+    question,
+)
+from .state import (
+    IllegalRecord,
+    LogRecord,
+    Phase,
+    RecordType,
+    SagaEnded,
+    SagaLog,
+    SagaState,
+    StepState,
+    TakenOver,
+)
 
 __all__ = [
-    "Carry",
     "Changed",
     "Choreography",
-    "Draft",
-    "Entry",
+    "CommandExecutor",
     "EventCycle",
-    "Handler",
-    "IllegalEntry",
+    "Execute",
+    "IllegalRecord",
+    "LocalHandler",
+    "LocalTransaction",
     "Locked",
-    "Mark",
-    "MemorySagaLog",
-    "MemoryStore",
+    "LogRecord",
     "Monitor",
     "NotDone",
     "Orchestrator",
     "Parallel",
     "Participant",
     "Phase",
-    "Post",
-    "Progress",
     "Reaction",
+    "RecordType",
     "Refused",
     "Retry",
     "Revoked",
-    "SQLiteSagaLog",
-    "SQLiteStore",
     "Saga",
     "SagaEnded",
     "SagaLog",
+    "SagaState",
+    "SagaStatus",
     "Service",
-    "Status",
     "Step",
     "StepKind",
     "StepState",
-    "Store",
     "TakenOver",
+    "action",
     "add",
     "answering",
-    "commands",
+    "compensation",
     "event",
     "lock",
     "pivot",
+    "question",
     "reread",
     "retriable",
     "unlock",

@@ -1,6 +1,6 @@
 """Saga, choreographed: nobody is in charge; each service listens for events and says what it did.
 
-The correlation id of every event is the saga's id. A service carries out an operation under the key
+The correlation id of every event is the saga's id. A service executes an operation under the key
 `<saga>/<step>` and publishes what came of it under the id `<saga>/<event>`, so an event that comes
 twice changes nothing and says the same again: that heals a crash between the two.
 
@@ -8,22 +8,21 @@ The graph of events must have no cycle, or a saga may run in it for ever; and an
 reacts to must be a declared end, or the saga is forgotten there. Both are checked when it is defined.
 
 A timeout is an event too. Nobody in the saga says it: it is published with the first one, and a queue
-keeps it for as long as the saga may take. Whoever carries out the pivot reacts to it, since nobody else
+keeps it for as long as the saga may take. Whoever executes the pivot reacts to it, since nobody else
 can know whether it comes too late; the tombstones of the way back refuse what is still on its way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..message import Message
+from .. import values
+from ..message import Handler, Message
 from ..trace import Kind, record
-from . import commands
-from .entries import Phase
-from .outcomes import Refused, Revoked
-from .participant import Participant
+from .participant import Participant, Refused, Revoked, action, compensation
+from .state import Phase
 
 __all__ = ["Choreography", "EventCycle", "Reaction", "Service", "event"]
 
@@ -53,8 +52,8 @@ class Reaction:
         return (self.then,) if self.otherwise is None else (self.then, self.otherwise)
 
     def command(self, event: Message) -> Message:
-        """What the service tells itself to do."""
-        make = commands.undo if self.undoes else commands.do
+        """The command that the service gives itself."""
+        make = compensation if self.undoes else action
         return make(event.correlation_id or event.id, self.step, self.does, event.body)
 
 
@@ -90,7 +89,7 @@ class Choreography:
                 raise ValueError(f"{end} ends a saga as completed or compensated, not as {phase}")
 
     def reactions_of(self, who: str, on: str) -> Iterator[Reaction]:
-        """What a service does about a type of event."""
+        """The reactions of a service to a type of event."""
         return (reaction for reaction in self.reactions if (reaction.who, reaction.on) == (who, on))
 
     def listeners(self, type: str) -> list[str]:
@@ -99,19 +98,14 @@ class Choreography:
 
 
 def event(saga: str, type: str, body: Any, cause: str | None = None) -> Message:
-    """What happened in a saga: the same id whenever it is said again."""
+    """An event of a saga: it has the same id whenever it is said again."""
     return Message(body, type=type, id=f"{saga}/{type}", key=saga, correlation_id=saga, causation_id=cause)
 
 
 class Service:
-    """A participant that takes part in a choreography; `publish(event)` tells all who listen."""
+    """A participant in a choreography; `publish(event)`, plain or `async`, tells all who listen."""
 
-    def __init__(
-        self,
-        participant: Participant,
-        choreography: Choreography,
-        publish: Callable[[Message], Awaitable[object]],
-    ) -> None:
+    def __init__(self, participant: Participant, choreography: Choreography, publish: Handler) -> None:
         self._participant = participant
         self._choreography = choreography
         self._publish = publish
@@ -124,7 +118,7 @@ class Service:
         for reaction in self._choreography.reactions_of(self._participant.name, message.type):
             says = await self._react(reaction, message)
             if says is not None:
-                await self._publish(event(saga, says, message.body, message.id))
+                await values.finished(self._publish(event(saga, says, message.body, message.id)))
 
     async def _react(self, reaction: Reaction, message: Message) -> str | None:
         command = reaction.command(message)

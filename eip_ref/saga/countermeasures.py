@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .outcomes import NotDone, Refused
-from .store import Draft
+from .participant import LocalTransaction, NotDone, Refused
 
 __all__ = ["Changed", "Locked", "add", "lock", "reread", "unlock"]
 
@@ -27,40 +26,40 @@ class Locked(NotDone):
 
 
 class Changed(Refused):
-    """What the saga had read does not hold any more."""
+    """Something that the saga had read does not hold any more."""
 
 
-def lock(draft: Draft, name: str, saga: str) -> None:
+def lock(books: LocalTransaction, name: str, saga: str) -> None:
     """Semantic lock: `name` is not final until this saga unlocks it. Raises `Locked`.
 
     It is a value like any other, so it survives a crash with the saga that holds it. Two sagas that
     take two locks in different orders wait for each other until their attempts are used up: take
     locks in one order everywhere.
     """
-    holder = draft.get(_LOCK + name)
+    holder = books.get(_LOCK + name)
     if holder not in (None, saga):
         raise Locked(f"{name} is not final: saga {holder} holds it")
-    draft.set(_LOCK + name, saga)
+    books.put(_LOCK + name, saga)
 
 
-def unlock(draft: Draft, name: str, saga: str) -> None:
-    """The saga is over with it. The lock of another saga stays."""
-    if draft.get(_LOCK + name) == saga:
-        draft.set(_LOCK + name, None)
+def unlock(books: LocalTransaction, name: str, saga: str) -> None:
+    """Give up the lock of this saga on `name`. The lock of another saga stays."""
+    if books.get(_LOCK + name) == saga:
+        books.delete(_LOCK + name)
 
 
-def add(draft: Draft, name: str, amount: float, *, least: float | None = None) -> float:
-    """Commutative update: change by an amount, in any order with others. Raises `Refused` below `least`."""
-    value: float = draft.get(name, 0) + amount
-    if least is not None and value < least:
-        raise Refused(f"{name} is {draft.get(name, 0):g}, which does not allow {amount:+g}")
-    draft.set(name, value)
+def add(books: LocalTransaction, name: str, amount: float, *, minimum: float | None = None) -> float:
+    """Commutative update: change by an amount, in any order with others. Raises `Refused` below `minimum`."""
+    value: float = books.get(name, 0) + amount
+    if minimum is not None and value < minimum:
+        raise Refused(f"{name} is {books.get(name, 0):g}, which does not allow {amount:+g}")
+    books.put(name, value)
     return value
 
 
-def reread(draft: Draft, name: str, seen: Any) -> Any:
+def reread(books: LocalTransaction, name: str, seen: Any) -> Any:
     """The value of `name`, if it is still what the saga saw. Raises `Changed`."""
-    value = draft.get(name)
+    value = books.get(name)
     if value != seen:
         raise Changed(f"{name} was {seen!r} and is {value!r} now")
     return value

@@ -1,4 +1,4 @@
-"""What a saga is: steps that can be undone, then a point of no return, then steps that will succeed.
+"""The definition of a saga: steps that can be undone, a point of no return, then steps that will succeed.
 
     compensatable …  →  at most one pivot  →  retriable …
 
@@ -15,9 +15,10 @@ from enum import IntEnum
 from functools import partial
 from typing import Any
 
-from .outcomes import Retry
+from .. import values
+from ..message_queue import Backoff
 
-__all__ = ["Parallel", "Saga", "Step", "StepKind", "pivot", "retriable"]
+__all__ = ["Parallel", "Retry", "Saga", "Step", "StepKind", "pivot", "retriable"]
 
 Build = Callable[[Any, Mapping[str, Any]], Any]
 
@@ -30,14 +31,26 @@ class StepKind(IntEnum):
     RETRIABLE = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The number of attempts that a command gets at most, and the delays between them."""
+
+    attempts: int = 4
+    backoff: Backoff = field(default_factory=partial(Backoff, first=0.5, factor=2.0, most=30.0))
+
+    def __post_init__(self) -> None:
+        values.count("attempts", self.attempts)
+
+
 @dataclass(frozen=True)
 class Step:
     """One local transaction of one participant, named by the type of the command that asks for it.
 
-    `undo` is the type of the command that takes it back. `body(data, answers)` makes the command's
-    body from the saga's data and the answers of earlier steps; by default it is the data. `timeout`
-    is in seconds, for each attempt. With `ask`, recovery first asks the participant what became of
-    a command, and repeats it only when it does not know.
+    `undo` is the type of the command that takes it back. `body(data, answers)`, a plain function, makes
+    the command's body from the saga's data and the answers of earlier steps; by default it is the data.
+    When that fails the step cannot begin, and the saga turns back, or is stuck. `timeout` is in seconds,
+    for each attempt. With `ask`, recovery first asks the participant what became of a command, and
+    repeats it only when it does not know.
     """
 
     name: str
@@ -51,10 +64,11 @@ class Step:
     ask: bool = False
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name:
+        if "/" in values.name("a step's name", self.name):
             raise ValueError(f"a step's name must be text without '/', not {self.name!r}")
-        if not self.timeout > 0:
-            raise ValueError(f"step {self.name}: the timeout must be above 0 seconds, not {self.timeout:g}")
+        values.name(f"the command of step {self.name}", self.command)
+        values.duration(f"the timeout of step {self.name}", self.timeout, zero=False, infinite=True)
+        values.must_not_be_async(f"the body of step {self.name}", self.body)
         compensatable = self.kind is StepKind.COMPENSATABLE
         if compensatable and self.undo is None:
             raise ValueError(f"step {self.name} is compensatable: name the command that undoes it, undo=…")
@@ -99,12 +113,12 @@ class Saga:
     stages: tuple[tuple[Step, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        values.name("a saga's name", self.name)
         stages = tuple((stage,) if isinstance(stage, Step) else tuple(stage) for stage in self.steps)
         object.__setattr__(self, "stages", stages)
         if not all(stages) or not stages:
             raise ValueError(f"saga {self.name} needs at least one step, and so does each Parallel")
-        if not self.timeout > 0:
-            raise ValueError(f"saga {self.name}: the timeout must be above 0 seconds, not {self.timeout:g}")
+        values.duration(f"the timeout of saga {self.name}", self.timeout, zero=False, infinite=True)
         self._check_names()
         self._check_order()
 

@@ -18,15 +18,22 @@ from collections.abc import Callable
 from typing import Any
 
 from ..message import Message
+from ..storage import MemoryStore, Store
 from .choreography import Choreography, Reaction
 from .countermeasures import add
 from .definition import Saga, Step, pivot, retriable
-from .entries import Phase
-from .outcomes import Refused
-from .participant import Handler, Participant
-from .store import Draft, MemoryStore, Store
+from .participant import LocalHandler, LocalTransaction, Participant, Refused
+from .state import Phase
 
-__all__ = ["PLACE_ORDER", "REACTIONS", "TIMED_OUT", "TIMEOUT", "Shop", "order_choreography", "order_saga"]
+__all__ = [
+    "PLACE_ORDER",
+    "REACTIONS",
+    "TIMED_OUT",
+    "TIMEOUT",
+    "OrderServices",
+    "order_choreography",
+    "order_saga",
+]
 
 STEPS = (
     Step("order", "CreateOrder", undo="RejectOrder"),
@@ -76,54 +83,54 @@ def order_choreography() -> Choreography:
     return Choreography(PLACE_ORDER, (*REACTIONS, TIMEOUT), ends, TIMED_OUT)
 
 
-def _status(now: str, effect: str) -> Handler:
+def _status(now: str, effect: str) -> LocalHandler:
     """An order is pending until its saga ends; nobody may take it for more."""
 
-    def handle(command: Message, books: Draft) -> None:
-        books.set(f"order {command.correlation_id}", now)
+    def handle(command: Message, books: LocalTransaction) -> None:
+        books.put(f"order {command.correlation_id}", now)
         books.effect(effect)
 
     return handle
 
 
-def _move(source: str, target: str, what: str, effect: str) -> Handler:
+def _move(source: str, target: str, what: str, effect: str) -> LocalHandler:
     """Move the amount of `what` in the order from one account to another: commutative, never below 0."""
 
-    def handle(command: Message, books: Draft) -> None:
+    def handle(command: Message, books: LocalTransaction) -> None:
         order = {**command.body, "saga": command.correlation_id}
         amount, one, other = order[what], source.format(**order), target.format(**order)
-        add(books, one, -amount, least=0)
+        add(books, one, -amount, minimum=0)
         add(books, other, amount)
         books.effect(effect, **{one: -amount, other: amount})
 
     return handle
 
 
-def _charge(command: Message, books: Draft) -> None:
+def _charge(command: Message, books: LocalTransaction) -> None:
     """The pivot. A card that was reported stolen is refused."""
     if books.get(f"stolen {command.body['customer']}"):
         raise Refused("the card was reported stolen")
     _move("aside {saga}", "till", "price", "charged the card")(command, books)
 
 
-def _refuse_charge(command: Message, books: Draft) -> None:
+def _refuse_charge(command: Message, books: LocalTransaction) -> None:
     """There is no way back over the pivot; only one that has not happened can be refused."""
     raise Refused("the card is charged already")
 
 
-def _ship(command: Message, books: Draft) -> str:
+def _ship(command: Message, books: LocalTransaction) -> str:
     number = f"parcel {command.correlation_id}"
-    books.set(number, command.body["item"])
+    books.put(number, command.body["item"])
     books.effect("sent the parcel")
     return number
 
 
-def _pair(here: str, there: str, what: str, words: tuple[str, str]) -> tuple[Handler, Handler]:
+def _pair(here: str, there: str, what: str, words: tuple[str, str]) -> tuple[LocalHandler, LocalHandler]:
     """Put something aside, and back."""
     return _move(here, there, what, words[0]), _move(there, here, what, words[1])
 
 
-def _services() -> dict[str, dict[str, Handler]]:
+def _services() -> dict[str, dict[str, LocalHandler]]:
     reserve_credit, release_credit = _pair(
         "credit {customer}", "used {customer}", "price", ("reserved credit", "released credit")
     )
@@ -151,37 +158,37 @@ def _services() -> dict[str, dict[str, Handler]]:
     }
 
 
-class Shop:
-    """The five services. `carry` brings a command to the one that knows it.
+class OrderServices:
+    """The five services. `execute` brings a command to the one that knows it.
 
-    `values` are what the books hold at first, by service: `{"inventory": {"stock tea": 3}, …}`.
+    `first` are the documents of each that is new: `{"inventory": {"stock tea": 3}, …}`. Each has a store
+    of its own in memory, unless `store_of(name)` makes another.
     """
 
     def __init__(
         self,
-        values: dict[str, dict[str, Any]] | None = None,
-        make: Callable[[str], Store] | None = None,
+        first: dict[str, dict[str, Any]] | None = None,
+        store_of: Callable[[str], Store] = lambda name: MemoryStore(),
     ) -> None:
-        first = values or {}
-        services = _services()
-        self._by_command = {command: name for name, handlers in services.items() for command in handlers}
+        self._names: dict[str, str] = {}  # of the services, by command
         self.services: dict[str, Participant] = {}
-        for name, handlers in services.items():
-            store = make(name) if make else MemoryStore()
-            with store.transaction() as books:
-                for what, value in first.get(name, {}).items():
-                    if books.get(what) is None:
-                        books.set(what, value)
+        for name, handlers in _services().items():
+            store = store_of(name)
+            with store.transaction() as transaction:
+                for key, document in (first or {}).get(name, {}).items():
+                    if transaction.get(name, key) is None:
+                        transaction.put(name, key, document)
             self.services[name] = Participant(name, store, handlers)
+            self._names |= dict.fromkeys(handlers, name)
 
     def who(self, command: Message) -> str:
-        """The service that knows a command."""
-        return self._by_command[command.type]
+        """The name of the service that knows a command."""
+        return self._names[command.type]
 
-    async def carry(self, command: Message) -> Any:
+    async def execute(self, command: Message) -> Any:
         """Bring a command to its service, without a network in between."""
         return await self.services[self.who(command)](command)
 
     def business(self) -> dict[str, dict[str, Any]]:
-        """What all books say, without the records of operations."""
+        """The books of all services, without the records of operations."""
         return {name: service.business() for name, service in self.services.items()}

@@ -1,4 +1,8 @@
-"""Participant: carries out each operation once, and can take it back, in whichever order both arrive.
+"""Participant: executes each operation once, and can take it back, in whichever order both arrive.
+
+A step of a saga is asked for by a command, its *action*. The id of that is `<saga>/<step>`, in every
+attempt and after every restart: the key under which the participant remembers the operation. The
+*compensation*, which takes it back, and the *question* what became of it name that key in a header.
 
 The record "this operation is done, refused or revoked" commits with the effect. So a repetition gets
 the first answer again, and *action and compensation commute*: a compensation that comes first leaves
@@ -10,113 +14,219 @@ production records are kept for as long as the slowest channel may hold a messag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio.lowlevel
 
+from .. import values
+from ..message import Handler as Receiver
 from ..message import Message
+from ..request_reply import NotDone
+from ..storage import Store, Transaction
 from ..trace import Kind, record
-from .commands import ASKS, UNDOES, role
-from .outcomes import Refused, Revoked
-from .store import Draft, Store
 
-__all__ = ["Handler", "Participant", "answering"]
+__all__ = [
+    "LocalHandler",
+    "LocalTransaction",
+    "NotDone",
+    "Participant",
+    "Refused",
+    "Revoked",
+    "action",
+    "answering",
+    "compensation",
+    "question",
+    "role",
+]
 
-Handler = Callable[[Message, Draft], Any]
-"""One local transaction: reads and writes the draft and returns the answer, or raises `Refused`."""
+_UNDOES = "undoes"  # header of a compensation: the key of the operation that it takes back
+_ASKS = "asks"  # header of a question: the key of the operation that it asks about
 
-_RECORD = "operation "
+
+class Refused(Exception):
+    """A business failure: the participant answered no, changed nothing, and will give the same answer
+    again. Not worth a retry."""
+
+
+class Revoked(Refused):
+    """The action came after its own compensation, which had left a tombstone: it is refused."""
+
+
+# The commands of a step
+
+
+def action(saga: str, step: str, type: str, body: Any) -> Message:
+    """The command that asks for a step. All commands of a saga have its id as their key."""
+    headers = {"step": step}
+    return Message(body, type=type, key=saga, id=f"{saga}/{step}", correlation_id=saga, headers=headers)
+
+
+def compensation(saga: str, step: str, type: str, body: Any) -> Message:
+    """The command that takes it back; it carries the same body."""
+    return _about(saga, step, type, body, "undo", _UNDOES)
+
+
+def question(saga: str, step: str, type: str) -> Message:
+    """The question what became of it. The answer is `{"state": …, "answer": …}`."""
+    return _about(saga, step, type, None, "ask", _ASKS)
+
+
+def _about(saga: str, step: str, type: str, body: Any, word: str, header: str) -> Message:
+    operation = f"{saga}/{step}"
+    return Message(
+        body,
+        type=type,
+        key=saga,
+        id=f"{operation}/{word}",
+        correlation_id=saga,
+        causation_id=operation,
+        headers={"step": step, header: operation},
+    )
+
+
+def role(command: Message) -> str:
+    """The role of a command, as the trace says it: "action", "compensation" or "question"."""
+    if _ASKS in command.headers:
+        return "question"
+    return "compensation" if _UNDOES in command.headers else "action"
+
+
+# Their receiver
+
+
+class LocalTransaction:
+    """The transaction in which a participant executes one command, on the documents of its own table."""
+
+    def __init__(self, transaction: Transaction, participant: str, command: Message) -> None:
+        self.transaction = transaction  #: for an outbox, or tables beside that of the participant
+        self._participant = participant
+        self._command = command
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The document under this key, as a copy of its own, or `default`."""
+        return self.transaction.get(self._participant, key, default)
+
+    def put(self, key: str, document: Any) -> None:
+        """Write a document, which must be a JSON value."""
+        self.transaction.put(self._participant, key, document)
+
+    def delete(self, key: str) -> None:
+        """Remove the document under this key, if there is one."""
+        self.transaction.delete(self._participant, key)
+
+    def effect(self, effect: str, **amounts: float) -> None:
+        """Note what this does in the world, and by how much it changes what; recorded after the commit."""
+        who, command = self._participant, self._command
+        step = command.headers.get("step", "")
+        facts = {"amounts": amounts, "saga": command.correlation_id, "step": step, "role": role(command)}
+        self.transaction.after_commit(
+            lambda: record(Kind.EFFECT, who, command.id, who=who, effect=effect, **facts)
+        )
+
+
+LocalHandler = Callable[[Message, LocalTransaction], Any]
+"""One local transaction, without an await: reads and writes, and returns the answer, or raises `Refused`."""
 
 
 class Participant:
-    """A service whose handlers, by type of command, work on one store."""
+    """A service whose handlers, by type of command, work on the table `name` of a store.
 
-    def __init__(self, name: str, store: Store, handlers: Mapping[str, Handler]) -> None:
-        self.name = name
+    Handlers are plain functions: a transaction waits for nothing. Raises TypeError for an `async def`.
+    """
+
+    def __init__(self, name: str, store: Store, handlers: Mapping[str, LocalHandler]) -> None:
+        self.name = values.name("a participant's name", name)
         self.store = store
         self._handlers = handlers
+        self._operations = f"{name}.operations"
+        for type_, handler in handlers.items():
+            values.must_not_be_async(f"the handler of {type_!r}", handler)
 
     async def __call__(self, command: Message) -> Any:
         """The answer to a command, the same for every repetition. Raises `Refused`.
 
-        When a handler raises anything else, nothing has happened and the command may come again. The
-        handler of a compensation may refuse too: then what was done stays done.
+        When a handler raises anything else, nothing has happened and the command may come again; an
+        answer that is not JSON is such an error too, a `NotDone`. The handler of a compensation
+        may refuse too: then what was done stays done.
         """
         await anyio.lowlevel.checkpoint()
-        if key := command.headers.get(ASKS):
-            answer = self._ask(key)
-        elif key := command.headers.get(UNDOES):
-            answer = self._undo(command, key)
+        if operation := command.headers.get(_ASKS):
+            answer = self._ask(operation)
+        elif operation := command.headers.get(_UNDOES):
+            answer = self._undo(command, operation)
         else:
             answer = self._act(command)
         await anyio.lowlevel.cancel_shielded_checkpoint()  # it is done: anything can happen on the way back
         return answer
 
     def business(self) -> dict[str, Any]:
-        """The values without the records of operations: the state that the business sees."""
-        return {name: value for name, value in self.store.values().items() if not name.startswith(_RECORD)}
+        """The documents without the records of operations: the state that the business sees."""
+        with self.store.reading() as transaction:
+            return dict(transaction.scan(self.name))
 
     def _act(self, command: Message) -> Any:
         handler = self._handler(command)
-        with self.store.transaction() as draft:
-            before = draft.get(_RECORD + command.id)
-            known = before or _acted(handler, command, draft)
-            draft.set(_RECORD + command.id, known)
-        self._tell(draft, command)
+        with self.store.transaction() as transaction:
+            known = before = transaction.get(self._operations, command.id)
+            if known is None:
+                known = self._executed(handler, command)
+                transaction.put(self._operations, command.id, known)
         if known["state"] != "done":
             record(Kind.REFUSED, self.name, command.id, who=self.name, reason=known["reason"])
             raise (Revoked if known["state"] == "revoked" else Refused)(known["reason"])
-        if before:
+        if before is not None:
             record(Kind.DUPLICATE, self.name, command.id, who=self.name)
         return known["answer"]
 
-    def _undo(self, command: Message, key: str) -> Any:
+    def _executed(self, handler: LocalHandler, command: Message) -> dict[str, Any]:
+        """Execute the command, and return what to remember. What a refusing handler wrote is undone."""
+        try:
+            with self.store.transaction() as savepoint:
+                answer = handler(command, LocalTransaction(savepoint, self.name, command))
+                _must_be_json(answer, f"the answer of {self.name} to {command.type}")
+        except Refused as refusal:
+            return {"state": "refused", "reason": str(refusal)}
+        return {"state": "done", "answer": answer}
+
+    def _undo(self, command: Message, operation: str) -> Any:
         handler = self._handler(command)
         try:
-            with self.store.transaction() as draft:
-                known = draft.get(_RECORD + key, {"state": "unknown"})
-                if known["state"] == "done":
-                    handler(command, draft)
-                if known["state"] in ("done", "unknown"):
-                    tombstone = {"state": "revoked", "reason": f"{key} was revoked before"}
-                    draft.set(_RECORD + key, tombstone)
+            with self.store.transaction() as transaction:
+                state = transaction.get(self._operations, operation, {"state": "unknown"})["state"]
+                if state == "done":
+                    handler(command, LocalTransaction(transaction, self.name, command))
+                if state in ("done", "unknown"):
+                    tombstone = {"state": "revoked", "reason": f"{operation} was revoked before"}
+                    transaction.put(self._operations, operation, tombstone)
         except Refused as refusal:
             record(Kind.REFUSED, self.name, command.id, who=self.name, reason=str(refusal))
             raise
-        self._tell(draft, command)
-        if known["state"] == "unknown":
-            record(Kind.STATE, self.name, key, who=self.name, was="unknown", now="revoked")
-        elif known["state"] != "done":
+        if state == "unknown":
+            record(Kind.STATE, self.name, operation, who=self.name, was="unknown", now="revoked")
+        elif state != "done":
             record(Kind.DUPLICATE, self.name, command.id, who=self.name)
-        return None
 
-    def _ask(self, key: str) -> dict[str, Any]:
-        with self.store.transaction() as draft:
-            known = draft.get(_RECORD + key, {"state": "unknown"})
+    def _ask(self, operation: str) -> dict[str, Any]:
+        with self.store.reading() as transaction:
+            known = transaction.get(self._operations, operation, {"state": "unknown"})
         return {"state": known["state"], "answer": known.get("answer")}
 
-    def _handler(self, command: Message) -> Handler:
+    def _handler(self, command: Message) -> LocalHandler:
         try:
             return self._handlers[command.type]
         except KeyError:
             raise LookupError(f"{self.name} does not know how to {command.type!r}") from None
 
-    def _tell(self, draft: Draft, command: Message) -> None:
-        step = command.headers.get("step", "")
-        draft.tell(self.name, command.id, saga=command.correlation_id, step=step, role=role(command))
 
-
-def _acted(handler: Handler, command: Message, draft: Draft) -> dict[str, Any]:
-    """Do it, and say what to remember. What a refusing handler wrote is forgotten."""
+def _must_be_json(answer: Any, what: str) -> None:
     try:
-        return {"state": "done", "answer": handler(command, draft)}
-    except Refused as refusal:
-        draft.forget()
-        return {"state": "refused", "reason": str(refusal)}
+        values.check_json(what, answer)
+    except TypeError as error:
+        raise NotDone(f"{error}; nothing was done") from error
 
 
-def answering(participant: Participant, send: Callable[[Message], Any]) -> Callable[[Message], Any]:
+def answering(participant: Participant, send: Receiver) -> Callable[[Message], Awaitable[None]]:
     """A receiver of commands that sends the answer back, caused by the command that it answers.
 
     Answers are `{"done": …}` or `{"refused": …}`. What else the participant raises comes out: then
@@ -128,6 +238,6 @@ def answering(participant: Participant, send: Callable[[Message], Any]) -> Calla
             body = {"done": await participant(command)}
         except Refused as refusal:
             body = {"refused": str(refusal)}
-        await send(command.reply(body, type="Answer"))
+        await values.finished(send(command.reply(body, type="Answer")))
 
     return receive

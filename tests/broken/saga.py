@@ -12,85 +12,88 @@ import anyio.lowlevel
 from eip_ref.message import Message
 from eip_ref.saga import (
     Choreography,
-    Entry,
-    Mark,
-    MemorySagaLog,
+    Execute,
+    LocalTransaction,
+    LogRecord,
     Orchestrator,
     Participant,
     Phase,
-    Progress,
     Reaction,
+    RecordType,
     Refused,
     Saga,
+    SagaLog,
+    SagaState,
     Step,
     StepState,
-    commands,
+    action,
+    compensation,
 )
-from eip_ref.saga.attempts import Carry
+from eip_ref.saga.orchestrator import Item, Run
 from eip_ref.saga.order_story import PLACE_ORDER, REACTIONS, TIMED_OUT, order_choreography
-from eip_ref.saga.run import Item, Run
 from eip_ref.trace import Kind, record
+from eip_ref.values import finished
 
 
 class UndoLambdasInMemory:
     """Keeps what is to be undone in a list: it dies with the process, and then nobody knows."""
 
-    def __init__(self, saga: Saga, log: object, carry: Carry) -> None:
+    def __init__(self, saga: Saga, log: object, execute: Execute) -> None:
         self._saga = saga
-        self._carry = carry
+        self._execute = execute
 
     async def recover(self) -> None:
         """There is nothing to recover from."""
 
     async def run(self, identity: str, data: Any) -> None:
         record(Kind.STATE, self._saga.name, identity, was="", now="running")
-        undo: list[Callable[[], Awaitable[Any]]] = []
+        undo: list[Callable[[], Any]] = []
         outcome = "completed"
         for step in self._saga:
             try:
-                await self._carry(commands.do(identity, step.name, step.command, data))
+                await finished(self._execute(action(identity, step.name, step.command, data)))
             except Refused:
                 outcome = "compensated"
                 break
-            command = commands.undo(identity, step.name, step.undo or "", data)
-            undo.append(lambda command=command: self._carry(command))  # type: ignore[misc]
+            command = compensation(identity, step.name, step.undo or "", data)
+            undo.append(lambda command=command: self._execute(command))  # type: ignore[misc]
         if outcome == "compensated":
             for call in reversed(undo):
-                await call()
+                await finished(call())
         record(Kind.STATE, self._saga.name, identity, was="running", now=outcome)
 
 
-class _OfProgress(Orchestrator):
+class _OfState(Orchestrator):
     """An orchestrator that reads its log in another way."""
 
-    progress: type[Progress]
+    state: type[SagaState]
 
-    async def _read(self, identity: str) -> Progress:
-        return self.progress.of(identity, await self._log.read(identity))
+    def _read(self, identity: str) -> SagaState:
+        return self.state.of(identity, self._log.read(identity))
 
 
-class OnlyAfterSuccess(_OfProgress):
+class OnlyAfterSuccess(_OfState):
     """Registers a compensation when its step has succeeded: what is in doubt stays for ever."""
 
-    class progress(Progress):
+    class state(SagaState):
         def to_undo(self) -> list[StepState]:
-            return [s for s in Progress.to_undo(self) if s.result is Mark.DONE]
+            return [s for s in SagaState.to_undo(self) if s.result is RecordType.DONE]
 
 
-class CompensatesWhatFailed(_OfProgress):
+class CompensatesWhatFailed(_OfState):
     """Takes back every step that was tried, also one that certainly did not happen."""
 
-    class progress(Progress):
+    class state(SagaState):
         def to_undo(self) -> list[StepState]:
-            return [s for s in reversed(self.steps.values()) if s.undo is not Mark.UNDONE]
+            return [s for s in reversed(self.steps.values()) if s.undo is not RecordType.UNDONE]
 
 
-class CompensatesForwards(_OfProgress):
+class CompensatesForwards(_OfState):
     """Takes back in the order in which it was done."""
 
-    class progress(Progress):
+    class state(SagaState):
         def to_undo(self) -> list[StepState]:
-            return Progress.to_undo(self)[::-1]
+            return SagaState.to_undo(self)[::-1]
 
 
 class _OfRun(Orchestrator):
@@ -98,8 +101,8 @@ class _OfRun(Orchestrator):
 
     kind: type[Run]
 
-    def _run(self, progress: Progress) -> Run:
-        return self.kind(self._saga, self._log, self._carry, progress)
+    def _run(self, state: SagaState) -> Run:
+        return self.kind(self._saga, self._log, self._execute, state)
 
 
 class StopsAtTheFirstFailure(_OfRun):
@@ -107,13 +110,13 @@ class StopsAtTheFirstFailure(_OfRun):
 
     class kind(Run):
         async def _compensate(self) -> None:
-            for state in self.progress.to_undo():
+            for state in self.state.to_undo():
                 self.note(await self._undo(state))
-                if state.undo is not Mark.UNDONE:
+                if state.undo is not RecordType.UNDONE:
                     break
-            for state in self.progress.to_undo():
-                self.note(Entry(Mark.UNDONE, state.name))
-            self.note(Entry(Mark.COMPENSATED))
+            for state in self.state.to_undo():
+                self.note(LogRecord(RecordType.UNDONE, state.name))
+            self.note(LogRecord(RecordType.COMPENSATED))
             await self._write()
 
 
@@ -121,19 +124,21 @@ class SkipsWhatIsInDoubt(_OfRun):
     """After a restart it believes that a step whose intent is in the log was done."""
 
     class kind(Run):
-        async def _settle(self, step: Step, fresh: bool, until: float) -> Entry:
-            return await super()._settle(step, fresh, until) if fresh else Entry(Mark.DONE, step.name)
+        async def _settle(self, step: Step, fresh: bool, until: float) -> LogRecord:
+            return (
+                await super()._settle(step, fresh, until) if fresh else LogRecord(RecordType.DONE, step.name)
+            )
 
 
 class NotShielded(_OfRun):
     """Lets a cancellation stop the compensation half way, and calls it a failure that has been dealt with."""
 
     class kind(Run):
-        async def finish(self) -> Progress:
+        async def finish(self) -> SagaState:
             await self._forward()
-            if self.progress.phase is Phase.COMPENSATING:
+            if self.state.phase is Phase.COMPENSATING:
                 await self._compensate()
-            return self.progress
+            return self.state
 
 
 class CancelsSiblings(_OfRun):
@@ -141,18 +146,18 @@ class CancelsSiblings(_OfRun):
 
     class kind(Run):
         async def _each(
-            self, items: Sequence[Item], work: Callable[[Item], Awaitable[Entry]], *, together: bool
+            self, items: Sequence[Item], work: Callable[[Item], Awaitable[LogRecord]], *, together: bool
         ) -> None:
             if not together or len(items) < 2:
                 return await super()._each(items, work, together=together)
 
             async def one(item: Item) -> None:
-                entry = Entry(Mark.NOT_DONE, item.name, "cancelled")  # type: ignore[attr-defined]
+                result = LogRecord(RecordType.NOT_DONE, item.name, "cancelled")  # type: ignore[attr-defined]
                 try:
-                    entry = await work(item)
+                    result = await work(item)
                 finally:
-                    self.note(entry)
-                if entry.mark is not Mark.DONE:
+                    self.note(result)
+                if result.type is not RecordType.DONE:
                     group.cancel_scope.cancel()
 
             async with anyio.create_task_group() as group:
@@ -165,62 +170,51 @@ class SendsBeforeTheIntent(_OfRun):
     """Two transactions: the command into the outbox, and then the intent into the log."""
 
     class kind(Run):
-        async def _write(self, outgoing: Iterable[Message] = ()) -> None:
-            letters = self._expecting(outgoing)
-            entries, self._pending = self._pending, []
-            self._log._put(letters)  # type: ignore[attr-defined]
+        async def _write(self, commands: Iterable[Message] = ()) -> None:
+            commands = [*commands]
+            self._sent.update(command.id for command in commands)
+            assert self._outbox is not None
+            with self._log.store.transaction() as transaction:
+                for command in commands:
+                    self._outbox.add(transaction, command)
             await anyio.lowlevel.checkpoint()
-            await self._log.append(self.progress.id, self._number, entries)
-            self._number += len(entries)
+            await super()._write()
 
 
-class TwoTransactions(MemorySagaLog):
-    """A log and an outbox that know nothing of each other."""
-
-    def _put(self, letters: Sequence[Message]) -> None:
-        for letter in letters:
-            self._place += 1
-            self._outbox[self._place] = letter
-
-
-class MovesEndedSagas(MemorySagaLog):
+class MovesEndedSagas(SagaLog):
     """Believes whatever comes, also after the end."""
 
-    async def append(
-        self, saga: str, number: int, entries: Sequence[Entry], commands: Sequence[Message] = ()
-    ) -> None:
-        await anyio.lowlevel.checkpoint()
-        for mark, _, data in entries:
-            if mark in set(Phase) | {Mark.BEGUN}:
-                now = "running" if mark is Mark.BEGUN else str(mark)
+    def append(self, saga: str, number: int, records: Sequence[LogRecord]) -> None:
+        for type_, _, data in records:
+            if type_ in set(Phase) | {RecordType.BEGUN}:
+                now = "running" if type_ is RecordType.BEGUN else str(type_)
                 record(Kind.STATE, "place order", saga, was="", now=now, reason=data)
 
 
 class WithoutTombstones(Participant):
     """Has nothing to take back when the compensation comes first, and then carries out the late action."""
 
-    def _undo(self, command: Message, key: str) -> Any:
-        if self._ask(key)["state"] == "unknown":
+    def _undo(self, command: Message, operation: str) -> Any:
+        if self._ask(operation)["state"] == "unknown":
             return None
-        return super()._undo(command, key)
+        return super()._undo(command, operation)
 
 
 class CompensatesTwice(Participant):
     """Its compensation is not idempotent: a repetition gives the money back once more."""
 
-    def _undo(self, command: Message, key: str) -> Any:
-        with self.store.transaction() as draft:
-            self._handler(command)(command, draft)
-        self._tell(draft, command)
+    def _undo(self, command: Message, operation: str) -> Any:
+        with self.store.transaction() as transaction:
+            self._handler(command)(command, LocalTransaction(transaction, self.name, command))
 
 
-def key_per_attempt(carry: Carry) -> Carry:
+def key_per_attempt(execute: Execute) -> Execute:
     """A client that makes a new key for each attempt: every repetition is a new operation."""
     attempts: dict[str, int] = {}
 
     async def renamed(command: Message) -> Any:
         attempts[command.id] = number = attempts.get(command.id, 0) + 1
-        return await carry(replace(command, id=f"{command.id}#{number}"))
+        return await finished(execute(replace(command, id=f"{command.id}#{number}")))
 
     return renamed
 

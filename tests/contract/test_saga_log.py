@@ -1,13 +1,9 @@
-"""The contract of every log of sagas: the sentences of the protocol, one test each.
-
-An implementation joins by a function in LOGS that opens it. Those that survive their process also
-take part in the tests with a second opening.
-"""
+"""The contract of the log of sagas, in a store in memory and on SQLite: one test for each sentence."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,33 +11,45 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref.cqrs import Outbox
 from eip_ref.message import Message
-from eip_ref.saga import (
-    Entry,
-    IllegalEntry,
-    Mark,
-    MemorySagaLog,
-    Phase,
-    SagaEnded,
-    SagaLog,
-    SQLiteSagaLog,
-    TakenOver,
-)
+from eip_ref.saga import IllegalRecord, LogRecord, Phase, RecordType, SagaEnded, SagaLog, TakenOver
+from eip_ref.storage import MemoryStore, SQLiteStore, Transaction
 
 from ..backends import Play, everywhere
 
 Open = Callable[[], AbstractContextManager[SagaLog]]
-BEGUN = Entry(Mark.BEGUN, data={"name": "place order", "data": {"item": "tea"}, "deadline": None})
-INTENT, DONE = Entry(Mark.INTENT, "stock", {"item": "tea"}), Entry(Mark.DONE, "stock", 7)
+BEGUN = LogRecord(RecordType.BEGUN, data={"name": "place order", "data": {"item": "tea"}, "deadline": None})
+INTENT, DONE = LogRecord(RecordType.INTENT, "stock", {"item": "tea"}), LogRecord(RecordType.DONE, "stock", 7)
+
+
+COMMAND = Message("a", id="m1", key="o1", headers={"step": "s"})
+
+
+@contextmanager
+def on_sqlite(path: Path, clock: float = 0.0) -> Iterator[SagaLog]:
+    with SQLiteStore(path, synchronous="OFF", clock=lambda: clock) as store:
+        yield SagaLog(store)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens a log. Opened again it is the same one."""
     if request.param == "memory":
-        log = MemorySagaLog()
+        log = SagaLog(MemoryStore())
         return lambda: nullcontext(log)
-    return lambda: SQLiteSagaLog(tmp_path / "sagas.db", synchronous="OFF", clock=lambda: 1000.0)
+    return lambda: on_sqlite(tmp_path / "sagas.db", 1000.0)
+
+
+def outbox_of(log: SagaLog) -> Outbox:
+    return Outbox(log.store, "commands", versioned=False)
+
+
+def write(log: SagaLog, saga: str, number: int, records: Sequence[LogRecord], command: Message) -> None:
+    """Records and a command in one transaction, as an orchestrator writes them."""
+    with log.store.transaction() as transaction:
+        outbox_of(log).add(transaction, command)
+        log.append(saga, number, records)
 
 
 pytestmark = everywhere
@@ -55,66 +63,64 @@ def with_log(opened: Open, test: Callable[[SagaLog], Awaitable[Any]]) -> Callabl
     return scenario
 
 
-def test_entries_are_read_as_they_were_written_in_their_order(play: Play, opened: Open) -> None:
-    """Several appends and several entries in one make one sequence for each saga."""
+def test_records_are_read_as_they_were_written_in_their_order(play: Play, opened: Open) -> None:
+    """Several appends and several records in one make one sequence for each saga."""
 
     async def test(log: SagaLog) -> None:
-        await log.append("o1", 0, [BEGUN, INTENT])
-        await log.append("o2", 0, [BEGUN])
-        await log.append("o1", 2, [DONE])
-        assert await log.read("o1") == [BEGUN, INTENT, DONE]
-        assert await log.read("o2") == [BEGUN]
-        assert await log.read("o3") == []
+        log.append("o1", 0, [BEGUN, INTENT])
+        log.append("o2", 0, [BEGUN])
+        log.append("o1", 2, [DONE])
+        assert log.read("o1") == [BEGUN, INTENT, DONE]
+        assert log.read("o2") == [BEGUN]
+        assert log.read("o3") == []
 
     play(with_log(opened, test))
 
 
 def test_what_was_appended_is_there_when_the_log_is_opened_again(play: Play, opened: Open) -> None:
-    """Entries, phases and the outbox."""
+    """Records, phases and the outbox."""
 
     async def scenario() -> None:
         with opened() as log:
-            sent = Message("a", id="m1", headers={"step": "s"}, deadline=anyio.current_time() + 5)
-            await log.append("o1", 0, [BEGUN, INTENT], [sent])
-            ((_, command),) = await log.unsent()
-            assert command.deadline == pytest.approx(sent.deadline)
+            sent = COMMAND.copy(deadline=anyio.current_time() + 5)
+            write(log, "o1", 0, [BEGUN, INTENT], sent)
         with opened() as log:
-            assert await log.read("o1") == [BEGUN, INTENT]
-            assert await log.find(Phase.RUNNING) == ["o1"]
-            ((_, command),) = await log.unsent()
+            assert log.read("o1") == [BEGUN, INTENT]
+            assert log.find(Phase.RUNNING) == ["o1"]
+            (claimed,) = outbox_of(log).claim("relay", seconds=1, limit=9)
+            command = claimed.message
             assert (command.id, command.body, command.headers["step"]) == ("m1", "a", "s")
+            assert command.deadline == pytest.approx(sent.deadline)
 
     play(scenario)
 
 
-def test_entries_cannot_be_changed_from_outside(play: Play, opened: Open) -> None:
+def test_records_cannot_be_changed_from_outside(play: Play, opened: Open) -> None:
     """What is in the log is shared with nobody."""
 
     async def test(log: SagaLog) -> None:
         body = {"item": "tea"}
-        await log.append("o1", 0, [BEGUN, Entry(Mark.INTENT, "stock", body)], [Message(body, id="m")])
+        log.append("o1", 0, [BEGUN, LogRecord(RecordType.INTENT, "stock", body)])
         body["item"] = "coffee"
-        (await log.read("o1"))[1].data["item"] = "cocoa"
-        (await log.unsent())[0][1].body["item"] = "cocoa"
-        assert (await log.read("o1"))[1].data == {"item": "tea"}
-        assert (await log.unsent())[0][1].body == {"item": "tea"}
+        log.read("o1")[1].data["item"] = "cocoa"
+        assert log.read("o1")[1].data == {"item": "tea"}
 
     play(with_log(opened, test))
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
-def test_whoever_does_not_know_the_number_of_entries_cannot_append(
+def test_whoever_does_not_know_the_number_of_records_cannot_append(
     play: Play, opened: Open, number: int
 ) -> None:
     """Two orchestrators that believe to run one saga cannot both write, nor put commands into the outbox."""
 
     async def test(log: SagaLog) -> None:
-        await log.append("o1", 0, [BEGUN, INTENT])
-        for entries in ([DONE], []):
+        log.append("o1", 0, [BEGUN, INTENT])
+        for records in ([DONE], []):
             with pytest.raises(TakenOver):
-                await log.append("o1", number, entries, [Message("a", id="m")])
-        assert await log.read("o1") == [BEGUN, INTENT]
-        assert await log.unsent() == []
+                write(log, "o1", number, records, COMMAND)
+        assert log.read("o1") == [BEGUN, INTENT]
+        assert len(outbox_of(log)) == 0
 
     play(with_log(opened, test))
 
@@ -122,57 +128,57 @@ def test_whoever_does_not_know_the_number_of_entries_cannot_append(
 @pytest.mark.parametrize(
     "end",
     [
-        [Entry(Mark.COMPLETED)],
-        [Entry(Mark.COMPENSATING, data="why"), Entry(Mark.COMPENSATED)],
-        [Entry(Mark.STUCK, data="why")],
+        [LogRecord(RecordType.COMPLETED)],
+        [LogRecord(RecordType.COMPENSATING, data="why"), LogRecord(RecordType.COMPENSATED)],
+        [LogRecord(RecordType.STUCK, data="why")],
     ],
     ids=["completed", "compensated", "stuck"],
 )
-def test_a_saga_that_has_ended_takes_no_more_entries(play: Play, opened: Open, end: list[Entry]) -> None:
+def test_a_saga_that_has_ended_takes_no_more_records(play: Play, opened: Open, end: list[LogRecord]) -> None:
     """Completed, compensated and stuck exclude each other; only a stuck one can be resumed."""
 
     async def test(log: SagaLog) -> None:
-        await log.append("o1", 0, [BEGUN, INTENT, *end])
-        number = len(await log.read("o1"))
-        for mark in set(Mark) - {Mark.RESUMED}:
+        log.append("o1", 0, [BEGUN, INTENT, *end])
+        number = len(log.read("o1"))
+        for type_ in set(RecordType) - {RecordType.RESUMED}:
             with pytest.raises(SagaEnded):
-                await log.append("o1", number, [Entry(mark, "stock")], [Message("a", id="m")])
-        assert len(await log.read("o1")) == number
-        assert await log.unsent() == []
-        resumed = Entry(Mark.RESUMED, data="running")
-        if end[0].mark is Mark.STUCK:
-            await log.append("o1", number, [resumed])
-            assert await log.find(Phase.RUNNING) == ["o1"]
+                write(log, "o1", number, [LogRecord(type_, "stock")], COMMAND)
+        assert len(log.read("o1")) == number
+        assert len(outbox_of(log)) == 0
+        resumed = LogRecord(RecordType.RESUMED, data="running")
+        if end[0].type is RecordType.STUCK:
+            log.append("o1", number, [resumed])
+            assert log.find(Phase.RUNNING) == ["o1"]
         else:
             with pytest.raises(SagaEnded):
-                await log.append("o1", number, [resumed])
+                log.append("o1", number, [resumed])
 
     play(with_log(opened, test))
 
 
 @pytest.mark.parametrize(
-    "entries",
+    "records",
     [
         [DONE],
         [BEGUN, BEGUN],
-        [BEGUN, Entry(Mark.UNDOING, "stock")],
-        [BEGUN, Entry(Mark.COMPENSATED)],
-        [BEGUN, Entry(Mark.RESUMED, data="running")],
-        [BEGUN, Entry(Mark.COMPENSATING, data=""), INTENT],
-        [BEGUN, Entry(Mark.COMPENSATING, data=""), Entry(Mark.COMPLETED)],
+        [BEGUN, LogRecord(RecordType.UNDOING, "stock")],
+        [BEGUN, LogRecord(RecordType.COMPENSATED)],
+        [BEGUN, LogRecord(RecordType.RESUMED, data="running")],
+        [BEGUN, LogRecord(RecordType.COMPENSATING, data=""), INTENT],
+        [BEGUN, LogRecord(RecordType.COMPENSATING, data=""), LogRecord(RecordType.COMPLETED)],
     ],
 )
-def test_an_entry_that_may_not_follow_is_refused_and_with_it_all_others(
-    play: Play, opened: Open, entries: list[Entry]
+def test_a_record_that_may_not_follow_is_refused_and_with_it_all_others(
+    play: Play, opened: Open, records: list[LogRecord]
 ) -> None:
     """One transaction: nothing of it is kept, the commands included."""
 
     async def test(log: SagaLog) -> None:
-        with pytest.raises(IllegalEntry, match="cannot follow while the saga is"):
-            await log.append("o1", 0, entries, [Message("a", id="m")])
-        assert await log.read("o1") == []
-        assert await log.find(*Phase) == []
-        assert await log.unsent() == []
+        with pytest.raises(IllegalRecord, match="cannot follow while the saga is"):
+            write(log, "o1", 0, records, COMMAND)
+        assert log.read("o1") == []
+        assert log.find(*Phase) == []
+        assert len(outbox_of(log)) == 0
 
     play(with_log(opened, test))
 
@@ -183,8 +189,8 @@ def test_data_that_would_come_back_changed_are_refused(play: Play, opened: Open,
 
     async def test(log: SagaLog) -> None:
         with pytest.raises((TypeError, ValueError)):
-            await log.append("o1", 0, [BEGUN, Entry(Mark.INTENT, "stock", data)])
-        assert await log.read("o1") == []
+            log.append("o1", 0, [BEGUN, LogRecord(RecordType.INTENT, "stock", data)])
+        assert log.read("o1") == []
 
     play(with_log(opened, test))
 
@@ -193,48 +199,51 @@ def test_sagas_are_found_by_phase_and_name_oldest_first(play: Play, opened: Open
     """In any of the phases that are given."""
 
     async def test(log: SagaLog) -> None:
-        other = Entry(Mark.BEGUN, data={"name": "return goods", "data": None, "deadline": None})
-        await log.append("b", 0, [BEGUN])
-        await log.append("a", 0, [other, Entry(Mark.STUCK, data="")])
-        await log.append("c", 0, [BEGUN, Entry(Mark.COMPLETED)])
-        await log.append("d", 0, [BEGUN])
-        await log.append("b", 1, [Entry(Mark.COMPENSATING, data="")])
-        assert await log.find(Phase.RUNNING) == ["d"]
-        assert await log.find(*Phase) == ["b", "a", "c", "d"]
-        assert await log.find(Phase.STUCK, Phase.COMPENSATING, name="place order") == ["b"]
-        assert await log.find() == []
+        other = LogRecord(RecordType.BEGUN, data={"name": "return goods", "data": None, "deadline": None})
+        log.append("b", 0, [BEGUN])
+        log.append("a", 0, [other, LogRecord(RecordType.STUCK, data="")])
+        log.append("c", 0, [BEGUN, LogRecord(RecordType.COMPLETED)])
+        log.append("d", 0, [BEGUN])
+        log.append("b", 1, [LogRecord(RecordType.COMPENSATING, data="")])
+        assert log.find(Phase.RUNNING) == ["d"]
+        assert log.find(*Phase) == ["b", "a", "c", "d"]
+        assert log.find(Phase.STUCK, Phase.COMPENSATING, name="place order") == ["b"]
+        assert log.find() == []
 
     play(with_log(opened, test))
 
 
-def test_the_outbox_keeps_the_order_and_forgets_what_was_sent(play: Play, opened: Open) -> None:
-    """Places grow for ever; to be told twice that a command was sent does no harm."""
+def test_records_share_the_fate_of_the_transaction_around_them(play: Play, opened: Open) -> None:
+    """What fails after them takes them back, and then nothing is told."""
+
+    def append_and_fail(log: SagaLog) -> None:
+        with log.store.transaction():
+            log.append("o1", 0, [BEGUN])
+            raise KeyError
 
     async def test(log: SagaLog) -> None:
-        await log.append("o1", 0, [BEGUN], [Message(n, id=f"m{n}") for n in range(3)])
-        first, second, third = await log.unsent()
-        assert [m.body for _, m in (first, second, third)] == [0, 1, 2]
-        assert [m.body for _, m in await log.unsent(limit=2)] == [0, 1]
-        await log.sent(second[0])
-        await log.sent(second[0])
-        await log.sent(third[0])
-        await log.append("o1", 1, [], [Message(3, id="m3")])
-        assert [m.body for _, m in await log.unsent()] == [0, 3]
-        assert (await log.unsent())[1][0] > third[0]
+        with pytest.raises(KeyError):
+            append_and_fail(log)
+        assert (log.read("o1"), log.find(*Phase)) == ([], [])
 
-    play(with_log(opened, test))
+    assert play(with_log(opened, test)).count("state") == 0
 
 
-def test_a_cancellation_does_not_hide_that_an_append_is_written(play: Play, opened: Open) -> None:
-    """It returns, and whoever appended knows what is in the log."""
+def test_a_refused_record_that_is_caught_leaves_nothing_in_the_transaction_around_it(
+    play: Play, opened: Open
+) -> None:
+    """The records before it are undone, and what else the transaction did is kept."""
+
+    def try_to_append(log: SagaLog, transaction: Transaction) -> None:
+        transaction.put("orders", "o1", "seen")
+        with pytest.raises(IllegalRecord):
+            log.append("o1", 0, [BEGUN, INTENT, BEGUN])
 
     async def test(log: SagaLog) -> None:
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await log.append("o1", 0, [BEGUN])
-        with anyio.CancelScope(shield=True):
-            assert await log.read("o1") == [BEGUN]
-        assert not scope.cancelled_caught
+        with log.store.transaction() as transaction:
+            try_to_append(log, transaction)
+        assert (log.read("o1"), log.find(*Phase)) == ([], [])
+        log.append("o1", 0, [BEGUN])
 
     play(with_log(opened, test))
 
@@ -243,10 +252,12 @@ def test_every_change_of_phase_is_told_in_the_trace_once_it_is_written(play: Pla
     """At the place of the saga's name; what was refused is not told."""
 
     async def test(log: SagaLog) -> None:
-        await log.append("o1", 0, [BEGUN, INTENT])
-        with pytest.raises(IllegalEntry):
-            await log.append("o1", 2, [Entry(Mark.COMPENSATING, data="no"), BEGUN])
-        await log.append("o1", 2, [Entry(Mark.COMPENSATING, data="why"), Entry(Mark.COMPENSATED)])
+        log.append("o1", 0, [BEGUN, INTENT])
+        with pytest.raises(IllegalRecord):
+            log.append("o1", 2, [LogRecord(RecordType.COMPENSATING, data="no"), BEGUN])
+        log.append(
+            "o1", 2, [LogRecord(RecordType.COMPENSATING, data="why"), LogRecord(RecordType.COMPENSATED)]
+        )
 
     trace = play(with_log(opened, test))
     facts = [
@@ -264,11 +275,11 @@ def test_the_clock_goes_on(play: Play, opened: Open) -> None:
 
     async def scenario() -> None:
         with opened() as log:
-            await log.append("o1", 0, [BEGUN])
+            log.append("o1", 0, [BEGUN])
             before = log.now()
             await anyio.sleep(1)
             assert log.now() - before == pytest.approx(1)
-            await log.append("o1", 1, [INTENT])
+            log.append("o1", 1, [INTENT])
         with opened() as log:
             assert log.now() >= before + 0.999
 
@@ -278,45 +289,35 @@ def test_the_clock_goes_on(play: Play, opened: Open) -> None:
 # On SQLite alone
 
 
-@contextmanager
-def full(log: SQLiteSagaLog, word: str) -> Iterator[None]:
-    """Every statement with this word fails."""
-
-    def refuse(action: int, name: str | None, *_: Any) -> int:
-        return sqlite3.SQLITE_DENY if (action, name) == (sqlite3.SQLITE_INSERT, word) else sqlite3.SQLITE_OK
-
-    log.database.connection.set_authorizer(refuse)
-    try:
-        yield
-    finally:
-        log.database.connection.set_authorizer(None)
-
-
-@pytest.mark.parametrize("table", ["entries", "outbox"])
-def test_entries_and_commands_are_one_transaction(play: Play, tmp_path: Path, table: str) -> None:
+@pytest.mark.parametrize("table", ["sagas/o1", "sagas.running", "commands"])
+def test_records_and_commands_are_one_transaction(play: Play, tmp_path: Path, table: str) -> None:
     """When one of them cannot be written, neither is."""
 
     async def scenario() -> None:
-        with SQLiteSagaLog(tmp_path / "sagas.db", synchronous="OFF", clock=lambda: 0.0) as log:
-            with full(log, table), pytest.raises(sqlite3.DatabaseError):
-                await log.append("o1", 0, [BEGUN, INTENT], [Message("a", id="m")])
-            assert await log.read("o1") == []
-            assert await log.unsent() == []
+        with on_sqlite(tmp_path / "sagas.db") as log:
+            connection = sqlite3.connect(tmp_path / "sagas.db", isolation_level=None)
+            refuse = (
+                f"BEFORE INSERT ON documents WHEN NEW.tbl = '{table}' BEGIN SELECT RAISE(ABORT, 'full'); END"
+            )
+            connection.execute(f"CREATE TRIGGER full {refuse}")
+            connection.close()
+            with pytest.raises(sqlite3.DatabaseError, match="full"):
+                write(log, "o1", 0, [BEGUN, INTENT], COMMAND)
+            assert (log.read("o1"), log.find(*Phase), len(outbox_of(log))) == ([], [], 0)
 
-    trace = play(scenario)
-    assert trace.count("state") == 0
+    assert play(scenario).count("state") == 0
 
 
 def test_two_processes_may_open_one_file(play: Play, tmp_path: Path) -> None:
     """What one writes the other reads, and they cannot both write one saga."""
 
     async def scenario() -> None:
-        path, settings = tmp_path / "sagas.db", {"synchronous": "OFF", "clock": lambda: 0.0}
-        with SQLiteSagaLog(path, **settings) as one, SQLiteSagaLog(path, **settings) as other:
-            await one.append("o1", 0, [BEGUN])
-            await other.append("o1", 1, [INTENT])
+        path = tmp_path / "sagas.db"
+        with on_sqlite(path) as one, on_sqlite(path) as other:
+            one.append("o1", 0, [BEGUN])
+            other.append("o1", 1, [INTENT])
             with pytest.raises(TakenOver):
-                await one.append("o1", 1, [INTENT])
-            assert await one.read("o1") == [BEGUN, INTENT]
+                one.append("o1", 1, [INTENT])
+            assert one.read("o1") == [BEGUN, INTENT]
 
     play(scenario)

@@ -17,9 +17,9 @@ import anyio
 
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
-from eip_ref.saga import NotDone, Orchestrator, Progress, Retry, SQLiteSagaLog, SQLiteStore
-from eip_ref.saga.order_story import Shop, order_saga
-from eip_ref.storage import Database
+from eip_ref.saga import NotDone, Orchestrator, Retry, SagaLog, SagaState
+from eip_ref.saga.order_story import OrderServices, order_saga
+from eip_ref.storage import SQLiteStore
 
 FIRST: dict[str, dict[str, Any]] = {
     "customers": {"credit ann": 10**6},
@@ -41,11 +41,10 @@ def expected(number: int) -> str:
     return "compensated" if number % 3 == 0 or number % 5 == 0 else "completed"
 
 
-def open_shop(stack: ExitStack, path: str) -> tuple[SQLiteSagaLog, Shop]:
+def open_shop(stack: ExitStack, path: str) -> tuple[SagaLog, OrderServices]:
     """Log and books in one file."""
-    file = Database(path)
-    log = stack.enter_context(SQLiteSagaLog(file))
-    return log, Shop(FIRST, lambda name: stack.enter_context(SQLiteStore(file, name)))
+    store = stack.enter_context(SQLiteStore(path))
+    return SagaLog(store), OrderServices(FIRST, lambda name: store)
 
 
 def say(*words: object) -> None:
@@ -57,28 +56,28 @@ async def main(path: str, first: int, seed: int) -> None:
     with ExitStack() as stack:
         log, shop = open_shop(stack, path)
 
-        async def carry(command: Message) -> Any:
+        async def execute(command: Message) -> Any:
             await anyio.sleep(0)
             if chance.random() < 0.1:
                 raise NotDone("busy")
-            answer = await shop.carry(command)
+            answer = await shop.execute(command)
             if chance.random() < 0.1:
                 raise ConnectionError("the answer was lost")
             return answer
 
         quick = Retry(attempts=20, backoff=Backoff(first=0.0001, factor=1))
-        orchestrator = Orchestrator(order_saga(retry=quick, undo_retry=quick), log, carry)
+        orchestrator = Orchestrator(order_saga(retry=quick, undo_retry=quick), log, execute)
 
-        def ended(progress: Progress) -> None:
-            say("ended", progress.id, progress.phase)
+        def ended(state: SagaState) -> None:
+            say("ended", state.id, state.phase)
 
         async def customer() -> None:
             for number in numbers:
                 say("begun", f"order-{number}")
                 ended(await orchestrator.run(f"order-{number}", order(number)))
 
-        for progress in await orchestrator.recover():
-            ended(progress)
+        for state in await orchestrator.recover():
+            ended(state)
         async with anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(customer)

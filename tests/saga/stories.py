@@ -15,8 +15,8 @@ from eip_ref.lab import invariants
 from eip_ref.lab.invariants.sagas import saga_outcome
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
-from eip_ref.saga import NotDone, Progress, Refused, Retry, Saga
-from eip_ref.saga.order_story import Shop, order_saga
+from eip_ref.saga import NotDone, Refused, Retry, Saga, SagaState
+from eip_ref.saga.order_story import OrderServices, order_saga
 from eip_ref.trace import Trace
 
 ORDER = {"customer": "ann", "item": "tea", "quantity": 2, "price": 30}
@@ -53,7 +53,7 @@ def without_zeros(books: Books) -> dict[str, dict[str, Any]]:
     return {name: {k: v for k, v in values.items() if v != 0} for name, values in books.items()}
 
 
-def amounts(shop: Shop) -> dict[str, dict[str, Any]]:
+def amounts(shop: OrderServices) -> dict[str, dict[str, Any]]:
     """The books as the business sees them, without accounts that are empty."""
     return without_zeros(shop.business())
 
@@ -72,7 +72,7 @@ def saga(**settings: Any) -> Saga:
 
 
 class Network:
-    """Carries commands to a shop in 0.1 seconds, and fails as told: `{command id: [fault, …]}`.
+    """Brings commands to a shop in 0.1 seconds, and fails as told: `{command id: [fault, …]}`.
 
     Faults, one for each attempt: "down" (definitely not done), "broken before" and "broken after"
     the effect, "silent before" and "silent after" it, "late" (silent, and the effect comes 50 s later),
@@ -81,18 +81,18 @@ class Network:
 
     def __init__(
         self,
-        shop: Shop,
+        shop: OrderServices,
         faults: Mapping[str, Sequence[str]] | None = None,
         late: anyio.abc.TaskGroup | None = None,
     ) -> None:
         self.shop = shop
-        self.carried: list[str] = []  #: ids of the commands, one for each attempt
+        self.attempts: list[str] = []  #: ids of the commands, one for each attempt
         self.bodies: dict[str, list[Any]] = defaultdict(list)
         self._faults = {name: list(those) for name, those in (faults or {}).items()}
         self._late = late
 
-    async def carry(self, command: Message) -> Any:
-        self.carried.append(command.id)
+    async def execute(self, command: Message) -> Any:
+        self.attempts.append(command.id)
         self.bodies[command.id].append(command.body)
         fault = self._next(command.id)
         await anyio.sleep(0.1)
@@ -106,9 +106,9 @@ class Network:
         if fault in ("silent before", "late"):
             await anyio.sleep_forever()
         if not fault:
-            return await self.shop.carry(command)
+            return await self.shop.execute(command)
         with suppress(Refused):  # whatever was answered, nobody hears it
-            await self.shop.carry(command)
+            await self.shop.execute(command)
         if fault == "broken after":
             raise ConnectionError("the line broke")
         return await anyio.sleep_forever()
@@ -116,7 +116,7 @@ class Network:
     async def _arrive(self, command: Message, seconds: float) -> None:
         await anyio.sleep(seconds)
         with suppress(Refused):
-            await self.shop.carry(command)
+            await self.shop.execute(command)
 
     def _next(self, identity: str) -> str:
         left = self._faults.get(identity)
@@ -132,6 +132,6 @@ def holds(trace: Trace, **settings: Any) -> None:
     invariants.assert_holds(trace, partial(saga_outcome, **settings), invariants.no_duplicate_effect)
 
 
-def told(progress: Progress) -> tuple[str, str]:
+def told(state: SagaState) -> tuple[str, str]:
     """The end of a saga and the reason."""
-    return str(progress.phase), progress.reason
+    return str(state.phase), state.reason

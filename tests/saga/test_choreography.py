@@ -13,7 +13,14 @@ import pytest
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.saga import Choreography, EventCycle, Monitor, Phase, Reaction, Refused, Service, event
-from eip_ref.saga.order_story import PLACE_ORDER, REACTIONS, TIMED_OUT, TIMEOUT, Shop, order_choreography
+from eip_ref.saga.order_story import (
+    PLACE_ORDER,
+    REACTIONS,
+    TIMED_OUT,
+    TIMEOUT,
+    OrderServices,
+    order_choreography,
+)
 from tests.backends import Play, everywhere
 from tests.saga.stories import (
     COMPLETED,
@@ -35,7 +42,7 @@ class Bus:
 
     def __init__(
         self,
-        shop: Shop,
+        shop: OrderServices,
         choreography: Choreography | None = None,
         copies: int = 1,
         lost: str = "",
@@ -93,7 +100,7 @@ def test_every_refusal_leads_back_through_all_that_was_done(
     """Each service compensates its own step and says so; the order is told last."""
 
     async def scenario() -> None:
-        shop = Shop(values)
+        shop = OrderServices(values)
         bus = Bus(shop)
         completes = types.endswith("Confirmed")
         assert await bus.order() is (Phase.COMPLETED if completes else Phase.COMPENSATED)
@@ -107,7 +114,7 @@ def test_every_event_carries_the_saga_as_correlation_and_its_cause(play: Play) -
     """So whoever hears one knows which saga it is of, and what led to it."""
 
     async def scenario() -> None:
-        bus = Bus(Shop(first()))
+        bus = Bus(OrderServices(first()))
         await bus.order()
         assert {m.correlation_id for m in bus.published} == {"o1"}
         assert [m.causation_id for m in bus.published] == [None, *(m.id for m in bus.published[:-1])]
@@ -122,7 +129,7 @@ def test_events_that_come_twice_change_nothing(play: Play, values: dict[str, Any
     """Participants are idempotent, also for events that were overtaken by the compensation."""
 
     async def scenario() -> None:
-        shop = Shop(values)
+        shop = OrderServices(values)
         bus = Bus(shop, copies=2)
         await bus.order()
         ended = without_zeros(COMPLETED) if values not in (NO_TEA, STOLEN) else untouched(values)
@@ -141,7 +148,7 @@ def test_an_event_that_comes_again_says_again_what_came_of_it(play: Play) -> Non
     """The crash between the effect and the event: the next delivery publishes the same event."""
 
     async def scenario() -> None:
-        shop, said = Shop(first()), list[Message]()
+        shop, said = OrderServices(first()), list[Message]()
         died = [True]
 
         async def publish(message: Message) -> None:
@@ -166,7 +173,7 @@ def test_an_old_event_after_the_compensation_says_nothing(play: Play) -> None:
     """It finds that its operation was revoked; a refusal now would start the way back once more."""
 
     async def scenario() -> None:
-        shop = Shop(NO_TEA)
+        shop = OrderServices(NO_TEA)
         bus = Bus(shop)
         await bus.order()
         count = len(bus.published)
@@ -181,7 +188,7 @@ def test_a_refusal_for_which_there_is_no_event_is_an_error(play: Play) -> None:
     """It is not swallowed: the channel keeps the event, and the monitor sees a saga that does not move."""
 
     async def scenario() -> None:
-        shop = Shop(NO_TEA)
+        shop = OrderServices(NO_TEA)
         deaf = [replace(r, otherwise=None) if r.does == "ReserveStock" else r for r in REACTIONS]
         deaf = [r for r in deaf if r.on != "OutOfStock"]
         bus = Bus(shop, Choreography(PLACE_ORDER, deaf, order_choreography().ends))
@@ -202,7 +209,7 @@ def test_a_timeout_before_the_pivot_turns_the_saga_back(play: Play, lost: str) -
     """Wherever it was lost; what arrives after that finds a tombstone and has no effect."""
 
     async def scenario() -> None:
-        shop = Shop(first())
+        shop = OrderServices(first())
         bus = Bus(shop, lost=lost)
         assert await bus.order() is Phase.RUNNING
         late = bus.published[-1]
@@ -222,7 +229,7 @@ def test_a_timeout_after_the_pivot_changes_nothing(play: Play, lost: str) -> Non
     """Its participant knows that it comes too late, and says so: the saga goes on to its end."""
 
     async def scenario() -> None:
-        shop = Shop(first())
+        shop = OrderServices(first())
         bus = Bus(shop, lost=lost)
         await bus.order()
         bus._lost = ""
@@ -243,7 +250,7 @@ def test_a_timeout_of_a_saga_that_has_ended_changes_nothing(
     """What was taken back is not taken back again."""
 
     async def scenario() -> None:
-        shop = Shop(values)
+        shop = OrderServices(values)
         bus = Bus(shop)
         await bus.order()
         await bus.publish(event("o1", TIMED_OUT, ORDER))
@@ -257,7 +264,7 @@ def test_a_queue_that_keeps_the_event_back_is_the_clock(play: Play) -> None:
     """Published with the first event, it comes when the saga has had its time."""
 
     async def scenario() -> None:
-        bus = Bus(Shop(first()), lost="StockReserved")
+        bus = Bus(OrderServices(first()), lost="StockReserved")
         async with MessageQueue("payments") as queue, anyio.create_task_group() as group:
             group.start_soon(Worker(queue, bus.services["payments"].receive).run)
             await queue.put(event("o1", TIMED_OUT, ORDER), delay=15)
@@ -336,7 +343,7 @@ def test_the_monitor_reconstructs_the_status_from_events(play: Play) -> None:
     """Running, then compensating from the refusal on, then compensated."""
 
     async def scenario() -> list[Any]:
-        bus = Bus(Shop(NO_TEA))
+        bus = Bus(OrderServices(NO_TEA))
         await bus.order()
         monitor, phases = Monitor(bus.choreography), []
         with pytest.raises(LookupError, match="heard nothing of saga 'o1'"):
@@ -355,7 +362,7 @@ def test_the_monitor_does_not_mind_order_and_repetition(play: Play, values: dict
     """In the end the status is the same, and no event moves an ended saga."""
 
     async def scenario() -> None:
-        bus = Bus(Shop(values))
+        bus = Bus(OrderServices(values))
         end = await bus.order()
         for order in list(permutations(bus.published))[::397]:
             monitor = Monitor(bus.choreography)
@@ -385,7 +392,7 @@ def test_a_saga_that_does_not_move_is_stuck_until_it_moves(play: Play) -> None:
     """A lost event: the monitor says so after its patience, and not before."""
 
     async def scenario() -> None:
-        bus = Bus(Shop(first()), lost="CreditReserved")
+        bus = Bus(OrderServices(first()), lost="CreditReserved")
         assert await bus.order() is Phase.RUNNING
         await anyio.sleep(59.5)
         assert bus.monitor.stuck() == []
@@ -400,6 +407,70 @@ def test_a_saga_that_does_not_move_is_stuck_until_it_moves(play: Play) -> None:
         assert bus.monitor.stuck() == []
 
     holds(play(scenario))
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["nobody asks", "somebody asks"])
+def test_stuck_is_recorded_when_it_happens_and_asking_records_nothing(play: Play, asks: bool) -> None:
+    """After the patience, at that time, once, whoever asks and whenever."""
+
+    async def scenario() -> None:
+        bus = Bus(OrderServices(first()), lost="CreditReserved")
+        async with anyio.create_task_group() as group:
+            group.start_soon(bus.monitor.run)
+            await bus.order()
+            for _ in range(10 if asks else 0):
+                await anyio.sleep(9)
+                bus.monitor.stuck()
+                bus.monitor.statuses()
+                bus.monitor.status("o1")
+            await anyio.sleep(100)
+            group.cancel_scope.cancel()
+
+    facts = play(scenario).filter("state", where="monitor")
+    heard = facts[0].at + 0.2  # the third event, which was lost on its way to the payments
+    assert [str(e.data["now"]) for e in facts] == ["running", "stuck"]
+    assert facts[1].at == pytest.approx(heard + 60)
+
+
+def test_an_event_at_the_very_instant_finds_its_saga_stuck_and_moves_it(play: Play) -> None:
+    """Whoever comes first then, the order is that one."""
+
+    async def scenario() -> None:
+        monitor = Monitor(order_choreography(), patience=60)
+        async with anyio.create_task_group() as group:
+            group.start_soon(monitor.run)
+            await monitor.receive(event("o1", PLACE_ORDER, ORDER))
+            await anyio.sleep(60)
+            await monitor.receive(event("o1", "OrderCreated", ORDER))
+            assert monitor.status("o1").phase is Phase.RUNNING
+            group.cancel_scope.cancel()
+
+    facts = play(scenario).filter("state", where="monitor")
+    assert [str(e.data["now"]) for e in facts] == ["running", "stuck", "running"]
+
+
+def test_what_was_asked_is_a_copy(play: Play) -> None:
+    """To change it changes nothing."""
+
+    async def scenario() -> None:
+        monitor = Monitor(order_choreography())
+        await monitor.receive(event("o1", PLACE_ORDER, ORDER))
+        monitor.status("o1").events.append("OrderConfirmed")
+        assert monitor.status("o1").events == [PLACE_ORDER]
+
+    play(scenario)
+
+
+def test_a_service_publishes_through_a_plain_function_too(play: Play) -> None:
+    """What returns without waiting has published."""
+
+    async def scenario() -> None:
+        said = list[Message]()
+        service = Service(OrderServices(first()).services["orders"], order_choreography(), said.append)
+        await service.receive(event("o1", PLACE_ORDER, ORDER))
+        assert [message.type for message in said] == ["OrderCreated"]
+
+    play(scenario)
 
 
 def test_the_patience_counts_from_the_last_news(play: Play) -> None:
@@ -424,7 +495,7 @@ def test_an_event_without_a_correlation_id_is_refused_by_the_monitor(play: Play)
         monitor = Monitor(order_choreography())
         await monitor.receive(Message(type="OrderConfirmed"))
         assert monitor.statuses() == []
-        with pytest.raises(ValueError, match="patience must be above 0 seconds"):
+        with pytest.raises(ValueError, match="patience must be a number of seconds above 0"):
             Monitor(order_choreography(), patience=0)
 
     assert play(scenario).count("refused") == 1
@@ -434,12 +505,12 @@ def test_refused_is_what_participants_say_and_nothing_else(play: Play) -> None:
     """An error of a service is no refusal: nothing is published, and the event comes again."""
 
     async def scenario() -> None:
-        bus = Bus(Shop(first()))
+        bus = Bus(OrderServices(first()))
         broken = Reaction("orders", PLACE_ORDER, "Paint", "order", "OrderCreated", "OrderRejected")
         choreography = Choreography(
             PLACE_ORDER, [broken], {"OrderCreated": Phase.COMPLETED, "OrderRejected": Phase.COMPENSATED}
         )
-        service = Service(Shop().services["orders"], choreography, bus.publish)
+        service = Service(OrderServices().services["orders"], choreography, bus.publish)
         with pytest.raises(LookupError) as caught:
             await service.receive(event("o1", PLACE_ORDER, ORDER))
         assert not isinstance(caught.value, Refused)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -15,23 +16,20 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 
+from eip_ref.cqrs import Outbox, Relay
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.saga import (
-    MemorySagaLog,
     Orchestrator,
     Parallel,
     Phase,
-    Post,
     Saga,
     SagaLog,
-    SQLiteSagaLog,
-    SQLiteStore,
     Step,
     answering,
 )
-from eip_ref.saga.order_story import Shop
-from eip_ref.storage import Database
+from eip_ref.saga.order_story import OrderServices
+from eip_ref.storage import MemoryStore, SQLiteStore, Store
 from eip_ref.trace import Trace
 from tests.saga.child import expected, open_shop
 from tests.saga.stories import (
@@ -82,53 +80,54 @@ FAULTS = {
 
 async def direct(definition: Saga, log: SagaLog, network: Network) -> None:
     """One life: recover, then run what was not begun."""
-    orchestrator = Orchestrator(definition, log, network.carry)
+    orchestrator = Orchestrator(definition, log, network.execute)
     await orchestrator.recover()
     await orchestrator.run("o1", ORDER)
 
 
-async def by_post(definition: Saga, log: SagaLog, network: Network) -> None:
-    """One life with an outbox: the commands leave from the log, and the answers come by message."""
+async def with_an_outbox(definition: Saga, log: SagaLog, network: Network) -> None:
+    """One life with an outbox: a relay sends the commands, and the answers come by message."""
 
     async def send(command: Any) -> None:
         service = network.shop.services[network.shop.who(command)]
-        await answering(service, post.receive)(command)
+        await answering(service, orchestrator.receive)(command)
 
-    post = Post(log, send)
+    outbox = outbox_of(log)
+    orchestrator = Orchestrator(definition, log, outbox)
     async with anyio.create_task_group() as group:
-        group.start_soon(post.run)
-        await direct_with(definition, log, post)
-        while await log.unsent():  # what this life has to send, it sends
+        group.start_soon(Relay(outbox, send, claim=2.0).run)
+        await orchestrator.recover()
+        await orchestrator.run("o1", ORDER)
+        while len(outbox):  # what this life has to send, it sends
             await anyio.sleep(1)
         group.cancel_scope.cancel()
 
 
-async def direct_with(definition: Saga, log: SagaLog, post: Post) -> None:
-    orchestrator = Orchestrator(definition, log, post)
-    await orchestrator.recover()
-    await orchestrator.run("o1", ORDER)
+def outbox_of(log: SagaLog) -> Outbox:
+    return Outbox(log.store, "commands", versioned=False)
 
 
 async def story(
     path: Path, life: Callable[..., Any], definition: Saga, values: dict[str, Any], memory: bool, step: int
 ) -> Ending:
     """The orchestrator dies at a step, and starts again; the services and the log live on."""
-    shop, kept = Shop(values), MemorySagaLog()
+    shop, kept = OrderServices(values), MemoryStore()
 
-    def opened() -> Any:
-        return nullcontext(kept) if memory else SQLiteSagaLog(path, synchronous="OFF")
+    def opened() -> Store:
+        return kept if memory else SQLiteStore(path, synchronous="OFF")
 
     async def process() -> None:
-        with opened() as log:
-            await life(definition, log, network)
+        with opened() as store:
+            await life(definition, SagaLog(store), network)
 
     network = Network(shop, FAULTS)
     crashes = (Crash(step=step, restart_after=1),) if step else ()
     participant = Participant("orchestrator", process, (), crashes)
     await participant.run()
-    with opened() as log:
-        phases = {str(phase): await log.find(phase) for phase in Phase}
-        return Ending(participant.steps, phases, amounts(shop), len(await log.unsent()))
+    with opened() as store:
+        log = SagaLog(store)
+        phases = {str(phase): log.find(phase) for phase in Phase}
+        return Ending(participant.steps, phases, amounts(shop), len(outbox_of(log)))
 
 
 @VALUES
@@ -137,10 +136,10 @@ async def story(
     [
         (direct, saga(), False),
         (direct, in_parallel(), True),
-        (by_post, saga(), True),
-        (by_post, in_parallel(), False),
+        (with_an_outbox, saga(), True),
+        (with_an_outbox, in_parallel(), False),
     ],
-    ids=["direct", "direct, parallel, in memory", "by post, in memory", "by post, parallel"],
+    ids=["direct", "direct, parallel, in memory", "outbox, in memory", "outbox, parallel"],
 )
 def test_a_crash_at_any_await_leaves_one_outcome_and_effects_once(
     tmp_path: Path, life: Callable[..., Any], definition: Saga, values: dict[str, Any], memory: bool
@@ -184,31 +183,28 @@ class Disk(NamedTuple):
         return path
 
 
-def one_file(stack: ExitStack, path: Path, values: dict[str, Any]) -> tuple[SQLiteSagaLog, Shop]:
+def one_file(store: SQLiteStore, values: dict[str, Any]) -> tuple[SagaLog, OrderServices]:
     """The log and the books of all services, in one file with a transaction for each."""
-    file = Database(path, synchronous="OFF")
-    log = stack.enter_context(SQLiteSagaLog(file))
-    return log, Shop(values, lambda name: stack.enter_context(SQLiteStore(file, name)))
+    return SagaLog(store), OrderServices(values, lambda name: store)
 
 
 async def watched(path: Path, values: dict[str, Any]) -> list[Disk]:
     """A whole saga; a copy of the disk before every statement."""
     disks: list[Disk] = []
-    with ExitStack() as stack:
-        log, shop = one_file(stack, path, values)
-        log.database.connection.set_trace_callback(lambda statement: disks.append(Disk.of(path)))
+    with SQLiteStore(path, synchronous="OFF") as store:
+        log, shop = one_file(store, values)
+        store.database.connection.set_trace_callback(lambda statement: disks.append(Disk.of(path)))
         await direct(saga(), log, Network(shop, FAULTS))
-        log.database.connection.set_trace_callback(None)
+        store.database.connection.set_trace_callback(None)
     return disks
 
 
 async def recovered(path: Path, values: dict[str, Any]) -> tuple[str, dict[str, dict[str, Any]]]:
     """What another process makes of such a disk."""
-    async with AsyncExitStack() as outer:
-        stack = outer.enter_context(ExitStack())
-        log, shop = one_file(stack, path, values)
-        assert log.database.one("PRAGMA integrity_check") == ("ok",)
-        orchestrator = Orchestrator(saga(), log, Network(shop).carry)
+    with SQLiteStore(path, synchronous="OFF") as store:
+        log, shop = one_file(store, values)
+        assert store.database.one("PRAGMA integrity_check") == ("ok",)
+        orchestrator = Orchestrator(saga(), log, Network(shop).execute)
         await orchestrator.recover()
         ended = await orchestrator.run("o1", ORDER)
         return str(ended.phase), amounts(shop)
@@ -248,10 +244,10 @@ async def balance(path: Path) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Recover what the last life has left; the phases of all sagas, and all books."""
     with ExitStack() as stack:
         log, shop = open_shop(stack, str(path))
-        orchestrator = Orchestrator(saga(), log, shop.carry)
+        orchestrator = Orchestrator(saga(), log, shop.execute)
         await orchestrator.recover()
-        assert await log.find(Phase.RUNNING, Phase.COMPENSATING, Phase.STUCK) == []
-        return await log.find(Phase.COMPLETED), shop.business()
+        assert log.find(Phase.RUNNING, Phase.COMPENSATING, Phase.STUCK) == []
+        return log.find(Phase.COMPLETED), shop.business()
 
 
 def test_killed_processes_leave_every_saga_with_one_outcome_and_the_books_right(tmp_path: Path) -> None:
@@ -267,7 +263,8 @@ def test_killed_processes_leave_every_saga_with_one_outcome_and_the_books_right(
                 assert ended.setdefault(name, phase[0]) == phase[0] == expected(int(name.split("-")[1]))
         with closing(sqlite3.connect(path)) as file:
             assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            written = dict(file.execute("SELECT id, phase FROM sagas").fetchall())
+            rows = file.execute("SELECT key, document FROM documents WHERE tbl = 'sagas'").fetchall()
+            written = {name: json.loads(document)[3] for name, document in rows}
         begun |= set(written)
         assert all(written[name] == phase for name, phase in ended.items()), "an end was forgotten"
     completed, books = simulate(balance, path).result

@@ -7,8 +7,9 @@ import anyio
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.figures import gantt
-from eip_ref.saga import MemorySagaLog, Orchestrator, Parallel, Saga, Step
-from eip_ref.saga.order_story import Shop
+from eip_ref.saga import Orchestrator, Parallel, Saga, SagaLog, Step
+from eip_ref.saga.order_story import OrderServices
+from eip_ref.storage import MemoryStore
 from eip_ref.trace import Kind, Trace, record
 from tests.saga.stories import NO_TEA, ORDER, QUICK, STOLEN, Network, first, saga
 
@@ -22,8 +23,8 @@ def story(crash: float | None = None) -> Trace:
 
     async def scenario() -> None:
         faults = {"o1/payment": ["silent after"], "o1/credit": ["broken before"], "o1/stock/undo": ["down"]}
-        network, log = Network(Shop(STOLEN), faults), MemorySagaLog()
-        orchestrator = Orchestrator(definition, log, network.carry)
+        network, log = Network(OrderServices(STOLEN), faults), SagaLog(MemoryStore())
+        orchestrator = Orchestrator(definition, log, network.execute)
 
         async def process() -> None:
             await orchestrator.recover()
@@ -63,8 +64,8 @@ def test_rows_of_several_sagas_carry_their_ids() -> None:
     """And one of them can be drawn alone, from when it began to its end."""
 
     async def scenario() -> None:
-        network = Network(Shop(first(tea=3)))
-        orchestrator = Orchestrator(saga(), MemorySagaLog(), network.carry)
+        network = Network(OrderServices(first(tea=3)))
+        orchestrator = Orchestrator(saga(), SagaLog(MemoryStore()), network.execute)
         for name in ("o1", "o2"):
             await orchestrator.run(name, ORDER)
 
@@ -112,6 +113,8 @@ def test_a_refused_order_is_drawn_without_compensation_of_the_refused_step() -> 
     """What was refused has failed, and no bar takes it back."""
 
     async def scenario() -> None:
-        await Orchestrator(saga(), MemorySagaLog(), Network(Shop(NO_TEA)).carry).run("o1", ORDER)
+        await Orchestrator(saga(), SagaLog(MemoryStore()), Network(OrderServices(NO_TEA)).execute).run(
+            "o1", ORDER
+        )
 
     assert "stock: failed from 0.3 s to 0.4 s." in gantt(simulate(scenario)).alt

@@ -8,25 +8,26 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref.cqrs import Outbox, Relay
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants.sagas import saga_outcome
 from eip_ref.message import Message
 from eip_ref.saga import (
-    Entry,
-    Mark,
-    MemorySagaLog,
+    LogRecord,
     Orchestrator,
     Parallel,
-    Post,
+    RecordType,
     Saga,
+    SagaLog,
     Step,
     answering,
     event,
 )
 from eip_ref.saga import Participant as ParticipantOfSagas
-from eip_ref.saga.order_story import PLACE_ORDER, TIMED_OUT, Shop, order_choreography
+from eip_ref.saga.order_story import PLACE_ORDER, TIMED_OUT, OrderServices, order_choreography
+from eip_ref.storage import MemoryStore
 from eip_ref.trace import Trace
 from tests.broken import saga as broken
 from tests.saga.stories import NO_TEA, ORDER, QUICK, STOLEN, Network, first, saga
@@ -52,16 +53,16 @@ async def placed(
     definition: Saga | None = None,
 ) -> None:
     """One order, with faults."""
-    network = Network(Shop(values), faults)
-    await make(definition or saga(), MemorySagaLog(), network.carry).run("o1", ORDER)
+    network = Network(OrderServices(values), faults)
+    await make(definition or saga(), SagaLog(MemoryStore()), network.execute).run("o1", ORDER)
 
 
 async def restarted(make: Callable[..., Any], values: dict[str, Any], at: float) -> None:
     """The orchestrator dies at that time, and is started again without anybody placing the order anew."""
-    network, log, begun = Network(Shop(values)), MemorySagaLog(), list[int]()
+    network, log, begun = Network(OrderServices(values)), SagaLog(MemoryStore()), list[int]()
 
     async def process() -> None:
-        orchestrator = make(saga(), log, network.carry)
+        orchestrator = make(saga(), log, network.execute)
         await orchestrator.recover()
         if not begun:
             begun.append(1)
@@ -73,7 +74,7 @@ async def restarted(make: Callable[..., Any], values: dict[str, Any], at: float)
 async def cancelled(make: Callable[..., Any], values: dict[str, Any], at: float) -> None:
     """The caller loses patience."""
     with anyio.move_on_after(at):
-        await make(saga(), MemorySagaLog(), Network(Shop(values)).carry).run("o1", ORDER)
+        await make(saga(), SagaLog(MemoryStore()), Network(OrderServices(values)).execute).run("o1", ORDER)
 
 
 @pytest.mark.parametrize(
@@ -114,18 +115,18 @@ def test_a_mistake_of_orchestrators_is_caught(
         raise AssertionError(words(simulate(scenario, wrong, *args)))
 
 
-async def posted(make: Callable[..., Any], log: MemorySagaLog, step: int) -> None:
+async def with_an_outbox(make: Callable[..., Any], step: int) -> None:
     """An orchestrator with an outbox dies at a step, and nobody places the order anew."""
-    shop, begun = Shop(first()), list[int]()
+    shop, begun, log = OrderServices(first()), list[int](), SagaLog(MemoryStore())
+    outbox = Outbox(log.store, "commands", versioned=False)
 
     async def process() -> None:
         async def send(command: Message) -> None:
-            await answering(shop.services[shop.who(command)], post.receive)(command)
+            await answering(shop.services[shop.who(command)], orchestrator.receive)(command)
 
-        post = Post(log, send)
-        orchestrator = make(saga(), log, post)
+        orchestrator = make(saga(), log, outbox)
         async with anyio.create_task_group() as group:
-            group.start_soon(post.run)
+            group.start_soon(Relay(outbox, send, claim=2.0).run)
             await orchestrator.recover()
             if not begun:
                 begun.append(1)
@@ -140,8 +141,8 @@ def test_a_command_sent_before_its_intent_is_written_is_caught() -> None:
     """Some crash leaves an effect of a saga that nobody knows; with one transaction none does."""
     real, wrong = set[str](), set[str]()
     for step in range(1, 30):
-        real.add(words(simulate(posted, Orchestrator, MemorySagaLog(), step)))
-        wrong.add(words(simulate(posted, broken.SendsBeforeTheIntent, broken.TwoTransactions(), step)))
+        real.add(words(simulate(with_an_outbox, Orchestrator, step)))
+        wrong.add(words(simulate(with_an_outbox, broken.SendsBeforeTheIntent, step)))
     assert real == {""}
     assert "saga outcome: saga o1 has no outcome at the end: nobody says how it stands" in wrong
 
@@ -149,26 +150,28 @@ def test_a_command_sent_before_its_intent_is_written_is_caught() -> None:
 def test_a_log_that_lets_an_ended_saga_move_is_caught() -> None:
     """A late reply makes a completed saga a stuck one."""
 
-    async def scenario(log: MemorySagaLog) -> None:
-        begun = Entry(Mark.BEGUN, data={"name": "place order", "data": None, "deadline": None})
-        await log.append("o1", 0, [begun, Entry(Mark.COMPLETED)])
-        await log.append("o1", 2, [Entry(Mark.STUCK, data="a late timeout")])
+    async def scenario(log: SagaLog) -> None:
+        begun = LogRecord(RecordType.BEGUN, data={"name": "place order", "data": None, "deadline": None})
+        log.append("o1", 0, [begun, LogRecord(RecordType.COMPLETED)])
+        log.append("o1", 2, [LogRecord(RecordType.STUCK, data="a late timeout")])
 
-    assert "was completed and changed to stuck" in words(simulate(scenario, broken.MovesEndedSagas()))
+    assert "was completed and changed to stuck" in words(
+        simulate(scenario, broken.MovesEndedSagas(MemoryStore()))
+    )
     with pytest.raises(Exception, match="came too late"):
-        simulate(scenario, MemorySagaLog())
+        simulate(scenario, SagaLog(MemoryStore()))
 
 
 async def late(kind: type[ParticipantOfSagas]) -> None:
     """The action arrives after the saga is compensated."""
     values = first()
     values["customers"]["used ann"] = 50
-    shop = Shop(values)
+    shop = OrderServices(values)
     services = {n: kind(n, p.store, p._handlers) for n, p in shop.services.items()}
     shop.services.update(services)
     async with anyio.create_task_group() as group:
         network = Network(shop, {"o1/payment": ["late"] * 3, "o1/credit/undo": ["broken after"]}, group)
-        await Orchestrator(saga(), MemorySagaLog(), network.carry).run("o1", ORDER)
+        await Orchestrator(saga(), SagaLog(MemoryStore()), network.execute).run("o1", ORDER)
 
 
 @pytest.mark.parametrize(
@@ -189,18 +192,18 @@ def test_a_new_key_for_each_attempt_is_caught() -> None:
     """The participant cannot know that it has done this before."""
 
     async def scenario(wrong: bool) -> None:
-        network = Network(Shop(first()))
+        network = Network(OrderServices(first()))
         failed: list[int] = []
 
-        async def carry(command: Message) -> Any:
-            answer = await network.carry(command)
+        async def execute(command: Message) -> Any:
+            answer = await network.execute(command)
             if command.headers["step"] == "payment" and not failed:
                 failed.append(1)
                 raise ConnectionError
             return answer
 
-        way = broken.key_per_attempt(carry) if wrong else carry
-        await Orchestrator(saga(), MemorySagaLog(), way).run("o1", ORDER)
+        way = broken.key_per_attempt(execute) if wrong else execute
+        await Orchestrator(saga(), SagaLog(MemoryStore()), way).run("o1", ORDER)
 
     assert words(simulate(scenario, False)) == ""
     assert "had 'put money aside' of payment twice" in words(simulate(scenario, True))
@@ -210,7 +213,7 @@ def test_a_choreography_that_only_cancels_the_order_is_caught() -> None:
     """E13: the money stays aside for ever."""
 
     async def scenario(wrong: bool) -> None:
-        bus = Bus(Shop(NO_TEA), broken.only_order_cancelled() if wrong else None)
+        bus = Bus(OrderServices(NO_TEA), broken.only_order_cancelled() if wrong else None)
         await bus.publish(event("o1", PLACE_ORDER, ORDER))
 
     assert words(simulate(scenario, False)) == ""
@@ -223,7 +226,7 @@ def test_a_timeout_that_does_not_ask_the_pivot_is_caught() -> None:
     """The customer has paid, and the order is taken back."""
 
     async def scenario(wrong: bool) -> None:
-        bus = Bus(Shop(first()), broken.turns_back_without_asking_the_pivot() if wrong else None)
+        bus = Bus(OrderServices(first()), broken.turns_back_without_asking_the_pivot() if wrong else None)
         bus._lost = "PaymentCharged"
         await bus.publish(event("o1", PLACE_ORDER, ORDER))
         bus._lost = ""
@@ -240,13 +243,13 @@ def seeds_that_find(run: int, seeds: int) -> int:
 def test_the_seeded_runs_find_a_participant_without_tombstones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in every seed, but in some of the first twenty; with tombstones in none."""
 
-    class Bad(Shop):
+    class Bad(OrderServices):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             for name, p in list(self.services.items()):
                 self.services[name] = broken.WithoutTombstones(name, p.store, p._handlers)
 
-    monkeypatch.setattr(seeded, "Shop", Bad)
+    monkeypatch.setattr(seeded, "OrderServices", Bad)
     assert seeds_that_find(0, 20) > 0
 
 

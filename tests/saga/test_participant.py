@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -15,58 +15,72 @@ from eip_ref.lab.invariants.sagas import saga_outcome
 from eip_ref.message import Message
 from eip_ref.saga import (
     Changed,
-    Draft,
+    LocalTransaction,
     Locked,
-    MemoryStore,
+    NotDone,
     Participant,
     Refused,
     Revoked,
-    SQLiteStore,
-    Store,
+    action,
     add,
-    commands,
+    compensation,
     lock,
+    question,
     reread,
     unlock,
 )
+from eip_ref.storage import MemoryStore, SQLiteStore, Store
 from tests.backends import Play, everywhere
 
-Open = Callable[[], AbstractContextManager[Store]]
+Open = Callable[[], Store]
 pytestmark = everywhere
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    if request.param == "memory":
-        store = MemoryStore()
-        yield lambda: nullcontext(store)
-    else:
-        from eip_ref.storage import Database
-
-        yield lambda: SQLiteStore(
-            Database(tmp_path / "books.db", synchronous="OFF", clock=lambda: 0.0), "stock"
-        )
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens the same store each time."""
+    memory = MemoryStore()
+    on_disk = request.param == "sqlite"
+    return lambda: (
+        SQLiteStore(tmp_path / "books.db", synchronous="OFF", clock=lambda: 0.0) if on_disk else memory
+    )
 
 
-def reserve(command: Message, books: Draft) -> int:
+def reserve(command: Message, books: LocalTransaction) -> int:
     books.effect("reserved", stock=-command.body)
-    return int(add(books, "stock", -command.body, least=0))
+    return int(add(books, "stock", -command.body, minimum=0))
 
 
-def release(command: Message, books: Draft) -> None:
+def release(command: Message, books: LocalTransaction) -> None:
     books.effect("released", stock=command.body)
     add(books, "stock", command.body)
 
 
+@contextmanager
+def books_of(store: Store) -> Iterator[LocalTransaction]:
+    """A local transaction of the inventory that nobody commanded."""
+    with store.transaction() as transaction:
+        yield LocalTransaction(transaction, "inventory", DO)
+
+
+def holding(**documents: Any) -> MemoryStore:
+    """A store in which the inventory has these documents."""
+    store = MemoryStore()
+    with books_of(store) as books:
+        for key, document in documents.items():
+            books.put(key, document)
+    return store
+
+
 def inventory(store: Store, stock: int) -> Participant:
-    with store.transaction() as books:
-        books.set("stock", stock)
+    with books_of(store) as books:
+        books.put("stock", stock)
     return Participant("inventory", store, {"Reserve": reserve, "Release": release})
 
 
-DO = commands.do("o1", "stock", "Reserve", 2)
-UNDO = commands.undo("o1", "stock", "Release", 2)
-ASK = commands.ask("o1", "stock", "Reserve")
+DO = action("o1", "stock", "Reserve", 2)
+UNDO = compensation("o1", "stock", "Release", 2)
+ASK = question("o1", "stock", "Reserve")
 
 
 def test_a_repeated_action_has_one_effect_and_the_same_answer(play: Play, opened: Open) -> None:
@@ -132,10 +146,10 @@ def test_action_and_compensation_commute(play: Play, opened: Open, stock: int) -
                 participant, saga = inventory(store, stock), f"o{number}"
                 for what in order:
                     if what == "undo":
-                        await participant(commands.undo(saga, "stock", "Release", 2))
+                        await participant(compensation(saga, "stock", "Release", 2))
                         continue
                     with suppress(Refused):
-                        await participant(commands.do(saga, "stock", "Reserve", 2))
+                        await participant(action(saga, "stock", "Reserve", 2))
                 assert participant.business() == {"stock": stock}
 
     play(scenario)
@@ -144,8 +158,8 @@ def test_action_and_compensation_commute(play: Play, opened: Open, stock: int) -
 def test_a_refusal_changes_nothing_and_is_remembered(play: Play, opened: Open) -> None:
     """What the handler wrote before it refused is gone; the same key gets the same no."""
 
-    def greedy(command: Message, books: Draft) -> None:
-        books.set("touched", True)
+    def greedy(command: Message, books: LocalTransaction) -> None:
+        books.put("touched", True)
         books.effect("touched")
         reserve(command, books)
 
@@ -156,8 +170,8 @@ def test_a_refusal_changes_nothing_and_is_remembered(play: Play, opened: Open) -
             for _ in range(2):
                 with pytest.raises(Refused, match="stock is 1"):
                     await participant(DO)
-            with store.transaction() as books:
-                books.set("stock", 10)  # better late than never does not hold: the answer was given
+            with books_of(store) as books:
+                books.put("stock", 10)  # better late than never does not hold: the answer was given
             with pytest.raises(Refused, match="stock is 1"):
                 await participant(DO)
             await participant(UNDO)
@@ -172,7 +186,7 @@ def test_a_handler_that_fails_leaves_nothing_and_may_be_tried_again(play: Play, 
     """An error is not an answer: no value, no record, no effect."""
     failing = [True]
 
-    def handler(command: Message, books: Draft) -> int:
+    def handler(command: Message, books: LocalTransaction) -> int:
         left = reserve(command, books)
         if failing:
             failing.clear()
@@ -203,8 +217,8 @@ def test_a_participant_can_be_asked_what_became_of_an_operation(play: Play, open
             await participant(DO)
             said.append(await participant(ASK))
             with pytest.raises(Refused):
-                await participant(commands.do("o2", "stock", "Reserve", 2))
-            said.append(await participant(commands.ask("o2", "stock", "Reserve")))
+                await participant(action("o2", "stock", "Reserve", 2))
+            said.append(await participant(question("o2", "stock", "Reserve")))
             await participant(UNDO)
             said.append(await participant(ASK))
             return said
@@ -219,42 +233,70 @@ def test_a_command_that_nobody_handles_is_an_error_in_words(play: Play) -> None:
     async def scenario() -> None:
         participant = inventory(MemoryStore(), 3)
         with pytest.raises(LookupError, match="inventory does not know how to 'Paint'"):
-            await participant(commands.do("o1", "paint", "Paint", None))
+            await participant(action("o1", "paint", "Paint", None))
 
     play(scenario)
 
 
-def test_two_stores_in_one_file_share_nothing(play: Play, tmp_path: Path) -> None:
-    """Each has its own names."""
+def test_two_participants_in_one_store_share_nothing(play: Play, opened: Open) -> None:
+    """Each has a table of its own, and remembers its own operations."""
 
     async def scenario() -> None:
-        from eip_ref.storage import Database
-
-        file = Database(tmp_path / "books.db", synchronous="OFF", clock=lambda: 0.0)
-        with SQLiteStore(file, "a") as one, SQLiteStore(file, "b") as other:
-            with one.transaction() as books:
-                books.set("x", [1, {"y": 2}])
-            with other.transaction() as books:
-                assert books.get("x", 0) == 0
-            assert (one.values(), other.values()) == ({"x": [1, {"y": 2}]}, {})
+        with opened() as store:
+            one = inventory(store, 5)
+            other = Participant("warehouse", store, {"Reserve": lambda command, books: books.get("stock", 0)})
+            assert (await one(DO), await other(DO)) == (3, 0)
+            assert (one.business(), other.business()) == ({"stock": 3}, {})
 
     play(scenario)
+
+
+@pytest.mark.parametrize("answer", [(1, 2), {1: 2}, float("nan"), object()], ids=str)
+def test_an_answer_that_would_come_back_changed_is_refused_before_anything_is_done(
+    play: Play, opened: Open, answer: Any
+) -> None:
+    """A definite error, in memory as on a disk: no document, no effect, and no record of the operation."""
+
+    def handler(command: Message, books: LocalTransaction) -> Any:
+        reserve(command, books)
+        return answer
+
+    async def scenario() -> None:
+        with opened() as store:
+            inventory(store, 5)
+            participant = Participant("inventory", store, {"Reserve": handler})
+            with pytest.raises(NotDone, match="the answer of inventory to Reserve cannot be written"):
+                await participant(DO)
+            assert participant.business() == {"stock": 5}
+            assert (await participant(ASK))["state"] == "unknown"
+
+    assert play(scenario).count("effect") == 0
+
+
+def test_a_handler_that_would_have_to_be_awaited_is_refused_when_it_is_handed_over(play: Play) -> None:
+    """A local transaction waits for nothing."""
+
+    async def handler(command: Message, books: LocalTransaction) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="the handler of 'Reserve' is called without waiting"):
+        Participant("inventory", MemoryStore(), {"Reserve": handler})
 
 
 def test_an_exception_in_a_transaction_leaves_nothing(play: Play, opened: Open) -> None:
     """And a value that was read can be changed without changing the books."""
 
     def try_it(store: Store) -> None:
-        with store.transaction() as books:
-            books.set("x", [1])
-        with store.transaction() as books:
+        with books_of(store) as books:
+            books.put("x", [1])
+        with books_of(store) as books:
             books.get("x").append(2)
             assert books.get("none", 7) == 7
-        with suppress(ZeroDivisionError), store.transaction() as books:
-            books.set("x", 3)
+        with suppress(ZeroDivisionError), books_of(store) as books:
+            books.put("x", 3)
             assert books.get("x") == 3
             raise ZeroDivisionError
-        assert store.values() == {"x": [1]}
+        assert Participant("inventory", store, {}).business() == {"x": [1]}
 
     async def scenario() -> None:
         with opened() as store:
@@ -266,28 +308,28 @@ def test_an_exception_in_a_transaction_leaves_nothing(play: Play, opened: Open) 
 # 8. No isolation: lost update, dirty read, fuzzy read, and what helps
 
 
-def write_back(seen: int) -> Callable[[Message, Draft], None]:
+def write_back(seen: int) -> Callable[[Message, LocalTransaction], None]:
     """A handler of a saga that read the stock earlier, and writes what it makes of it."""
 
-    def handler(command: Message, books: Draft) -> None:
-        books.set("stock", seen - command.body)
+    def handler(command: Message, books: LocalTransaction) -> None:
+        books.put("stock", seen - command.body)
 
     return handler
 
 
 def by(saga: str, type: str = "Reserve", body: Any = 2) -> Message:
-    return commands.do(saga, "stock", type, body)
+    return action(saga, "stock", type, body)
 
 
 def test_writing_back_what_was_read_before_loses_an_update(play: Play) -> None:
     """The anomaly: two sagas take 2 of 10 each, and 8 are left."""
 
     async def scenario() -> dict[str, Any]:
-        store = MemoryStore(stock=10)
-        seen = store.values()["stock"]  # both read
+        store = holding(stock=10)
+        seen = Participant("inventory", store, {}).business()["stock"]  # both read
         for saga in ("o1", "o2"):  # both write
             await Participant("inventory", store, {"Reserve": write_back(seen)})(by(saga))
-        return store.values()
+        return Participant("inventory", store, {}).business()
 
     assert play(scenario).result["stock"] == 8
 
@@ -296,7 +338,7 @@ def test_a_commutative_update_loses_nothing_in_any_order(play: Play) -> None:
     """The cure: both change by an amount, and so does the compensation of one of them."""
 
     async def scenario() -> None:
-        work = [by("o1"), by("o2", body=3), commands.undo("o1", "stock", "Release", 2)]
+        work = [by("o1"), by("o2", body=3), compensation("o1", "stock", "Release", 2)]
         for order in permutations(work):
             participant = inventory(MemoryStore(), 10)
             for command in order:
@@ -313,14 +355,14 @@ def test_a_dirty_read_is_acted_on_and_then_taken_back(play: Play) -> None:
     """The anomaly: somebody sells what a saga put into stock, and the saga takes it away again."""
 
     async def scenario() -> dict[str, Any]:
-        store = MemoryStore(stock=0)
-        with store.transaction() as books:
+        store = holding(stock=0)
+        with books_of(store) as books:
             add(books, "stock", 5)  # goods returned, by a saga that has not ended
-        with store.transaction() as books:
-            add(books, "stock", -4, least=0)  # and sold
-        with store.transaction() as books:
+        with books_of(store) as books:
+            add(books, "stock", -4, minimum=0)  # and sold
+        with books_of(store) as books:
             add(books, "stock", -5)  # the return is compensated
-        return store.values()
+        return Participant("inventory", store, {}).business()
 
     assert play(scenario).result["stock"] == -4
 
@@ -328,24 +370,24 @@ def test_a_dirty_read_is_acted_on_and_then_taken_back(play: Play) -> None:
 def test_a_semantic_lock_keeps_others_from_what_is_not_final(play: Play) -> None:
     """The cure: not final until its saga ends; the other is told to come again, which is no refusal."""
 
-    def guarded(command: Message, books: Draft) -> None:
+    def guarded(command: Message, books: LocalTransaction) -> None:
         lock(books, "tea", command.correlation_id or "")
         reserve(command, books)
 
-    def over(command: Message, books: Draft) -> None:
+    def over(command: Message, books: LocalTransaction) -> None:
         unlock(books, "tea", command.correlation_id or "")
 
     async def scenario() -> None:
-        store = MemoryStore(stock=10)
+        store = holding(stock=10)
         participant = Participant("inventory", store, {"Reserve": guarded, "Release": over})
         await participant(by("o1"))
         with pytest.raises(Locked, match="tea is not final: saga o1 holds it"):
             await participant(by("o2"))
-        assert store.values()["stock"] == 8
-        await participant(commands.do("o2", "end", "Release", None))  # the lock of another stays
+        assert participant.business()["stock"] == 8
+        await participant(action("o2", "end", "Release", None))  # the lock of another stays
         with pytest.raises(Locked):
             await participant(by("o2"))
-        await participant(commands.do("o1", "end", "Release", None))
+        await participant(action("o1", "end", "Release", None))
         await participant(by("o2"))
         assert participant.business() == {"stock": 6, "lock tea": "o2"}
 
@@ -356,7 +398,7 @@ def test_a_saga_may_take_its_own_lock_again(play: Play) -> None:
     """A repetition under another step does not block itself."""
 
     async def scenario() -> None:
-        with MemoryStore().transaction() as books:
+        with books_of(MemoryStore()) as books:
             lock(books, "tea", "o1")
             lock(books, "tea", "o1")
             unlock(books, "tea", "o1")
@@ -368,20 +410,20 @@ def test_a_saga_may_take_its_own_lock_again(play: Play) -> None:
 def test_a_fuzzy_read_sees_two_prices_and_reread_finds_out(play: Play) -> None:
     """The anomaly and the cure: the price changed between two steps, so the second is refused."""
 
-    def charge(command: Message, books: Draft) -> None:
+    def charge(command: Message, books: LocalTransaction) -> None:
         reread(books, "price", command.body)
-        books.set("paid", command.body)
+        books.put("paid", command.body)
 
     async def scenario() -> None:
-        store = MemoryStore(price=30)
-        with pytest.raises(Changed), store.transaction() as books:
+        store = holding(price=30)
+        with pytest.raises(Changed), books_of(store) as books:
             reread(books, "price", 29)
-        participant = Participant("payments", store, {"Charge": charge})
-        await participant(commands.do("o1", "charge", "Charge", 30))
-        with store.transaction() as books:
-            books.set("price", 40)
+        participant = Participant("inventory", store, {"Charge": charge})
+        await participant(action("o1", "charge", "Charge", 30))
+        with books_of(store) as books:
+            books.put("price", 40)
         with pytest.raises(Refused, match="price was 30 and is 40 now"):
-            await participant(commands.do("o2", "charge", "Charge", 30))
+            await participant(action("o2", "charge", "Charge", 30))
         assert participant.business() == {"price": 40, "paid": 30}
 
     play(scenario)

@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 
 from eip_ref.lab.clock import simulate
 from eip_ref.saga import (
-    Entry,
-    IllegalEntry,
-    Mark,
-    MemorySagaLog,
+    IllegalRecord,
+    LogRecord,
     Orchestrator,
     Phase,
-    Progress,
+    RecordType,
     SagaEnded,
+    SagaLog,
+    SagaState,
     event,
 )
-from eip_ref.saga.order_story import PLACE_ORDER, Shop
+from eip_ref.saga.order_story import PLACE_ORDER, OrderServices
+from eip_ref.storage import MemoryStore
 from tests.saga.stories import Network, holds, saga
 from tests.saga.test_choreography import Bus
 
@@ -95,14 +96,14 @@ def of_the_business(books: Books) -> Books:
 
 
 async def orchestrated(first: Books, orders: list[dict[str, Any]], faults: dict[str, list[str]]) -> Any:
-    shop, log = Shop(first), MemorySagaLog()
-    orchestrator = Orchestrator(saga(), log, Network(shop, faults).carry)
+    shop, log = OrderServices(first), SagaLog(MemoryStore())
+    orchestrator = Orchestrator(saga(), log, Network(shop, faults).execute)
     ends = [(await orchestrator.run(f"o{n}", order)).phase for n, order in enumerate(orders)]
     return [end is Phase.COMPLETED for end in ends], shop.business()
 
 
 async def choreographed(first: Books, orders: list[dict[str, Any]], copies: int) -> Any:
-    shop = Shop(first)
+    shop = OrderServices(first)
     bus = Bus(shop, copies=copies)
     for number, order in enumerate(orders):
         await bus.publish(event(f"o{number}", PLACE_ORDER, order))
@@ -128,25 +129,25 @@ def test_both_styles_end_in_the_business_state_of_a_single_transaction(
     assert one.result[1] == other.result[1]
 
 
-MARKS = st.sampled_from(list(Mark))
+MARKS = st.sampled_from(list(RecordType))
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(MARKS, max_size=12))
-def test_no_sequence_of_entries_gives_a_saga_two_ends(marks: list[Mark]) -> None:
+def test_no_sequence_of_entries_gives_a_saga_two_ends(marks: list[RecordType]) -> None:
     """Whatever is appended: after completed or compensated nothing is taken, after stuck only "resumed"."""
-    progress = Progress("o1")
+    progress = SagaState("o1")
     ends: list[Phase] = []
-    for mark in [Mark.BEGUN, Mark.INTENT, *marks]:
-        data: Any = {"name": "s", "data": None, "deadline": None} if mark is Mark.BEGUN else "running"
+    for mark in [RecordType.BEGUN, RecordType.INTENT, *marks]:
+        data: Any = {"name": "s", "data": None, "deadline": None} if mark is RecordType.BEGUN else "running"
         before = progress.phase, progress.number
         try:
-            progress.apply(Entry(mark, "a", data))
-        except (SagaEnded, IllegalEntry):
+            progress.apply(LogRecord(mark, "a", data))
+        except (SagaEnded, IllegalRecord):
             assert (progress.phase, progress.number) == before
             continue
         assert before[0] not in (Phase.COMPLETED, Phase.COMPENSATED)
-        assert before[0] is not Phase.STUCK or mark is Mark.RESUMED
+        assert before[0] is not Phase.STUCK or mark is RecordType.RESUMED
         if progress.phase in (Phase.COMPLETED, Phase.COMPENSATED):
             ends.append(progress.phase)
     assert len(ends) <= 1
@@ -160,11 +161,11 @@ def test_reading_the_log_gives_the_state_that_the_orchestrator_had(
     """The fold over all entries is what `run` returned; and any prefix of a log can be read."""
 
     async def scenario() -> None:
-        log = MemorySagaLog()
-        ended = await Orchestrator(saga(), log, Shop(first).carry).run("o1", orders[0])
-        entries = await log.read("o1")
-        assert Progress.of("o1", entries) == ended
-        prefix = Progress.of("o1", entries[:cut])
+        log = SagaLog(MemoryStore())
+        ended = await Orchestrator(saga(), log, OrderServices(first).execute).run("o1", orders[0])
+        entries = log.read("o1")
+        assert SagaState.of("o1", entries) == ended
+        prefix = SagaState.of("o1", entries[:cut])
         assert prefix.number == min(cut, len(entries))
 
     simulate(scenario)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,22 +14,24 @@ import eip_ref.saga
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
 from eip_ref.saga import (
-    Entry,
-    Mark,
-    MemorySagaLog,
+    LogRecord,
     Orchestrator,
     Parallel,
     Phase,
+    RecordType,
     Refused,
     Retry,
     Saga,
     SagaEnded,
+    SagaLog,
+    SagaState,
     Step,
     TakenOver,
     pivot,
     retriable,
 )
-from eip_ref.saga.order_story import Shop
+from eip_ref.saga.order_story import OrderServices
+from eip_ref.storage import MemoryStore
 from tests.backends import Play, everywhere
 from tests.saga.stories import (
     COMPLETED,
@@ -46,26 +49,24 @@ from tests.saga.stories import (
 )
 
 
-def marks(entries: Sequence[Entry], step: str | None = None) -> list[str]:
+def types(records: Sequence[LogRecord], step: str | None = None) -> list[str]:
     """What the log says, in order."""
-    return [str(entry.mark) for entry in entries if step in (None, entry.step)]
+    return [str(record.type) for record in records if step in (None, record.step)]
 
 
-class Broken(MemorySagaLog):
+class Broken(SagaLog):
     """Its disk can be full: at the n-th transaction, or for some of its sagas."""
 
     def __init__(self, left: int = 0) -> None:
-        super().__init__()
+        super().__init__(MemoryStore())
         self.full: set[str] = set()
         self._left = left
 
-    async def append(
-        self, saga: str, number: int, entries: Sequence[Entry], commands: Sequence[Message] = ()
-    ) -> None:
+    def append(self, saga: str, number: int, records: Sequence[LogRecord]) -> None:
         self._left -= 1
         if self._left == 0 or saga in self.full:
             raise OSError("disk full")
-        await super().append(saga, number, entries, commands)
+        super().append(saga, number, records)
 
 
 class Story:
@@ -78,17 +79,17 @@ class Story:
         group: anyio.abc.TaskGroup | None = None,
         **settings: Any,
     ) -> None:
-        self.shop = Shop(first() if values is None else values)
+        self.shop = OrderServices(first() if values is None else values)
         self.network = Network(self.shop, faults, group)
         self.log = Broken()
         self.definition = saga(**settings)
-        self.orchestrator = Orchestrator(self.definition, self.log, self.network.carry)
+        self.orchestrator = Orchestrator(self.definition, self.log, self.network.execute)
 
     async def run(self) -> str:
         return str((await self.orchestrator.run("o1", ORDER)).phase)
 
-    async def entries(self) -> list[Entry]:
-        return await self.log.read("o1")
+    def records(self) -> list[LogRecord]:
+        return self.log.read("o1")
 
 
 # The story
@@ -104,7 +105,7 @@ def test_an_order_that_nothing_hinders_is_completed(play: Play) -> None:
         assert ended.phase is Phase.COMPLETED
         assert ended.answers["ship"] == "parcel o1"
         assert story.shop.business() == COMPLETED
-        assert story.network.carried == [f"o1/{step.name}" for step in story.definition]
+        assert story.network.attempts == [f"o1/{step.name}" for step in story.definition]
 
     holds(play(scenario))
 
@@ -129,9 +130,9 @@ def test_a_business_failure_compensates_in_reverse_what_has_happened(
         story = Story(values)
         assert await story.run() == "compensated"
         assert amounts(story.shop) == untouched(values)
-        carried = story.network.carried
-        assert len(set(carried)) == len(carried)
-        assert [c.split("/")[1] for c in carried if c.endswith("/undo")] == undone
+        attempts = story.network.attempts
+        assert len(set(attempts)) == len(attempts)
+        assert [c.split("/")[1] for c in attempts if c.endswith("/undo")] == undone
 
     holds(play(scenario))
 
@@ -160,16 +161,16 @@ def test_the_intent_is_in_the_log_before_the_command_leaves_and_the_result_after
         story = Story(NO_TEA)
         seen: dict[str, list[str]] = {}
 
-        async def carry(command: Message) -> Any:
-            seen[command.id] = marks(await story.entries(), command.headers["step"])
-            return await story.network.carry(command)
+        async def execute(command: Message) -> Any:
+            seen[command.id] = types(story.records(), command.headers["step"])
+            return await story.network.execute(command)
 
-        await Orchestrator(story.definition, story.log, carry).run("o1", ORDER)
+        await Orchestrator(story.definition, story.log, execute).run("o1", ORDER)
         assert seen["o1/payment"] == ["intent"]
         assert seen["o1/stock"] == ["intent"]
         assert seen["o1/payment/undo"] == ["intent", "done", "undoing"]
-        assert marks(await story.entries(), "payment") == ["intent", "done", "undoing", "undone"]
-        assert marks(await story.entries(), "stock") == ["intent", "refused"]
+        assert types(story.records(), "payment") == ["intent", "done", "undoing", "undone"]
+        assert types(story.records(), "stock") == ["intent", "refused"]
 
     play(scenario)
 
@@ -187,11 +188,11 @@ def test_a_step_without_a_result_is_repeated_with_the_same_key_and_body(play: Pl
     async def scenario() -> None:
         story = Story(faults={"o1/payment": ["silent after"]})
         await interrupted(story, 2)
-        assert marks(await story.entries(), "payment") == ["intent"]
+        assert types(story.records(), "payment") == ["intent"]
         (ended,) = await story.orchestrator.recover()
         assert ended.phase is Phase.COMPLETED
         assert story.network.bodies["o1/payment"] == [ORDER, ORDER]
-        assert story.network.carried.count("o1/order") == 1
+        assert story.network.attempts.count("o1/order") == 1
         assert story.shop.business() == COMPLETED
 
     holds(play(scenario))
@@ -223,15 +224,15 @@ def test_recovery_asks_first_where_it_can_and_repeats_only_what_is_not_known(
     async def scenario() -> None:
         story = Story(values, {"o1/stock": [fault]})
         orchestrator = Orchestrator(
-            asking("place order", story.definition.steps), story.log, story.network.carry
+            asking("place order", story.definition.steps), story.log, story.network.execute
         )
         with anyio.move_on_after(2):
             await orchestrator.run("o1", ORDER)
-        before = story.network.carried.count("o1/stock")
+        before = story.network.attempts.count("o1/stock")
         (ended,) = await orchestrator.recover()
         assert str(ended.phase) == phase
-        assert story.network.carried.count("o1/stock") - before == repeated
-        assert story.network.carried.count("o1/stock/ask") == 1
+        assert story.network.attempts.count("o1/stock") - before == repeated
+        assert story.network.attempts.count("o1/stock/ask") == 1
 
     holds(play(scenario))
 
@@ -243,13 +244,13 @@ def test_when_asking_fails_the_step_is_repeated(play: Play) -> None:
     async def scenario() -> None:
         story = Story(faults={"o1/stock": ["silent after"], "o1/stock/ask": ["down", "…"]})
         orchestrator = Orchestrator(
-            asking("place order", story.definition.steps), story.log, story.network.carry
+            asking("place order", story.definition.steps), story.log, story.network.execute
         )
         with anyio.move_on_after(2):
             await orchestrator.run("o1", ORDER)
         (ended,) = await orchestrator.recover()
         assert ended.phase is Phase.COMPLETED
-        assert story.network.carried.count("o1/stock") == 2
+        assert story.network.attempts.count("o1/stock") == 2
 
     holds(play(scenario))
 
@@ -263,7 +264,7 @@ def test_a_step_begun_before_a_crash_is_in_doubt_until_it_is_answered(play: Play
         await interrupted(story, 2)
         (ended,) = await story.orchestrator.recover()
         assert ended.phase is Phase.COMPENSATED
-        assert "o1/payment/undo" in story.network.carried
+        assert "o1/payment/undo" in story.network.attempts
         assert amounts(story.shop) == untouched(first())
 
     holds(play(scenario))
@@ -281,11 +282,11 @@ def test_recovery_takes_every_begun_saga_to_its_end_and_no_ended_one(play: Play)
                 group.start_soon(story.orchestrator.run, name, ORDER)
             await anyio.sleep(0.25)
             group.cancel_scope.cancel()
-        other = Orchestrator(Saga("other", [Step("a", "A", undo="B")]), story.log, story.network.carry)
+        other = Orchestrator(Saga("other", [Step("a", "A", undo="B")]), story.log, story.network.execute)
         assert await other.recover() == []
         assert {p.id for p in await story.orchestrator.recover()} == {"o1", "o2", "o3"}
         assert await story.orchestrator.recover() == []
-        assert sorted(await story.log.find(Phase.COMPLETED)) == ["o0", "o1", "o2", "o3"]
+        assert sorted(story.log.find(Phase.COMPLETED)) == ["o0", "o1", "o2", "o3"]
 
     holds(play(scenario))
 
@@ -301,7 +302,7 @@ def test_a_step_that_stays_in_doubt_is_compensated_too(play: Play, fault: str) -
     async def scenario() -> None:
         story = Story(faults={"o1/payment": [fault, "…"]})
         assert await story.run() == "compensated"
-        undone = [c for c in story.network.carried if c.endswith("/undo")]
+        undone = [c for c in story.network.attempts if c.endswith("/undo")]
         assert undone == ["o1/payment/undo", "o1/credit/undo", "o1/order/undo"]
         assert amounts(story.shop) == untouched(first())
 
@@ -315,8 +316,8 @@ def test_a_step_that_definitely_failed_is_not_compensated(play: Play) -> None:
     async def scenario() -> None:
         story = Story(faults={"o1/payment": ["down", "…"]})
         assert await story.run() == "compensated"
-        assert "o1/payment/undo" not in story.network.carried
-        assert marks(await story.entries(), "payment") == ["intent", "not done"]
+        assert "o1/payment/undo" not in story.network.attempts
+        assert types(story.records(), "payment") == ["intent", "not done"]
 
     holds(play(scenario))
 
@@ -328,8 +329,8 @@ def test_one_attempt_in_doubt_makes_the_step_one_in_doubt(play: Play) -> None:
     async def scenario() -> None:
         story = Story(faults={"o1/payment": ["broken after", "down", "down"]})
         assert await story.run() == "compensated"
-        assert "o1/payment/undo" in story.network.carried
-        assert marks(await story.entries(), "payment") == ["intent", "doubt", "undoing", "undone"]
+        assert "o1/payment/undo" in story.network.attempts
+        assert types(story.records(), "payment") == ["intent", "doubt", "undoing", "undone"]
 
     holds(play(scenario))
 
@@ -341,7 +342,7 @@ def test_a_refusal_ends_the_doubt(play: Play) -> None:
     async def scenario() -> None:
         story = Story(NO_TEA, {"o1/stock": ["silent before", ""]})
         assert await story.run() == "compensated"
-        assert "o1/stock/undo" not in story.network.carried
+        assert "o1/stock/undo" not in story.network.attempts
 
     holds(play(scenario))
 
@@ -365,13 +366,13 @@ A, B = Step("a", "A", undo="UndoA"), Step("b", "B", undo="UndoB")
         (lambda: Saga("s", [Parallel()]), "at least one step"),
         (lambda: Saga("s", [Parallel(A, pivot("p", "P"))]), "must be of one kind, and no pivot"),
         (lambda: Saga("s", [Parallel(A, retriable("r", "R"))]), "must be of one kind"),
-        (lambda: Saga("s", [A], timeout=0), "above 0 seconds, not 0"),
+        (lambda: Saga("s", [A], timeout=0), "number of seconds above 0, not 0"),
         (lambda: Step("a", "A"), "name the command that undoes it"),
         (lambda: pivot("p", "P", undo="U"), "p is pivot: it is never undone; leave out U"),
         (lambda: retriable("r", "R", undo="U"), "r is retriable: it is never undone"),
         (lambda: Step("a/b", "A", undo="U"), "without '/'"),
-        (lambda: Step("a", "A", undo="U", timeout=0), "above 0 seconds"),
-        (lambda: Retry(attempts=0), "at least 1, not 0"),
+        (lambda: Step("a", "A", undo="U", timeout=0), "number of seconds above 0"),
+        (lambda: Retry(attempts=0), "from 1 on, not 0"),
     ],
 )
 def test_an_impossible_definition_is_refused_in_words(play: Play, make: Any, words: str) -> None:
@@ -394,7 +395,7 @@ def test_an_infrastructure_failure_is_retried_with_growing_rests(play: Play) -> 
     async def scenario() -> None:
         story = Story(faults={"o1/payment": ["down", "broken after"]})
         assert await story.run() == "completed"
-        assert story.network.carried.count("o1/payment") == 3
+        assert story.network.attempts.count("o1/payment") == 3
 
     trace = play(scenario)
     holds(trace)
@@ -411,8 +412,8 @@ def test_in_doubt_about_the_pivot_the_saga_is_stuck_and_neither_goes_back_nor_on
     async def scenario() -> None:
         story = Story(faults={"o1/charge": ["silent after"] * 3})
         assert await story.run() == "stuck"
-        assert "o1/ship" not in story.network.carried
-        assert not [c for c in story.network.carried if c.endswith("/undo")]
+        assert "o1/ship" not in story.network.attempts
+        assert not [c for c in story.network.attempts if c.endswith("/undo")]
         assert str((await story.orchestrator.resume("o1")).phase) == "completed"
         assert story.shop.business() == COMPLETED
 
@@ -439,7 +440,7 @@ def test_after_the_pivot_the_saga_only_goes_on(play: Play, fault: str) -> None:
     async def scenario() -> None:
         story = Story(faults={"o1/ship": [fault] * 3})
         assert await story.run() == "stuck"
-        assert not [c for c in story.network.carried if c.endswith("/undo")]
+        assert not [c for c in story.network.attempts if c.endswith("/undo")]
         assert str((await story.orchestrator.resume("o1")).phase) == "completed"
         assert story.shop.business() == COMPLETED
 
@@ -456,7 +457,7 @@ def test_a_compensation_is_retried_with_backoff(play: Play) -> None:
     async def scenario() -> None:
         story = Story(NO_TEA, {"o1/payment/undo": ["broken after", "down"]})
         assert await story.run() == "compensated"
-        assert story.network.carried.count("o1/payment/undo") == 3
+        assert story.network.attempts.count("o1/payment/undo") == 3
         assert amounts(story.shop) == untouched(NO_TEA)
 
     trace = play(scenario)
@@ -475,7 +476,7 @@ def test_a_cancellation_does_not_stop_the_compensation(play: Play) -> None:
             await story.run()
             await anyio.sleep(1)
         assert scope.cancelled_caught
-        assert await story.log.find(Phase.COMPENSATED) == ["o1"]
+        assert story.log.find(Phase.COMPENSATED) == ["o1"]
         assert amounts(story.shop) == untouched(NO_TEA)
 
     holds(play(scenario))
@@ -488,8 +489,8 @@ def test_a_cancellation_on_the_way_forward_compensates_nothing(play: Play) -> No
     async def scenario() -> None:
         story = Story(faults={"o1/payment": ["silent after"]})
         await interrupted(story, 2)
-        assert await story.log.find(Phase.RUNNING) == ["o1"]
-        assert not [c for c in story.network.carried if c.endswith("/undo")]
+        assert story.log.find(Phase.RUNNING) == ["o1"]
+        assert not [c for c in story.network.attempts if c.endswith("/undo")]
 
     trace = play(scenario)
     assert trace.messages("cancelled") == ["o1/payment"]
@@ -503,8 +504,8 @@ def test_a_cancelled_last_attempt_is_no_failure_either(play: Play) -> None:
     async def scenario() -> None:
         story = Story(faults={"o1/payment": ["silent after"]}, retry=Retry(attempts=1))
         await interrupted(story, 2)
-        assert await story.log.find(Phase.RUNNING) == ["o1"]
-        assert not [c for c in story.network.carried if c.endswith("/undo")]
+        assert story.log.find(Phase.RUNNING) == ["o1"]
+        assert not [c for c in story.network.attempts if c.endswith("/undo")]
 
     play(scenario)
 
@@ -515,17 +516,17 @@ def test_a_saga_that_was_compensating_is_recovered_on_its_way_back(play: Play) -
 
     async def scenario() -> None:
         story = Story()
-        begun = Entry(Mark.BEGUN, data={"name": "place order", "data": ORDER, "deadline": None})
-        done = [Entry(m, n) for n in ("order", "credit") for m in (Mark.INTENT, Mark.DONE)]
+        begun = LogRecord(RecordType.BEGUN, data={"name": "place order", "data": ORDER, "deadline": None})
+        done = [LogRecord(m, n) for n in ("order", "credit") for m in (RecordType.INTENT, RecordType.DONE)]
         back = [
-            Entry(Mark.COMPENSATING, data="why"),
-            Entry(Mark.UNDOING, "credit"),
-            Entry(Mark.UNDONE, "credit"),
+            LogRecord(RecordType.COMPENSATING, data="why"),
+            LogRecord(RecordType.UNDOING, "credit"),
+            LogRecord(RecordType.UNDONE, "credit"),
         ]
-        await story.log.append("o1", 0, [begun, *done, *back])
+        story.log.append("o1", 0, [begun, *done, *back])
         (ended,) = await story.orchestrator.recover()
         assert told(ended) == ("compensated", "why")
-        assert story.network.carried == ["o1/order/undo"]
+        assert story.network.attempts == ["o1/order/undo"]
 
     play(scenario)
 
@@ -537,12 +538,10 @@ def test_a_failing_compensation_does_not_stop_the_others_and_the_saga_is_stuck(p
     async def scenario() -> None:
         story = Story(STOLEN, {"o1/payment/undo": ["down"] * 3})
         assert await story.run() == "stuck"
-        assert story.network.carried[-2:] == ["o1/credit/undo", "o1/order/undo"]
-        (stuck,) = await story.orchestrator.stuck()
-        assert (stuck.id, stuck.reason) == (
-            "o1",
-            "could not undo payment: NotDone: the service does not answer the phone",
-        )
+        assert story.network.attempts[-2:] == ["o1/credit/undo", "o1/order/undo"]
+        (stuck,) = story.orchestrator.stuck()
+        assert stuck.id == "o1"
+        assert stuck.stuck_reason == "could not undo payment: NotDone: the service does not answer the phone"
         assert await story.orchestrator.recover() == []
 
     holds(play(scenario))
@@ -555,11 +554,11 @@ def test_a_stuck_saga_is_resumed_and_repeats_only_what_is_missing(play: Play) ->
     async def scenario() -> None:
         story = Story(STOLEN, {"o1/payment/undo": ["down"] * 4})
         await story.run()
-        carried = len(story.network.carried)
+        before = len(story.network.attempts)
         assert str((await story.orchestrator.resume("o1")).phase) == "compensated"
-        assert set(story.network.carried[carried:]) == {"o1/payment/undo"}
+        assert set(story.network.attempts[before:]) == {"o1/payment/undo"}
         assert amounts(story.shop) == untouched(STOLEN)
-        assert await story.orchestrator.stuck() == []
+        assert story.orchestrator.stuck() == []
         with pytest.raises(ValueError, match="o1 is no stuck saga here, but compensated"):
             await story.orchestrator.resume("o1")
 
@@ -590,14 +589,14 @@ def test_an_ended_saga_is_not_moved(play: Play, values: dict[str, Any]) -> None:
     async def scenario() -> None:
         story = Story(values)
         ended = await story.orchestrator.run("o1", ORDER)
-        carried, entries = len(story.network.carried), await story.entries()
+        attempts, records = len(story.network.attempts), story.records()
         again = await story.orchestrator.run("o1", ORDER)
         assert told(again) == told(ended)
-        assert len(story.network.carried) == carried
-        for mark in (Mark.DONE, Mark.COMPENSATING, Mark.COMPLETED, Mark.STUCK, Mark.UNDOING):
+        assert len(story.network.attempts) == attempts
+        for type_ in set(RecordType) - {RecordType.RESUMED}:
             with pytest.raises(SagaEnded):
-                await story.log.append("o1", ended.number, [Entry(mark, "ship", "late")])
-        assert await story.entries() == entries
+                story.log.append("o1", ended.number, [LogRecord(type_, "ship", "late")])
+        assert story.records() == records
 
     holds(play(scenario))
 
@@ -612,7 +611,7 @@ def test_a_late_action_does_not_move_a_compensated_saga(play: Play) -> None:
             assert await story.run() == "compensated"
             await anyio.sleep(100)
             assert amounts(story.shop) == untouched(first())
-            assert await story.log.find(Phase.COMPENSATED) == ["o1"]
+            assert story.log.find(Phase.COMPENSATED) == ["o1"]
 
     trace = play(scenario)
     holds(trace)
@@ -692,7 +691,7 @@ def test_a_definition_that_does_not_know_a_step_of_the_log_says_so(play: Play) -
         await interrupted(story, 2)
         shorter = Saga("place order", [Step("order", "CreateOrder", undo="RejectOrder")])
         with pytest.raises(LookupError, match="has no step 'credit'"):
-            await Orchestrator(shorter, story.log, story.network.carry).recover()
+            await Orchestrator(shorter, story.log, story.network.execute).recover()
 
     play(scenario)
 
@@ -722,7 +721,7 @@ def test_after_the_timeout_of_the_saga_it_turns_back(play: Play) -> None:
     async def scenario() -> float:
         story = Story(faults={"o1/payment": ["silent after", "…"]}, timeout=15)
         assert await story.run() == "compensated"
-        assert story.network.carried.count("o1/payment") == 2
+        assert story.network.attempts.count("o1/payment") == 2
         assert amounts(story.shop) == untouched(first())
         return anyio.current_time()
 
@@ -739,7 +738,7 @@ def test_a_rest_that_would_outlast_the_saga_is_not_begun(play: Play) -> None:
     async def scenario() -> None:
         story = Story(faults={"o1/payment": ["broken before", "…"]}, timeout=1.3)
         assert await story.run() == "compensated"
-        assert story.network.carried.count("o1/payment") == 1
+        assert story.network.attempts.count("o1/payment") == 1
 
     trace = play(scenario)
     turned = next(e for e in trace.filter("state") if e.data["now"] == "compensating")
@@ -768,7 +767,7 @@ def test_the_timeout_counts_while_nobody_runs_the_saga(play: Play) -> None:
         await anyio.sleep(58)  # at this very instant it is over
         (ended,) = await story.orchestrator.recover()
         assert told(ended) == ("compensated", "not done within 60 s")
-        assert story.network.carried.count("o1/payment") == 1
+        assert story.network.attempts.count("o1/payment") == 1
         assert amounts(story.shop) == untouched(first())
 
     holds(play(scenario))
@@ -778,14 +777,15 @@ def test_the_timeout_counts_while_nobody_runs_the_saga(play: Play) -> None:
 def test_the_timeout_is_kept_on_the_clock_of_the_log(play: Play) -> None:
     """That goes on over restarts, and has not the time of anyio's clock, which begins anew."""
 
-    class Elsewhere(Broken):
-        def now(self) -> float:
-            return anyio.current_time() + 1e6
+    class Elsewhere(MemoryStore):
+        shift = 1e6
 
     async def scenario() -> None:
         story = Story(faults={"o1/payment": ["silent after", "…"]}, timeout=15)
         begun = anyio.current_time()
-        ended = await Orchestrator(story.definition, Elsewhere(), story.network.carry).run("o1", ORDER)
+        ended = await Orchestrator(story.definition, SagaLog(Elsewhere()), story.network.execute).run(
+            "o1", ORDER
+        )
         assert ended.phase is Phase.COMPENSATED
         assert anyio.current_time() - begun < 20
 
@@ -797,12 +797,13 @@ def test_the_timeout_has_no_power_over_a_saga_whose_steps_are_all_done(play: Pla
     """Only the word "completed" was missing in the log: there is nothing to be late with."""
 
     async def scenario() -> None:
-        definition, log = Saga("s", [Parallel(A, B)], timeout=60), MemorySagaLog()
-        begun = Entry(Mark.BEGUN, data={"name": "s", "data": None, "deadline": log.now() + 60})
-        intents, done = [Entry(Mark.INTENT, n) for n in "ab"], [Entry(Mark.DONE, n) for n in "ab"]
-        await log.append("x", 0, [begun, *intents, *done])
+        definition, log = Saga("s", [Parallel(A, B)], timeout=60), SagaLog(MemoryStore())
+        begun = LogRecord(RecordType.BEGUN, data={"name": "s", "data": None, "deadline": log.now() + 60})
+        intents = [LogRecord(RecordType.INTENT, n) for n in "ab"]
+        done = [LogRecord(RecordType.DONE, n) for n in "ab"]
+        log.append("x", 0, [begun, *intents, *done])
         await anyio.sleep(100)
-        (ended,) = await Orchestrator(definition, log, Network(Shop()).carry).recover()
+        (ended,) = await Orchestrator(definition, log, Network(OrderServices()).execute).recover()
         assert ended.phase is Phase.COMPLETED
 
     play(scenario)
@@ -826,7 +827,7 @@ def test_parallel_steps_take_as_long_as_the_slowest(play: Play) -> None:
 
     async def scenario() -> None:
         story = Story()
-        await Orchestrator(beside(), story.log, story.network.carry).run("o1", ORDER)
+        await Orchestrator(beside(), story.log, story.network.execute).run("o1", ORDER)
         assert story.shop.business() == COMPLETED
 
     trace = play(scenario)
@@ -840,7 +841,7 @@ def test_parallel_steps_all_settle_before_compensation_begins(play: Play) -> Non
 
     async def scenario() -> None:
         story = Story(NO_TEA, {"o1/payment": ["silent after"], "o1/credit": ["broken before"]})
-        ended = await Orchestrator(beside(), story.log, story.network.carry).run("o1", ORDER)
+        ended = await Orchestrator(beside(), story.log, story.network.execute).run("o1", ORDER)
         assert ended.phase is Phase.COMPENSATED
         assert amounts(story.shop) == untouched(NO_TEA)
 
@@ -859,14 +860,14 @@ def test_a_parallel_step_without_a_result_is_recovered_with_its_siblings(play: P
 
     async def scenario() -> None:
         story = Story(NO_TEA, {"o1/payment": ["silent after"]})
-        orchestrator = Orchestrator(beside(), story.log, story.network.carry)
+        orchestrator = Orchestrator(beside(), story.log, story.network.execute)
         with anyio.move_on_after(2):
             await orchestrator.run("o1", ORDER)
-        assert marks(await story.entries(), "stock") == ["intent", "refused"]
+        assert types(story.records(), "stock") == ["intent", "refused"]
         (ended,) = await orchestrator.recover()
         assert ended.phase is Phase.COMPENSATED
-        assert story.network.carried.count("o1/stock") == 1
-        assert story.network.carried.count("o1/payment") == 2
+        assert story.network.attempts.count("o1/stock") == 1
+        assert story.network.attempts.count("o1/payment") == 2
         assert amounts(story.shop) == untouched(NO_TEA)
 
     holds(play(scenario))
@@ -878,7 +879,7 @@ def test_compensation_may_run_in_parallel_when_asked_for(play: Play) -> None:
 
     async def scenario() -> None:
         story = Story(STOLEN, {"o1/payment/undo": ["broken after"]})
-        ended = await Orchestrator(beside(parallel_compensation=True), story.log, story.network.carry).run(
+        ended = await Orchestrator(beside(parallel_compensation=True), story.log, story.network.execute).run(
             "o1", ORDER
         )
         assert ended.phase is Phase.COMPENSATED
@@ -898,7 +899,7 @@ def test_a_failing_parallel_compensation_does_not_stop_the_others(play: Play) ->
 
     async def scenario() -> None:
         story = Story(STOLEN, {"o1/payment/undo": ["down"] * 3})
-        orchestrator = Orchestrator(beside(parallel_compensation=True), story.log, story.network.carry)
+        orchestrator = Orchestrator(beside(parallel_compensation=True), story.log, story.network.execute)
         assert (await orchestrator.run("o1", ORDER)).phase is Phase.STUCK
         assert str((await orchestrator.resume("o1")).phase) == "compensated"
 
@@ -916,7 +917,7 @@ def test_what_a_log_raises_comes_out_and_the_saga_can_be_recovered(play: Play, l
     async def scenario() -> None:
         story = Story()
         log = Broken(left)
-        orchestrator = Orchestrator(beside(), log, story.network.carry)
+        orchestrator = Orchestrator(beside(), log, story.network.execute)
         with pytest.raises(OSError, match="disk full"):
             await orchestrator.run("o1", ORDER)
         assert (await orchestrator.run("o1", ORDER)).phase is Phase.COMPLETED
@@ -939,19 +940,19 @@ def test_a_failing_recovery_does_not_stop_that_of_the_others(play: Play) -> None
         story.log.full.add("o1")
         with pytest.raises(OSError, match="disk full"):
             await story.orchestrator.recover()
-        assert await story.log.find(Phase.COMPLETED) == ["o2"]
+        assert story.log.find(Phase.COMPLETED) == ["o2"]
 
     play(scenario)
 
 
 @everywhere
 def test_the_body_of_a_command_is_made_from_data_and_earlier_answers(play: Play) -> None:
-    """Once, and written with the intent: a repetition and the compensation carry the same."""
+    """Once, and written with the intent: a repetition and the compensation execute the same."""
 
     async def scenario() -> None:
         bodies: dict[str, Any] = {}
 
-        async def carry(command: Message) -> Any:
+        async def execute(command: Message) -> Any:
             bodies[command.id] = command.body
             if command.type == "B":
                 raise Refused("no")
@@ -961,7 +962,7 @@ def test_the_body_of_a_command_is_made_from_data_and_earlier_answers(play: Play)
             return {"of": answers["a"]["number"], "data": data}
 
         definition = Saga("s", [A, Step("c", "C", undo="UndoC", body=body), B])
-        await Orchestrator(definition, MemorySagaLog(), carry).run("x", 5)
+        await Orchestrator(definition, SagaLog(MemoryStore()), execute).run("x", 5)
         assert bodies["x/a"] == 5
         assert bodies["x/c"] == bodies["x/c/undo"] == {"of": 7, "data": 5}
 
@@ -975,17 +976,172 @@ def test_a_step_with_its_own_retry_uses_it(play: Play) -> None:
     async def scenario() -> int:
         calls: list[str] = []
 
-        async def carry(command: Message) -> Any:
+        async def execute(command: Message) -> Any:
             calls.append(command.id)
             raise ConnectionError
 
         stubborn = Step("a", "A", undo="U", retry=Retry(attempts=5, backoff=Backoff(first=0.1)))
-        ended = await Orchestrator(Saga("s", [stubborn], undo_retry=QUICK), MemorySagaLog(), carry).run("x")
+        ended = await Orchestrator(
+            Saga("s", [stubborn], undo_retry=QUICK), SagaLog(MemoryStore()), execute
+        ).run("x")
         assert ended.phase is Phase.STUCK
         assert calls.count("x/a/undo") == 3
         return calls.count("x/a")
 
     assert play(scenario).result == 5
+
+
+# What goes wrong in code of our own
+
+
+def with_body(step: str, body: Any) -> Saga:
+    """The order story, in which one step makes its body so."""
+    steps = [replace(s, body=body) if s.name == step else s for s in saga()]
+    return Saga("place order", steps, retry=QUICK, undo_retry=QUICK)
+
+
+def no_such_key(data: Any, answers: Any) -> Any:
+    return data["colour"]
+
+
+BODIES = pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (no_such_key, "the body of its command cannot be made: KeyError: 'colour'"),
+        (
+            lambda data, answers: (1, 2),
+            "the body of its command cannot be made: TypeError: it cannot be written",
+        ),
+    ],
+    ids=["raises", "no JSON"],
+)
+
+
+@everywhere
+@pytest.mark.parametrize("step", ["order", "stock", "charge"])
+@BODIES
+def test_a_body_that_cannot_be_made_turns_the_saga_back(play: Play, step: str, body: Any, words: str) -> None:
+    """Up to the pivot: that step was never begun, and what was done before it is taken back."""
+
+    async def scenario() -> None:
+        story = Story()
+        definition = with_body(step, body)
+        ended = await Orchestrator(definition, story.log, story.network.execute).run("o1", ORDER)
+        assert ended.phase is Phase.COMPENSATED
+        assert ended.reason.startswith(f"{step}: {words}")
+        assert not [a for a in story.network.attempts if a.startswith(f"o1/{step}")]
+        assert amounts(story.shop) == untouched(first()) | ({"orders": {}} if step == "order" else {})
+
+    holds(play(scenario))
+
+
+@everywhere
+@BODIES
+def test_a_body_after_the_pivot_that_cannot_be_made_leaves_the_saga_stuck(
+    play: Play, body: Any, words: str
+) -> None:
+    """Visible, and it completes when it is resumed with a definition that has been put right."""
+
+    async def scenario() -> None:
+        story = Story()
+        wrong = Orchestrator(with_body("ship", body), story.log, story.network.execute)
+        assert (await wrong.run("o1", ORDER)).phase is Phase.STUCK
+        (stuck,) = wrong.stuck()
+        assert stuck.stuck_reason.startswith(f"ship: {words}")
+        assert (await wrong.recover(), str((await wrong.resume("o1")).phase)) == ([], "stuck")
+        assert (await story.orchestrator.resume("o1")).phase is Phase.COMPLETED
+        assert story.shop.business() == COMPLETED
+
+    holds(play(scenario))
+
+
+@everywhere
+@pytest.mark.parametrize("answer", [(1, 2), {1: 2}, object()], ids=["tuple", "key", "object"])
+@pytest.mark.parametrize(
+    ("step", "phase"), [("stock", "compensated"), ("charge", "stuck"), ("ship", "stuck")]
+)
+def test_an_answer_that_cannot_be_written_leaves_its_step_in_doubt(
+    play: Play, answer: Any, step: str, phase: str
+) -> None:
+    """It has happened, and nobody will ever know what was said: the saga ends as after any doubt."""
+
+    async def scenario() -> None:
+        story = Story()
+
+        async def execute(command: Message) -> Any:
+            said = await story.network.execute(command)
+            return answer if command.id == f"o1/{step}" else said
+
+        orchestrator = Orchestrator(story.definition, story.log, execute)
+        ended = await orchestrator.run("o1", ORDER)
+        assert str(ended.phase) == phase
+        assert f"{step}: TypeError: the answer to o1/{step} cannot be written" in (
+            ended.reason + ended.stuck_reason
+        )
+        assert [state.id for state in orchestrator.stuck()] == (["o1"] if phase == "stuck" else [])
+        if phase == "compensated":
+            assert amounts(story.shop) == untouched(first())
+        else:
+            assert str((await story.orchestrator.resume("o1")).phase) == "completed"
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_data_that_cannot_be_written_begin_no_saga(play: Play) -> None:
+    """A TypeError at once, and nothing in the log."""
+
+    async def scenario() -> None:
+        story = Story()
+        with pytest.raises(TypeError, match="the data of saga o1 cannot be written"):
+            await story.orchestrator.run("o1", (1, 2))
+        assert story.log.find(*Phase) == []
+
+    play(scenario)
+
+
+@everywhere
+def test_the_first_cause_is_kept_while_a_saga_is_stuck_and_after_it(play: Play) -> None:
+    """Why it turned back, and beside it why it could not go on, as long as that is so."""
+
+    async def scenario() -> None:
+        story = Story(NO_TEA, {"o1/payment/undo": ["down"] * 3})
+        cause = "stock: stock tea is 1, which does not allow -2"
+        await story.run()
+        (stuck,) = story.orchestrator.stuck()
+        could_not = "could not undo payment: NotDone: the service does not answer the phone"
+        assert (stuck.reason, stuck.stuck_reason) == (cause, could_not)
+        ended = await story.orchestrator.resume("o1")
+        assert (told(ended), ended.stuck_reason) == (("compensated", cause), "")
+        assert SagaState.of("o1", story.records()) == ended
+
+    holds(play(scenario))
+
+
+@everywhere
+def test_commands_may_be_executed_by_a_plain_function(play: Play) -> None:
+    """What it returns is the answer, and what it raises is the failure."""
+
+    async def scenario() -> None:
+        def execute(command: Message) -> str:
+            if command.type == "B":
+                raise Refused("no")
+            return command.type.lower()
+
+        ended = await Orchestrator(Saga("s", [A, B]), SagaLog(MemoryStore()), execute).run("x")
+        assert (ended.phase, ended.answers) == (Phase.COMPENSATED, {"a": "a"})
+
+    play(scenario)
+
+
+def test_a_body_that_would_have_to_be_awaited_is_refused_when_it_is_handed_over() -> None:
+    """It is made in the same breath as the intent."""
+
+    async def body(data: Any, answers: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="the body of step a is called without waiting"):
+        Step("a", "A", undo="U", body=body)
 
 
 # The example

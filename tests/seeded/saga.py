@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
+from eip_ref.cqrs import Outbox, Relay
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults, Link
@@ -16,20 +17,20 @@ from eip_ref.lab.invariants.sagas import saga_outcome
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff, DeadLetterPolicy, MessageQueue, Worker
 from eip_ref.saga import (
-    MemorySagaLog,
     Monitor,
     Orchestrator,
     Parallel,
     Phase,
-    Post,
     Retry,
     Saga,
+    SagaLog,
     Service,
     Step,
     answering,
     event,
 )
-from eip_ref.saga.order_story import PLACE_ORDER, STEPS, TIMED_OUT, Shop, order_choreography
+from eip_ref.saga.order_story import PLACE_ORDER, STEPS, TIMED_OUT, OrderServices, order_choreography
+from eip_ref.storage import MemoryStore
 from eip_ref.trace import Trace
 
 from . import SeededRun, proves_something
@@ -55,7 +56,7 @@ class Result(NamedTuple):
     prices: dict[str, int]
 
 
-def world(chance: Faults) -> tuple[Shop, dict[str, dict[str, Any]]]:
+def world(chance: Faults) -> tuple[OrderServices, dict[str, dict[str, Any]]]:
     """A shop in which some orders are refused, at different steps."""
     dice = chance.random("orders")
     values = {
@@ -72,7 +73,7 @@ def world(chance: Faults) -> tuple[Shop, dict[str, dict[str, Any]]]:
         }
         for n in NUMBERS
     }
-    return Shop(values), orders
+    return OrderServices(values), orders
 
 
 def definition(chance: Faults) -> Saga:
@@ -94,29 +95,29 @@ def doom(chance: Faults, name: str, most: float, lives: int) -> tuple[Crash, ...
 
 async def orchestrated() -> Result:
     """Three orders at once; after each crash recovery; somebody resumes what is stuck."""
-    chance, log = Faults(), MemorySagaLog()
+    chance, log = Faults(), SagaLog(MemoryStore())
     shop, orders = world(chance)
-    saga, posts = definition(chance), list[Post]()
+    outbox = Outbox(log.store, "commands", versioned=False)
+    saga, lives = definition(chance), list[Orchestrator]()
 
     async def work(command: Message) -> None:
         await answering(shop.services[shop.who(command)], answers.send)(command)
 
     async def home(answer: Message) -> None:
-        await posts[-1].receive(answer)
+        await lives[-1].receive(answer)
 
     async def process(commands: Link) -> None:
-        post = Post(log, commands.send)
-        posts.append(post)
-        orchestrator = Orchestrator(saga, log, post)
+        orchestrator = Orchestrator(saga, log, outbox)
+        lives.append(orchestrator)
         async with anyio.create_task_group() as group:
-            group.start_soon(post.run)
+            group.start_soon(Relay(outbox, commands.send, claim=0.5).run)
             await orchestrator.recover()
             async with anyio.create_task_group() as sagas:
                 for name, order in orders.items():
                     sagas.start_soon(orchestrator.run, name, order)
-            while stuck := await orchestrator.stuck():
-                for progress in stuck:
-                    await orchestrator.resume(progress.id)
+            while stuck := orchestrator.stuck():
+                for state in stuck:
+                    await orchestrator.resume(state.id)
             group.cancel_scope.cancel()
 
     answers = chance.link("answers", home, **FAULTS)
@@ -124,7 +125,7 @@ async def orchestrated() -> Result:
         crashes = doom(chance, "orchestrator", 12, lives=2)
         await chance.participant("orchestrator", process, commands, crashes=crashes).run()
     prices = {name: order["price"] for name, order in orders.items()}
-    ended = [await log.find(phase) for phase in (Phase.COMPLETED, Phase.COMPENSATED)]
+    ended = [log.find(phase) for phase in (Phase.COMPLETED, Phase.COMPENSATED)]
     return Result(ended[0], ended[1], shop.business(), prices)
 
 
