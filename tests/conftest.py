@@ -32,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no worker waits for the other."""
+    """The longest begins first, so that no worker waits for the other."""
     items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
 
 

@@ -51,7 +51,7 @@ def current_seed() -> int | None:
 
 
 def in_simulation() -> bool:
-    """Whether this code runs under virtual time."""
+    """True for code that runs under virtual time."""
     return _seed.get() is not None
 
 

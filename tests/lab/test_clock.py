@@ -58,7 +58,7 @@ def test_a_deadline_is_met_to_the_last_bit() -> None:
 
 
 def test_a_deadlock_is_an_error_that_names_who_waits() -> None:
-    """Where asyncio would hang, every waiting task is named with its place."""
+    """Every waiting task is named with its place, at an instant at which asyncio would hang."""
 
     async def wait_for_nothing() -> None:
         await anyio.Event().wait()
@@ -134,7 +134,7 @@ def test_a_loop_that_records_without_end_is_stopped_and_says_who_waits() -> None
 
 
 def test_a_cancellation_does_not_outlive_its_scope() -> None:
-    """Who has left a cancelled scope goes on, whatever woke him before the cancellation came."""
+    """A task that has left a cancelled scope goes on, whatever woke it before the cancellation came."""
 
     async def cancelled_while_ready() -> str:
         async def set_and_cancel() -> None:

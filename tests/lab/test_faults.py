@@ -44,7 +44,7 @@ def test_latency_alone_keeps_the_order() -> None:
 
 
 def test_lost_messages_are_recorded_and_do_not_arrive() -> None:
-    """What is missing at the far end is exactly what the trace calls lost."""
+    """Exactly what the trace calls lost is missing at the far end."""
     trace = through_a_link(loss=0.3)
     lost = {int(message[1:]) - 1 for message in trace.messages("lost")}
     assert 30 < len(lost) < 90
@@ -150,7 +150,7 @@ WRONG_VALUES: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", WRONG_VALUES)
 def test_a_crash_a_latency_or_a_bound_that_is_none_is_refused(name: str) -> None:
-    """Where it is given, and by its name."""
+    """By its name, at the place at which it is given."""
     make, arguments = WRONG_VALUES[name]
     with pytest.raises(ValueError, match=f"^{name} must "):
         make(**arguments)
@@ -184,7 +184,7 @@ async def test_an_error_of_a_participant_comes_out_as_itself() -> None:
 
 
 async def test_plain_functions_do_as_well() -> None:
-    """What a link delivers to and what a participant runs may be plain functions."""
+    """A link delivers to them, and a participant runs them."""
     arrived: list[Message] = []
     ran: list[str] = []
     async with Faults(1).link("net", arrived.append) as link:
