@@ -97,6 +97,13 @@ def _try(kept: Kept) -> None:
         assert_passes(kept.exercise, kept.answer)
 
 
+def test_the_page_shows_how_to_look_at_a_run(exercise: Exercise, capsys: pytest.CaptureFixture[str]) -> None:
+    """The trace of the model answer, in which the process dies."""
+    (look,) = re.findall(r"```python\n(from eip_ref\.course\..*?)\n```", PAGE, re.DOTALL)
+    exec(look, {"sort": model(exercise)})
+    assert "crashed" in capsys.readouterr().out
+
+
 def test_the_check_of_the_example_says_what_the_page_says(exercise: Exercise) -> None:
     """In the words of its texts, with the message and the time."""
     (early,) = (kept for kept in kept_answers("message_queue") if kept.mistake == "acked-too-early")

@@ -65,13 +65,15 @@ def test_the_answers_form_is_read_from_its_first_line(answer: str, given: object
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("Repair · easy", "Repair, easy", "another form than texts have"),
+        ("Repair · easy", "Repair, easy", "does not look like 'Repair · easy"),
         ("Hint: The second", "Called: The second", "“Called:” must be there once, and is there 2 times"),
         ("Hint: The second, a direction.", "", "exactly three hints"),
         ("Why:", "Because:", "“Why:” must be there once"),
-        ("async def work(queue", "async work(queue", "another form"),
-        ("Acknowledged before the work was done. ", "", "another form"),
-        (TEXTS, "", "'' has another form"),
+        ("async def work(queue", "async work(queue", "does not look like 'async def work"),
+        ("Acknowledged before the work was done. ", "", "does not look like 'ack-on"),
+        ("dies-of-one-order (", "ack-on-receive (", "two mistakes have the same name"),
+        ("(NoAddress)", "(deadlok)", "'deadlok' is no error"),
+        (TEXTS, "", "'' does not look like"),
     ],
 )
 def test_texts_that_are_not_complete_are_refused(old: str, new: str, words: str) -> None:

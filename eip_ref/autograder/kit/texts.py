@@ -33,7 +33,7 @@ from functools import partial
 from inspect import cleandoc
 
 from ...trace import Trace
-from ..exercise import LEVELS, Diagnosis, Exercise, Mistake, Run, Vacuous
+from ..exercise import LEVELS, Diagnosis, Ending, Exercise, Mistake, Run, Vacuous
 from ..forms import Form, a_class, async_function, function
 from .journeys import Symptom
 
@@ -45,6 +45,11 @@ SIZE = re.compile(r"([A-Z][a-z ]+) · (easy|medium|hard) · (\d+) points? · (\d
 ANSWER = re.compile(r"(async def|def|class) (\w+)\(([\w, ]*)\)(?: with ([\w, ]+))?")
 FORMS = {"async def": async_function, "def": function, "class": a_class}
 TEXT = re.compile(r"([A-Z][a-z]+): (.+)", re.DOTALL)
+LIKE = {  # what each of them looks like
+    SIZE: "Repair · easy · 3 points · 10 minutes",
+    ANSWER: "async def work(queue, handle), or: class Desk(orders) with work, replay",
+    TEXT: "Called: in words, going on in lines that are indented",
+}
 MISTAKE = re.compile(r"([a-z0-9-]+)(?: \(([\w, ]+)\))?: ([^.]+)\.\s+(.+)", re.DOTALL)
 
 
@@ -65,6 +70,8 @@ def exercise(
         signature = _one(named, "Answer")
         answer, form = _answer(signature)
         mistakes = {name: Mistake(name, title, _joined(words)) for name, _, title, words in told}
+        if len(mistakes) < len(told):
+            raise ValueError("two mistakes have the same name")
         return Exercise(
             name=f"{lesson}/{slug}",
             title=title,
@@ -81,7 +88,7 @@ def exercise(
             explanation=_one(named, "Why"),
             run=run,
             judge=_ranking(judge, mistakes),
-            endings={ending: mistakes[name] for name, listed, *_ in told for ending in _listed(listed)},
+            endings={ending: mistakes[name] for name, listed, *_ in told for ending in _endings(listed)},
             mistakes=tuple(mistakes.values()),
             seeds=seeds,
         )
@@ -92,7 +99,8 @@ def exercise(
 def _parts(form: re.Pattern[str], text: str) -> tuple[str, ...]:
     found = form.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"{text!r} has another form than texts have; see `eip_ref.autograder.kit.texts`")
+        like = LIKE.get(form, "ack-on-receive (NoAddress): A title. And why it does harm, in more sentences.")
+        raise ValueError(f"{text!r} does not look like {like!r}")
     return tuple(part or "" for part in found.groups())
 
 
@@ -109,6 +117,14 @@ def _joined(text: str) -> str:
 
 def _listed(text: str) -> Iterator[str]:
     return (part.strip() for part in text.split(",") if part)
+
+
+def _endings(text: str) -> Iterator[str]:
+    """What ends a run, as it stands in brackets behind the name of a mistake."""
+    for ending in _listed(text):
+        if not (ending[0].isupper() or ending in (Ending.DEADLOCK, Ending.RUNAWAY, Ending.RAISED)):
+            raise ValueError(f"{ending!r} is no error, and none of deadlock, runaway and raised")
+        yield ending
 
 
 def _answer(text: str) -> tuple[str, Form]:
