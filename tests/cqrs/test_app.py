@@ -178,6 +178,14 @@ def test_202_says_accepted_and_names_where_the_outcome_will_be(tmp_path: Path) -
         ("/users", {"data": {"name": "Ann"}}, 415),
         ("/users", {"json": {"name": "A" * 70_000, "email": "a@b"}}, 413),
         ("/users", {"json": ANN, "headers": {"Expected-Version": "new"}}, 400),
+        (
+            "/users",
+            {
+                "content": rb'{"name": "\ud800", "email": "a@b"}',
+                "headers": {"Content-Type": "application/json"},
+            },
+            400,
+        ),
         ("/billing/ann/charges", {"json": {"cents": 1.5}}, 422),
         ("/billing/ann/charges", {"json": {"cents": True}}, 422),
         ("/billing/ann/payments", {"json": {"cents": 1}}, 409),
