@@ -44,9 +44,14 @@ def charged(version: int, who: str = "ann") -> Message:
 
 # What may be handed over
 
+NO_COUNTS: list[Any] = [1.5, math.nan, math.inf]
 
-async def _async(*_: object) -> Any:
-    """Would be true, or never run."""
+
+async def _would_never_run(*_: object) -> None:
+    """Makes a coroutine, which is true."""
+
+
+_async: Any = _would_never_run
 
 
 @pytest.mark.parametrize(
@@ -74,11 +79,11 @@ def test_an_async_def_is_refused_when_it_is_handed_over(wrong: Callable[[], obje
         partial(Command, "Charge", "ann", expects=-1),
         partial(Command, "Charge", "ann", expects=True),
         partial(Commands, MemoryStore(), ""),
-        partial(Commands, MemoryStore(), "users", remember=1.5),
-        partial(Inbox, MemoryStore(), "mailer", remember=math.nan),
+        partial(Commands, MemoryStore(), "users", remember=NO_COUNTS[0]),
+        partial(Inbox, MemoryStore(), "mailer", remember=NO_COUNTS[1]),
         partial(ReadModel, MemoryStore(), "view", {}, capacity=0),
         partial(ReadModel, MemoryStore(), "", {}),
-        partial(Feed, ReadModel(MemoryStore(), "view", {}), capacity=math.inf),
+        partial(Feed, ReadModel(MemoryStore(), "view", {}), capacity=NO_COUNTS[2]),
     ],
 )
 def test_what_is_no_name_and_no_number_is_refused_when_it_is_given(wrong: Callable[[], object]) -> None:
