@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from ..trace import Kind, new_id, record
+from ..trace import Kind, listening, new_id, record
 from .errors import GatewayTimeout
 
 __all__ = ["in_time", "part_of", "span"]
@@ -22,31 +22,38 @@ def part_of(name: str) -> str:
     return f"{_current.get()}.{name}" if _current.get() else new_id("r")
 
 
-@contextmanager
-def span(where: str, message: str, **data: Any) -> Iterator[None]:
+class span:
     """Whatever runs inside is one bar: "started", then "finished", "failed", "timed out" or "cancelled".
 
     `parent` in its data is the span around it, which must not end before it.
     """
-    parent = _current.get()
-    began = anyio.current_time()
-    record(Kind.STARTED, where, message, **({"parent": parent} if parent else {}), **data)
-    token = _current.set(message)
-    try:
-        yield
-    except (GatewayTimeout, TimeoutError):
-        record(Kind.TIMED_OUT, where, message, after=anyio.current_time() - began)
-        raise
-    except Exception as error:
-        record(Kind.FAILED, where, message, error=repr(error))
-        raise
-    except BaseException:
-        record(Kind.CANCELLED, where, message)
-        raise
-    else:
-        record(Kind.FINISHED, where, message)
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_began", "_data", "_message", "_token", "_where")
+
+    def __init__(self, where: str, message: str, **data: Any) -> None:
+        self._where, self._message, self._data = where, message, data
+
+    def __enter__(self) -> None:
+        if listening():
+            parent = _current.get()
+            self._began = anyio.current_time()
+            data = {"parent": parent, **self._data} if parent else self._data
+            record(Kind.STARTED, self._where, self._message, **data)
+        self._token = _current.set(self._message)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        _current.reset(self._token)
+        if not listening():
+            return
+        if error is None:
+            record(Kind.FINISHED, self._where, self._message)
+        elif isinstance(error, GatewayTimeout | TimeoutError):
+            after = anyio.current_time() - self._began
+            record(Kind.TIMED_OUT, self._where, self._message, after=after)
+        elif isinstance(error, Exception):
+            record(Kind.FAILED, self._where, self._message, error=repr(error))
+        else:
+            record(Kind.CANCELLED, self._where, self._message)
 
 
 @contextmanager
