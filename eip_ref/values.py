@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeGuard, TypeVar
 
 __all__ = [
@@ -126,6 +126,7 @@ async def finished(outcome: Awaitable[T] | T) -> T:
 # What can be written and comes back equal
 
 MAX_DEPTH = 200  #: of lists and dictionaries in each other; a JSON reader fails somewhere beyond
+MAX_PLAIN = 2**63  #: whole numbers smaller than this are right in any case
 MAX_BITS = 14_000  #: of a whole number; Python reads no decimal text of more than 4,300 digits
 
 encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
@@ -139,12 +140,22 @@ def to_json(what: str, value: object) -> str:
 
 def check_json(what: str, value: object) -> None:
     """Raise TypeError that names `what`, unless the value would come back equal from JSON text."""
-    if (fault := _json_fault(value, 0)) is not None:
+    if not _is_plain(value) and (fault := _json_fault(value, 0)) is not None:
         raise TypeError(f"{what} cannot be written as JSON and read back equal: {fault}")
+
+
+def _is_plain(value: Any) -> bool:
+    """True at a glance for most of what stands in lists and dictionaries; what is false may be right too."""
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii())
+    return (kind is int and -MAX_PLAIN < value < MAX_PLAIN) or kind is bool or value is None
 
 
 def _json_fault(value: object, depth: int) -> str | None:
     """The reason why the value would not come back equal, in words, or None."""
+    if isinstance(value, dict | list):
+        return _fault_inside(value, depth)
     if isinstance(value, str):
         return None if _is_unicode(value) else f"{value!r} has half of a character"
     if value is None or isinstance(value, bool):
@@ -153,21 +164,22 @@ def _json_fault(value: object, depth: int) -> str | None:
         return None if value.bit_length() <= MAX_BITS else "a whole number is too large"
     if isinstance(value, float):
         return None if math.isfinite(value) else f"JSON has no {value!r}"
-    if depth >= MAX_DEPTH:
-        return f"it is more than {MAX_DEPTH} lists and dictionaries deep"
-    if isinstance(value, list):
-        faults = (_json_fault(each, depth + 1) for each in value)
-        return next((fault for fault in faults if fault), None)
-    if isinstance(value, dict):
-        return _dict_fault(value, depth)
     advice = "; use a list" if isinstance(value, tuple | set | frozenset) else ""
     return f"JSON has no {type(value).__name__}{advice}"
 
 
-def _dict_fault(value: dict[Any, Any], depth: int) -> str | None:
-    for key, each in value.items():
-        if not isinstance(key, str):
-            return f"the key {key!r} is no text"
-        if (fault := _json_fault(key, depth) or _json_fault(each, depth + 1)) is not None:
+def _fault_inside(value: dict[Any, Any] | list[Any], depth: int) -> str | None:
+    if depth >= MAX_DEPTH:
+        return f"it is more than {MAX_DEPTH} lists and dictionaries deep"
+    parts: Iterable[Any] = value
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                return f"the key {key!r} is no text"
+            if not key.isascii() and (fault := _json_fault(key, depth)) is not None:
+                return fault
+        parts = value.values()
+    for each in parts:
+        if not _is_plain(each) and (fault := _json_fault(each, depth + 1)) is not None:
             return fault
     return None
