@@ -53,8 +53,11 @@ def _check_event(stream: str, event: Message) -> None:
         raise ValueError(f"event {event.id} has a deadline, but what has happened does not expire")
     values.name("the type of an event", event.type)
     values.count("the schema version of an event", event.version)
-    envelope = [event.correlation_id, event.causation_id, event.reply_to, event.created]
-    values.check_json(f"event {event.id!r}", [event.body, dict(event.headers), *envelope])
+    what = f"event {event.id!r}"
+    values.check_json(what, event.body)
+    values.check_json(what, [event.correlation_id, event.causation_id, event.reply_to, event.created])
+    if event.headers:
+        values.check_json(what, dict(event.headers))
 
 
 def check_reading(after: int, limit: int | None) -> None:

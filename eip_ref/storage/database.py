@@ -84,6 +84,7 @@ class Database(Transactional):
         self._shift = 0.0
         self._users = 0
         self._savepoints = 0
+        self._begun = False  # a transaction, which has not ended yet
         self._stops_the_loop = True  # who waits for another process
 
     @classmethod
@@ -122,6 +123,7 @@ class Database(Transactional):
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
+        self._begun = False
         if connection is not None:
             connection.close()
 
@@ -158,9 +160,15 @@ class Database(Transactional):
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection. Raises RuntimeError while the file is not open."""
+        """The connection. Raises RuntimeError while the file is not open.
+
+        Raises sqlite3.OperationalError inside a transaction that SQLite has rolled back itself, as it
+        does when the disk is full: what came after it would be written without what came before.
+        """
         if self._connection is None:
             raise RuntimeError(f"{self.path} is not open; use what lives in it inside its `with` block")
+        if self._begun and not self._connection.in_transaction:
+            raise sqlite3.OperationalError(f"{self.path}: an error has rolled back all of this transaction")
         return self._connection
 
     def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
@@ -251,6 +259,7 @@ class Database(Transactional):
             self.execute(f"SAVEPOINT s{self._savepoints}")
             return self._savepoints
         self._patiently(lambda: self.execute("BEGIN IMMEDIATE"))
+        self._begun = True
         return self.connection.total_changes
 
     def _commit(self, nested: bool, mark: int) -> None:
@@ -260,8 +269,10 @@ class Database(Transactional):
         if self.connection.total_changes > mark:
             self.execute("UPDATE time SET at = max(at, ?)", self.now())
         self.execute("COMMIT")
+        self._begun = False
 
     def _roll_back(self, nested: bool, mark: int) -> None:
+        self._begun = self._begun and nested
         if self._connection is None or not self._connection.in_transaction:
             return  # SQLite has rolled all of it back itself, as it does when the disk is full
         if nested:

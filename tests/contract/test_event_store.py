@@ -5,6 +5,7 @@ An implementation joins by adding its class to STORES, and to `make` if it needs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -335,6 +336,7 @@ def test_a_partly_new_batch_and_one_from_elsewhere_are_conflicts(
             with pytest.raises(IdTaken, match="has already") as caught:
                 await store.append(stream, events(batch), expected=expected)
             assert caught.value.actual == (3 if stream == S else 0)
+            assert "X at version" not in str(caught.value)
             assert await everything(store) == ("abc", "abc")
 
     play(scenario)
@@ -388,6 +390,12 @@ def test_a_strict_store_refuses_every_repetition(make: Make, play: Play) -> None
 @pytest.mark.parametrize(
     ("stream", "batch", "expected", "words"),
     [
+        ("a\0b", events("a"), 0, "name of a stream"),
+        ("\ud800", events("a"), 0, "name of a stream"),
+        (S, events("a"), 1.5, "the expected version must be a whole number"),
+        (S, events("a"), True, "the expected version must be a whole number"),
+        (S, [Message(1, "Sa\0id")], 0, "type of an event"),
+        (S, [Message(1, "Said", version=0)], 0, "schema version of an event"),
         ("", events("a"), 0, "name of a stream must be text, not empty"),
         (S, [], 0, "at least one event"),
         (S, events("aa"), 0, "same id"),
@@ -407,6 +415,55 @@ def test_a_batch_that_makes_no_sense_is_refused_in_words(
             with pytest.raises(ValueError, match=words):
                 await store.append(stream, batch, expected=expected)
             assert await store.read_all() == []
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"body": body} for body in ((1, 2), {1: 2}, math.nan, math.inf, {"a": {1}}, "\ud800", b"a")),
+        {"headers": {"who": (1, 2)}},
+        {"headers": {1: "one"}},
+        {"correlation_id": b"c"},
+        {"created": math.inf},
+    ],
+    ids=str,
+)
+def test_what_would_come_back_changed_is_refused(make: Make, play: Play, bad: dict[str, Any]) -> None:
+    """In memory as on a disk: what comes out is what went in, or it does not go in."""
+
+    async def scenario() -> None:
+        async with make() as store:
+            with pytest.raises(TypeError, match="event 'bad'"):
+                await store.append(S, [*events("a"), Message(**{"type": "Said", "id": "bad", **bad})])
+            assert await store.read_all() == []
+
+    play(scenario)
+
+
+def test_an_empty_text_is_not_the_same_as_none(make: Make, play: Play) -> None:
+    """An envelope comes back as it was."""
+
+    async def scenario() -> None:
+        async with make() as store:
+            said = Message("", "Said", correlation_id="", causation_id=None, reply_to="", headers={"a": {}})
+            await store.append(S, [said])
+            (event,) = await store.read(S)
+            assert event.message == said.copy(key=S, created=event.message.created)
+
+    play(scenario)
+
+
+def test_a_store_that_is_entered_twice_is_open_until_it_is_left_twice(make: Make, play: Play) -> None:
+    """Two tasks of one program may each use it in a block of their own."""
+
+    async def scenario() -> None:
+        async with make() as store:
+            async with store:
+                await store.append(S, events("a"))
+            await store.append(S, events("b"))
+            assert await everything(store) == ("ab", "ab")
 
     play(scenario)
 

@@ -130,6 +130,45 @@ def test_a_transaction_that_is_over_does_nothing_more(store: Store) -> None:
         assert documents.scan("t") == [("k", 1)]
 
 
+def test_a_full_disk_inside_a_part_undoes_all_also_when_somebody_goes_on(tmp_path: Path) -> None:
+    """SQLite may roll back the whole transaction itself; what follows would then be written alone."""
+    with SQLiteStore(tmp_path / "shop.db") as store:
+        store.database.execute("PRAGMA max_page_count = 20")
+
+        def goes_on() -> None:
+            with store.transaction() as transaction:
+                transaction.put("t", "before", 1)
+                with suppress(sqlite3.OperationalError), store.transaction() as inner:
+                    for n in range(100):
+                        inner.put("t", f"large {n}", "x" * 3_000)
+                transaction.put("t", "after", 1)
+
+        with pytest.raises(sqlite3.OperationalError, match="rolled back all"):
+            goes_on()
+        with store.reading() as documents:
+            assert documents.scan("t") == []
+        with store.transaction() as transaction:
+            transaction.put("t", "later", 1)
+
+
+async def test_a_step_is_run_in_a_transaction(store: Store) -> None:
+    """What it returns is returned after the commit; what it raises comes out, and undoes it."""
+
+    def step(transaction: Transaction) -> int:
+        transaction.put("t", "k", 1)
+        return 7
+
+    def fails(transaction: Transaction) -> None:
+        transaction.put("t", "k", 2)
+        raise KeyError
+
+    assert await store.run(step) == 7
+    with pytest.raises(KeyError):
+        await store.run(fails)
+    with store.reading() as documents:
+        assert documents.scan("t") == [("k", 1)]
+
+
 def test_reading_waits_for_no_writer_of_another_process(tmp_path: Path) -> None:
     """It sees what was committed before, all of one moment, and the writer goes on."""
     path = tmp_path / "shop.db"
