@@ -19,6 +19,7 @@ from eip_ref.event_sourcing import (
     Projector,
     Recorded,
     Repository,
+    Resequencer,
     View,
 )
 from eip_ref.message import Message
@@ -166,6 +167,30 @@ class ParksOnlyThePoison(Projector):
 
     def _take_one(self, transaction: Transaction, view: View, event: Recorded, held: set[str]) -> Any:
         return super()._take_one(transaction, view, event, set())
+
+
+class HandsOnWhatComes(Resequencer):
+    """Looks for duplicates and not for gaps: what comes too early goes on too early."""
+
+    def _hold_back(self, transaction: Transaction, message: Message, version: int, missing: int) -> None:
+        self._release(transaction, message, version)
+
+
+class HoldsBackInMemory(Resequencer):
+    """Acks what it holds back and keeps it in a dictionary: a crash loses what nobody will send again."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.early: dict[str, Message] = {}
+
+    def handle(self, message: Message) -> bool:
+        new = super().handle(message)
+        while ready := self.early.pop(f"{message.key} {self.version(str(message.key)) + 1}", None):
+            super().handle(ready)
+        return new
+
+    def _hold_back(self, transaction: Transaction, message: Message, version: int, missing: int) -> None:
+        self.early[f"{message.key} {version}"] = message
 
 
 def mails_from_the_projection(send: Callable[[str], object]) -> Projection:

@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from eip_ref.event_sourcing import (
+    STREAM_VERSION,
     EventTypes,
     MemoryEventStore,
     Projection,
@@ -17,6 +18,7 @@ from eip_ref.event_sourcing import (
     Reader,
     Recorded,
     Repository,
+    Resequencer,
     Snapshot,
     Snapshots,
     rebuild,
@@ -34,7 +36,9 @@ from tests.broken.event_sourcing import (
     ChecksNoVersion,
     CommitsPositionFirst,
     CommitsPositionLast,
+    HandsOnWhatComes,
     HandsOutItsEvents,
+    HoldsBackInMemory,
     Make,
     MigratesHistory,
     ParksOnlyThePoison,
@@ -317,6 +321,31 @@ def test_a_reader_is_sent_back_in_time_by_a_rebuild_that_is_not_beside(
     seen = simulate(scenario).result
     assert (seen == sorted(seen)) is sound
     assert seen[-1] == 6
+
+
+@pytest.mark.parametrize(
+    ("make", "without_a_crash", "with_one"),
+    [(Resequencer, "123", "123"), (HandsOnWhatComes, "3", "3"), (HoldsBackInMemory, "123", "1")],
+)
+def test_a_resequencer_that_does_not_keep_what_is_early_loses_it(
+    make: type[Resequencer], without_a_crash: str, with_one: str
+) -> None:
+    """Events come in the order 3, 2, 1, each is acked once, and the process may be killed before the last."""
+
+    def shown(crashed: bool) -> str:
+        store, got = MemoryStore(), list[int]()
+
+        def born() -> Resequencer:
+            return make(store, "intake", lambda events: got.extend(event.version for event in events))
+
+        first = born()
+        for version in (3, 2):
+            first.handle(Message(1, "Paid", "order-17", headers={STREAM_VERSION: version}))
+        last = born() if crashed else first
+        last.handle(Message(1, "Paid", "order-17", headers={STREAM_VERSION: 1}))
+        return "".join(map(str, got))
+
+    assert (shown(crashed=False), shown(crashed=True)) == (without_a_crash, with_one)
 
 
 # The invariant itself

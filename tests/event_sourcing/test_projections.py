@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from eip_ref.event_sourcing import (
@@ -31,6 +32,7 @@ from eip_ref.trace import Trace, record
 from tests.backends import Play, everywhere
 from tests.event_sourcing.test_states import shop_types
 from tests.event_sourcing.views import live, live_view, view_named
+from tests.storage.test_database import locked_for
 
 Place = Callable[[Path], Any]
 
@@ -213,6 +215,42 @@ def test_a_handler_writes_tables_of_its_own_in_the_same_transaction(tmp_path: Pa
             assert views.database.execute("SELECT id FROM payments").fetchall() == [("a",), ("b",)]
 
     simulate(scenario)
+
+
+def test_a_projector_waits_for_another_process_and_the_loop_goes_on(tmp_path: Path) -> None:
+    """A lock on the file of the views that passes is no error; in real time."""
+
+    async def main() -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await anyio.sleep(0.005)
+                ticks += 1
+
+        store = MemoryEventStore()
+        await pay(store, "a")
+        with SQLiteStore(tmp_path / "views.db") as views:
+            thread = locked_for(tmp_path / "views.db", 0.2)
+            async with anyio.create_task_group() as group:
+                group.start_soon(tick)
+                assert await Projector(views, TOTAL).catch_up(store) == 1
+                group.cancel_scope.cancel()
+            thread.join()
+        return ticks
+
+    assert anyio.run(main) > 3
+
+
+def test_a_handler_that_nobody_would_wait_for_is_refused() -> None:
+    """A projection has nothing to wait for: its coroutine would never run, and nothing be in the view."""
+
+    async def later(view: View, event: Recorded) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="the handler of OrderPaid is called without waiting"):
+        Projection("total", {"OrderPaid": later})
 
 
 # Poison
@@ -551,6 +589,38 @@ def test_a_reactor_begins_at_the_oldest_event_when_told(play: Play) -> None:
         assert done == ["a", "b"]
 
     play(scenario)
+
+
+async def test_a_plain_function_may_react_too() -> None:
+    """A handler that has nothing to wait for need not be a coroutine."""
+    store, done = MemoryEventStore(), list[str]()
+    await pay(store, "ab")
+    with anyio.move_on_after(1):
+        reactor = Reactor(
+            MemoryStore(), "noter", {"OrderPaid": lambda e: done.append(e.message.id)}, history=True
+        )
+        await reactor.run(store)
+    assert done == ["a", "b"]
+
+
+async def test_the_place_of_a_reactor_never_moves_back() -> None:
+    """Also when two run under one name and the slow one notes its place last."""
+    store, views = MemoryEventStore(), MemoryStore()
+    await pay(store, "abc")
+
+    async def slowly(event: Recorded) -> None:
+        await anyio.sleep(5)
+
+    async def at_once(event: Recorded) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        for handler in (slowly, at_once):
+            group.start_soon(Reactor(views, "mailer", {"OrderPaid": handler}, history=True).run, store)
+        for _ in range(4):
+            await anyio.sleep(4)
+            assert view_named(views, "mailer").position == 3
+        group.cancel_scope.cancel()
 
 
 @everywhere

@@ -349,6 +349,30 @@ def test_a_snapshot_of_no_events_is_refused() -> None:
         Repository(MemoryEventStore(), shop_types(), FOLD, snapshot_interval=0)
 
 
+def test_functions_that_nobody_would_wait_for_are_refused() -> None:
+    """A replay and a decision are pure, so they are plain functions; told when they are handed over."""
+
+    async def later(*_: object) -> Any:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="apply"):
+        Fold(Order(), later)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="upcaster of OrderPlaced"):
+        EventTypes().upcaster("OrderPlaced", 1)(later)  # type: ignore[arg-type]
+
+
+async def test_a_decision_that_nobody_would_wait_for_is_refused() -> None:
+    """And nothing is appended."""
+    store = MemoryEventStore()
+
+    async def later(order: Order) -> list[Paid]:
+        return [Paid(1)]
+
+    with pytest.raises(TypeError, match="decide"):
+        await Repository(store, shop_types(), FOLD).change("order-17", later)  # type: ignore[arg-type]
+    assert await store.read_all() == []
+
+
 # Schemas
 
 
