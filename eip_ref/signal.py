@@ -2,25 +2,27 @@
 
 One change wakes one waiter, the longest waiting first, and whoever comes later stands behind those
 who wait. A waiter that leaves, by cancellation or a timeout, passes on what it was woken for. So a
-thousand waiters cost no more per change than one, each gets its share, and no change is lost.
+thousand waiters cost no more per change than one, each gets its share, and no change is lost. What
+receives from a channel waits in such a line: it is a `ReceivingEnd`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
 
 from . import values
 
-__all__ = ["Signal", "alone", "on_death", "orphans"]
+__all__ = ["Disconnected", "EndOfMessages", "ReceivingEnd", "Signal", "alone", "on_death", "orphans"]
 
 T = TypeVar("T")
 
@@ -121,7 +123,8 @@ class Signal:
             return await values.finished(take())
         if not self:
             try:
-                return await values.finished(take())
+                taken = take()
+                return await taken if isinstance(taken, Coroutine) else taken
             except not_yet:
                 pass
         with anyio.move_on_after(timeout):
@@ -179,3 +182,44 @@ class Signal:
             self.notify()
         else:
             self._line.pop(turn, None)
+
+
+class EndOfMessages(Exception):
+    """Nothing more will come."""
+
+
+class Disconnected(Exception):
+    """The end came from the other side: too slow, or somebody else has taken the place."""
+
+
+class ReceivingEnd(ABC, Generic[T]):
+    """The receiving end of a channel: take the next message, wait for it, or iterate until the end."""
+
+    name: str
+    signal: Signal  #: of something to receive, and of the end
+
+    @abstractmethod
+    def receive_nowait(self) -> T:
+        """Take the next one, if one is there. Raises `anyio.WouldBlock`, `EndOfMessages`, `Disconnected`."""
+
+    async def receive(self) -> T:
+        """Wait for the next one and take it; cancelling the wait takes nothing.
+
+        Raises `EndOfMessages` when nothing more will come, and `Disconnected`.
+        """
+        await anyio.lowlevel.checkpoint()
+        if not self.signal:
+            try:
+                return self.receive_nowait()
+            except anyio.WouldBlock:
+                pass
+        return await self.signal.first(self.receive_nowait, anyio.WouldBlock)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self.receive()
+        except EndOfMessages:
+            raise StopAsyncIteration from None
