@@ -23,39 +23,37 @@ receiver allows, by credit, by demand or by a token bucket. *Scale*: let more co
                     await anyio.sleep(1)
             print(f"{policy:<15} {buffer.counts.dropped} dropped, kept {', '.join(kept)}")
 
-Read `buffer.py` first and `lines.py` for its drop policies; `credit.py`, `demand.py` and
-`token_bucket.py` for throttles; `scaling.py` for the rule of a scaler, and `crew.py` for the
-consumers that it drives; `littles_law.py` for what a buffer costs.
+Read `buffer.py` first, which ends with its drop policies; `credit.py`, `demand.py` and
+`token_bucket.py` for throttles; `autoscaler.py` for consumers that come and go.
 
 *Left out:* backpressure across a network (TCP's window does it there), bounds in bytes, fair shares
 for several senders, and starting machines instead of tasks.
 """
 
-from .buffer import Buffer, Counts
+from ..signal import Disconnected, EndOfMessages
+from .autoscaler import ConsumerPool, CountedQueue, Load, Scaler, Scaling
+from .buffer import Buffer, BufferClosed, BufferCounts, BufferFull, Offer, WhenFull
 from .credit import Credit
-from .crew import CountedQueue, Crew
 from .demand import Demand
-from .littles_law import LittlesLaw, littles_law
-from .scaling import Load, Scaler, Scaling
-from .terms import AboveBurst, BufferClosed, BufferFull, WhenFull
-from .token_bucket import Reservation, TokenBucket
+from .token_bucket import AboveBurst, Reservation, TokenBucket
 
 __all__ = [
     "AboveBurst",
     "Buffer",
     "BufferClosed",
+    "BufferCounts",
     "BufferFull",
+    "ConsumerPool",
     "CountedQueue",
-    "Counts",
     "Credit",
-    "Crew",
     "Demand",
-    "LittlesLaw",
+    "Disconnected",
+    "EndOfMessages",
     "Load",
+    "Offer",
     "Reservation",
     "Scaler",
     "Scaling",
     "TokenBucket",
     "WhenFull",
-    "littles_law",
 ]

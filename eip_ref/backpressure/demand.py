@@ -6,11 +6,12 @@ The rules are those of Reactive Streams, said with anyio's words: the run return
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable
 
 import anyio
 
-from ..message import Message
+from .. import values
+from ..message import Handler, Message
 from ..trace import Kind, record
 from .credit import Credit
 
@@ -24,11 +25,9 @@ class Demand:
     there, and the source's own bound holds it back.
     """
 
-    def __init__(
-        self, name: str, source: AsyncIterable[Message], receive: Callable[[Message], Awaitable[object]]
-    ) -> None:
+    def __init__(self, name: str, source: AsyncIterable[Message], receive: Handler) -> None:
         self.name = name
-        self.ended = ""  #: why nothing more will come: "complete", "cancelled" or "failed"
+        self.ended = ""  #: the reason why nothing more will come: "complete", "cancelled" or "failed"
         self._source = aiter(source)
         self._receive = receive
         self._credit = Credit(name)
@@ -37,7 +36,7 @@ class Demand:
 
     @property
     def outstanding(self) -> int:
-        """How many were requested and have not come yet."""
+        """The number of messages that were requested and have not come yet."""
         return self._credit.available
 
     def request(self, number: int = 1) -> None:
@@ -45,7 +44,8 @@ class Demand:
 
         Raises ValueError for less than 1.
         """
-        if number < 1 or not self.ended:
+        values.count("number", number)
+        if not self.ended:
             self._credit.grant(number)
 
     def cancel(self) -> None:
@@ -64,7 +64,7 @@ class Demand:
         try:
             while (message := await self._next()) is not None:
                 self._credit.take_nowait(message.id)
-                await self._receive(message)
+                await values.finished(self._receive(message))
         except anyio.get_cancelled_exc_class():
             self._end("cancelled")
             raise

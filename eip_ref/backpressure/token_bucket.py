@@ -8,22 +8,24 @@ numbers: the first is what the receiver can bear for ever, the second what it ca
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import dataclass
+from collections import OrderedDict
 
 import anyio
 import anyio.lowlevel
 
-from ..publish_subscribe.inbox import Bell
+from .. import values
+from ..signal import on_death
 from ..trace import Kind, record, whoami
-from .terms import AboveBurst
 
-__all__ = ["Reservation", "TokenBucket"]
+__all__ = ["AboveBurst", "Reservation", "TokenBucket"]
 
 _ROUNDING = 1e-9  # of tokens: less than this is missing only because of rounding
 
 
-@dataclass(eq=False, slots=True)
+class AboveBurst(ValueError):
+    """More tokens at once than the bucket can ever hold: waiting would not help."""
+
+
 class Reservation:
     """Tokens that are promised for the time `at`, on anyio's clock. Wait for them, or cancel.
 
@@ -31,13 +33,20 @@ class Reservation:
     anew: used late, the tokens would come on top of those that fell meanwhile.
     """
 
-    bucket: TokenBucket
-    tokens: float
-    at: float = -math.inf
-    settled: bool = False  #: used or cancelled
+    def __init__(self, bucket: TokenBucket, tokens: float) -> None:
+        self.bucket = bucket
+        self.tokens = tokens
+        self.settled = False  #: used or cancelled
+        self._due = -math.inf  # the time for which they were promised, once it has come
+        self._called: anyio.Event | None = None  # while somebody waits
+
+    @property
+    def at(self) -> float:
+        """The time for which the tokens are promised."""
+        return self.bucket._time_of(self)
 
     async def wait(self) -> None:
-        """Until the tokens are there; then they are used. Cancelling the wait cancels the reservation.
+        """Wait until the tokens are there; then they are used. Cancelling the wait cancels the reservation.
 
         Raises RuntimeError when it was used or cancelled before.
         """
@@ -46,9 +55,8 @@ class Reservation:
             self.bucket._promise(self)
         try:
             await anyio.lowlevel.checkpoint()
-            while not self.settled and self.at > anyio.current_time():
-                with anyio.CancelScope(deadline=self.at):
-                    await self.bucket._moved.wait()
+            with on_death(self.cancel):
+                await self.bucket._until_due(self)
         except BaseException:
             self.cancel()
             raise
@@ -62,6 +70,8 @@ class Reservation:
         if self.settled:
             return False
         self.settled = True
+        if self._called is not None:
+            self._called.set()
         self.bucket._give_back(self)
         return True
 
@@ -71,34 +81,40 @@ class TokenBucket:
 
     def __init__(self, name: str, *, rate: float, burst: float) -> None:
         """`rate` is in tokens a second, `burst` in tokens. The bucket starts full."""
-        if not 0 < rate < math.inf:
-            raise ValueError(f"the rate must be more than 0 tokens a second, not {rate:g}")
-        if not 0 < burst < math.inf:
-            raise ValueError(f"the burst must be more than 0 tokens, not {burst:g}")
         self.name = name
-        self.rate = rate
-        self.burst = burst
+        self.rate = values.rate("rate", rate)
+        self.burst = values.amount("burst", burst)
+        self._rounding = _ROUNDING / self.rate  # in seconds
         self._full_at = -math.inf  # when the bucket would be full, if nobody took any more
-        self._promised: deque[Reservation] = deque()  # for later
-        self._moved = Bell()
+        self._line: OrderedDict[Reservation, None] = OrderedDict()  # promised, and not due yet
+        self._promised = 0.0  # tokens, to all in the line
+        self._moved_at = -math.inf  # when somebody gave tokens back, so that the others moved up
 
     @property
     def tokens(self) -> float:
-        """How many could be taken now; below 0 when some are promised that have not fallen yet."""
+        """The tokens that could be taken now; below 0 when some are promised that have not fallen yet."""
         return self.burst - max(0.0, self._full_at - anyio.current_time()) * self.rate
 
-    async def take(self, tokens: float = 1) -> None:
+    async def take(self, tokens: float = 1, *, timeout: float = math.inf) -> None:
         """Wait for so many tokens and use them; cancelling the wait gives them back.
 
-        Raises `AboveBurst` at once for more than the bucket can hold, and ValueError for 0 or less.
+        Raises `AboveBurst` at once for more than the bucket can hold, `anyio.WouldBlock` at once when
+        they will not be there within `timeout` seconds, and ValueError for 0 or less.
         """
+        if timeout != math.inf:
+            values.duration("timeout", timeout, infinite=True)
         await anyio.lowlevel.checkpoint()
         try:
             self.take_nowait(tokens)
+            return
         except anyio.WouldBlock:
-            reservation = self.reserve(tokens)
-            record(Kind.BLOCKED, self.name, tokens=tokens, until=reservation.at)
-            await reservation.wait()
+            now = anyio.current_time()
+            _, at = self._after(tokens, now)
+            if at > now + timeout:
+                record(Kind.REFUSED, self.name, reason=f"not within {timeout:g} s", tokens=tokens)
+                raise
+        record(Kind.BLOCKED, self.name, tokens=tokens, until=at)
+        await self.reserve(tokens).wait()
 
     def take_nowait(self, tokens: float = 1) -> None:
         """Use so many tokens. Raises `anyio.WouldBlock` when they are not there now, and `AboveBurst`."""
@@ -107,6 +123,8 @@ class TokenBucket:
         full_at, at = self._after(tokens, now)
         if at > now:
             raise anyio.WouldBlock
+        if self._line:
+            self._pass_those_due(now)
         self._full_at = full_at
         record(Kind.DELIVERED, self.name, who=whoami(), tokens=tokens)
 
@@ -122,25 +140,71 @@ class TokenBucket:
 
     def _promise(self, reservation: Reservation) -> None:
         now = anyio.current_time()
-        self._forget(now)
-        self._full_at, reservation.at = self._after(reservation.tokens, now)
-        if reservation.at > now:
-            self._promised.append(reservation)
+        self._pass_those_due(now)
+        self._full_at, reservation._due = self._after(reservation.tokens, now)
+        if reservation._due > now:
+            self._line[reservation] = None
+            self._promised += reservation.tokens
 
     def _after(self, tokens: float, now: float) -> tuple[float, float]:
         """If so many were taken: when the bucket would be full again, and when they would be there."""
         full_at = max(self._full_at, now) + tokens / self.rate
         at = full_at - self.burst / self.rate
-        return full_at, at if at > now + _ROUNDING / self.rate else now
+        return full_at, at if at > now + self._rounding else now
 
     def _must_fit(self, tokens: float) -> None:
-        if tokens <= 0:
-            raise ValueError(f"take more than 0 tokens, not {tokens:g}")
-        if tokens > self.burst:
-            record(Kind.REFUSED, self.name, reason="above the burst", tokens=tokens)
-            raise AboveBurst(
-                f"{self.name} never holds {tokens:g} tokens; take at most its burst of {self.burst:g} at once"
-            )
+        if 0 < tokens <= self.burst:
+            return
+        if tokens != math.inf:
+            values.amount("tokens", tokens)
+        record(Kind.REFUSED, self.name, reason="above the burst", tokens=tokens)
+        raise AboveBurst(
+            f"{self.name} never holds {tokens:g} tokens; take at most its burst of {self.burst:g} at once"
+        )
+
+    # The line: the first who waits sleeps until its time and calls the next; all others sleep until called
+
+    async def _until_due(self, mine: Reservation) -> None:
+        try:
+            while not mine.settled and mine.at > anyio.current_time() + self._rounding:
+                mine._called = anyio.Event()
+                first = self._first_waiting() is mine
+                with anyio.CancelScope(deadline=mine.at if first else math.inf):
+                    await mine._called.wait()
+        finally:
+            mine._called = None
+        self._call_the_first()
+
+    def _first_waiting(self) -> Reservation | None:
+        self._pass_those_due(anyio.current_time())
+        return next((each for each in self._line if each._called is not None), None)
+
+    def _call_the_first(self) -> None:
+        first = self._first_waiting()
+        if first is not None and first._called is not None:
+            first._called.set()
+
+    def _time_of(self, reservation: Reservation) -> float:
+        """Its place in the line says when: all behind it fit between its time and the full bucket."""
+        if reservation not in self._line:
+            return reservation._due
+        behind = self._promised
+        for each in self._line:
+            behind -= each.tokens
+            if each is reservation:
+                break
+        return max(self._moved_at, self._full_at - (self.burst + behind) / self.rate)
+
+    def _pass_those_due(self, now: float) -> None:
+        while self._line and (at := self._time_of(first := next(iter(self._line)))) <= now + self._rounding:
+            first._due = at
+            self._leave(first)
+            if first._called is not None:
+                first._called.set()
+
+    def _leave(self, reservation: Reservation) -> None:
+        del self._line[reservation]
+        self._promised = self._promised - reservation.tokens if self._line else 0.0
 
     def _give_back(self, gone: Reservation) -> None:
         """Whoever comes after `gone` moves up.
@@ -149,17 +213,10 @@ class TokenBucket:
         have been no room, had nobody reserved them.
         """
         now = anyio.current_time()
-        self._forget(now)
-        behind = list(self._promised)
-        if gone in behind:
-            behind = behind[behind.index(gone) + 1 :]
-            self._promised.remove(gone)
-        sooner = max(0.0, gone.tokens / self.rate - max(0.0, now - gone.at))
-        self._full_at -= sooner
-        for later in behind:
-            later.at = max(now, later.at - sooner)
-        self._moved.ring()
-
-    def _forget(self, now: float) -> None:
-        while self._promised and self._promised[0].at <= now:
-            self._promised.popleft()
+        self._pass_those_due(now)
+        fell = 0.0 if gone in self._line else (now - gone._due) * self.rate
+        if gone in self._line:
+            self._leave(gone)
+        self._full_at -= max(0.0, gone.tokens - fell) / self.rate
+        self._moved_at = now
+        self._call_the_first()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import textwrap
-from collections import Counter
+from collections import Counter, OrderedDict
 from random import Random
 from typing import Any
 
@@ -13,15 +13,16 @@ import anyio
 import pytest
 
 from eip_ref import backpressure as package
-from eip_ref import publish_subscribe
-from eip_ref.backpressure import Buffer, BufferClosed, BufferFull, LittlesLaw, WhenFull, littles_law
-from eip_ref.backpressure.lines import line_for
+from eip_ref.backpressure import Buffer, BufferClosed, BufferFull, Disconnected, WhenFull
+from eip_ref.backpressure.buffer import drop_policy
 from eip_ref.lab.clock import simulate
+from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants import assert_holds, conservation, exactly_one_receiver, fifo
 from eip_ref.lab.invariants.demand import depth_never_exceeded, drops_counted
+from eip_ref.lab.littles_law import littles_law
 from eip_ref.message import Message
-from eip_ref.trace import Event, Trace, acting
-from tests.backends import Play, everywhere
+from eip_ref.trace import Trace, acting
+from tests.backends import Play, everywhere, recorded, virtual_time_only
 
 DROPPING = ("drop newest", "drop oldest", "latest per key", "sample")
 ALL = ("block", *DROPPING)
@@ -52,14 +53,14 @@ def sound(trace: Trace) -> None:
 @pytest.mark.parametrize("capacity", [0, -1, None, math.inf, 2.5])
 def test_a_buffer_without_a_bound_cannot_be_made(capacity: Any) -> None:
     """Buffer: always bounded."""
-    with pytest.raises(ValueError, match="a buffer is bounded: its capacity is a number from 1 on"):
+    with pytest.raises(ValueError, match="capacity must be a whole number from 1 on"):
         Buffer("orders", capacity, when_full="block")
 
 
-@pytest.mark.parametrize("low_water", [-1, 3, 4])
-def test_the_low_water_mark_must_be_below_the_capacity(low_water: int) -> None:
+@pytest.mark.parametrize("low_water", [-1, 3, 4, 1.5, math.nan])
+def test_the_low_water_mark_must_be_below_the_capacity(low_water: Any) -> None:
     """Else no episode would ever begin or end."""
-    with pytest.raises(ValueError, match="low_water must be at least 0 and below the capacity"):
+    with pytest.raises(ValueError, match="low_water must be"):
         make(low_water=low_water)
 
 
@@ -239,6 +240,78 @@ def test_a_sender_that_cannot_wait_is_told_that_the_buffer_is_full(play: Play) -
     sound(trace)
 
 
+@virtual_time_only
+async def test_a_sender_that_died_waiting_has_sent_nothing_and_stands_in_nobodys_way() -> None:
+    """Its message was refused, and the next sender takes its place in the line."""
+    buffer = make(capacity=1)
+    await buffer.put(order(0))
+    async with anyio.create_task_group() as group:
+        dead = Participant("dead", buffer.put, (order(1),), crashes=(Crash(at=1),))
+        group.start_soon(dead.run)
+        await anyio.sleep(0.5)
+        group.start_soon(buffer.put, order(2))
+        await anyio.sleep(1)
+        assert [(await buffer.receive()).body for _ in range(2)] == [0, 2]
+    assert [e.data["reason"] for e in recorded().filter("refused")] == ["the sender gave up"]
+    sound(recorded())
+
+
+@virtual_time_only
+async def test_a_message_goes_past_a_reader_that_died_waiting() -> None:
+    """The next reader has it."""
+    buffer, got = make(), list[Any]()
+
+    async def read() -> None:
+        got.append((await buffer.receive()).body)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(Participant("dead", read, crashes=(Crash(at=1),)).run)
+        await anyio.sleep(0.5)
+        group.start_soon(read)
+        await anyio.sleep(1)
+        await buffer.put(order(0))
+    assert got == [0]
+    sound(recorded())
+
+
+async def test_readers_are_served_in_the_order_in_which_they_came() -> None:
+    """One message wakes one of them, the longest waiting first; who gives up passes it on."""
+    buffer, served = make(capacity=3), list[str]()
+
+    async def read(name: str, patience: float) -> None:
+        with anyio.move_on_after(patience):
+            await buffer.receive()
+            served.append(name)
+
+    async with anyio.create_task_group() as group:
+        for name, patience in (("a", 1000.0), ("b", 2.0), ("c", 1000.0), ("d", 1000.0)):
+            group.start_soon(read, name, patience)
+            await anyio.sleep(1)
+        for number in range(2):
+            await buffer.put(order(number))
+            await anyio.sleep(1)
+        assert served == ["a", "c"]
+        await buffer.put(order(2))
+    assert served == ["a", "c", "d"]
+
+
+async def test_a_thousand_senders_that_give_up_leave_one_by_one() -> None:
+    """Nobody who waits is looked at when somebody else leaves: an offer is found by itself."""
+    buffer = make(capacity=1)
+    await buffer.put(order(0))
+
+    async def send(number: int) -> None:
+        with anyio.move_on_after(1 + number / 1000):
+            await buffer.put(order(number))
+
+    async with anyio.create_task_group() as group:
+        for number in range(1, 1001):
+            group.start_soon(send, number)
+    assert (len(buffer._offers), buffer.counts.accepted) == (0, 1)
+    assert isinstance(buffer._offers, OrderedDict)
+    sound(recorded())
+
+
 # Dropping
 
 
@@ -291,6 +364,27 @@ def test_latest_per_key_with_more_keys_than_places_drops_the_key_that_waited_lon
 
 
 @everywhere
+def test_disconnect_cuts_a_reader_off_that_is_too_slow(play: Play) -> None:
+    """It gets what it had, and then an error, never a quiet end; senders are told that it is closed."""
+
+    async def scenario() -> list[Any]:
+        buffer = make("disconnect", 2)
+        assert [await buffer.put(order(number)) for number in range(3)] == [True, True, False]
+        with pytest.raises(BufferClosed):
+            await buffer.put(order(3))
+        got = [(await anext(buffer)).body for _ in range(2)]
+        with pytest.raises(Disconnected, match="the reader of orders was too slow for 2 messages"):
+            await anext(buffer)
+        assert buffer.dropped == {"the reader was too slow": 1}
+        return got
+
+    trace = play(scenario)
+    assert trace.result == [0, 1]
+    assert [e.data["reason"] for e in trace.filter("closed")] == ["the reader was too slow"]
+    sound(trace)
+
+
+@everywhere
 def test_latest_per_key_needs_a_key(play: Play) -> None:
     """A message without one would replace all others without one."""
 
@@ -317,7 +411,7 @@ def shares(after: int = 0, take: int = 0) -> list[float]:
 
     found: Counter[int] = Counter()
     for seed in range(2500):
-        line = line_for(WhenFull.SAMPLE, 3, Random(seed))
+        line = drop_policy(WhenFull.SAMPLE, 3, Random(seed))
         for number in range(-after, 0):
             line.add(Message(number, id="m"))
         for _ in range(take):
@@ -445,6 +539,15 @@ def test_a_listener_that_raises_is_not_the_trouble_of_the_sender(play: Play) -> 
     (note,) = trace.filter("note")
     assert "on_drops of orders raised ConnectionError('pager away')" in note.data["text"]
     sound(trace)
+
+
+def test_a_listener_cannot_be_async() -> None:
+    """The buffer calls it and does not wait: it would never run."""
+
+    async def complain(buffer: Buffer) -> None: ...
+
+    with pytest.raises(TypeError, match="on_drops is called without waiting"):
+        make("drop oldest", on_drops=complain)
 
 
 # Messages
@@ -713,57 +816,7 @@ def test_a_larger_buffer_only_moves_latency() -> None:
     assert large.holds
 
 
-def trace_of(*rows: tuple[float, str, str]) -> Trace:
-    return Trace(Event(at, kind, "orders", message, "", {}) for at, kind, message in rows)
-
-
-def test_littles_law_is_computed_from_three_separate_measurements() -> None:
-    """Two inside for half of the time, one for the rest: L 1.5; two in 4 s; 2 s and 4 s inside."""
-    law = littles_law(
-        trace_of((0, "accepted", "m1"), (0, "accepted", "m2"), (2, "delivered", "m1"), (4, "dropped", "m2")),
-        "orders",
-    )
-    assert law == LittlesLaw(seconds=4, arrivals=2, number=1.5, rate=0.5, time=3, inside=0)
-    assert str(law) == "L 1.5 = λ 0.5/s × W 3 s"
-
-
-def test_littles_law_counts_what_is_still_inside_up_to_the_end() -> None:
-    """And says how many those are, since their time is not complete."""
-    law = littles_law(trace_of((0, "accepted", "m1"), (1, "accepted", "m1"), (4, "note", "")), "orders")
-    assert (law.number, law.time, law.inside) == (7 / 4, 3.5, 2)
-    assert str(law).endswith("(2 still inside)")
-
-
-@pytest.mark.parametrize("kind", ["acked", "dead", "dropped", "delivered"])
-def test_a_journey_ends_with_its_last_step(kind: str) -> None:
-    """An ack, a dead letter, a drop, or a delivery without a lease; a lease ends nothing."""
-    rows = [Event(0, "accepted", "orders", "m1", "", {})]
-    rows += [Event(1, "delivered", "orders", "m1", "", {"lease": 1})]
-    rows += [Event(2, kind, "orders", "m1", "", {}), Event(4, "note", "", "", "", {})]
-    assert littles_law(Trace(rows), "orders").time == 2
-
-
-def test_a_trace_that_does_not_add_up_does_not_obey_littles_law() -> None:
-    """A message that leaves and never came."""
-    law = littles_law(trace_of((0, "accepted", "m1"), (1, "delivered", "m2"), (2, "note", "")), "orders")
-    assert not law.holds
-    assert str(law) == "L 0.5 ≠ λ 0.5/s × W 2 s = 1 (1 still inside)"
-
-
-@pytest.mark.parametrize("rows", [[], [(0, "accepted", "m1")], [(1, "sent", "m1")]])
-def test_littles_law_needs_arrivals_and_time(rows: Any) -> None:
-    """Else there is nothing to measure, and it says so."""
-    with pytest.raises(ValueError, match="orders accepted no message in this trace"):
-        littles_law(trace_of(*rows), "orders")
-
-
-# Words and example
-
-
-def test_the_policies_have_the_names_that_publish_subscribe_has() -> None:
-    """Whoever learned them there can use them here; disconnecting makes sense only there."""
-    shared = {policy.value for policy in publish_subscribe.WhenFull} - {"disconnect"}
-    assert shared < {policy.value for policy in WhenFull}
+# The example
 
 
 def test_the_example_in_the_docstring_prints_what_each_policy_keeps(

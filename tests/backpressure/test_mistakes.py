@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.backpressure import Buffer, BufferFull, Crew, Demand, Scaling, TokenBucket
+from eip_ref.backpressure import Buffer, BufferFull, ConsumerPool, Demand, Scaling, TokenBucket
 from eip_ref.lab.clock import Deadlock, Runaway, simulate
 from eip_ref.lab.invariants import check, conservation, fifo, order_per_key
 from eip_ref.lab.invariants.demand import (
@@ -224,7 +224,7 @@ async def own_buffer(
 def test_sending_to_ones_own_full_buffer_waits_for_oneself() -> None:
     """Mistake: sending to one's own full queue."""
     assert len(simulate(own_buffer, keeps_what_follows).result) == 9
-    with pytest.raises(Deadlock, match=r"sends_to_its_own_full_buffer.*for Buffer") as caught:
+    with pytest.raises(Deadlock, match=r"sends_to_its_own_full_buffer.*for Offer") as caught:
         simulate(own_buffer, broken.sends_to_its_own_full_buffer)
     blocked = caught.value.trace.filter("blocked")[-1]  # type: ignore[attr-defined]
     assert (blocked.where, blocked.who) == ("orders", "billing")
@@ -382,14 +382,14 @@ def test_delivering_ahead_of_the_demand_is_found() -> None:
 # Scaling
 
 
-async def around_a_border(kind: type[Crew], scaling: Scaling) -> int:
+async def around_a_border(kind: type[ConsumerPool], scaling: Scaling) -> int:
     """Between 2.7 and 3.3 orders a second, turn and turn about: three consumers, or four?"""
 
     async def handle(message: Message) -> None:
         await anyio.sleep(1)
 
     async with MessageQueue("orders", lease=20) as queue, anyio.create_task_group() as group:
-        group.start_soon(kind("billing", queue, handle, scaling=scaling, expects=1.0, every=10).run)
+        group.start_soon(kind("billing", queue, handle, scaling=scaling, expected_rate=1.0, interval=10).run)
         for number in range(900):
             await queue.put(Message(f"order {number}"))
             await anyio.sleep(1 / (3.3 if anyio.current_time() % 20 < 10 else 2.7))
@@ -399,8 +399,8 @@ async def around_a_border(kind: type[Crew], scaling: Scaling) -> int:
 
 def test_a_scaler_without_hysteresis_and_cooldown_flaps() -> None:
     """Mistake: a flapping scaler."""
-    right = simulate(around_a_border, Crew, Scaling())
-    wrong = simulate(around_a_border, Crew, broken.Flaps(cooldown=0))
+    right = simulate(around_a_border, ConsumerPool, Scaling())
+    wrong = simulate(around_a_border, ConsumerPool, broken.Flaps(cooldown=0))
     assert no_flapping(right, cooldown=30) == []
     assert len(no_flapping(wrong, cooldown=30)) > 10
     assert right.count("state") < wrong.count("state") / 4
@@ -410,7 +410,9 @@ def test_a_scaler_without_hysteresis_and_cooldown_flaps() -> None:
 def test_shrinking_by_stopping_workers_at_work_begins_work_twice() -> None:
     """Scaling down drains."""
     always = broken.Flaps(cooldown=0)
-    right, wrong = (simulate(around_a_border, kind, always) for kind in (Crew, broken.CancelsToShrink))
+    right, wrong = (
+        simulate(around_a_border, kind, always) for kind in (ConsumerPool, broken.CancelsToShrink)
+    )
     assert right.result == wrong.result == 900
     assert right.count("started") == 900
     assert wrong.count("started") > 900
@@ -429,17 +431,17 @@ async def in_order(message: Message) -> None:
     record("effect", whoami(), message.id, effect="invoice booked", key=message.key)
 
 
-async def with_a_crew() -> None:
+async def with_a_pool() -> None:
     async with MessageQueue("orders") as queue, anyio.create_task_group() as group:
-        crew = Crew("billing", queue, in_order, scaling=Scaling(most=2), expects=1.0)
-        group.start_soon(crew.run)
-        await grow(queue.put, lambda size: setattr(crew, "wanted", size))
+        pool = ConsumerPool("billing", queue, in_order, scaling=Scaling(max_consumers=2), expected_rate=1.0)
+        group.start_soon(pool.run)
+        await grow(queue.put, lambda size: setattr(pool, "wanted", size))
         queue.close()
 
 
 async def by_number_of_workers() -> None:
     async with anyio.create_task_group() as group:
-        split = broken.SplitsByNumberOfWorkers(in_order, most=2)
+        split = broken.SplitsByNumberOfWorkers(in_order, max_consumers=2)
         group.start_soon(split.run)
         await grow(split.put, lambda size: setattr(split, "size", size))
         split.close()
@@ -447,7 +449,7 @@ async def by_number_of_workers() -> None:
 
 def test_splitting_keys_by_the_number_of_workers_breaks_their_order_when_it_changes() -> None:
     """Per-key order survives rebalancing: here a key moves while messages of it are left behind."""
-    assert order_per_key(simulate(with_a_crew)) == []
+    assert order_per_key(simulate(with_a_pool)) == []
     assert order_per_key(simulate(by_number_of_workers)) != []
 
 

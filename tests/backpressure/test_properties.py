@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eip_ref.backpressure import Buffer, Crew, Demand, Load, Reservation, Scaling, TokenBucket
+from eip_ref.backpressure import Buffer, ConsumerPool, Demand, Load, Reservation, Scaling, TokenBucket
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Exponential, Faults
 from eip_ref.lab.invariants import assert_holds, conservation, fifo
@@ -30,10 +30,10 @@ from tests.seeded.backpressure import (
     RUNS,
     judge_bucket,
     judge_buffer,
-    judge_crew,
+    judge_pool,
     play_bucket,
     play_buffer,
-    play_crew,
+    play_pool,
 )
 
 # Drop policies against a model
@@ -328,8 +328,8 @@ def test_what_is_delivered_is_the_beginning_of_the_source_as_far_as_requested(
 
 SCALING = st.builds(
     Scaling,
-    least=st.integers(1, 3),
-    most=st.integers(3, 12),
+    min_consumers=st.integers(1, 3),
+    max_consumers=st.integers(3, 12),
     catch_up=st.floats(1, 60),
     spare=st.floats(0, 0.9),
 )
@@ -342,9 +342,9 @@ def test_the_target_is_within_bounds_and_at_rest_at_once(
 ) -> None:
     """Deciding twice about the same load is deciding once: nothing swings."""
     target = scaling.target(load, consumers)
-    assert scaling.least <= target <= scaling.most
+    assert scaling.min_consumers <= target <= scaling.max_consumers
     assert scaling.target(load, target) == target
-    assert target >= min(scaling.need(load), scaling.most)
+    assert target >= min(scaling.need(load), scaling.max_consumers)
 
 
 @given(SCALING, LOADS, st.integers(1, 12), st.integers(1, 100))
@@ -369,7 +369,7 @@ def test_a_seeded_run_is_the_same_each_time_and_finds_nothing_wrong(run: Any) ->
 
 
 def flaps(seed: int) -> Any:
-    return play_crew(seed, Crew, broken.Flaps(most=5, catch_up=3, cooldown=0))
+    return play_pool(seed, ConsumerPool, broken.Flaps(max_consumers=5, catch_up=3, cooldown=0))
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def flaps(seed: int) -> Any:
         (partial(play_buffer, kind=broken.EpisodesMiscounted), judge_buffer),
         (partial(play_bucket, kind=broken.GivesBackTooMuch), judge_bucket),
         (partial(play_bucket, kind=broken.CountsPerSecond), judge_bucket),
-        (flaps, judge_crew),
+        (flaps, judge_pool),
     ],
 )
 def test_the_seeded_runs_find_a_broken_variant(play: Callable[[int], Any], judge: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.backpressure import Crew, Load, Scaler, Scaling
+from eip_ref.backpressure import ConsumerPool, Load, Scaler, Scaling
 from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
@@ -25,7 +26,7 @@ from eip_ref.lab.invariants import (
 )
 from eip_ref.lab.invariants.demand import no_flapping
 from eip_ref.message import Message
-from eip_ref.message_queue import DeadLetterPolicy, MessageQueue
+from eip_ref.message_queue import Counts, DeadLetterPolicy, MessageQueue
 from eip_ref.trace import Trace, record, whoami
 from tests.backends import Play, everywhere, on_virtual_asyncio
 
@@ -56,10 +57,10 @@ def test_the_number_stays_between_what_is_needed_and_what_leaves_a_fifth_free(
     assert target(need, consumers) == expected
 
 
-def test_there_are_never_fewer_than_least_nor_more_than_most() -> None:
+def test_there_are_never_fewer_than_the_minimum_nor_more_than_the_maximum() -> None:
     """Whatever the load is."""
-    assert target(100, 3, least=2, most=6) == 6
-    assert target(0, 3, least=2, most=6) == 2
+    assert target(100, 3, min_consumers=2, max_consumers=6) == 6
+    assert target(0, 3, min_consumers=2, max_consumers=6) == 2
 
 
 def test_a_change_waits_until_the_last_one_is_a_cooldown_ago() -> None:
@@ -76,12 +77,14 @@ def test_a_change_waits_until_the_last_one_is_a_cooldown_ago() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"least": 0}, "least must be from 1 to most"),
-        ({"least": 5, "most": 4}, "least must be from 1 to most"),
-        ({"catch_up": 0}, "catch_up must be more than 0"),
-        ({"cooldown": -1}, "cooldown not less than 0"),
-        ({"spare": 1}, "spare is a share"),
-        ({"spare": -0.1}, "spare is a share"),
+        ({"min_consumers": 0}, "min_consumers must be a whole number from 1 on"),
+        ({"min_consumers": 5, "max_consumers": 4}, "max_consumers must be a whole number from 5 on"),
+        ({"max_consumers": math.nan}, "max_consumers must be a whole number"),
+        ({"catch_up": 0}, "catch_up must be a finite number of seconds above 0"),
+        ({"catch_up": math.nan}, "catch_up must be a finite number of seconds above 0"),
+        ({"cooldown": -1}, "cooldown must be a finite number of seconds from 0 on"),
+        ({"spare": 1}, "spare must be below 1"),
+        ({"spare": -0.1}, "spare must be a number from 0 to 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: Any, words: str) -> None:
@@ -90,15 +93,17 @@ def test_settings_that_make_no_sense_are_refused(settings: Any, words: str) -> N
         Scaling(**settings)
 
 
-@pytest.mark.parametrize("settings", [{"expects": 0}, {"every": 0}, {"drain": -1}])
-def test_a_crew_needs_an_expectation_and_a_pause(settings: Any) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"expected_rate": 0}, {"interval": 0}, {"drain": -1}, {"drain": math.nan}]
+)
+def test_a_pool_needs_an_expectation_and_a_pause(settings: Any) -> None:
     """The first estimate must be a rate, and looking all the time would be all that it does."""
-    wanted: dict[str, Any] = {"scaling": Scaling(), "expects": 1.0} | settings
-    with pytest.raises(ValueError, match="must be more than 0"):
-        Crew("billing", None, anyio.sleep, **wanted)  # type: ignore[arg-type]
+    wanted: dict[str, Any] = {"scaling": Scaling(), "expected_rate": 1.0} | settings
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} must be a"):
+        ConsumerPool("billing", None, anyio.sleep, **wanted)  # type: ignore[arg-type]
 
 
-# The crew
+# The pool
 
 
 async def book(message: Message) -> None:
@@ -115,15 +120,18 @@ async def day(
     seconds: float,
     *,
     handle: Any = book,
-    kind: type[Crew] = Crew,
+    kind: type[ConsumerPool] = ConsumerPool,
     keys: int = 50,
     **settings: Any,
 ) -> list[int]:
     """Orders come at this pace, for so long. The answer: how many worked, each second."""
-    chosen: dict[str, Any] = {"scaling": Scaling(most=8, cooldown=20), "expects": 1.0} | settings
+    chosen: dict[str, Any] = {
+        "scaling": Scaling(max_consumers=8, cooldown=20),
+        "expected_rate": 1.0,
+    } | settings
     sizes = []
     async with MessageQueue("orders", policy=DeadLetterPolicy(max_failures=None)) as queue:
-        crew = kind("billing", queue, handle, **chosen)
+        pool = kind("billing", queue, handle, **chosen)
 
         async def send() -> None:
             number, start = 0, anyio.current_time()
@@ -137,13 +145,13 @@ async def day(
         async def look() -> None:
             while True:
                 await anyio.sleep(1)
-                sizes.append(len(crew))
+                sizes.append(len(pool))
 
         async with anyio.create_task_group() as watching:
             watching.start_soon(look)
             async with anyio.create_task_group() as group:
                 group.start_soon(send)
-                group.start_soon(crew.run)
+                group.start_soon(pool.run)
             watching.cancel_scope.cancel()
         assert queue.counts.acked == queue.counts.accepted
     return sizes
@@ -160,7 +168,7 @@ def in_order(trace: Trace) -> None:
 
 
 @everywhere
-def test_the_crew_grows_with_the_work_and_shrinks_when_it_is_done(play: Play) -> None:
+def test_the_pool_grows_with_the_work_and_shrinks_when_it_is_done(play: Play) -> None:
     """And it ends when the queue is closed and settled."""
 
     async def scenario() -> list[int]:
@@ -179,11 +187,11 @@ def test_the_crew_grows_with_the_work_and_shrinks_when_it_is_done(play: Play) ->
 
 
 @everywhere
-def test_the_crew_stays_between_its_bounds(play: Play) -> None:
-    """`least` from the first moment on, and not more than `most` in the worst rush."""
+def test_the_pool_stays_between_its_bounds(play: Play) -> None:
+    """The minimum from the first moment on, and not more than the maximum in the worst rush."""
 
     async def scenario() -> list[int]:
-        return await day(rush, 200, scaling=Scaling(least=2, most=3, cooldown=5))
+        return await day(rush, 200, scaling=Scaling(min_consumers=2, max_consumers=3, cooldown=5))
 
     sizes = play(scenario).result
     assert (sizes[0], min(sizes[:-3]), max(sizes)) == (2, 2, 3)
@@ -194,7 +202,7 @@ def test_what_one_consumer_handles_is_measured(play: Play) -> None:
     """A wrong expectation is corrected as soon as something is done."""
 
     async def scenario() -> list[int]:
-        return await day(lambda now: 3.0, 100, expects=100.0)
+        return await day(lambda now: 3.0, 100, expected_rate=100.0)
 
     assert play(scenario).result[60] in (4, 5)
 
@@ -205,14 +213,14 @@ def test_while_nothing_is_done_the_last_measurement_counts() -> None:
     async def slowly(message: Message) -> None:
         await anyio.sleep(12)
 
-    trace = simulate(lambda: day(lambda now: 0.25, 100, handle=slowly, expects=1 / 12, every=5))
+    trace = simulate(lambda: day(lambda now: 0.25, 100, handle=slowly, expected_rate=1 / 12, interval=5))
     reasons = [e.data["reason"] for e in trace.filter("state", where="billing")[1:]]
     assert reasons
     assert all("one handles 0.0833/s" in reason for reason in reasons)
 
 
 def test_failed_work_is_not_counted_as_done() -> None:
-    """A handler that fails at once would else look like a quick one, and the crew would shrink."""
+    """A handler that fails at once would else look like a quick one, and the pool would shrink."""
     tried: set[str] = set()
 
     async def every_first_try_fails(message: Message) -> None:
@@ -247,21 +255,21 @@ def test_while_all_work_fails_the_last_measurement_counts() -> None:
         if anyio.current_time() < 23:
             raise ConnectionError("payment service away")
 
-    trace = simulate(lambda: day(lambda now: 1.0, 60, handle=away_at_first, expects=0.7))
+    trace = simulate(lambda: day(lambda now: 1.0, 60, handle=away_at_first, expected_rate=0.7))
     first = trace.filter("state", where="billing")[1]
     assert first.at < 23
     assert "one handles 0.7/s" in first.data["reason"]
 
 
-def test_what_was_there_before_the_crew_is_lag_and_no_arrival() -> None:
-    """Else a crew would begin with far too many."""
+def test_what_was_there_before_the_pool_is_lag_and_no_arrival() -> None:
+    """Else a pool would begin with far too many."""
 
     async def scenario() -> None:
         async with MessageQueue("orders") as queue:
             for number in range(90):
                 await queue.put(Message(number))
             queue.close()
-            await Crew("billing", queue, book, scaling=Scaling(), expects=1.0).run()
+            await ConsumerPool("billing", queue, book, scaling=Scaling(), expected_rate=1.0).run()
 
     first = simulate(scenario).filter("state", where="billing")[1]
     assert first.data["reason"] == "85 wait, 0/s come, one handles 1/s"
@@ -292,12 +300,14 @@ def test_a_worker_that_does_not_finish_in_time_hands_its_message_back() -> None:
 
     async def scenario() -> int:
         async with MessageQueue("orders", lease=5000) as queue, anyio.create_task_group() as group:
-            scaling = Scaling(most=2, cooldown=0)
-            crew = Crew("billing", queue, handle, scaling=scaling, expects=1.0, every=5, drain=30)
-            crew.wanted = 2
+            scaling = Scaling(max_consumers=2, cooldown=0)
+            pool = ConsumerPool(
+                "billing", queue, handle, scaling=scaling, expected_rate=1.0, interval=5, drain=30
+            )
+            pool.wanted = 2
             for body in ("quick", "stuck"):
                 await queue.put(Message(body))
-            group.start_soon(crew.run)
+            group.start_soon(pool.run)
             await anyio.sleep(100)
             queue.close()
         return queue.counts.acked
@@ -312,14 +322,14 @@ def test_a_worker_that_does_not_finish_in_time_hands_its_message_back() -> None:
 
 @everywhere
 def test_order_per_key_survives_rebalancing(play: Play) -> None:
-    """With few keys, a crew that changes all the time, and workers that are stopped at work."""
+    """With few keys, a pool that changes all the time, and workers that are stopped at work."""
 
     async def scenario() -> list[int]:
         def pace(now: float) -> float:
             return 6.0 if now % 40 < 20 else 0.5
 
-        scaling = Scaling(most=6, cooldown=0, spare=0.0, catch_up=5)
-        return await day(pace, 200, scaling=scaling, every=3, drain=0.5, keys=3)
+        scaling = Scaling(max_consumers=6, cooldown=0, spare=0.0, catch_up=5)
+        return await day(pace, 200, scaling=scaling, interval=3, drain=0.5, keys=3)
 
     trace = play(scenario)
     in_order(trace)
@@ -330,13 +340,13 @@ def test_order_per_key_survives_rebalancing(play: Play) -> None:
 
 @pytest.mark.parametrize("step", range(1, 40))
 def test_a_worker_that_dies_is_replaced_at_the_next_look(step: int) -> None:
-    """Whatever it was doing: its message comes back when the lease is over, and the crew is complete."""
+    """Whatever it was doing: its message comes back when the lease is over, and the pool is complete."""
 
-    async def employ(name: str, work: Any) -> None:
+    async def launch(name: str, work: Any) -> None:
         crashes = (Crash(step=step),) if name == "billing-1" else ()
         await Participant(name, work, crashes=crashes).run()
 
-    trace = simulate(lambda: day(lambda now: 0.5, 60, employ=employ))
+    trace = simulate(lambda: day(lambda now: 0.5, 60, launch=launch))
     assert trace.count("crashed") == 1
     assert trace.count("restarted") == 0
     assert trace.count("opened", where="billing-2") > 0
@@ -344,16 +354,16 @@ def test_a_worker_that_dies_is_replaced_at_the_next_look(step: int) -> None:
 
 
 @everywhere
-def test_cancelling_the_crew_cancels_its_workers(play: Play) -> None:
+def test_cancelling_the_pool_cancels_its_workers(play: Play) -> None:
     """Neither acked nor nacked: what they had in hand comes back when its lease is over."""
 
     async def scenario() -> Any:
         async with MessageQueue("orders", lease=10) as queue:
             await queue.put(Message("order 1"))
-            crew = Crew("billing", queue, book, scaling=Scaling(), expects=1.0)
+            pool = ConsumerPool("billing", queue, book, scaling=Scaling(), expected_rate=1.0)
             with anyio.move_on_after(0.5):
-                await crew.run()
-            assert len(crew) == 0
+                await pool.run()
+            assert len(pool) == 0
             await anyio.sleep(10)
             return queue.counts
 
@@ -362,7 +372,41 @@ def test_cancelling_the_crew_cancels_its_workers(play: Play) -> None:
     assert trace.count("cancelled") == 1
 
 
-def test_a_crew_works_on_a_durable_queue_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_fault", ["the launch", "the queue"])
+async def test_what_ends_a_pool_comes_out_as_itself(at_fault: str) -> None:
+    """Not in a group: whoever catches ConnectionError catches it."""
+
+    class Away(MessageQueue):
+        @property
+        def counts(self) -> Counts:
+            if at_fault == "the queue":
+                raise ConnectionError(at_fault)
+            return super().counts
+
+    async def launch(name: str, work: Any) -> None:
+        raise ConnectionError("the launch")
+
+    async with Away("orders") as queue:
+        pool = ConsumerPool("billing", queue, book, scaling=Scaling(), expected_rate=1.0, launch=launch)
+        with pytest.raises(ConnectionError, match=at_fault):
+            await pool.run()
+        with pytest.raises(RuntimeError, match="billing runs already, or has run"):
+            await pool.run()
+
+
+async def test_a_handler_of_a_pool_may_be_a_plain_function() -> None:
+    """Done once, and acked."""
+    done = []
+    async with MessageQueue("orders") as queue:
+        await queue.put(Message("order 1"))
+        queue.close()
+        await ConsumerPool(
+            "billing", queue, lambda m: done.append(m.body), scaling=Scaling(), expected_rate=1.0
+        ).run()
+        assert (done, queue.counts.acked) == (["order 1"], 1)
+
+
+def test_a_pool_works_on_a_durable_queue_too(tmp_path: Path) -> None:
     """It needs the protocol of the queues, and their counts."""
 
     async def scenario() -> int:
@@ -370,8 +414,8 @@ def test_a_crew_works_on_a_durable_queue_too(tmp_path: Path) -> None:
             for number in range(30):
                 await queue.put(Message(number))
             queue.close()
-            scaling = Scaling(most=4, catch_up=5)
-            await Crew("billing", queue, book, scaling=scaling, expects=1.0, every=1).run()
+            scaling = Scaling(max_consumers=4, catch_up=5)
+            await ConsumerPool("billing", queue, book, scaling=scaling, expected_rate=1.0, interval=1).run()
             return queue.counts.acked
 
     trace = simulate(scenario)

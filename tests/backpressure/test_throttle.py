@@ -10,11 +10,12 @@ import anyio
 import pytest
 
 from eip_ref.backpressure import AboveBurst, Buffer, Credit, Demand, Reservation, TokenBucket
+from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants import assert_holds, conservation
 from eip_ref.lab.invariants.demand import demand_never_exceeded, rate_never_exceeded
 from eip_ref.message import Message
 from eip_ref.trace import acting
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, virtual_time_only
 
 
 async def orders(count: int) -> AsyncIterator[Message]:
@@ -117,13 +118,13 @@ def test_one_grant_lets_one_of_those_who_wait_go(play: Play) -> None:
 
 
 @everywhere
-@pytest.mark.parametrize("number", [0, -1])
-def test_granting_less_than_one_is_an_error(play: Play, number: int) -> None:
+@pytest.mark.parametrize("number", [0, -1, 1.5, math.nan])
+def test_granting_less_than_one_is_an_error(play: Play, number: Any) -> None:
     """Credit is never taken back: what was granted may be used already."""
 
     async def scenario() -> int:
         credit = Credit("billing", 1)
-        with pytest.raises(ValueError, match=f"grant or request at least 1, not {number}"):
+        with pytest.raises(ValueError, match=f"number must be a whole number from 1 on, not {number}"):
             credit.grant(number)
         return credit.available
 
@@ -145,6 +146,45 @@ def test_a_sender_that_gives_up_uses_no_credit(play: Play) -> None:
         return credit.available
 
     assert play(scenario).result == 1
+
+
+async def test_one_grant_wakes_the_sender_that_has_waited_longest() -> None:
+    """Each grant goes to one, in the order in which they came; who gives up passes it on."""
+    credit, sent = Credit("billing"), list[str]()
+
+    async def send(name: str, patience: float = 1000.0) -> None:
+        with anyio.move_on_after(patience):
+            await credit.take(name)
+            sent.append(name)
+
+    async with anyio.create_task_group() as group:
+        for name, patience in (("a", 1000.0), ("b", 2.0), ("c", 1000.0), ("d", 1000.0)):
+            group.start_soon(send, name, patience)
+            await anyio.sleep(1)
+        for _ in range(2):
+            credit.grant()
+            await anyio.sleep(1)
+        assert sent == ["a", "c"]
+        credit.grant(10**12)
+    assert sent == ["a", "c", "d"]
+
+
+@virtual_time_only
+async def test_nobody_waits_for_a_sender_that_died_waiting_for_credit() -> None:
+    """Its turn is that of the next."""
+    credit, sent = Credit("billing"), list[str]()
+
+    async def send(name: str) -> None:
+        await credit.take(name)
+        sent.append(name)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(Participant("dead", send, ("dead",), crashes=(Crash(at=1),)).run)
+        await anyio.sleep(0.5)
+        group.start_soon(send, "alive")
+        await anyio.sleep(1)
+        credit.grant()
+    assert sent == ["alive"]
 
 
 # Token bucket
@@ -238,13 +278,13 @@ def test_a_request_above_the_burst_fails_at_once(play: Play) -> None:
 
 
 @everywhere
-@pytest.mark.parametrize("tokens", [0, -1])
+@pytest.mark.parametrize("tokens", [0, -1, math.nan])
 def test_nothing_or_less_cannot_be_taken(play: Play, tokens: float) -> None:
     """Taking less than nothing would make tokens."""
 
     async def scenario() -> float:
         bucket = TokenBucket("payments", rate=1, burst=2)
-        with pytest.raises(ValueError, match=f"take more than 0 tokens, not {tokens}"):
+        with pytest.raises(ValueError, match=f"tokens must be a finite number above 0, not {tokens}"):
             bucket.reserve(tokens)
         return bucket.tokens
 
@@ -254,10 +294,12 @@ def test_nothing_or_less_cannot_be_taken(play: Play, tokens: float) -> None:
 @pytest.mark.parametrize(
     ("rate", "burst", "words"),
     [
-        (0, 1, "the rate must"),
-        (math.inf, 1, "the rate must"),
-        (1, 0, "the burst must"),
-        (1, math.inf, "burst"),
+        (0, 1, "rate must"),
+        (math.inf, 1, "rate must"),
+        (math.nan, 1, "rate must"),
+        (1, 0, "burst must"),
+        (1, math.inf, "burst must"),
+        (1, math.nan, "burst must"),
     ],
 )
 def test_a_bucket_needs_a_rate_and_a_burst(rate: float, burst: float, words: str) -> None:
@@ -384,7 +426,7 @@ def test_a_reservation_that_is_cancelled_is_forgotten_at_once(play: Play) -> Non
         for _ in range(100):
             bucket.reserve().cancel()
         assert bucket.reserve().at == anyio.current_time() + 1
-        return len(bucket._promised)
+        return len(bucket._line)
 
     assert play(scenario).result == 1
 
@@ -482,6 +524,23 @@ def test_being_late_is_not_forgiven_when_somebody_else_cancels(play: Play) -> No
 
 
 @everywhere
+def test_whoever_has_moved_up_is_not_late(play: Play) -> None:
+    """The tokens are there from the moment at which somebody gave theirs back, and not from before."""
+
+    async def scenario() -> list[float]:
+        bucket, clock = TokenBucket("payments", rate=1, burst=5), Clock()
+        bucket.take_nowait(5)
+        large, small = bucket.reserve(5), bucket.reserve(1)
+        await anyio.sleep(2)
+        large.cancel()
+        due = small.at - clock.start
+        await small.wait()
+        return [due, clock.now, bucket.tokens]
+
+    assert play(scenario).result == [2, 2, 1]
+
+
+@everywhere
 def test_everybody_who_shares_a_bucket_is_held_to_one_rate(play: Play) -> None:
     """However many they are."""
 
@@ -514,11 +573,79 @@ def test_a_reservation_that_is_never_used_holds_up_nobody_for_ever(play: Play) -
             bucket.reserve()
         await anyio.sleep(3)
         last = bucket.reserve()
-        assert len(bucket._promised) == 0
+        assert len(bucket._line) == 0
         return last
 
     trace = play(scenario)
     assert not trace.result.settled
+
+
+@virtual_time_only
+async def test_a_thousand_callers_that_give_up_one_by_one_cost_one_look_each() -> None:
+    """Only the first in the line is woken when somebody leaves; all others sleep on."""
+    bucket = TokenBucket("payments", rate=1e-3, burst=1)
+    bucket.take_nowait()
+    looks = 0
+    time_of = bucket._time_of
+
+    def counted(reservation: Reservation) -> float:
+        nonlocal looks
+        looks += 1
+        return time_of(reservation)
+
+    bucket._time_of = counted  # type: ignore[method-assign]
+
+    async def give_up(patience: float) -> None:
+        with anyio.move_on_after(patience):
+            await bucket.take()
+
+    async with anyio.create_task_group() as group:
+        for number in range(1000):
+            group.start_soon(give_up, 1 + number % 7 + number / 1000)
+    assert looks < 15_000
+
+
+@virtual_time_only
+@pytest.mark.parametrize("step", range(1, 7))
+async def test_tokens_promised_to_a_caller_that_died_waiting_go_to_the_next(step: int) -> None:
+    """As if it had given up: those behind move up, and somebody is called for them."""
+    bucket, clock = TokenBucket("payments", rate=1, burst=5), Clock()
+    bucket.take_nowait(5)
+    done = list[float]()
+
+    async def call(tokens: float) -> None:
+        await bucket.take(tokens)
+        done.append(clock.now)
+        await anyio.sleep(100)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(Participant("dead", call, (5.0,), crashes=(Crash(at=1 + step / 10),)).run)
+        await anyio.sleep(1)
+        for _ in range(2):
+            group.start_soon(call, 1.0)
+        await anyio.sleep(2)
+        group.cancel_scope.cancel()
+    assert done == [1 + step / 10, 2]
+
+
+@everywhere
+def test_a_caller_that_cannot_be_served_in_time_is_refused_at_once(play: Play) -> None:
+    """Waiting in vain would keep others waiting too; one tick more, and it waits and is served."""
+
+    async def scenario() -> float:
+        bucket, clock = TokenBucket("payments", rate=1, burst=2), Clock()
+        bucket.take_nowait(2)
+        with pytest.raises(anyio.WouldBlock):
+            await bucket.take(2, timeout=1.999)
+        assert (clock.now, bucket.tokens) == (0, 0)
+        await bucket.take(2, timeout=2)
+        with pytest.raises(ValueError, match="timeout must be a number of seconds from 0 on"):
+            await bucket.take(timeout=math.nan)
+        return clock.now
+
+    trace = play(scenario)
+    assert trace.result == 2
+    assert [e.data["reason"] for e in trace.filter("refused")] == ["not within 1.999 s"]
 
 
 # Demand
@@ -583,14 +710,14 @@ def test_what_nobody_requests_stays_in_the_source(play: Play) -> None:
 
 
 @everywhere
-@pytest.mark.parametrize("number", [0, -3])
-def test_a_request_for_less_than_one_is_an_error(play: Play, number: int) -> None:
+@pytest.mark.parametrize("number", [0, -3, 1.5, math.nan])
+def test_a_request_for_less_than_one_is_an_error(play: Play, number: Any) -> None:
     """Also after the end, since it is a mistake of the caller."""
 
     async def scenario() -> int:
         demand = Demand("billing", orders(1), anyio.sleep)  # type: ignore[arg-type]
         for _ in range(2):
-            with pytest.raises(ValueError, match=f"at least 1, not {number}"):
+            with pytest.raises(ValueError, match=f"number must be a whole number from 1 on, not {number}"):
                 demand.request(number)
             demand.cancel()
         return demand.outstanding
@@ -752,6 +879,15 @@ def test_cancelling_the_task_that_runs_it_cancels_the_subscription(play: Play) -
         return demand.ended
 
     assert play(scenario).result == "cancelled"
+
+
+async def test_a_receiver_may_be_a_plain_function() -> None:
+    """It is called and not awaited."""
+    got: list[Message] = []
+    demand = Demand("billing", orders(2), got.append)
+    demand.request(5)
+    await demand.run()
+    assert [message.body for message in got] == [0, 1]
 
 
 @everywhere

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from typing import Any
 
 import anyio
 
-from eip_ref.backpressure import Buffer, BufferFull, Credit, Crew, Demand, Load, Scaling, TokenBucket
-from eip_ref.backpressure.lines import GivenUp
-from eip_ref.backpressure.token_bucket import Reservation
+from eip_ref.backpressure import (
+    Buffer,
+    BufferFull,
+    ConsumerPool,
+    Credit,
+    Demand,
+    Load,
+    Reservation,
+    Scaling,
+    TokenBucket,
+)
+from eip_ref.backpressure.buffer import Evicted
 from eip_ref.message import Message
 from eip_ref.trace import Kind, record, whoami
 
@@ -22,11 +31,11 @@ from eip_ref.trace import Kind, record, whoami
 class UnboundedBuffer(Buffer):
     """Has a capacity, and takes more all the same: under overload it grows without end."""
 
-    def _must_wait(self) -> bool:
+    def _is_full(self) -> bool:
         return False
 
     def _accept(self, message: Message) -> bool:
-        self._line.capacity = math.inf  # type: ignore[attr-defined]
+        self._waiting.capacity = math.inf  # type: ignore[assignment]
         return super()._accept(message)
 
 
@@ -70,9 +79,9 @@ class EpisodesMiscounted(Buffer):
 class LetsSendersOvertake(Buffer):
     """Wakes whoever waits for room and lets them race: who came last may come first."""
 
-    def _let_in(self) -> None:
-        self._senders = deque(reversed(self._senders))
-        super()._let_in()
+    def _make_room(self) -> None:
+        self._offers = OrderedDict(reversed(self._offers.items()))
+        super()._make_room()
 
 
 async def never_closes(buffer: Buffer, messages: Iterable[Message]) -> None:
@@ -127,7 +136,7 @@ class SleepsBetween:
 class CountsPerSecond(TokenBucket):
     """Starts anew each second: twice the burst fits around the end of one."""
 
-    async def take(self, tokens: float = 1) -> None:
+    async def take(self, tokens: float = 1, *, timeout: float = math.inf) -> None:
         second = math.floor(anyio.current_time())
         if getattr(self, "_second", None) != second:
             self._second, self._left = second, self.burst
@@ -150,7 +159,8 @@ class GivesBackTooMuch(TokenBucket):
     """Gives back all tokens, however late, on top of those that have fallen since."""
 
     def _give_back(self, gone: Reservation) -> None:
-        gone.at = max(gone.at, anyio.current_time())
+        self._pass_those_due(anyio.current_time())
+        gone._due = max(gone._due, anyio.current_time())
         super()._give_back(gone)
 
 
@@ -160,7 +170,7 @@ class WaitsForTheImpossible(TokenBucket):
     def _must_fit(self, tokens: float) -> None:
         pass
 
-    async def take(self, tokens: float = 1) -> None:
+    async def take(self, tokens: float = 1, *, timeout: float = math.inf) -> None:
         while self.tokens < tokens:
             await anyio.sleep(1 / self.rate)
         self.take_nowait(tokens)
@@ -211,15 +221,15 @@ class Flaps(Scaling):
     """Follows every measurement: as many as are needed now, neither more nor fewer."""
 
     def target(self, load: Load, consumers: int) -> int:
-        return min(self.most, max(self.least, math.ceil(self.need(load))))
+        return min(self.max_consumers, max(self.min_consumers, math.ceil(self.need(load))))
 
 
-class CancelsToShrink(Crew):
+class CancelsToShrink(ConsumerPool):
     """Lets a worker go by stopping it at once: what it had in hand is begun again by somebody else."""
 
-    def _hire_or_let_go(self, group: Any) -> None:
+    def _scale(self, group: Any) -> None:
         self._drain = 0.0
-        super()._hire_or_let_go(group)
+        super()._scale(group)
 
 
 Handle = Callable[[Message], Awaitable[object]]
@@ -228,10 +238,10 @@ Handle = Callable[[Message], Awaitable[object]]
 class SplitsByNumberOfWorkers:
     """Gives each key to worker hash % n. When n changes, a key moves, and leaves messages behind."""
 
-    def __init__(self, handle: Handle, *, most: int) -> None:
+    def __init__(self, handle: Handle, *, max_consumers: int) -> None:
         self.size = 1
         self._handle = handle
-        self._boxes = [Buffer(f"worker-{n}", 100, when_full="block") for n in range(most)]
+        self._boxes = [Buffer(f"worker-{n}", 100, when_full="block") for n in range(max_consumers)]
 
     async def put(self, message: Message) -> None:
         assert message.key is not None
@@ -259,13 +269,13 @@ class BurstSample(Buffer):
 
     def __init__(self, name: str, capacity: int, *, random: Random) -> None:
         super().__init__(name, capacity, when_full="sample", random=random)
-        self._line.squeeze = self._squeeze  # type: ignore[attr-defined]
+        self._waiting.evict = self._evict  # type: ignore[method-assign]
         self._random = random
 
-    def _squeeze(self, message: Message) -> GivenUp:
-        waiting = self._line.waiting  # type: ignore[attr-defined]
+    def _evict(self, message: Message) -> Evicted:
+        waiting = self._waiting.waiting
         place = self._random.randrange(self.capacity)
         unlucky = waiting[place]
         del waiting[place]
         waiting.append(message)
-        return GivenUp(unlucky, "the buffer was full")
+        return Evicted(unlucky, "the buffer was full")

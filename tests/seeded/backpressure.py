@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from eip_ref.backpressure import Buffer, Crew, Demand, Scaling, TokenBucket, WhenFull
+from eip_ref.backpressure import Buffer, ConsumerPool, Demand, Scaling, TokenBucket, WhenFull
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults, Participant
 from eip_ref.lab.invariants import (
@@ -34,7 +34,7 @@ from eip_ref.trace import Trace
 
 from . import SeededRun, proves_something
 
-__all__ = ["RUNS", "play_bucket", "play_buffer", "play_crew"]
+__all__ = ["RUNS", "play_bucket", "play_buffer", "play_pool"]
 
 RATE, BURST, COOLDOWN = 4.0, 3.0, 8.0
 
@@ -46,7 +46,7 @@ async def buffer_with_crashes(kind: type[Buffer]) -> Buffer:
     """Three senders over a bad link, a reader that requests as much as it likes; some of them die."""
     faults = Faults()
     chance = faults.random("scenario")
-    policy = chance.choice(list(WhenFull))
+    policy = chance.choice([policy for policy in WhenFull if policy is not WhenFull.DISCONNECT])
     buffer = kind("orders", chance.randint(1, 5), when_full=policy, random=faults.random("lots"))
 
     async def send(name: str, net: Any) -> None:
@@ -153,11 +153,11 @@ def judge_bucket(trace: Trace) -> Sequence[object]:
     return wrong
 
 
-# A crew
+# A pool
 
 
-async def crew_with_crashes(kind: type[Crew], scaling: Scaling) -> tuple[int, int]:
-    """A rush and a lull, again and again, for a crew whose workers die."""
+async def pool_with_crashes(kind: type[ConsumerPool], scaling: Scaling) -> tuple[int, int]:
+    """A rush and a lull, again and again, for a pool whose workers die."""
     faults, ledger = Faults(), Ledger()
     chance = faults.random("scenario")
 
@@ -166,7 +166,7 @@ async def crew_with_crashes(kind: type[Crew], scaling: Scaling) -> tuple[int, in
         transaction.set(message.id, "booked")
         transaction.effect("invoice booked", key=message.key)
 
-    async def employ(name: str, work: Any) -> None:
+    async def launch(name: str, work: Any) -> None:
         dies = Crash(step=faults.random(name).randint(1, 120))
         crashes = (dies,) if faults.random(name).random() < 0.4 else ()
         await Participant(name, work, crashes=crashes).run()
@@ -174,9 +174,9 @@ async def crew_with_crashes(kind: type[Crew], scaling: Scaling) -> tuple[int, in
     policy = DeadLetterPolicy(max_failures=None)
     async with MessageQueue("orders", lease=6, policy=policy) as queue:
         receive = IdempotentReceiver(ledger, handle)
-        crew = kind(
-            "billing", queue, receive, scaling=scaling, expects=1.0, every=2,
-            drain=chance.choice([0.3, 5]), employ=employ,
+        pool = kind(
+            "billing", queue, receive, scaling=scaling, expected_rate=1.0, interval=2,
+            drain=chance.choice([0.3, 5]), launch=launch,
         )  # fmt: skip
 
         async def send() -> None:
@@ -187,17 +187,17 @@ async def crew_with_crashes(kind: type[Crew], scaling: Scaling) -> tuple[int, in
 
         async with anyio.create_task_group() as group:
             group.start_soon(send)
-            group.start_soon(crew.run)
+            group.start_soon(pool.run)
         return queue.counts.acked, queue.counts.accepted
 
 
-def play_crew(seed: int, kind: type[Crew] = Crew, scaling: Scaling | None = None) -> Trace:
-    scaling = scaling or Scaling(most=5, catch_up=3, cooldown=COOLDOWN)
-    return simulate(crew_with_crashes, kind, scaling, seed=seed)
+def play_pool(seed: int, kind: type[ConsumerPool] = ConsumerPool, scaling: Scaling | None = None) -> Trace:
+    scaling = scaling or Scaling(max_consumers=5, catch_up=3, cooldown=COOLDOWN)
+    return simulate(pool_with_crashes, kind, scaling, seed=seed)
 
 
-def judge_crew(trace: Trace) -> Sequence[object]:
-    proves_something(len(trace.filter("state", where="billing")) > 1, "the crew never changed")
+def judge_pool(trace: Trace) -> Sequence[object]:
+    proves_something(len(trace.filter("state", where="billing")) > 1, "the pool never changed")
     wrong: list[object] = [
         *check(trace, conservation, lease_fencing, one_in_flight_per_key, nothing_acked_lost),
         *check(trace, order_per_key, no_duplicate_effect, no_flapping(cooldown=COOLDOWN)),
@@ -211,5 +211,5 @@ def judge_crew(trace: Trace) -> Sequence[object]:
 RUNS = [
     SeededRun("a buffer between senders and readers that crash", play_buffer, judge_buffer),
     SeededRun("a token bucket whose callers give up and crash", play_bucket, judge_bucket),
-    SeededRun("a crew whose workers crash", play_crew, judge_crew),
+    SeededRun("a pool whose workers crash", play_pool, judge_pool),
 ]
