@@ -45,7 +45,7 @@ def run(scenario: Callable[..., Awaitable[Any]], *args: Any) -> Any:
 async def in_process(folder: Path) -> AsyncIterator[tuple[ShopSystem, httpx.AsyncClient]]:
     """The application without a server."""
     async with ShopSystem(folder, synchronous="OFF") as shop:
-        transport = httpx.ASGITransport(application(shop))
+        transport = httpx.ASGITransport(application(shop, hosts=("shop",)))
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
             yield shop, client
 
@@ -65,6 +65,50 @@ async def online(folder: Path) -> AsyncIterator[tuple[ShopSystem, str]]:
                 yield shop, f"127.0.0.1:{listener.getsockname()[1]}"
             finally:
                 server.should_exit = True
+
+
+# The guard before all doors
+
+DOORS = [
+    ("POST", "/rebuild"),
+    ("PUT", "/slow"),
+    ("POST", "/users"),
+    ("PATCH", "/users/ann"),
+    ("POST", "/graphql"),
+    ("POST", "/nowhere"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), DOORS)
+def test_a_page_of_another_site_changes_nothing(tmp_path: Path, method: str, path: str) -> None:
+    """A form can be sent without asking first; the browser says where it comes from, and that is refused."""
+
+    async def scenario() -> None:
+        async with in_process(tmp_path) as (_, client):
+            for origin in ("http://evil", "null", "http://shop:81", "http://["):
+                form = {"Origin": origin, "Content-Type": "text/plain"}
+                refused = await client.request(method, path, content="x", headers=form)
+                assert (refused.status_code, refused.json()["error"]) == (403, "ForeignOrigin"), origin
+            own = await client.request(method, path, content="x", headers={"Origin": "http://shop"})
+            assert own.status_code != 403
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("host", ["evil", "shop.evil", "shop@evil", "[", ""])
+def test_a_name_that_is_not_ours_opens_no_door(tmp_path: Path, host: str) -> None:
+    """Another site can make its own name lead to this machine, and would then be of the same origin."""
+
+    async def scenario() -> None:
+        async with in_process(tmp_path) as (shop, client), anyio.create_task_group() as group:
+            for method, path in (("GET", "/"), ("GET", "/users"), *DOORS):
+                headers = {"Host": host, "Origin": f"http://{host}"}
+                assert (await client.request(method, path, headers=headers)).status_code == 421
+            one = Socket(shop, host=host)
+            group.start_soon(one.serve)
+            assert (await one.next())["type"] == "websocket.close"
+
+    run(scenario)
 
 
 # Commands
@@ -439,11 +483,16 @@ class Socket:
     """A client of the ASGI application, which reads when it is told to."""
 
     def __init__(
-        self, shop: ShopSystem, query: str = "", stream: Stream | None = None, origin: str = ""
+        self,
+        shop: ShopSystem,
+        query: str = "",
+        stream: Stream | None = None,
+        origin: str = "",
+        host: str = "shop",
     ) -> None:
         self.to_app, self._receive = anyio.create_memory_object_stream[dict[str, Any]](10)
         self._send, self.from_app = anyio.create_memory_object_stream[dict[str, Any]](0)
-        headers = [(b"host", b"shop")] + ([(b"origin", origin.encode())] if origin else [])
+        headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
         self._scope = {
             "type": "websocket",
             "path": "/stream",
@@ -454,7 +503,7 @@ class Socket:
             "subprotocols": [],
             "scheme": "ws",
         }
-        self._app = application(shop, stream=stream)
+        self._app = application(shop, stream=stream, hosts=("shop",))
 
     async def serve(self) -> None:
         async with self.to_app, self._receive, self._send, self.from_app:

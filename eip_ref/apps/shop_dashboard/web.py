@@ -1,23 +1,34 @@
-"""The application: the three doors and the page, on one port."""
+"""The application: the three doors and the page, on one port, and a guard before all of them.
+
+Whoever can reach this port may use it, but a page of another site may not use a browser for that: a form
+or a WebSocket needs nobody's leave. So a name that is not one of `hosts` opens no door, and what comes
+from another origin changes nothing and follows nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from .graphql import GraphQLDoor
 from .rest import routes
 from .shop import ShopSystem
-from .stream import Stream
+from .stream import POLICY_VIOLATION, Stream
 
-__all__ = ["application"]
+__all__ = ["LOOPBACK", "application"]
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PAGE = Path(__file__).with_name("page.html")
 SAFE = {
     "Content-Security-Policy": "default-src 'self'; img-src data:; style-src 'unsafe-inline'; "
@@ -27,7 +38,46 @@ SAFE = {
 }
 
 
-def application(shop: ShopSystem, *, stream: Stream | None = None) -> Starlette:
+class _Guard:
+    """Lets in who calls this application by one of its names, and no page of another site."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = None if scope["type"] == "lifespan" else self._refusal(scope)
+        if error is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).close(POLICY_VIOLATION)
+        else:
+            says = "this application does not let in who calls it by this name or from this site"
+            status = 421 if error == "UnknownHost" else 403
+            await JSONResponse({"error": error, "says": says}, status)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if _name_of(host) not in self._hosts:
+            return "UnknownHost"
+        if scope.get("method") in ("GET", "HEAD", "OPTIONS") or origin is None:
+            return None
+        return None if origin.partition("://")[2] == host else "ForeignOrigin"
+
+
+def _name_of(host: str) -> str | None:
+    """The name in a Host header, without its port; None for what is no name."""
+    try:
+        parts = urlsplit(f"//{host}")
+    except ValueError:  # a bracket that is not closed
+        return None
+    return parts.hostname if parts.netloc == host and parts.username is None else None
+
+
+def application(
+    shop: ShopSystem, *, stream: Stream | None = None, hosts: Collection[str] = LOOPBACK
+) -> Starlette:
     """The web application of this shop, which is opened when the application starts."""
 
     async def page(request: Request) -> Response:
@@ -48,4 +98,5 @@ def application(shop: ShopSystem, *, stream: Stream | None = None) -> Starlette:
             WebSocketRoute("/graphql", door),
         ],
         lifespan=lifespan,
+        middleware=[Middleware(_Guard, hosts=hosts)],
     )
