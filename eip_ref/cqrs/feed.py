@@ -3,7 +3,8 @@
 Each follower has a feed of its own, with a bounded buffer and a position, so that a slow one delays
 nobody. When its buffer is full, it loses the changes in between and goes on with the last one of
 each row (the rows themselves know their positions, so nothing has to be kept for it), or it is cut
-off with `TooSlow`. Whoever comes back names the last position that it has, and goes on after it.
+off with `TooSlow`. Whoever comes back names the last position that it has, and goes on after it. It
+names the *epoch* of that position too: in another store the same number means something else.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class Feed:
     """A follower of a view: `with Feed(view) as feed: async for change in feed: …`.
 
     With `after=0` it begins with a snapshot, the last change of every row; with a position that a
-    feed of this view has given before, it begins with what has changed since. A position that the
-    view has not reached was one of another view: then it begins with a snapshot too.
+    feed of this view has given before, it begins with what has changed since. A position of another
+    `epoch`, or one that the view has not reached, was one of another view: then it begins with a snapshot
+    too, and `position` is 0 after it was entered.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Feed:
         model: ReadModel,
         *,
         after: int = 0,
+        epoch: str = "",
         capacity: int = 100,
         when_slow: WhenSlow | str = WhenSlow.LATEST,
         name: str = "",
@@ -53,6 +56,7 @@ class Feed:
         self.model = model
         self.name = name or whoami() or "follower"
         self.position = values.count("after", after, minimum=0)  #: of the last change that was handed out
+        self.epoch = epoch  #: of `position`; that of the view once the feed was entered
         self.skipped = 0  #: how often it dropped to the latest
         self._capacity = values.count("capacity", capacity)
         self._when_slow = WhenSlow(when_slow)
@@ -63,7 +67,9 @@ class Feed:
 
     def __enter__(self) -> Self:
         end, _ = self.model.since(self.position, limit=0)
-        self.position = self.position if self.position <= end else 0
+        if self.position > end or self.epoch not in ("", self.model.epoch):
+            self.position = 0
+        self.epoch = self.model.epoch
         self.model.listeners.add(self._hear)
         record(Kind.OPENED, self._where, who=self.name, role="channel", capacity=self._capacity)
         return self

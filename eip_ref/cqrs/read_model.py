@@ -32,6 +32,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
@@ -255,6 +256,16 @@ class ReadModel:
         """How far the view is behind, as measured by this process."""
         with self.store.reading() as transaction:
             return Lag(*self._lag, self._live(transaction).held_back)
+
+    @property
+    def epoch(self) -> str:
+        """The name of this history of positions: the same as long as the store lives, and no other has it."""
+        with self.store.transaction() as transaction:
+            known: str | None = transaction.get("epochs", self.name)
+            if known is None:
+                known = uuid4().hex
+                transaction.put("epochs", self.name, known)
+        return known
 
     @contextmanager
     def _query(self) -> Iterator[NumberedView]:

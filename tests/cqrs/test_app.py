@@ -462,7 +462,7 @@ def test_a_subscription_gives_the_rows_and_then_the_changes(tmp_path: Path) -> N
     async def scenario() -> None:
         async with in_process(tmp_path) as (shop, client):
             await filled(client)
-            query = "subscription { changes(after: 5) { position id customer { owed } } }"
+            query = "subscription { changes(after: 5) { epoch position id customer { owed } } }"
             stream: Any = await schema.subscribe(query, context_value={"loads": Loads(shop)})
             first = (await anext(stream)).data["changes"]
             await client.post("/billing/bob/charges", json={"cents": 7})
@@ -470,6 +470,7 @@ def test_a_subscription_gives_the_rows_and_then_the_changes(tmp_path: Path) -> N
             await stream.aclose()
             assert (first["position"], second["position"]) == (6, 7)
             assert second["customer"] == {"owed": 207}
+            assert first["epoch"] == second["epoch"] == shop.dashboard.epoch
             while shop.dashboard.listeners:
                 await anyio.sleep(0.01)
 
@@ -517,6 +518,8 @@ class Socket:
 
     async def until_live(self) -> list[int]:
         assert (await self.next())["type"] == "websocket.accept"
+        self.begin = await self.next()
+        assert self.begin["kind"] == "begin"
         positions = []
         while (message := await self.next())["kind"] != "live":
             positions.append(message["position"])
@@ -544,6 +547,26 @@ def test_a_socket_gets_the_snapshot_and_every_change_and_resumes(tmp_path: Path)
             group.start_soon(back.serve)
             assert await back.until_live() == [8]
             group.cancel_scope.cancel()
+
+    run(scenario)
+
+
+def test_a_page_that_stays_open_over_a_new_history_begins_again(tmp_path: Path) -> None:
+    """The application starts again, in the same folder and in a new one: only there the position is void."""
+
+    async def scenario() -> None:
+        begun, got, ask = [], [], ""
+        for folder in ("old", "old", "new"):
+            async with in_process(tmp_path / folder) as (shop, client), anyio.create_task_group() as group:
+                if not ask or folder == "new":
+                    await filled(client)
+                one = Socket(shop, ask)
+                group.start_soon(one.serve)
+                got.append(await one.until_live())
+                begun.append(one.begin["after"])
+                ask = f"after=6&epoch={one.begin['epoch']}"
+                group.cancel_scope.cancel()
+        assert (begun, got) == ([0, 6, 0], [[3, 6], [], [3, 6]])
 
     run(scenario)
 
@@ -651,8 +674,8 @@ def test_over_real_sockets_it_is_the_same(tmp_path: Path) -> None:
             made = await client.post("/users", json=ANN)
             assert (await client.get(made.headers["Location"])).status_code == 200
             async with connect(f"ws://{place}/stream") as stream:
-                kinds = [json.loads(await stream.recv())["kind"] for _ in range(2)]
-                assert kinds == ["change", "live"]
+                kinds = [json.loads(await stream.recv())["kind"] for _ in range(3)]
+                assert kinds == ["begin", "change", "live"]
                 await client.post("/billing/ann/charges", json={"cents": 5})
                 assert json.loads(await stream.recv())["row"]["charged"] == 5
             while shop.dashboard.listeners:

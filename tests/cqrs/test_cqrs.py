@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -789,6 +789,21 @@ def test_a_read_that_names_no_version_does_not_wait(play: Play, store_of: Open) 
 # Feeds
 
 
+class History:
+    """All events so far."""
+
+    def __init__(self, *events: Message) -> None:
+        self._events = iter(events)
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        for message in self._events:
+            return message
+        raise StopAsyncIteration
+
+
 async def taken(feed: Feed) -> list[tuple[int, str, int]]:
     """All that the feed has now."""
     changes = []
@@ -839,6 +854,22 @@ def test_a_feed_resumes_after_a_position(play: Play, store_of: Open) -> None:
 
     ann, bob = (3, "ann", 3), (4, "bob", 10)
     assert play(scenario).result == [[], [bob], [ann, bob], [ann, bob]]
+
+
+async def test_a_position_of_another_history_is_void(store_of: Open) -> None:
+    """A feed that resumes with the epoch of another store begins anew; a rebuild is no new epoch."""
+    with store_of() as store:
+        view, other = ReadModel(store, "dashboard", DASHBOARD), ReadModel(MemoryStore(), "d", DASHBOARD)
+        for each in (view, other):
+            await each(charged(1, 1))
+            await each(charged(1, 1, "bob"))
+        with Feed(view, after=2, epoch=other.epoch) as feed:
+            assert (feed.position, feed.epoch) == (0, view.epoch)
+            assert [position for position, _, _ in await taken(feed)] == [1, 2]
+        await view.rebuild(History(charged(1, 1), charged(1, 1, "bob")))
+        with Feed(view, after=2, epoch=feed.epoch) as feed:
+            assert feed.position == 2
+            assert [position for position, _, _ in await taken(feed)] == [3, 4]
 
 
 @everywhere

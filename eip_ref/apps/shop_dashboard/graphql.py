@@ -109,6 +109,7 @@ class DashboardLag:
 
 @strawberry.type(description="A customer after a change; null when it was removed.")
 class CustomerChange:
+    epoch: str = strawberry.field(description="Of the position; after a change of it begin again.")
     position: int
     id: strawberry.ID
     customer: Customer | None
@@ -165,14 +166,18 @@ class PerhapsCustomer:
 @strawberry.type(name="Subscription")
 class CustomerChanges:
     @strawberry.subscription
-    async def changes(self, info: strawberry.Info, after: int = 0) -> AsyncIterator[CustomerChange]:
+    async def changes(
+        self, info: strawberry.Info, after: int = 0, epoch: str = ""
+    ) -> AsyncIterator[CustomerChange]:
         if after < 0:
             raise GraphQLError("a position is at least 0")
-        with Feed(_loads(info).shop.dashboard, after=after, name="subscription") as feed:
+        with Feed(_loads(info).shop.dashboard, after=after, epoch=epoch, name="subscription") as feed:
             try:
                 async for position, key, row in feed:
                     customer = None if row is None else _customer(key, row)
-                    yield CustomerChange(position=position, id=strawberry.ID(key), customer=customer)
+                    yield CustomerChange(
+                        epoch=feed.epoch, position=position, id=strawberry.ID(key), customer=customer
+                    )
             except TooSlow as error:
                 raise GraphQLError(str(error)) from error
 

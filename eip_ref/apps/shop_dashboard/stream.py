@@ -1,12 +1,13 @@
 """The stream: over a WebSocket the rows as they are, and then every change as it comes.
 
-    ws://…/stream?after=17&when_slow=latest
+    ws://…/stream?after=17&epoch=…&when_slow=latest
 
-Each socket has a feed of its own. It gets `change`s (position, id, row; a removed row is null),
-`live` once it has all that there was, and `change`s again. A client that lost its connection comes
-back with the last position it has. A slow one drops to the latest change of each row, or is closed
-with 1013 ("try again later"), as it asked; one that takes nothing at all for `patience` seconds is
-closed in any case. When a socket has gone, nothing of it stays.
+Each socket has a feed of its own. It gets `begin` (epoch, after), `change`s (position, id, row; a removed
+row is null), `live` once it has all that there was, and `change`s again. A client that lost its
+connection comes back with the last position that it has, and its epoch. Where the application has begun
+a new history meanwhile, `begin` says after=0, and what the client had is void. A slow one drops to the
+latest change of each row, or is closed with 1013 ("try again later"), as it asked; one that takes nothing
+at all for `patience` seconds is closed in any case. When a socket has gone, nothing of it stays.
 """
 
 from __future__ import annotations
@@ -64,12 +65,14 @@ class Stream:
         return Feed(
             self._shop.dashboard,
             after=int(after),
+            epoch=query.get("epoch", ""),
             capacity=self._capacity,
             when_slow=when_slow,
             name="socket",
         )
 
     async def _serve(self, socket: WebSocket, feed: Feed) -> None:
+        await self._send(socket, {"kind": "begin", "epoch": feed.epoch, "after": feed.position})
         while (change := feed.next_nowait()) is not None:
             await self._send(socket, _told(change))
         await self._send(socket, {"kind": "live", "position": feed.position})
