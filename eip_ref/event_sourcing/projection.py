@@ -149,7 +149,7 @@ class Projector:
         return Reader(events, self.name, after=self._committed, limit=self._batch)
 
     async def _take_in(self, batch: Sequence[Recorded], source: str) -> None:
-        self._must_not_stop(await self.views.run(partial(self._take, events=batch, source=source)))
+        self._stop_if_poisoned(await self.views.run(partial(self._take, events=batch, source=source)))
 
     # From anywhere, in order of position
 
@@ -161,7 +161,7 @@ class Projector:
         """
         with self.views.transaction() as transaction:
             poison = self._take(transaction, events, source)
-        self._must_not_stop(poison)
+        self._stop_if_poisoned(poison)
 
     def _take(self, transaction: Transaction, events: Sequence[Recorded], source: str) -> PoisonEvent | None:
         """Put events and position into the view together; and the poison before which it stopped."""
@@ -218,7 +218,7 @@ class Projector:
         except Exception as error:  # whatever it is, this event is poison here
             raise PoisonEvent(self.name, event, error) from error
 
-    def _must_not_stop(self, poison: PoisonEvent | None) -> None:
+    def _stop_if_poisoned(self, poison: PoisonEvent | None) -> None:
         if poison is not None:
             reason = repr(poison.error)
             self._say(Kind.FAILED, poison.event, error=reason)

@@ -37,7 +37,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Fold(Generic[S]):
-    """How events make a state: from `initial` on, `apply(state, event)` is the next state.
+    """The way in which events make a state: from `initial` on, `apply(state, event)` is the next state.
 
     Both are objects of registered classes. `apply` changes neither of them.
     """
