@@ -432,6 +432,20 @@ def test_stuck_is_recorded_when_it_happens_and_asking_records_nothing(play: Play
     assert facts[1].at == pytest.approx(heard + 60)
 
 
+def test_asking_a_monitor_whose_task_does_not_run_records_nothing(play: Play) -> None:
+    """The answer is right all the same."""
+
+    async def scenario() -> None:
+        monitor = Monitor(order_choreography(), patience=10)
+        await monitor.receive(event("o1", PLACE_ORDER, ORDER))
+        await anyio.sleep(10)
+        assert monitor.status("o1").phase is Phase.STUCK
+        assert [status.saga for status in monitor.stuck()] == ["o1"]
+
+    facts = play(scenario).filter("state", where="monitor")
+    assert [str(e.data["now"]) for e in facts] == ["running"]
+
+
 def test_an_event_at_the_very_instant_finds_its_saga_stuck_and_moves_it(play: Play) -> None:
     """Whoever comes first then, the order is that one."""
 
