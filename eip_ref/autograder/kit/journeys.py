@@ -1,4 +1,4 @@
-"""What a judge reads: the trace of a run, message by message, and what it says of it.
+"""The judge's side of an exercise: the trace of a run, message by message, and what it shows.
 
 A judge is a generator: it yields a `Symptom` for each place where the trace shows a mistake, with the words
 for the learner and the events that prove it. It rests on facts that only the scenario can write: the ones

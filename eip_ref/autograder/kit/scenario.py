@@ -1,4 +1,4 @@
-"""What a scenario is made of: participants that work, stop and die, and facts that only it can write.
+"""The parts of a scenario: participants that work, stop and die, and facts that only it can write.
 
 A scenario is an `async` function of the learner's answer and a seed. What changes from run to run is drawn
 from the seed, so that an answer written for one run fails in another.

@@ -120,7 +120,7 @@ def _listed(text: str) -> Iterator[str]:
 
 
 def _endings(text: str) -> Iterator[str]:
-    """What ends a run, as it stands in brackets behind the name of a mistake."""
+    """The endings of a run that stand in brackets behind the name of a mistake."""
     for ending in _listed(text):
         if not (ending[0].isupper() or ending in (Ending.DEADLOCK, Ending.RUNAWAY, Ending.RAISED)):
             raise ValueError(f"{ending!r} is no error, and none of deadlock, runaway and raised")

@@ -111,7 +111,7 @@ class _Watched(MessageQueue):
 
 
 class _Day:
-    """What happens on the day: who has no address, and when worker and operator die."""
+    """The troubles of the day: orders without an address, and a death each for worker and operator."""
 
     def __init__(self, make: kit.Answer, seed: int) -> None:
         chance = Random(seed)

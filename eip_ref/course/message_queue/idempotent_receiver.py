@@ -97,7 +97,7 @@ class _Payments:
                 await lease.ack()
 
     async def _book(self, message: Message, transaction: Transaction) -> None:
-        """What the shop gives to the learner: add the amount to the balance, in this transaction."""
+        """Add the amount to the balance, in this transaction. This is what the learner is given."""
         self.attempts[message.body] += 1
         first, trouble = self.attempts[message.body] == 1, self.trouble[message.body]
         record(Kind.STARTED, whoami(), message.id)

@@ -81,7 +81,7 @@ def invoice(day: dict[str, Any], message: str) -> str:
 
 
 def false_alarms(trace: Trace, day: dict[str, Any]) -> kit.Symptoms:
-    """What the report names and should not."""
+    """See what the report names and should not."""
     for message in day["reported"]:
         if message not in day["invoices"]:
             yield kit.seen("false-alarm", f"The report names {message!r}, which is no invoice's id.")
