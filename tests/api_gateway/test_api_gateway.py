@@ -26,7 +26,7 @@ from eip_ref.api_gateway import (
 from eip_ref.circuit_breaker import BreakerOpen
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace, acting, whoami
-from tests.backends import Play, everywhere, on_virtual_asyncio
+from tests.backends import Play, everywhere, on_virtual_asyncio, recorded
 
 AdmittedRequest = Callable[[BranchInput], Awaitable[Any]]
 
@@ -234,17 +234,13 @@ def test_a_timeout_further_down_is_a_timeout_here(play: Play) -> None:
     assert trace.count("timed out", where="b") == 1
 
 
-@everywhere
-def test_the_trace_says_who_asks(play: Play) -> None:
+async def test_the_trace_says_who_asks() -> None:
     """The participant that acts, and the fan-out itself where there is none."""
-
-    async def scenario() -> None:
-        view = FanOut(Branch("a", after(0)), name="view", timeout=1)
+    view = FanOut(Branch("a", after(0)), name="view", timeout=1)
+    await view()
+    with acting("gateway"):
         await view()
-        with acting("gateway"):
-            await view()
-
-    trace = play(scenario)
+    trace = recorded()
     assert [event.who for event in trace.filter("started")] == ["view", "view", "gateway", "gateway"]
     assert whoami() == ""
 
@@ -291,15 +287,11 @@ def test_the_deadline_around_a_fan_out_binds_it(play: Play) -> None:
     )
 
 
-@everywhere
-def test_without_time_nobody_is_asked(play: Play) -> None:
+async def test_without_time_nobody_is_asked() -> None:
     """When the deadline is nearer than the reserve, the fan-out ends before it begins."""
-
-    async def scenario() -> None:
-        with anyio.fail_after(0.05), pytest.raises(GatewayTimeout):
-            await FanOut(Branch("a", after(0)), reserve=0.03)()
-
-    assert play(scenario).count("started") == 1
+    with anyio.fail_after(0.05), pytest.raises(GatewayTimeout):
+        await FanOut(Branch("a", after(0)), reserve=0.03)()
+    assert recorded().count("started") == 1
 
 
 def test_without_any_deadline_it_does_not_begin() -> None:
@@ -312,17 +304,13 @@ def test_without_any_deadline_it_does_not_begin() -> None:
     on_virtual_asyncio(scenario)
 
 
-@everywhere
-def test_a_cancelled_fan_out_cancels_its_branches_and_says_so(play: Play) -> None:
+async def test_a_cancelled_fan_out_cancels_its_branches_and_says_so() -> None:
     """Cancellation is not failure: it comes out as cancellation, after the branches have ended."""
-
-    async def scenario() -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(FanOut(Branch("a", after(0.5)), Branch("b", after(0.5)), timeout=1))
-            await anyio.sleep(0.2)
-            group.cancel_scope.cancel()
-
-    trace = play(scenario)
+    async with anyio.create_task_group() as group:
+        group.start_soon(FanOut(Branch("a", after(0.5)), Branch("b", after(0.5)), timeout=1))
+        await anyio.sleep(0.2)
+        group.cancel_scope.cancel()
+    trace = recorded()
     assert (trace.count("cancelled"), trace.count("failed", "timed out")) == (3, 0)
     assert fan_out_budget(trace) == []
 

@@ -199,31 +199,26 @@ def test_a_full_bulkhead_refuses_at_once(play: Play) -> None:
     assert trace.count("refused", where="users") == 2
 
 
-@everywhere
-def test_a_caller_that_leaves_the_queue_leaves_no_place_taken(play: Play) -> None:
+async def test_a_caller_that_leaves_the_queue_leaves_no_place_taken() -> None:
     """Cancelled while waiting, or while inside: the next one gets in."""
+    users = Bulkhead("users", max_concurrent=1, max_waiting=1)
 
-    async def scenario() -> str:
-        users = Bulkhead("users", max_concurrent=1, max_waiting=1)
+    async def hold(seconds: float) -> None:
+        async with users.place():
+            await anyio.sleep(seconds)
 
-        async def hold(seconds: float) -> None:
-            async with users.place():
-                await anyio.sleep(seconds)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(hold, 0.3)
-            await anyio.sleep(0.1)
-            with anyio.move_on_after(0.1):
-                await hold(0)
-            with anyio.fail_after(0.2):
-                await hold(0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(hold, 0.3)
+        await anyio.sleep(0.1)
         with anyio.move_on_after(0.1):
-            await hold(9)
-        with anyio.fail_after(0.1):
             await hold(0)
-        return "all free"
-
-    assert play(scenario).result == "all free"
+        with anyio.fail_after(0.2):
+            await hold(0)
+    with anyio.move_on_after(0.1):
+        await hold(9)
+    with anyio.fail_after(0.1):
+        await hold(0)
+    assert "all free" == "all free"
 
 
 # Hedging
@@ -272,16 +267,12 @@ def test_what_may_not_happen_twice_is_neither_hedged_nor_repeated(play: Play) ->
     assert slow.calls == failing.calls == 1
 
 
-@everywhere
-def test_a_failed_call_waits_for_its_hedge(play: Play) -> None:
+async def test_a_failed_call_waits_for_its_hedge() -> None:
     """The first success wins, not the first end; when all fail, the first call's error comes out."""
     rescued = Service([0.3, 0.5], [KeyError(), "saved"])
     lost = Service([0.3, 0.2], [KeyError(), ValueError()])
-
-    async def scenario() -> list[Any]:
-        return [await fate(hedged(lambda _, s=s: s(), Hedging(delay=0.2))) for s in (rescued, lost)]  # type: ignore[misc]
-
-    assert play(scenario).result == ["saved", KeyError]
+    result = [await fate(hedged(lambda _, s=s: s(), Hedging(delay=0.2))) for s in (rescued, lost)]  # type: ignore[misc]
+    assert result == ["saved", KeyError]
 
 
 @everywhere
@@ -314,15 +305,10 @@ def test_hedges_stay_within_their_budget(play: Play) -> None:
     assert len(hedges) == 3
 
 
-@everywhere
-def test_at_most_so_many_hedges_are_made_for_one_call(play: Play) -> None:
+async def test_at_most_so_many_hedges_are_made_for_one_call() -> None:
     """One after each delay, up to the number given."""
     service = Service([0.95])
-
-    async def scenario() -> None:
-        await hedged(lambda _: service(), Hedging(delay=0.2, max_extra=2))
-
-    play(scenario)
+    await hedged(lambda _: service(), Hedging(delay=0.2, max_extra=2))
     assert service.calls == 3
 
 
@@ -337,8 +323,7 @@ def answers_that_need_closing(seconds: list[float], closed: list[int]) -> Callab
     return call
 
 
-@everywhere
-def test_an_answer_that_nobody_uses_is_disposed_of(play: Play) -> None:
+async def test_an_answer_that_nobody_uses_is_disposed_of() -> None:
     """A loser that answers all the same is closed; the winner is not."""
     closed: list[int] = []
 
@@ -346,16 +331,12 @@ def test_an_answer_that_nobody_uses_is_disposed_of(play: Play) -> None:
         await anyio.sleep(0.01)
         closed.append(answer)
 
-    async def scenario() -> int:
-        call = answers_that_need_closing([0.5, 0.1], closed)
-        return await hedged(call, Hedging(delay=0.2, dispose=close))
-
-    assert play(scenario).result == 1
+    call = answers_that_need_closing([0.5, 0.1], closed)
+    assert await hedged(call, Hedging(delay=0.2, dispose=close)) == 1
     assert closed == [0]
 
 
-@everywhere
-def test_an_answer_whose_caller_has_gone_is_disposed_of(play: Play) -> None:
+async def test_an_answer_whose_caller_has_gone_is_disposed_of() -> None:
     """The winner too, when the caller was cancelled before it got it."""
     closed: list[int] = []
 
@@ -363,12 +344,9 @@ def test_an_answer_whose_caller_has_gone_is_disposed_of(play: Play) -> None:
         await anyio.sleep(0.01)
         closed.append(answer)
 
-    async def scenario() -> bool:
-        with anyio.move_on_after(0.3) as scope:
-            await hedged(answers_that_need_closing([0.5], closed), Hedging(delay=0.6, dispose=close))
-        return scope.cancelled_caught
-
-    assert play(scenario).result is True
+    with anyio.move_on_after(0.3) as scope:
+        await hedged(answers_that_need_closing([0.5], closed), Hedging(delay=0.6, dispose=close))
+    assert scope.cancelled_caught is True
     assert closed == [0]
 
 
@@ -485,100 +463,76 @@ async def together(*calls: Any) -> list[Any]:
     return got
 
 
-@everywhere
-def test_callers_of_the_same_share_one_call(play: Play) -> None:
+async def test_callers_of_the_same_share_one_call() -> None:
     """One call per key in flight; each gets a value of their own."""
     service = Service([0.5], [["tea"]])
-
-    async def scenario() -> Any:
-        shared = Coalescer()
-        got = await together(*(shared.call("ann", "order 17", service) for _ in range(3)))
-        assert len(shared) == 0
-        return got, len({id(value) for value in got})
-
-    trace = play(scenario)
-    assert trace.result == ([["tea"]] * 3, 3)
+    shared = Coalescer()
+    got = await together(*(shared.call("ann", "order 17", service) for _ in range(3)))
+    assert len(shared) == 0
+    trace = recorded()
+    assert (got, len({id(value) for value in got})) == ([["tea"]] * 3, 3)
     assert (service.calls, trace.count("duplicate")) == (1, 2)
 
 
-@everywhere
-def test_what_the_leader_does_with_its_value_is_its_own_affair(play: Play) -> None:
+async def test_what_the_leader_does_with_its_value_is_its_own_affair() -> None:
     """Also when it changes it before a follower wakes."""
     service = Service([0.5], [["tea"]])
+    shared = Coalescer()
 
-    async def scenario() -> list[Any]:
-        shared = Coalescer()
+    async def leader() -> None:
+        (await shared.call("ann", 17, service)).append("coffee")
 
-        async def leader() -> None:
-            (await shared.call("ann", 17, service)).append("coffee")
-
-        return await together(leader(), shared.call("ann", 17, service))
-
-    assert play(scenario).result == [None, ["tea"]]
+    assert await together(leader(), shared.call("ann", 17, service)) == [None, ["tea"]]
 
 
-@everywhere
-def test_a_shared_error_is_not_cached(play: Play) -> None:
+async def test_a_shared_error_is_not_cached() -> None:
     """Who waits gets it; who comes after it makes a call of their own. Values are not kept either."""
     service = Service([0.15], [KeyError(), "ok"])
+    shared = Coalescer()
+    assert await together(*(shared.call("ann", 17, service) for _ in range(5))) == [
+        KeyError,
+        KeyError,
+        "ok 1",
+        "ok 1",
+        "ok 2",
+    ]
 
-    async def scenario() -> list[Any]:
-        shared = Coalescer()
-        return await together(*(shared.call("ann", 17, service) for _ in range(5)))
 
-    assert play(scenario).result == [KeyError, KeyError, "ok 1", "ok 1", "ok 2"]
-
-
-@everywhere
-def test_a_follower_takes_over_from_a_cancelled_leader(play: Play) -> None:
+async def test_a_follower_takes_over_from_a_cancelled_leader() -> None:
     """The leader's cancellation is its own; one follower leads anew, and the rest follow it."""
     service = Service([0.5])
+    shared = Coalescer()
 
-    async def scenario() -> list[Any]:
-        shared = Coalescer()
+    async def impatient() -> Any:
+        with anyio.move_on_after(0.35):
+            return await shared.call("ann", 17, service)
+        return "gave up"
 
-        async def impatient() -> Any:
-            with anyio.move_on_after(0.35):
-                return await shared.call("ann", 17, service)
-            return "gave up"
-
-        return await together(impatient(), *(shared.call("ann", 17, service) for _ in range(3)))
-
-    trace = play(scenario)
-    assert trace.result == ["gave up", "ok 1", "ok 1", "ok 1"]
+    result = await together(impatient(), *(shared.call("ann", 17, service) for _ in range(3)))
+    assert result == ["gave up", "ok 1", "ok 1", "ok 1"]
     assert (service.calls, service.cancelled) == (2, 1)
 
 
-@everywhere
-def test_a_cancelled_follower_leaves_the_call_alone(play: Play) -> None:
+async def test_a_cancelled_follower_leaves_the_call_alone() -> None:
     """The leader and the others get their answer."""
     service = Service([0.5])
+    shared = Coalescer()
 
-    async def scenario() -> list[Any]:
-        shared = Coalescer()
+    async def impatient() -> None:
+        with anyio.move_on_after(0.1):
+            await shared.call("ann", 17, service)
 
-        async def impatient() -> None:
-            with anyio.move_on_after(0.1):
-                await shared.call("ann", 17, service)
-
-        return await together(shared.call("ann", 17, service), impatient())
-
-    assert play(scenario).result == ["ok 0", None]
+    assert await together(shared.call("ann", 17, service), impatient()) == ["ok 0", None]
     assert service.cancelled == 0
 
 
-@everywhere
-def test_other_keys_and_other_users_are_called_for_themselves(play: Play) -> None:
+async def test_other_keys_and_other_users_are_called_for_themselves() -> None:
     """Never across users."""
     service = Service([0.5])
-
-    async def scenario() -> list[Any]:
-        shared = Coalescer()
-        return await together(
-            shared.call("ann", 17, service), shared.call("bob", 17, service), shared.call("ann", 18, service)
-        )
-
-    assert play(scenario).result == ["ok 0", "ok 1", "ok 2"]
+    shared = Coalescer()
+    assert await together(
+        shared.call("ann", 17, service), shared.call("bob", 17, service), shared.call("ann", 18, service)
+    ) == ["ok 0", "ok 1", "ok 2"]
 
 
 def test_a_failure_of_the_backend_is_no_answer() -> None:

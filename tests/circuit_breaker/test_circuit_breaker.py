@@ -24,11 +24,10 @@ from eip_ref.circuit_breaker import (
     State,
     Transition,
 )
-from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants.breaker import breaker_legality
 from eip_ref.trace import Trace
-from tests.backends import recorded
+from tests.backends import recorded, virtual_time_only
 
 TICK = 0.001
 AWAY = ConnectionError("nobody answers")
@@ -218,24 +217,21 @@ async def test_slow_traffic_in_half_open_is_no_lost_probe() -> None:
     assert payments.state == "closed"
 
 
-def test_a_probe_whose_caller_dies_does_not_keep_its_slot_for_ever() -> None:
+@virtual_time_only
+async def test_a_probe_whose_caller_dies_does_not_keep_its_slot_for_ever() -> None:
     """A crash settles nothing; the deadline does."""
+    payments = opened()
+    await anyio.sleep(5 + TICK)
 
-    async def scenario() -> None:
-        payments = opened()
-        await anyio.sleep(5 + TICK)
+    async def shop() -> None:
+        await payments.call(anyio.sleep_forever)
 
-        async def shop() -> None:
-            await payments.call(anyio.sleep_forever)
-
-        await Participant("shop", shop, crashes=(Crash(at=7),)).run()
-        with pytest.raises(HalfOpenFull):
-            payments.admit()
-        await anyio.sleep(14)
-        payments.admit().success()
-        assert payments.state == "closed"
-
-    simulate(scenario)
+    await Participant("shop", shop, crashes=(Crash(at=7),)).run()
+    with pytest.raises(HalfOpenFull):
+        payments.admit()
+    await anyio.sleep(14)
+    payments.admit().success()
+    assert payments.state == "closed"
 
 
 # Generations

@@ -25,8 +25,7 @@ from eip_ref.circuit_breaker import (
     SlowCallRate,
     State,
 )
-from eip_ref.lab.clock import simulate
-from tests.backends import recorded
+from tests.backends import recorded, virtual_time_only
 
 TICK = 0.001
 
@@ -290,19 +289,16 @@ async def test_the_verdict_of_half_open_can_be_a_rate(failures: int, state: Stat
 # One per dependency
 
 
-def test_the_registry_gives_each_dependency_its_own_and_always_the_same() -> None:
+@virtual_time_only
+async def test_the_registry_gives_each_dependency_its_own_and_always_the_same() -> None:
     """A sick payment service does not cut off the stock."""
-
-    async def scenario() -> None:
-        breakers = Breakers(lambda name: CircuitBreaker(name, policy=ConsecutiveFailures(1)))
-        assert breakers["payments"] is breakers["payments"]
-        breakers["payments"].admit().failure()
-        assert breakers["payments"].state == "open"
-        assert breakers["stock"].state == "closed"
-        assert [breaker.name for breaker in breakers.values()] == ["payments", "stock"]
-        assert len(breakers) == 2
-
-    simulate(scenario)
+    breakers = Breakers(lambda name: CircuitBreaker(name, policy=ConsecutiveFailures(1)))
+    assert breakers["payments"] is breakers["payments"]
+    breakers["payments"].admit().failure()
+    assert breakers["payments"].state == "open"
+    assert breakers["stock"].state == "closed"
+    assert [breaker.name for breaker in breakers.values()] == ["payments", "stock"]
+    assert len(breakers) == 2
 
 
 def test_the_registry_is_bounded_and_checks_names() -> None:

@@ -28,9 +28,9 @@ from eip_ref.event_sourcing import (
     View,
     rebuild,
 )
-from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
+from tests.backends import virtual_time_only
 from tests.event_sourcing.views import live_view
 
 pytest.importorskip("cryptography", reason="crypto-shredding needs: pip install cryptography")
@@ -87,40 +87,35 @@ def files_that_hold(folder: Path, words: str | bytes) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if sought in path.read_bytes())
 
 
-def test_forgetting_a_key_makes_a_person_unreadable_everywhere(tmp_path: Path) -> None:
+@virtual_time_only
+async def test_forgetting_a_key_makes_a_person_unreadable_everywhere(tmp_path: Path) -> None:
     """In the log, in snapshots, and in projections after a rebuild; nobody else is touched."""
+    keys, views = SQLiteStore(tmp_path / "keys.db"), SQLiteStore(tmp_path / "views.db")
+    async with SQLiteEventStore(tmp_path / "shop.db") as store:
+        with keys, views, SQLiteStore(store.database) as documents:
+            types, snapshots = shop_types(keys), Snapshots(documents)
+            customers = Repository(store, types, FOLD, snapshots=snapshots, snapshot_interval=1)
+            for stream, name in (("anna", ANNA), ("bert", BERT)):
+                await customers.save(stream, [Registered(stream, name, "a@b.c"), Moved("Lund")], expected=0)
+                assert (await customers.load(stream)).state == Customer(stream, name, "Lund")
+                assert (await customers.load(stream)).state == Customer(stream, name, "Lund")
+            names = Projection("names", {"CustomerRegistered": show}, types=types)
+            await Projector(views, names).catch_up(store)
+            assert live_view(views, "names").items() == [("anna", ANNA), ("bert", BERT)]
+            before = await store.read_all()
+            assert set(files_that_hold(tmp_path, ANNA)) == {"views.db-wal"}
 
-    async def scenario() -> None:
-        keys, views = SQLiteStore(tmp_path / "keys.db"), SQLiteStore(tmp_path / "views.db")
-        async with SQLiteEventStore(tmp_path / "shop.db") as store:
-            with keys, views, SQLiteStore(store.database) as documents:
-                types, snapshots = shop_types(keys), Snapshots(documents)
-                customers = Repository(store, types, FOLD, snapshots=snapshots, snapshot_interval=1)
-                for stream, name in (("anna", ANNA), ("bert", BERT)):
-                    await customers.save(
-                        stream, [Registered(stream, name, "a@b.c"), Moved("Lund")], expected=0
-                    )
-                    assert (await customers.load(stream)).state == Customer(stream, name, "Lund")
-                    assert (await customers.load(stream)).state == Customer(stream, name, "Lund")
-                names = Projection("names", {"CustomerRegistered": show}, types=types)
-                await Projector(views, names).catch_up(store)
-                assert live_view(views, "names").items() == [("anna", ANNA), ("bert", BERT)]
-                before = await store.read_all()
-                assert set(files_that_hold(tmp_path, ANNA)) == {"views.db-wal"}
-
-                Shredder(keys).forget("anna")
-                assert await store.read_all() == before
-                assert (await customers.load("anna")).state == Customer("anna", FORGOTTEN, "Lund")
-                snapshots.drop()
-                assert (await customers.load("anna")).state == Customer("anna", FORGOTTEN, "Lund")
-                assert (await customers.load("bert")).state == Customer("bert", BERT, "Lund")
-                await rebuild(Projector(views, replace(names, generation=2)), store)
-                assert live_view(views, "names").items() == [("anna", FORGOTTEN), ("bert", BERT)]
-                assert files_that_hold(tmp_path, ANNA) == []
-                assert files_that_hold(tmp_path, BERT) != []
-        assert files_that_hold(tmp_path, ANNA) == []
-
-    simulate(scenario)
+            Shredder(keys).forget("anna")
+            assert await store.read_all() == before
+            assert (await customers.load("anna")).state == Customer("anna", FORGOTTEN, "Lund")
+            snapshots.drop()
+            assert (await customers.load("anna")).state == Customer("anna", FORGOTTEN, "Lund")
+            assert (await customers.load("bert")).state == Customer("bert", BERT, "Lund")
+            await rebuild(Projector(views, replace(names, generation=2)), store)
+            assert live_view(views, "names").items() == [("anna", FORGOTTEN), ("bert", BERT)]
+            assert files_that_hold(tmp_path, ANNA) == []
+            assert files_that_hold(tmp_path, BERT) != []
+    assert files_that_hold(tmp_path, ANNA) == []
 
 
 @pytest.fixture(params=[MemoryStore, SQLiteStore])
@@ -214,30 +209,24 @@ def test_a_value_that_was_moved_or_changed_is_detected() -> None:
         types.decode(anna.copy(id="another event"))
 
 
-def test_an_event_that_is_encrypted_again_is_the_same_event() -> None:
+@virtual_time_only
+async def test_an_event_that_is_encrypted_again_is_the_same_event() -> None:
     """A retry has other bytes and the same id: it is a repetition."""
-
-    async def scenario() -> None:
-        store, types = MemoryEventStore(), shop_types(MemoryStore())
-        for repeated in (False, True):
-            message = types.encode(Registered("anna", ANNA), id="a")
-            assert (await store.append("anna", [message], expected=0)).repeated == repeated
-
-    simulate(scenario)
+    store, types = MemoryEventStore(), shop_types(MemoryStore())
+    for repeated in (False, True):
+        message = types.encode(Registered("anna", ANNA), id="a")
+        assert (await store.append("anna", [message], expected=0)).repeated == repeated
 
 
-def test_no_snapshot_is_made_of_a_forgotten_person() -> None:
+@virtual_time_only
+async def test_no_snapshot_is_made_of_a_forgotten_person() -> None:
     """Its state can be folded from what is left, and nothing new is written about it."""
-
-    async def scenario() -> None:
-        store, keys, snapshots = MemoryEventStore(), MemoryStore(), Snapshots(MemoryStore())
-        customers = Repository(store, shop_types(keys), FOLD, snapshots=snapshots, snapshot_interval=1)
-        await customers.save("anna", [Registered("anna", ANNA)], expected=0)
-        Shredder(keys).forget("anna")
-        assert (await customers.load("anna")).state.name == FORGOTTEN
-        assert snapshots.get("anna") is None
-
-    simulate(scenario)
+    store, keys, snapshots = MemoryEventStore(), MemoryStore(), Snapshots(MemoryStore())
+    customers = Repository(store, shop_types(keys), FOLD, snapshots=snapshots, snapshot_interval=1)
+    await customers.save("anna", [Registered("anna", ANNA)], expected=0)
+    Shredder(keys).forget("anna")
+    assert (await customers.load("anna")).state.name == FORGOTTEN
+    assert snapshots.get("anna") is None
 
 
 def test_personal_fields_without_a_shredder_are_refused() -> None:

@@ -26,10 +26,9 @@ from eip_ref.event_sourcing import (
     UnknownType,
     WrongExpectedVersion,
 )
-from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, SQLiteStore
-from tests.backends import Play, everywhere
+from tests.backends import recorded, virtual_time_only
 
 
 @dataclass(frozen=True)
@@ -93,89 +92,69 @@ V4 = Message(V3.body | {"tax": 19}, "OrderPlaced", version=4)
 # Replay
 
 
-@everywhere
-def test_a_state_is_the_fold_of_its_events(play: Play) -> None:
+async def test_a_state_is_the_fold_of_its_events() -> None:
     """And nothing else: a stream without events is in the initial state, at version 0."""
-
-    async def scenario() -> None:
-        orders = Repository(MemoryEventStore(), shop_types(), FOLD)
-        assert await orders.load("order-17") == (Order(), 0)
-        await orders.save("order-17", [Placed("17", 4000), Paid(1500)], expected=0)
-        assert await orders.load("order-17") == (Order("17", 2500, 2), 2)
-        assert await orders.load("order-17") == (Order("17", 2500, 2), 2)
-
-    play(scenario)
+    orders = Repository(MemoryEventStore(), shop_types(), FOLD)
+    assert await orders.load("order-17") == (Order(), 0)
+    await orders.save("order-17", [Placed("17", 4000), Paid(1500)], expected=0)
+    assert await orders.load("order-17") == (Order("17", 2500, 2), 2)
+    assert await orders.load("order-17") == (Order("17", 2500, 2), 2)
 
 
-@everywhere
-def test_a_change_is_decided_again_after_a_conflict(play: Play) -> None:
+async def test_a_change_is_decided_again_after_a_conflict() -> None:
     """Two who pay at once: the second decides on the state that the first has made."""
+    orders = Repository(MemoryEventStore(), shop_types(), FOLD)
+    await orders.save("order-17", [Placed("17", 4000)], expected=0)
+    decisions: list[int] = []
 
-    async def scenario() -> None:
-        orders = Repository(MemoryEventStore(), shop_types(), FOLD)
-        await orders.save("order-17", [Placed("17", 4000)], expected=0)
-        decisions: list[int] = []
+    async def pay_all() -> None:
+        def decide(order: Order) -> list[Paid]:
+            decisions.append(order.owed)
+            return [Paid(order.owed)] if order.owed else []
 
-        async def pay_all() -> None:
-            def decide(order: Order) -> list[Paid]:
-                decisions.append(order.owed)
-                return [Paid(order.owed)] if order.owed else []
+        assert (await orders.change("order-17", decide)).state.owed == 0
 
-            assert (await orders.change("order-17", decide)).state.owed == 0
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(pay_all)
-            group.start_soon(pay_all)
-        assert decisions[-1] == 0
-        assert await orders.load("order-17") == (Order("17", 0, 2), 2)
-
-    play(scenario)
+    async with anyio.create_task_group() as group:
+        group.start_soon(pay_all)
+        group.start_soon(pay_all)
+    assert decisions[-1] == 0
+    assert await orders.load("order-17") == (Order("17", 0, 2), 2)
 
 
-@everywhere
-def test_a_change_gives_up_after_its_attempts(play: Play) -> None:
+async def test_a_change_gives_up_after_its_attempts() -> None:
     """The last conflict comes out; a taken id is not tried again, since it stays taken."""
+    store = MemoryEventStore()
+    orders = Repository(store, shop_types(), FOLD)
+    tried: list[int] = []
 
-    async def scenario() -> None:
-        store = MemoryEventStore()
-        orders = Repository(store, shop_types(), FOLD)
-        tried: list[int] = []
+    def always_late(order: Order) -> list[Paid]:
+        tried.append(order.events)
+        store.append_nowait("order-17", [Message({"cents": 1}, "OrderPaid")])
+        return [Paid(1)]
 
-        def always_late(order: Order) -> list[Paid]:
-            tried.append(order.events)
-            store.append_nowait("order-17", [Message({"cents": 1}, "OrderPaid")])
-            return [Paid(1)]
+    with pytest.raises(WrongExpectedVersion):
+        await orders.change("order-17", always_late, attempts=2)
+    assert tried == [0, 1]
+    taken = Message({"cents": 1}, "OrderPaid", id="taken")
+    await store.append("other", [taken])
 
-        with pytest.raises(WrongExpectedVersion):
-            await orders.change("order-17", always_late, attempts=2)
-        assert tried == [0, 1]
-        taken = Message({"cents": 1}, "OrderPaid", id="taken")
-        await store.append("other", [taken])
+    def repeat(order: Order) -> list[Message]:
+        tried.append(-1)
+        return [taken]
 
-        def repeat(order: Order) -> list[Message]:
-            tried.append(-1)
-            return [taken]
-
-        with pytest.raises(IdTaken):
-            await orders.change("order-17", repeat)
-        assert tried == [0, 1, -1]
-        with pytest.raises(ValueError, match="attempt"):
-            await orders.change("order-17", always_late, attempts=0)
-
-    play(scenario)
+    with pytest.raises(IdTaken):
+        await orders.change("order-17", repeat)
+    assert tried == [0, 1, -1]
+    with pytest.raises(ValueError, match="attempt"):
+        await orders.change("order-17", always_late, attempts=0)
 
 
-@everywhere
-def test_a_change_takes_whole_messages_and_answers_the_new_state(play: Play) -> None:
+async def test_a_change_takes_whole_messages_and_answers_the_new_state() -> None:
     """A writer that chooses the ids of its events can repeat them."""
-
-    async def scenario() -> None:
-        orders = Repository(MemoryEventStore(), shop_types(), FOLD)
-        changed = await orders.change("order-17", lambda order: [replace(V1, id="a"), Paid(1000)])
-        assert changed == (Order("17", 3000, 2), 2)
-        assert await orders.load("order-17") == changed
-
-    play(scenario)
+    orders = Repository(MemoryEventStore(), shop_types(), FOLD)
+    changed = await orders.change("order-17", lambda order: [replace(V1, id="a"), Paid(1000)])
+    assert changed == (Order("17", 3000, 2), 2)
+    assert await orders.load("order-17") == changed
 
 
 # Snapshots
@@ -207,97 +186,76 @@ class Counting(MemoryEventStore):
         return found
 
 
-@everywhere
 @both
-def test_fold_of_snapshot_and_tail_is_fold_of_all(play: Play, tmp_path: Path, place: Place) -> None:
+async def test_fold_of_snapshot_and_tail_is_fold_of_all(tmp_path: Path, place: Place) -> None:
     """A snapshot shortens the replay and changes nothing else."""
-
-    async def scenario() -> None:
-        store = Counting()
-        with place(tmp_path / "snapshots.db") as snapshots:
-            orders = Repository(store, shop_types(), FOLD, snapshots=snapshots, snapshot_interval=5)
-            plain = Repository(store, shop_types(), FOLD)
-            await orders.save("order-17", [Placed("17", 100)], expected=0)
-            for n in range(1, 23):
-                await orders.save("order-17", [Paid(1)], expected=n)
-                assert (
-                    await orders.load("order-17")
-                    == await plain.load("order-17")
-                    == (
-                        Order("17", 100 - n, n + 1),
-                        n + 1,
-                    )
+    store = Counting()
+    with place(tmp_path / "snapshots.db") as snapshots:
+        orders = Repository(store, shop_types(), FOLD, snapshots=snapshots, snapshot_interval=5)
+        plain = Repository(store, shop_types(), FOLD)
+        await orders.save("order-17", [Placed("17", 100)], expected=0)
+        for n in range(1, 23):
+            await orders.save("order-17", [Paid(1)], expected=n)
+            assert (
+                await orders.load("order-17")
+                == await plain.load("order-17")
+                == (
+                    Order("17", 100 - n, n + 1),
+                    n + 1,
                 )
-            assert snapshots.get("order-17").version == 20
-            store.replayed = 0
-            await orders.load("order-17")
-            assert store.replayed == 3
+            )
+        assert snapshots.get("order-17").version == 20
+        store.replayed = 0
+        await orders.load("order-17")
+        assert store.replayed == 3
 
-    play(scenario)
 
-
-@everywhere
 @both
-def test_a_snapshot_can_be_thrown_away_at_any_time(play: Play, tmp_path: Path, place: Place) -> None:
+async def test_a_snapshot_can_be_thrown_away_at_any_time(tmp_path: Path, place: Place) -> None:
     """It is a cache: dropping one, or all, changes no state."""
-
-    async def scenario() -> None:
-        with place(tmp_path / "snapshots.db") as snapshots:
-            orders = Repository(
-                MemoryEventStore(), shop_types(), FOLD, snapshots=snapshots, snapshot_interval=1
-            )
-            for stream in ("one", "two", "three"):
-                await orders.save(stream, [Placed("17", 100), Paid(1)], expected=0)
-                await orders.load(stream)
-            snapshots.drop("one")
-            assert [snapshots.get(s) is None for s in ("one", "two", "three")] == [True, False, False]
-            snapshots.drop()
-            assert [snapshots.get(s) is None for s in ("one", "two", "three")] == [True, True, True]
-            assert await orders.load("two") == (Order("17", 99, 2), 2)
-
-    play(scenario)
+    with place(tmp_path / "snapshots.db") as snapshots:
+        orders = Repository(MemoryEventStore(), shop_types(), FOLD, snapshots=snapshots, snapshot_interval=1)
+        for stream in ("one", "two", "three"):
+            await orders.save(stream, [Placed("17", 100), Paid(1)], expected=0)
+            await orders.load(stream)
+        snapshots.drop("one")
+        assert [snapshots.get(s) is None for s in ("one", "two", "three")] == [True, False, False]
+        snapshots.drop()
+        assert [snapshots.get(s) is None for s in ("one", "two", "three")] == [True, True, True]
+        assert await orders.load("two") == (Order("17", 99, 2), 2)
 
 
+@virtual_time_only
 @both
-def test_an_older_snapshot_does_not_replace_a_newer_one(tmp_path: Path, place: Place) -> None:
+async def test_an_older_snapshot_does_not_replace_a_newer_one(tmp_path: Path, place: Place) -> None:
     """Two processes may write snapshots of one stream in any order."""
-
-    async def scenario() -> None:
-        with place(tmp_path / "snapshots.db") as snapshots:
-            for version in (2, 3, 1):
-                snapshots.put("one", Snapshot(version, Message({"at": version}, "Order", id="x", version=4)))
-            kept = snapshots.get("one")
-            assert (kept.version, kept.state.body, kept.state.type, kept.state.version, kept.state.id) == (
-                3,
-                {"at": 3},
-                "Order",
-                4,
-                "x",
-            )
-            kept.state.body["at"] = 9
-            assert snapshots.get("one").state.body == {"at": 3}
-            assert snapshots.get("two") is None
-
-    simulate(scenario)
+    with place(tmp_path / "snapshots.db") as snapshots:
+        for version in (2, 3, 1):
+            snapshots.put("one", Snapshot(version, Message({"at": version}, "Order", id="x", version=4)))
+        kept = snapshots.get("one")
+        assert (kept.version, kept.state.body, kept.state.type, kept.state.version, kept.state.id) == (
+            3,
+            {"at": 3},
+            "Order",
+            4,
+            "x",
+        )
+        kept.state.body["at"] = 9
+        assert snapshots.get("one").state.body == {"at": 3}
+        assert snapshots.get("two") is None
 
 
-@everywhere
-def test_a_snapshot_of_an_old_schema_is_upcast(play: Play) -> None:
+async def test_a_snapshot_of_an_old_schema_is_upcast() -> None:
     """Version 1 of the state counted no events: its upcaster says what that means now."""
-
-    async def scenario() -> None:
-        store, snapshots = Counting(), Snapshots(MemoryStore())
-        orders = Repository(store, (types := shop_types(order_version=2)), FOLD, snapshots=snapshots)
-        types.upcaster("Order", 1)(lambda body: {"order": body["id"], "owed": body["owed"], "events": 2})
-        await orders.save("order-17", [Placed("17", 4000), Paid(1500), Paid(1)], expected=0)
-        snapshots.put("order-17", Snapshot(2, Message({"id": "17", "owed": 2500}, "Order", version=1)))
-        assert await orders.load("order-17") == (Order("17", 2499, 3), 3)
-        assert store.replayed == 1
-
-    play(scenario)
+    store, snapshots = Counting(), Snapshots(MemoryStore())
+    orders = Repository(store, (types := shop_types(order_version=2)), FOLD, snapshots=snapshots)
+    types.upcaster("Order", 1)(lambda body: {"order": body["id"], "owed": body["owed"], "events": 2})
+    await orders.save("order-17", [Placed("17", 4000), Paid(1500), Paid(1)], expected=0)
+    snapshots.put("order-17", Snapshot(2, Message({"id": "17", "owed": 2500}, "Order", version=1)))
+    assert await orders.load("order-17") == (Order("17", 2499, 3), 3)
+    assert store.replayed == 1
 
 
-@everywhere
 @pytest.mark.parametrize(
     "state",
     [
@@ -308,39 +266,29 @@ def test_a_snapshot_of_an_old_schema_is_upcast(play: Play) -> None:
     ],
     ids=["old, without upcaster", "from the future", "of an unknown type", "with other fields"],
 )
-def test_a_snapshot_that_cannot_be_read_is_not_used(play: Play, state: Message) -> None:
+async def test_a_snapshot_that_cannot_be_read_is_not_used(state: Message) -> None:
     """The events are the truth: everything is replayed, and a new snapshot is made."""
-
-    async def scenario() -> None:
-        store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
-        orders = Repository(
-            store, shop_types(order_version=2), FOLD, snapshots=snapshots, snapshot_interval=2
-        )
-        await orders.save("order-17", [Placed("17", 4000), Paid(1500)], expected=0)
-        snapshots.put("order-17", Snapshot(2, state))
-        assert await orders.load("order-17") == (Order("17", 2500, 2), 2)
-        kept = snapshots.get("order-17")
-        assert kept is not None
-        assert kept.state.body == {"order": "17", "owed": 2500, "events": 2}
-
-    trace = play(scenario)
+    store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
+    orders = Repository(store, shop_types(order_version=2), FOLD, snapshots=snapshots, snapshot_interval=2)
+    await orders.save("order-17", [Placed("17", 4000), Paid(1500)], expected=0)
+    snapshots.put("order-17", Snapshot(2, state))
+    assert await orders.load("order-17") == (Order("17", 2500, 2), 2)
+    kept = snapshots.get("order-17")
+    assert kept is not None
+    assert kept.state.body == {"order": "17", "owed": 2500, "events": 2}
+    trace = recorded()
     assert "cannot be read" in trace.filter("note")[0].data["text"]
 
 
-@everywhere
-def test_a_snapshot_of_events_that_the_store_never_had_is_not_used(play: Play) -> None:
+async def test_a_snapshot_of_events_that_the_store_never_had_is_not_used() -> None:
     """After a restore of the store from a backup, a snapshot may be ahead of it."""
-
-    async def scenario() -> None:
-        store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
-        orders = Repository(store, shop_types(), FOLD, snapshots=snapshots)
-        await orders.save("order-17", [Placed("17", 4000)], expected=0)
-        snapshots.put("order-17", Snapshot(5, Message({"order": "17", "owed": 0, "events": 5}, "Order")))
-        assert await orders.load("order-17") == (Order("17", 4000, 1), 1)
-        snapshots.put("gone", Snapshot(5, Message({"order": "18", "owed": 0, "events": 5}, "Order")))
-        assert await orders.load("gone") == (Order(), 0)
-
-    play(scenario)
+    store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
+    orders = Repository(store, shop_types(), FOLD, snapshots=snapshots)
+    await orders.save("order-17", [Placed("17", 4000)], expected=0)
+    snapshots.put("order-17", Snapshot(5, Message({"order": "17", "owed": 0, "events": 5}, "Order")))
+    assert await orders.load("order-17") == (Order("17", 4000, 1), 1)
+    snapshots.put("gone", Snapshot(5, Message({"order": "18", "owed": 0, "events": 5}, "Order")))
+    assert await orders.load("gone") == (Order(), 0)
 
 
 def test_a_snapshot_of_no_events_is_refused() -> None:
@@ -386,19 +334,16 @@ def test_every_old_version_is_read_as_one_of_today(message: Message) -> None:
     assert types.decode(message) == Placed("17", 4000, "EUR")
 
 
-def test_stored_bytes_never_change(tmp_path: Path) -> None:
+@virtual_time_only
+async def test_stored_bytes_never_change(tmp_path: Path) -> None:
     """Reading an old event upcasts what is read, and leaves what is stored."""
-
-    async def scenario() -> None:
-        async with SQLiteEventStore(tmp_path / "shop.db") as store:
-            await store.append("order-17", [V1])
-            before = store.database.execute("SELECT * FROM events").fetchall()
-            orders = Repository(store, shop_types(), FOLD)
-            assert (await orders.load("order-17")).state.owed == 4000
-            assert store.database.execute("SELECT * FROM events").fetchall() == before
-            assert '"euros":40' in before[0][6]
-
-    simulate(scenario)
+    async with SQLiteEventStore(tmp_path / "shop.db") as store:
+        await store.append("order-17", [V1])
+        before = store.database.execute("SELECT * FROM events").fetchall()
+        orders = Repository(store, shop_types(), FOLD)
+        assert (await orders.load("order-17")).state.owed == 4000
+        assert store.database.execute("SELECT * FROM events").fetchall() == before
+        assert '"euros":40' in before[0][6]
     assert V1.body == {"order": "17", "euros": 40}
 
 

@@ -8,7 +8,6 @@ from collections import deque
 import anyio
 import pytest
 
-from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.signal import Signal, on_death
 from tests.backends import virtual_time_only
@@ -212,34 +211,31 @@ async def test_what_somebody_holds_is_let_go_when_they_die_in_the_block() -> Non
     assert let_go == ["dies inside"]
 
 
+@virtual_time_only
 @pytest.mark.parametrize("seed", range(30))
-def test_whatever_happens_things_and_waiters_never_stand_beside_each_other(seed: int) -> None:
+async def test_whatever_happens_things_and_waiters_never_stand_beside_each_other(seed: int) -> None:
     """Puts, arrivals and cancellations in any order: in the end nothing is left while somebody waits."""
+    dice, shelf, got = random.Random(seed), Shelf(), list[int]()
 
-    async def story() -> None:
-        dice, shelf, got = random.Random(seed), Shelf(), list[int]()
+    async def wait(patience: float) -> None:
+        with anyio.move_on_after(patience):
+            while True:
+                got.append(await shelf.receive())
+                if dice.random() < 0.3:
+                    await anyio.sleep(dice.randrange(3))
 
-        async def wait(patience: float) -> None:
-            with anyio.move_on_after(patience):
-                while True:
-                    got.append(await shelf.receive())
-                    if dice.random() < 0.3:
-                        await anyio.sleep(dice.randrange(3))
-
-        async with anyio.create_task_group() as group:
-            for number in range(200):
-                if dice.random() < 0.4:
-                    group.start_soon(wait, dice.randrange(5))
-                else:
-                    shelf.put(number)
-                if dice.random() < 0.5:
-                    await anyio.sleep(dice.randrange(2))
-            group.start_soon(wait, 1000.0)
-            await anyio.sleep(20)
-            assert not shelf.things
-            group.cancel_scope.cancel()
-
-    simulate(story)
+    async with anyio.create_task_group() as group:
+        for number in range(200):
+            if dice.random() < 0.4:
+                group.start_soon(wait, dice.randrange(5))
+            else:
+                shelf.put(number)
+            if dice.random() < 0.5:
+                await anyio.sleep(dice.randrange(2))
+        group.start_soon(wait, 1000.0)
+        await anyio.sleep(20)
+        assert not shelf.things
+        group.cancel_scope.cancel()
 
 
 async def test_notify_all_wakes_everybody_who_waits_now() -> None:

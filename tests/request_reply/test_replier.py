@@ -59,9 +59,8 @@ class Box(list[Message]):
 # How many at a time
 
 
-@everywhere
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_handlers_run_at_the_same_time_but_never_more_than_the_bound(play: Play, concurrency: int) -> None:
+async def test_handlers_run_at_the_same_time_but_never_more_than_the_bound(concurrency: int) -> None:
     """Six requests of one second take six seconds one by one, and two with three at a time."""
     running: list[int] = [0]
     seen: list[int] = []
@@ -72,15 +71,12 @@ def test_handlers_run_at_the_same_time_but_never_more_than_the_bound(play: Play,
         await anyio.sleep(1)
         running[0] -= 1
 
-    async def scenario() -> float:
-        start = anyio.current_time()
-        async with Replier(work, Box().send, name="stock", concurrency=concurrency, grace=math.inf) as stock:
-            for n in range(6):
-                await stock.receive(asks(id=f"m{n}"))
-            await anyio.sleep(6 / concurrency)
-        return anyio.current_time() - start
-
-    assert play(scenario).result == pytest.approx(6 / concurrency)
+    start = anyio.current_time()
+    async with Replier(work, Box().send, name="stock", concurrency=concurrency, grace=math.inf) as stock:
+        for n in range(6):
+            await stock.receive(asks(id=f"m{n}"))
+        await anyio.sleep(6 / concurrency)
+    assert anyio.current_time() - start == pytest.approx(6 / concurrency)
     assert max(seen) == concurrency
     assert len(seen) == 6
 
@@ -104,58 +100,43 @@ def test_more_than_may_run_and_wait_are_refused_as_busy(play: Play) -> None:
     assert sorted(error for _, error in all_of_them) == ["1", "1", "Busy"]
 
 
-@everywhere
-def test_repetitions_that_wait_for_the_answer_count_too(play: Play) -> None:
+async def test_repetitions_that_wait_for_the_answer_count_too() -> None:
     """Whoever asks again and again for the same cannot have the replier hold more than its bound."""
-
-    async def scenario() -> Any:
-        box = Box()
-        async with Replier(charge, box.send, name="stock", concurrency=1, backlog=1) as stock:
-            for attempt in ("m1", "m2", "m3"):
-                await stock.receive(asks("tea", id=attempt, operation="op"))
-                await anyio.sleep(TICK)
-            await anyio.sleep(3)
-        return outcomes(box)
-
-    assert play(scenario).result == [("m3", "Busy"), ("m1", "receipt for m1"), ("m2", "receipt for m1")]
-
-
-@everywhere
-def test_an_attempt_that_was_refused_stays_refused_when_a_copy_of_it_comes(play: Play) -> None:
-    """Who was told "not done" relies on it, also when there is room by then."""
-
-    async def scenario() -> Any:
-        box = Box()
-        async with Replier(sleeps, box.send, name="stock", concurrency=1, backlog=0) as stock:
-            await stock.receive(asks(1, id="m1"))
+    box = Box()
+    async with Replier(charge, box.send, name="stock", concurrency=1, backlog=1) as stock:
+        for attempt in ("m1", "m2", "m3"):
+            await stock.receive(asks("tea", id=attempt, operation="op"))
             await anyio.sleep(TICK)
-            await stock.receive(asks(1, id="m2"))
-            await anyio.sleep(2)
-            await stock.receive(asks(1, id="m2"))
-            await anyio.sleep(2)
-        return outcomes(box)
+        await anyio.sleep(3)
+    assert outcomes(box) == [("m3", "Busy"), ("m1", "receipt for m1"), ("m2", "receipt for m1")]
 
-    trace = play(scenario)
-    assert trace.result == [("m2", "Busy"), ("m1", "1"), ("m2", "Busy")]
+
+async def test_an_attempt_that_was_refused_stays_refused_when_a_copy_of_it_comes() -> None:
+    """Who was told "not done" relies on it, also when there is room by then."""
+    box = Box()
+    async with Replier(sleeps, box.send, name="stock", concurrency=1, backlog=0) as stock:
+        await stock.receive(asks(1, id="m1"))
+        await anyio.sleep(TICK)
+        await stock.receive(asks(1, id="m2"))
+        await anyio.sleep(2)
+        await stock.receive(asks(1, id="m2"))
+        await anyio.sleep(2)
+    trace = recorded()
+    assert outcomes(box) == [("m2", "Busy"), ("m1", "1"), ("m2", "Busy")]
     assert trace.messages("started") == ["m1"]
 
 
-@everywhere
-def test_with_all_hands_full_the_way_there_feels_it(play: Play) -> None:
+async def test_with_all_hands_full_the_way_there_feels_it() -> None:
     """A way back that does not move holds up concurrency + backlog + 1 replies, and then `receive`."""
-
-    async def scenario() -> int:
-        back = PointToPointChannel("back", when_away=WhenAway.BLOCK)
-        taken = 0
-        async with Replier(sleeps, back.send, name="stock", concurrency=1, backlog=2, grace=0) as stock:
-            with anyio.move_on_after(5):
-                for n in range(10):
-                    await stock.receive(asks(id=f"m{n}"))
-                    await anyio.sleep(0.1)
-                    taken += 1
-        return taken
-
-    assert play(scenario).result == 4
+    back = PointToPointChannel("back", when_away=WhenAway.BLOCK)
+    taken = 0
+    async with Replier(sleeps, back.send, name="stock", concurrency=1, backlog=2, grace=0) as stock:
+        with anyio.move_on_after(5):
+            for n in range(10):
+                await stock.receive(asks(id=f"m{n}"))
+                await anyio.sleep(0.1)
+                taken += 1
+    assert taken == 4
 
 
 # Deadlines
@@ -163,77 +144,58 @@ def test_with_all_hands_full_the_way_there_feels_it(play: Play) -> None:
 LATE_AND_IN_TIME = [(-TICK, "DeadlinePassed"), (0, "DeadlinePassed"), (TICK, "0")]
 
 
-@everywhere
 @pytest.mark.parametrize(
     ("within", "learns"), [(-TICK, "DeadlinePassed"), (0, "DeadlinePassed"), (TICK, "0")]
 )
-def test_work_whose_deadline_has_passed_is_refused(play: Play, within: float, learns: str) -> None:
+async def test_work_whose_deadline_has_passed_is_refused(within: float, learns: str) -> None:
     """It is over at the very instant; nothing of it is begun."""
-
-    async def scenario() -> Any:
-        box = Box()
-        async with Replier(sleeps, box.send, name="stock") as stock:
-            await stock.receive(asks(id="m1", within=within))
-            await anyio.sleep(1)
-        return outcomes(box)
-
-    trace = play(scenario)
-    assert trace.result == [("m1", learns)]
+    box = Box()
+    async with Replier(sleeps, box.send, name="stock") as stock:
+        await stock.receive(asks(id="m1", within=within))
+        await anyio.sleep(1)
+    trace = recorded()
+    assert outcomes(box) == [("m1", learns)]
     assert trace.count("started") == (learns == "0")
     assert trace.count("refused") == (learns != "0")
 
 
-@everywhere
-def test_a_deadline_that_passes_in_the_backlog_is_refused_at_that_time(play: Play) -> None:
+async def test_a_deadline_that_passes_in_the_backlog_is_refused_at_that_time() -> None:
     """Not only when a handler is free; and its place in the backlog is free again."""
-
-    async def scenario() -> Any:
-        box = Box()
-        async with Replier(sleeps, box.send, name="stock", concurrency=1, backlog=1) as stock:
-            await stock.receive(asks(10, id="m1"))
-            await anyio.sleep(TICK)
-            await stock.receive(asks(0, id="m2", within=1))
-            await anyio.sleep(2)
-            early = outcomes(box)
-            await stock.receive(asks(0, id="m3"))
-            await anyio.sleep(10)
-        return early, outcomes(box)
-
-    trace = play(scenario)
-    assert trace.result[0] == [("m2", "DeadlinePassed")]
-    assert trace.result[1][1:] == [("m1", "10"), ("m3", "0")]
+    box = Box()
+    async with Replier(sleeps, box.send, name="stock", concurrency=1, backlog=1) as stock:
+        await stock.receive(asks(10, id="m1"))
+        await anyio.sleep(TICK)
+        await stock.receive(asks(0, id="m2", within=1))
+        await anyio.sleep(2)
+        early = outcomes(box)
+        await stock.receive(asks(0, id="m3"))
+        await anyio.sleep(10)
+    result = early, outcomes(box)
+    trace = recorded()
+    assert result[0] == [("m2", "DeadlinePassed")]
+    assert result[1][1:] == [("m1", "10"), ("m3", "0")]
     assert trace.messages("started") == ["m1", "m3"]
 
 
-@everywhere
-def test_a_handler_that_is_free_at_the_very_instant_of_the_deadline_stays_free_for_others(play: Play) -> None:
+async def test_a_handler_that_is_free_at_the_very_instant_of_the_deadline_stays_free_for_others() -> None:
     """The request is refused, and the next one is carried out."""
-
-    async def scenario() -> Any:
-        box = Box()
-        async with Replier(sleeps, box.send, name="stock", concurrency=1) as stock:
-            await stock.receive(asks(1, id="m1"))
-            await anyio.sleep(0)
-            await stock.receive(asks(0, id="m2", within=1))
-            await anyio.sleep(2)
-            await stock.receive(asks(0, id="m3"))
-            await anyio.sleep(1)
-        return sorted(outcomes(box))
-
-    trace = play(scenario)
-    assert trace.result[1:] == [("m2", "DeadlinePassed"), ("m3", "0")]
+    box = Box()
+    async with Replier(sleeps, box.send, name="stock", concurrency=1) as stock:
+        await stock.receive(asks(1, id="m1"))
+        await anyio.sleep(0)
+        await stock.receive(asks(0, id="m2", within=1))
+        await anyio.sleep(2)
+        await stock.receive(asks(0, id="m3"))
+        await anyio.sleep(1)
+    assert sorted(outcomes(box))[1:] == [("m2", "DeadlinePassed"), ("m3", "0")]
 
 
-@everywhere
-def test_work_that_has_begun_is_finished_so_that_a_later_attempt_gets_its_answer(play: Play) -> None:
+async def test_work_that_has_begun_is_finished_so_that_a_later_attempt_gets_its_answer() -> None:
     """The first attempt times out; the second, with the same key, is answered with what the first did."""
-
-    async def scenario() -> list[Any]:
-        async with wired(charge) as shop:
-            return [await fate(shop.request("order 17", timeout=t, idempotency_key="op")) for t in (0.5, 2.0)]
-
-    trace = holds(play(scenario))
-    assert trace.result == [TimedOut, "receipt for m1"]
+    async with wired(charge) as shop:
+        result = [await fate(shop.request("order 17", timeout=t, idempotency_key="op")) for t in (0.5, 2.0)]
+    trace = holds(recorded())
+    assert result == [TimedOut, "receipt for m1"]
     assert trace.count("effect") == 1
 
 
@@ -286,54 +248,42 @@ def test_deadlines_are_passed_on_and_shrink_hop_by_hop(play: Play, timeout: floa
 # One answer to each operation
 
 
-@everywhere
-def test_an_answer_that_is_given_again_is_a_copy_of_the_first(play: Play) -> None:
+async def test_an_answer_that_is_given_again_is_a_copy_of_the_first() -> None:
     """Whoever got it may change it; the next attempt gets what was answered first."""
 
     async def prices(request: Message) -> list[int]:
         return [3]
 
-    async def scenario() -> list[Any]:
-        bodies = []
-        async with Replier(prices, name="stock") as stock:
-            for attempt in ("m1", "m2"):
-                reply = await stock.answer(asks("tea", id=attempt, operation="op"))
-                assert reply is not None
-                bodies.append(list(reply.body))
-                reply.body.append("mine")
-        return bodies
-
-    assert play(scenario).result == [[3], [3]]
+    bodies = []
+    async with Replier(prices, name="stock") as stock:
+        for attempt in ("m1", "m2"):
+            reply = await stock.answer(asks("tea", id=attempt, operation="op"))
+            assert reply is not None
+            bodies.append(list(reply.body))
+            reply.body.append("mine")
+    assert bodies == [[3], [3]]
 
 
-@everywhere
-def test_what_a_handler_does_to_its_request_does_not_make_the_next_attempt_another_one(play: Play) -> None:
+async def test_what_a_handler_does_to_its_request_does_not_make_the_next_attempt_another_one() -> None:
     """An operation is known by what was asked for, not by what the handler left of it."""
 
     async def sell(request: Message) -> str:
         return f"sold {request.body.pop()}"
 
-    async def scenario() -> list[Any]:
-        replies = []
-        async with Replier(sell, Box().send, name="stock") as stock:
-            for attempt in ("m1", "m2"):
-                replies.append(await stock.answer(asks(["tea"], id=attempt, operation="op")))
-        return [reply and reply.body for reply in replies]
-
-    assert play(scenario).result == ["sold tea", "sold tea"]
+    replies = []
+    async with Replier(sell, Box().send, name="stock") as stock:
+        for attempt in ("m1", "m2"):
+            replies.append(await stock.answer(asks(["tea"], id=attempt, operation="op")))
+    assert [reply and reply.body for reply in replies] == ["sold tea", "sold tea"]
 
 
-@everywhere
-def test_a_repeated_operation_is_answered_with_the_first_answer(play: Play) -> None:
+async def test_a_repeated_operation_is_answered_with_the_first_answer() -> None:
     """Whichever attempt asks: one effect, one answer; and without a key each attempt is one of its own."""
-
-    async def scenario() -> list[Any]:
-        async with wired(charge) as shop:
-            keys = ["op", "op", None, None]
-            return [await fate(shop.request("tea", timeout=5, idempotency_key=key)) for key in keys]
-
-    trace = holds(play(scenario))
-    assert trace.result == ["receipt for m1", "receipt for m1", "receipt for m3", "receipt for m4"]
+    async with wired(charge) as shop:
+        keys = ["op", "op", None, None]
+        result = [await fate(shop.request("tea", timeout=5, idempotency_key=key)) for key in keys]
+    trace = holds(recorded())
+    assert result == ["receipt for m1", "receipt for m1", "receipt for m3", "receipt for m4"]
     assert trace.messages("effect") == ["m1", "m3", "m4"]
     assert trace.messages("duplicate") == ["m2"]
 
@@ -356,81 +306,63 @@ def test_an_error_is_an_answer_too(play: Play) -> None:
     assert holds(play(scenario)).result == [CardDeclined, CardDeclined, "accepted"]
 
 
-@everywhere
-def test_a_repetition_that_comes_while_the_first_attempt_runs_waits_for_its_answer(play: Play) -> None:
+async def test_a_repetition_that_comes_while_the_first_attempt_runs_waits_for_its_answer() -> None:
     """Both get it, each under its own correlation id; a copy of the same attempt needs no second reply."""
-
-    async def scenario() -> Any:
-        box = Box()
-        async with Replier(charge, box.send, name="stock") as stock:
-            for attempt in ("m1", "m2", "m1", "m2"):
-                await stock.receive(asks("tea", id=attempt, operation="op"))
-                await anyio.sleep(0.1)
-            await anyio.sleep(5)
-        return outcomes(box)
-
-    trace = play(scenario)
-    assert trace.result == [("m1", "receipt for m1"), ("m2", "receipt for m1")]
-    assert trace.count("effect") == 1
-
-
-@everywhere
-def test_one_that_waited_for_an_answer_leaves_its_place_to_others(play: Play) -> None:
-    """Two may be in hand; after a repetition got its answer, or was cancelled, two may be again."""
-
-    async def scenario() -> Any:
-        box = Box()
-        async with Replier(charge, box.send, name="stock", concurrency=1, backlog=1) as stock:
-            for attempt in ("m1", "m2"):
-                await stock.receive(asks("tea", id=attempt, operation="op"))
-                await anyio.sleep(0.1)
-            await anyio.sleep(2)
-            for attempt in ("m3", "m4"):
-                await stock.receive(asks(attempt, id=attempt))
-            await anyio.sleep(5)
-        return sorted(outcomes(box))
-
-    receipts = {"m1": "m1", "m2": "m1", "m3": "m3", "m4": "m4"}
-    assert play(scenario).result == [(m, f"receipt for {of}") for m, of in receipts.items()]
-
-
-@everywhere
-def test_a_repetition_that_was_cancelled_may_come_again(play: Play) -> None:
-    """Nobody waits under its id any more, so it is no copy of one that does."""
-
-    async def scenario() -> Any:
-        async with Replier(charge, name="stock") as stock, anyio.create_task_group() as group:
-            group.start_soon(stock.answer, asks("tea", id="m1", operation="op"))
+    box = Box()
+    async with Replier(charge, box.send, name="stock") as stock:
+        for attempt in ("m1", "m2", "m1", "m2"):
+            await stock.receive(asks("tea", id=attempt, operation="op"))
             await anyio.sleep(0.1)
-            with anyio.move_on_after(0.1):
-                await stock.answer(asks("tea", id="m2", operation="op"))
-            reply = await stock.answer(asks("tea", id="m2", operation="op"))
-            return reply and reply.body
-
-    assert play(scenario).result == "receipt for m1"
-
-
-@everywhere
-def test_a_first_attempt_that_was_cancelled_does_not_make_the_next_look_like_a_duplicate(play: Play) -> None:
-    """Nothing is remembered of it, and one that waited for it takes over."""
-
-    async def scenario() -> Any:
-        async with Replier(charge, name="stock") as stock, anyio.create_task_group() as group:
-            taken_over: list[Message | None] = []
-
-            async def second() -> None:
-                taken_over.append(await stock.answer(asks("tea", id="m2", operation="op")))
-
-            with anyio.CancelScope() as first:
-                group.start_soon(second)
-                group.start_soon(_cancel_after, 0.5, first)
-                await stock.answer(asks("tea", id="m1", operation="op"))
-            await anyio.sleep(2)
-            return [reply and reply.body for reply in taken_over]
-
-    trace = play(scenario)
+        await anyio.sleep(5)
+    trace = recorded()
+    assert outcomes(box) == [("m1", "receipt for m1"), ("m2", "receipt for m1")]
     assert trace.count("effect") == 1
-    assert trace.result[0] in ("receipt for m1", "receipt for m2")
+
+
+async def test_one_that_waited_for_an_answer_leaves_its_place_to_others() -> None:
+    """Two may be in hand; after a repetition got its answer, or was cancelled, two may be again."""
+    receipts = {"m1": "m1", "m2": "m1", "m3": "m3", "m4": "m4"}
+    box = Box()
+    async with Replier(charge, box.send, name="stock", concurrency=1, backlog=1) as stock:
+        for attempt in ("m1", "m2"):
+            await stock.receive(asks("tea", id=attempt, operation="op"))
+            await anyio.sleep(0.1)
+        await anyio.sleep(2)
+        for attempt in ("m3", "m4"):
+            await stock.receive(asks(attempt, id=attempt))
+        await anyio.sleep(5)
+    assert sorted(outcomes(box)) == [(m, f"receipt for {of}") for m, of in receipts.items()]
+
+
+async def test_a_repetition_that_was_cancelled_may_come_again() -> None:
+    """Nobody waits under its id any more, so it is no copy of one that does."""
+    async with Replier(charge, name="stock") as stock, anyio.create_task_group() as group:
+        group.start_soon(stock.answer, asks("tea", id="m1", operation="op"))
+        await anyio.sleep(0.1)
+        with anyio.move_on_after(0.1):
+            await stock.answer(asks("tea", id="m2", operation="op"))
+        reply = await stock.answer(asks("tea", id="m2", operation="op"))
+        result = reply and reply.body
+    assert result == "receipt for m1"
+
+
+async def test_a_first_attempt_that_was_cancelled_does_not_make_the_next_look_like_a_duplicate() -> None:
+    """Nothing is remembered of it, and one that waited for it takes over."""
+    async with Replier(charge, name="stock") as stock, anyio.create_task_group() as group:
+        taken_over: list[Message | None] = []
+
+        async def second() -> None:
+            taken_over.append(await stock.answer(asks("tea", id="m2", operation="op")))
+
+        with anyio.CancelScope() as first:
+            group.start_soon(second)
+            group.start_soon(_cancel_after, 0.5, first)
+            await stock.answer(asks("tea", id="m1", operation="op"))
+        await anyio.sleep(2)
+        result = [reply and reply.body for reply in taken_over]
+    trace = recorded()
+    assert trace.count("effect") == 1
+    assert result[0] in ("receipt for m1", "receipt for m2")
 
 
 async def _cancel_after(seconds: float, scope: anyio.CancelScope) -> None:
@@ -438,64 +370,47 @@ async def _cancel_after(seconds: float, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-@everywhere
-def test_a_cancelled_handler_is_neither_finished_nor_failed(play: Play) -> None:
+async def test_a_cancelled_handler_is_neither_finished_nor_failed() -> None:
     """Cancellation is not failure: no answer is remembered, and the next attempt is carried out."""
-
-    async def scenario() -> Any:
-        async with Replier(charge, name="stock") as stock:
-            with anyio.move_on_after(0.5):
-                await stock.answer(asks("tea", id="m1", operation="op"))
-            reply = await stock.answer(asks("tea", id="m2", operation="op"))
-            assert reply is not None
-            return reply.body
-
-    trace = play(scenario)
-    assert trace.result == "receipt for m2"
+    async with Replier(charge, name="stock") as stock:
+        with anyio.move_on_after(0.5):
+            await stock.answer(asks("tea", id="m1", operation="op"))
+        reply = await stock.answer(asks("tea", id="m2", operation="op"))
+        assert reply is not None
+        result = reply.body
+    trace = recorded()
+    assert result == "receipt for m2"
     assert trace.count("cancelled") == 1
     assert trace.count("failed") == 0
 
 
-@everywhere
-def test_a_copy_of_an_attempt_does_its_work_once_also_without_a_key(play: Play) -> None:
+async def test_a_copy_of_an_attempt_does_its_work_once_also_without_a_key() -> None:
     """The network doubles every request; each has one effect."""
-
-    async def scenario() -> list[Any]:
-        async with wired(charge, there={"duplication": 1.0}) as shop:
-            return [await fate(shop.request(n, timeout=5)) for n in range(3)]
-
-    trace = holds(play(scenario))
-    assert trace.result == [f"receipt for m{n}" for n in (1, 2, 3)]
+    async with wired(charge, there={"duplication": 1.0}) as shop:
+        result = [await fate(shop.request(n, timeout=5)) for n in range(3)]
+    trace = holds(recorded())
+    assert result == [f"receipt for m{n}" for n in (1, 2, 3)]
     assert not no_duplicate_effect(trace, by="order")
 
 
-@everywhere
-def test_what_the_replier_remembers_is_bounded(play: Play) -> None:
+async def test_what_the_replier_remembers_is_bounded() -> None:
     """An operation older than the last `remember` is carried out again; newer ones are not."""
-
-    async def scenario() -> int:
-        async with wired(charge, remember=2) as shop:
-            for operation in ("a", "b", "c", "c", "b", "a"):
-                await shop.request(operation, timeout=5, idempotency_key=operation)
-            for operation in ("a", "c", "b"):
-                await shop.request(operation, timeout=5, idempotency_key=operation)
-        return 0
-
-    trace = holds(play(scenario))
+    async with wired(charge, remember=2) as shop:
+        for operation in ("a", "b", "c", "c", "b", "a"):
+            await shop.request(operation, timeout=5, idempotency_key=operation)
+        for operation in ("a", "c", "b"):
+            await shop.request(operation, timeout=5, idempotency_key=operation)
+    trace = holds(recorded())
     assert [e.data["order"] for e in trace.filter("effect")] == ["a", "b", "c", "a", "b"]
 
 
-@everywhere
-def test_refusals_are_remembered_within_the_same_bound(play: Play) -> None:
+async def test_refusals_are_remembered_within_the_same_bound() -> None:
     """Memory does not grow with those who are sent away."""
-
-    async def scenario() -> Any:
-        async with Replier(sleeps, name="stock", remember=3) as stock:
-            for n in range(10):
-                await stock.answer(asks(id=f"m{n}", within=-1))
-            return len(stock._operations._refused), len(stock._operations)
-
-    assert play(scenario).result == (3, 0)
+    async with Replier(sleeps, name="stock", remember=3) as stock:
+        for n in range(10):
+            await stock.answer(asks(id=f"m{n}", within=-1))
+        result = len(stock._operations._refused), len(stock._operations)
+    assert result == (3, 0)
 
 
 @everywhere
@@ -513,8 +428,7 @@ def test_a_key_that_belongs_to_another_operation_is_refused(play: Play) -> None:
     assert holds(play(scenario)).result == ["receipt for m1", KeyReused, KeyReused, "receipt for m1"]
 
 
-@everywhere
-def test_a_replier_that_does_not_know_says_so_and_remembers_nothing(play: Play) -> None:
+async def test_a_replier_that_does_not_know_says_so_and_remembers_nothing() -> None:
     """Its own request timed out: an indefinite outcome stays one further up, and asking again may tell."""
     tries: list[str] = []
 
@@ -524,12 +438,10 @@ def test_a_replier_that_does_not_know_says_so_and_remembers_nothing(play: Play) 
             raise TimedOut("the bank did not answer")
         return "charged"
 
-    async def scenario() -> list[Any]:
-        async with wired(handle) as shop:
-            return [await fate(shop.request("pay", timeout=5, idempotency_key="op")) for _ in range(2)]
-
-    trace = holds(play(scenario))
-    assert trace.result == [InDoubt, "charged"]
+    async with wired(handle) as shop:
+        result = [await fate(shop.request("pay", timeout=5, idempotency_key="op")) for _ in range(2)]
+    holds(recorded())
+    assert result == [InDoubt, "charged"]
 
 
 # Ends
@@ -565,57 +477,43 @@ def test_leaving_refuses_what_has_not_begun_and_lets_the_rest_finish(play: Play)
     assert trace.messages("started") == ["m1"]
 
 
-@everywhere
-def test_leaving_takes_no_longer_than_the_grace(play: Play) -> None:
+async def test_leaving_takes_no_longer_than_the_grace() -> None:
     """What is not done by then is cancelled, and says so."""
-
-    async def scenario() -> float:
-        start = anyio.current_time()
-        async with Replier(sleeps, Box().send, name="stock", grace=2) as stock:
-            await stock.receive(asks(60, id="m1"))
-            await anyio.sleep(1)
-        return anyio.current_time() - start
-
-    trace = play(scenario)
-    assert trace.result == pytest.approx(3)
+    start = anyio.current_time()
+    async with Replier(sleeps, Box().send, name="stock", grace=2) as stock:
+        await stock.receive(asks(60, id="m1"))
+        await anyio.sleep(1)
+    trace = recorded()
+    assert anyio.current_time() - start == pytest.approx(3)
     assert trace.messages("cancelled") == ["m1"]
 
 
-@everywhere
-def test_a_way_back_that_fails_does_not_stop_the_replier(play: Play) -> None:
+async def test_a_way_back_that_fails_does_not_stop_the_replier() -> None:
     """The reply is dropped and counted, the answer is kept for the next attempt, others are served."""
     fails = [ConnectionResetError("cable cut")]
+    box = Box()
 
-    async def scenario() -> Any:
-        box = Box()
+    async def back(reply: Message) -> None:
+        if fails:
+            raise fails.pop()
+        await box.send(reply)
 
-        async def back(reply: Message) -> None:
-            if fails:
-                raise fails.pop()
-            await box.send(reply)
-
-        async with Replier(charge, back, name="stock") as stock:
-            for attempt in ("m1", "m2"):
-                await stock.receive(asks("tea", id=attempt, operation="op"))
-                await anyio.sleep(2)
-        return outcomes(box), stock.unsent
-
-    trace = play(scenario)
-    assert trace.result == ([("m2", "receipt for m1")], 1)
+    async with Replier(charge, back, name="stock") as stock:
+        for attempt in ("m1", "m2"):
+            await stock.receive(asks("tea", id=attempt, operation="op"))
+            await anyio.sleep(2)
+    trace = recorded()
+    assert (outcomes(box), stock.unsent) == ([("m2", "receipt for m1")], 1)
     assert "cable cut" in trace.filter("dropped")[0].data["reason"]
 
 
-@everywhere
-def test_a_request_without_a_return_address_is_refused(play: Play) -> None:
+async def test_a_request_without_a_return_address_is_refused() -> None:
     """It is a one-way message, and nobody could be told."""
-
-    async def scenario() -> None:
-        async with Replier(sleeps, Box().send, name="stock") as stock:
-            await stock.receive(Message(0, correlation_id="m1"))
-            await stock.receive(Message(0, reply_to="shop"))
-            await anyio.sleep(1)
-
-    trace: Trace = play(scenario)
+    async with Replier(sleeps, Box().send, name="stock") as stock:
+        await stock.receive(Message(0, correlation_id="m1"))
+        await stock.receive(Message(0, reply_to="shop"))
+        await anyio.sleep(1)
+    trace: Trace = recorded()
     assert [e.data["reason"] for e in trace.filter("refused")] == ["no return address"] * 2
     assert trace.count("started") == 0
 

@@ -40,7 +40,7 @@ from eip_ref.request_reply import (
 )
 from eip_ref.request_reply.envelope import KEY, ReplyContent, ReplyStatus, outcome
 from eip_ref.trace import Trace
-from tests.backends import Play, everywhere, recorded
+from tests.backends import Play, everywhere, recorded, virtual_time_only
 
 TICK = 0.001
 Handle = Callable[[Message], Awaitable[Any]]
@@ -95,21 +95,17 @@ def holds(trace: Trace) -> Trace:
 # Identity
 
 
-@everywhere
-def test_each_attempt_has_a_correlation_id_of_its_own_and_the_operation_keeps_its_key(play: Play) -> None:
+async def test_each_attempt_has_a_correlation_id_of_its_own_and_the_operation_keeps_its_key() -> None:
     """A correlation id per attempt, an idempotency key per operation."""
     sent: list[Message] = []
 
-    async def scenario() -> None:
-        async def send(message: Message) -> None:
-            sent.append(message)
+    async def send(message: Message) -> None:
+        sent.append(message)
 
-        with Requestor(send, name="shop") as shop:
-            for _ in range(2):
-                await fate(shop.request("charge", timeout=1, idempotency_key="order 17", caused_by="m0"))
-            await fate(shop.request("charge", timeout=1))
-
-    play(scenario)
+    with Requestor(send, name="shop") as shop:
+        for _ in range(2):
+            await fate(shop.request("charge", timeout=1, idempotency_key="order 17", caused_by="m0"))
+        await fate(shop.request("charge", timeout=1))
     assert len({m.correlation_id for m in sent}) == 3
     assert all(m.correlation_id == m.id and m.reply_to == "shop" for m in sent)
     assert [m.headers.get(KEY) for m in sent] == ["order 17", "order 17", None]
@@ -137,7 +133,6 @@ def test_an_answer_that_comes_while_the_request_is_still_being_sent_is_not_misse
 # The waiter disappears
 
 
-@everywhere
 @pytest.mark.parametrize(
     ("how", "learns"),
     [
@@ -148,35 +143,31 @@ def test_an_answer_that_comes_while_the_request_is_still_being_sent_is_not_misse
         ("failed", TransportError),
     ],
 )
-def test_the_waiter_disappears(play: Play, how: str, learns: Any) -> None:
+async def test_the_waiter_disappears(how: str, learns: Any) -> None:
     """On reply, timeout, cancel, close and a failure to send; and the trace says how it ended."""
+    learned: list[Any] = []
+    async with wired() as shop:
 
-    async def scenario() -> Any:
-        learned: list[Any] = []
-        async with wired() as shop:
+        async def ask() -> None:
+            learned.append(await fate(shop.request(0.3 if how == "answered" else 3, timeout=1)))
 
-            async def ask() -> None:
-                learned.append(await fate(shop.request(0.3 if how == "answered" else 3, timeout=1)))
+        async def break_down(message: Message) -> None:
+            raise OSError("cable cut")
 
-            async def break_down(message: Message) -> None:
-                raise OSError("cable cut")
-
-            if how == "failed":
-                shop._send = break_down
-            async with anyio.create_task_group() as group:
-                group.start_soon(ask)
-                await anyio.sleep(0.2)
-                assert shop.waiting == (how != "failed")
-                if how == "cancelled":
-                    group.cancel_scope.cancel()
-                if how == "closed":
-                    shop.close()
-            assert shop.waiting == 0
-            assert anyio.current_time() <= 1 + TICK
-        return learned
-
-    trace = holds(play(scenario))
-    assert trace.result == ([] if learns is None else [learns])
+        if how == "failed":
+            shop._send = break_down
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.sleep(0.2)
+            assert shop.waiting == (how != "failed")
+            if how == "cancelled":
+                group.cancel_scope.cancel()
+            if how == "closed":
+                shop.close()
+        assert shop.waiting == 0
+        assert anyio.current_time() <= 1 + TICK
+    trace = holds(recorded())
+    assert learned == ([] if learns is None else [learns])
     assert [e.data["now"] for e in trace.filter("state")] == ["waiting", how]
 
 
@@ -202,18 +193,14 @@ def test_a_request_that_is_cancelled_before_it_began_is_not_sent(backend: str) -
 # Late and duplicate replies
 
 
-@everywhere
-def test_a_late_reply_is_dropped_and_counted_and_never_given_to_another_caller(play: Play) -> None:
+async def test_a_late_reply_is_dropped_and_counted_and_never_given_to_another_caller() -> None:
     """The second caller, who waits when it comes, gets its own answer."""
-
-    async def scenario() -> Any:
-        async with wired() as shop:
-            first = await fate(shop.request(1, timeout=0.5))
-            second = await fate(shop.request(2, timeout=5))
-            return first, second, shop.late, shop.duplicates
-
-    trace = holds(play(scenario))
-    assert trace.result == (TimedOut, 2, 1, 0)
+    async with wired() as shop:
+        first = await fate(shop.request(1, timeout=0.5))
+        second = await fate(shop.request(2, timeout=5))
+        result = first, second, shop.late, shop.duplicates
+    trace = holds(recorded())
+    assert result == (TimedOut, 2, 1, 0)
     (dropped,) = trace.filter("dropped")
     assert (dropped.where, dropped.message, dropped.data["reason"]) == ("shop", "m1.stock", "late")
     assert trace.filter("timed out")[0].data["after"] == pytest.approx(0.5)
@@ -294,60 +281,48 @@ def test_every_error_is_either_definite_or_indefinite_or_the_other_sides() -> No
             assert sum(issubclass(thing, kind) for kind in kinds) == 1
 
 
-@everywhere
-def test_a_timeout_is_indefinite(play: Play) -> None:
+async def test_a_timeout_is_indefinite() -> None:
     """It says so, and indeed the work was done in one of the two cases."""
-
-    async def scenario() -> list[str]:
-        said = []
-        for loss in (0.0, 1.0):
-            async with wired(there={"loss": loss}) as shop:
-                with pytest.raises(Indefinite, match="it may have happened, or may yet") as caught:
-                    await shop.request(1, timeout=0.5)
-                assert type(caught.value) is TimedOut
-                said.append(str(caught.value))
-        return said
-
-    trace = play(scenario)
+    said = []
+    for loss in (0.0, 1.0):
+        async with wired(there={"loss": loss}) as shop:
+            with pytest.raises(Indefinite, match="it may have happened, or may yet") as caught:
+                await shop.request(1, timeout=0.5)
+            assert type(caught.value) is TimedOut
+            said.append(str(caught.value))
+    trace = recorded()
     assert trace.count("finished") == 1
-    assert trace.result[0].replace("m1", "m2") == trace.result[1]
+    assert said[0].replace("m1", "m2") == said[1]
 
 
-@everywhere
-def test_a_remote_error_keeps_its_type_and_its_words(play: Play) -> None:
+async def test_a_remote_error_keeps_its_type_and_its_words() -> None:
     """Registered by name, it is raised here as what it was there, and is no error of the transport."""
 
     async def declines(request: Message) -> None:
         raise CardDeclined("card 17", 3)
 
-    async def scenario() -> None:
-        async with wired(declines, errors=RemoteErrors(CardDeclined)) as shop:
-            with pytest.raises(CardDeclined) as caught:
-                await shop.request("charge", timeout=1)
-            assert caught.value.args == ("card 17", 3)
-            assert isinstance(caught.value.__cause__, RemoteError)
-
-    trace = holds(play(scenario))
+    async with wired(declines, errors=RemoteErrors(CardDeclined)) as shop:
+        with pytest.raises(CardDeclined) as caught:
+            await shop.request("charge", timeout=1)
+        assert caught.value.args == ("card 17", 3)
+        assert isinstance(caught.value.__cause__, RemoteError)
+    trace = holds(recorded())
     assert "CardDeclined" in trace.filter("failed")[0].data["error"]
 
 
-@everywhere
 @pytest.mark.parametrize(
     "error", [TimeoutError("db"), ConnectionRefusedError("db"), TimedOut("db"), Busy("db")]
 )
-def test_a_remote_error_is_not_taken_for_one_of_this_side(play: Play, error: Exception) -> None:
+async def test_a_remote_error_is_not_taken_for_one_of_this_side(error: Exception) -> None:
     """Without registration it is a RemoteError with its name and without its words, whatever it was."""
 
     async def fails(request: Message) -> None:
         raise error
 
-    async def scenario() -> Any:
-        async with wired(fails) as shop:
-            with pytest.raises(RequestError) as caught:
-                await shop.request("charge", timeout=1)
-            return caught.value
-
-    learned = play(scenario).result
+    async with wired(fails) as shop:
+        with pytest.raises(RequestError) as caught:
+            await shop.request("charge", timeout=1)
+        learned = caught.value
     if isinstance(error, Indefinite):
         assert isinstance(learned, Indefinite)
         assert not isinstance(learned, TimedOut)
@@ -384,24 +359,18 @@ def test_a_registry_with_a_name_that_could_mislead_is_refused(
         RemoteErrors(*types)
 
 
-@everywhere
-def test_no_responder_fails_fast_and_is_no_timeout(play: Play) -> None:
+async def test_no_responder_fails_fast_and_is_no_timeout() -> None:
     """Nobody receives: known at once, and definite."""
-
-    async def scenario() -> Any:
-        channel = PointToPointChannel("requests", when_away=WhenAway.FAIL)
-        with Requestor(channel.send, name="shop") as shop:
-            return await fate(shop.request("price", timeout=60)), anyio.current_time()
-
-    trace = holds(play(scenario))
-    learned, at = trace.result
+    channel = PointToPointChannel("requests", when_away=WhenAway.FAIL)
+    with Requestor(channel.send, name="shop") as shop:
+        learned, at = await fate(shop.request("price", timeout=60)), anyio.current_time()
+    trace = holds(recorded())
     assert learned is NoResponder
     assert not issubclass(NoResponder, Indefinite | TransportError)
     assert at < 1
     assert trace.count("timed out") == 0
 
 
-@everywhere
 @pytest.mark.parametrize(
     ("raised", "learns"),
     [
@@ -414,40 +383,33 @@ def test_no_responder_fails_fast_and_is_no_timeout(play: Play) -> None:
         (RuntimeError("who knows"), TransportError),
     ],
 )
-def test_an_error_of_sending_is_definite_only_when_it_is_known_to_be(
-    play: Play, raised: Exception, learns: type[Exception]
+async def test_an_error_of_sending_is_definite_only_when_it_is_known_to_be(
+    raised: Exception, learns: type[Exception]
 ) -> None:
     """Never a definite error for an indefinite outcome; and the cause is kept."""
 
-    async def scenario() -> None:
-        async def send(message: Message) -> None:
-            raise raised
+    async def send(message: Message) -> None:
+        raise raised
 
-        with Requestor(send, name="shop") as shop:
-            with pytest.raises(learns) as caught:
-                await shop.request("price", timeout=1)
-            assert raised in (caught.value, caught.value.__cause__)
-
-    holds(play(scenario))
+    with Requestor(send, name="shop") as shop:
+        with pytest.raises(learns) as caught:
+            await shop.request("price", timeout=1)
+        assert raised in (caught.value, caught.value.__cause__)
+    holds(recorded())
 
 
-@everywhere
-def test_a_full_channel_or_queue_certainly_did_not_take_the_request(play: Play) -> None:
+async def test_a_full_channel_or_queue_certainly_did_not_take_the_request() -> None:
     """The definite refusals of this package's own channels are known."""
-
-    async def scenario() -> list[Any]:
-        buffer = PointToPointChannel("requests", when_away=WhenAway.BUFFER, capacity=1)
-        learned = []
-        async with MessageQueue("queue", capacity=1) as queue:
-            for send in (buffer.send, queue.put):
-                with Requestor(send, name="shop") as shop:
-                    learned += [await fate(shop.request("price", timeout=1)) for _ in range(2)]
-            queue.close()
-            with Requestor(queue.put, name="shop") as shop:
-                learned.append(await fate(shop.request("price", timeout=1)))
-        return learned
-
-    assert play(scenario).result == [TimedOut, NotDelivered, TimedOut, NotDelivered, NotDelivered]
+    buffer = PointToPointChannel("requests", when_away=WhenAway.BUFFER, capacity=1)
+    learned = []
+    async with MessageQueue("queue", capacity=1) as queue:
+        for send in (buffer.send, queue.put):
+            with Requestor(send, name="shop") as shop:
+                learned += [await fate(shop.request("price", timeout=1)) for _ in range(2)]
+        queue.close()
+        with Requestor(queue.put, name="shop") as shop:
+            learned.append(await fate(shop.request("price", timeout=1)))
+    assert learned == [TimedOut, NotDelivered, TimedOut, NotDelivered, NotDelivered]
 
 
 @everywhere
@@ -468,36 +430,30 @@ def test_a_failure_to_send_is_none_when_the_answer_has_come(play: Play) -> None:
     assert holds(play(scenario)).result == 0
 
 
-@everywhere
 @pytest.mark.parametrize("said", ["", "error", "refused", "in doubt"])
-def test_a_message_that_is_no_reply_is_said_to_be_unreadable(play: Play, said: str) -> None:
+async def test_a_message_that_is_no_reply_is_said_to_be_unreadable(said: str) -> None:
     """Somebody else answers on the way back: indefinite, and no answer, whatever it looks like."""
 
-    async def scenario() -> None:
-        async def send(message: Message) -> None:
-            await shop.receive(message.reply(None).copy(headers={"outcome": said, "error": "Busy"}))
+    async def send(message: Message) -> None:
+        await shop.receive(message.reply(None).copy(headers={"outcome": said, "error": "Busy"}))
 
-        shop = Requestor(send, name="shop")
-        with pytest.raises(TransportError, match="no reply that can be read"):
-            await shop.request("price", timeout=1)
-
-    play(scenario)
+    shop = Requestor(send, name="shop")
+    with pytest.raises(TransportError, match="no reply that can be read"):
+        await shop.request("price", timeout=1)
 
 
 # Deadlines
 
 
-def test_a_request_without_any_end_is_refused() -> None:
+@virtual_time_only
+async def test_a_request_without_any_end_is_refused() -> None:
     """Or else it may wait for ever."""
-
-    async def scenario() -> None:
-        async with wired() as shop:
-            with pytest.raises(ValueError, match="needs a timeout or a deadline"):
-                await shop.request(1)
-            with pytest.raises(ValueError, match="timeout must be a number of seconds from 0 on"):
-                await shop.request(1, timeout=-1)
-
-    assert simulate(scenario).count("sent") == 0
+    async with wired() as shop:
+        with pytest.raises(ValueError, match="needs a timeout or a deadline"):
+            await shop.request(1)
+        with pytest.raises(ValueError, match="timeout must be a number of seconds from 0 on"):
+            await shop.request(1, timeout=-1)
+    assert recorded().count("sent") == 0
 
 
 @everywhere
@@ -521,16 +477,12 @@ def test_the_earliest_end_is_what_the_replier_is_told(play: Play) -> None:
     assert told == [pytest.approx(start + n) for n in (2, 3, 5)]
 
 
-@everywhere
-def test_a_request_whose_deadline_has_passed_is_not_sent(play: Play) -> None:
+async def test_a_request_whose_deadline_has_passed_is_not_sent() -> None:
     """Definite: nothing happened, and it is no timeout."""
-
-    async def scenario() -> Any:
-        async with wired() as shop:
-            return await fate(shop.request(1, timeout=0))
-
-    trace = holds(play(scenario))
-    assert trace.result is DeadlinePassed
+    async with wired() as shop:
+        result = await fate(shop.request(1, timeout=0))
+    trace = holds(recorded())
+    assert result is DeadlinePassed
     assert trace.count("sent", "timed out") == 0
 
 
@@ -569,27 +521,22 @@ def test_concurrent_requests_multiplex(play: Play) -> None:
     assert trace.filter("state")[-1].at == pytest.approx(1.2)
 
 
-@everywhere
-def test_the_table_of_waiters_is_bounded(play: Play) -> None:
+async def test_the_table_of_waiters_is_bounded() -> None:
     """A request beyond it is not sent, and certainly not done; a place is free again after an end."""
+    learned: list[Any] = []
+    async with wired(max_waiting=2) as shop:
 
-    async def scenario() -> list[Any]:
-        learned: list[Any] = []
-        async with wired(max_waiting=2) as shop:
+        async def ask(seconds: float) -> None:
+            learned.append(await fate(shop.request(seconds, timeout=1)))
 
-            async def ask(seconds: float) -> None:
-                learned.append(await fate(shop.request(seconds, timeout=1)))
-
-            async with anyio.create_task_group() as group:
-                for seconds in (0.1, 0.2, 0.3):
-                    group.start_soon(ask, seconds)
-            await ask(0.4)
-        return learned
-
-    trace = holds(play(scenario))
-    assert trace.result[0] is TooManyWaiting
-    assert len(trace.result) == 4
-    assert TooManyWaiting not in trace.result[1:]
+        async with anyio.create_task_group() as group:
+            for seconds in (0.1, 0.2, 0.3):
+                group.start_soon(ask, seconds)
+        await ask(0.4)
+    trace = holds(recorded())
+    assert learned[0] is TooManyWaiting
+    assert len(learned) == 4
+    assert TooManyWaiting not in learned[1:]
     assert issubclass(TooManyWaiting, NotDone)
     assert trace.count("sent", where="there") == 3
 
@@ -597,30 +544,25 @@ def test_the_table_of_waiters_is_bounded(play: Play) -> None:
 # Close
 
 
-@everywhere
-def test_close_ends_all_waiters_with_an_error_of_its_own(play: Play) -> None:
+async def test_close_ends_all_waiters_with_an_error_of_its_own() -> None:
     """Those that wait learn that it may have happened; those that ask later, that it did not. Idempotent."""
+    learned: list[Any] = []
+    channel = PointToPointChannel("requests", when_away=WhenAway.BLOCK)
+    with Requestor(channel.send, name="shop") as shop:
 
-    async def scenario() -> list[Any]:
-        learned: list[Any] = []
-        channel = PointToPointChannel("requests", when_away=WhenAway.BLOCK)
-        with Requestor(channel.send, name="shop") as shop:
+        async def ask() -> None:
+            learned.append(await fate(shop.request("price", timeout=60)))
 
-            async def ask() -> None:
-                learned.append(await fate(shop.request("price", timeout=60)))
-
-            async with anyio.create_task_group() as group:
-                group.start_soon(ask)
-                group.start_soon(ask)
-                await anyio.sleep(1)
-                shop.close()
-                shop.close()
-            assert anyio.current_time() < 1 + 60 - TICK
-            await ask()
-        return [*learned, len(channel)]
-
-    trace = holds(play(scenario))
-    assert trace.result == [ClosedWhileWaiting, ClosedWhileWaiting, RequestorClosed, 0]
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            group.start_soon(ask)
+            await anyio.sleep(1)
+            shop.close()
+            shop.close()
+        assert anyio.current_time() < 1 + 60 - TICK
+        await ask()
+    trace = holds(recorded())
+    assert [*learned, len(channel)] == [ClosedWhileWaiting, ClosedWhileWaiting, RequestorClosed, 0]
     assert issubclass(ClosedWhileWaiting, Indefinite)
     assert issubclass(RequestorClosed, NotDone)
     assert trace.end < 2
@@ -698,56 +640,45 @@ def test_scatter_counts_no_reply_twice_and_a_failure_as_a_reply(play: Play) -> N
     assert trace.result[1].duplicates == 3
 
 
-@everywhere
-def test_a_scattered_request_carries_what_a_single_one_does(play: Play) -> None:
+async def test_a_scattered_request_carries_what_a_single_one_does() -> None:
     """Type, key, cause and the earliest end are in the envelope that every replier gets."""
     sent: list[Message] = []
 
-    async def scenario() -> float:
-        async def send(message: Message) -> None:
-            sent.append(message)
+    async def send(message: Message) -> None:
+        sent.append(message)
 
-        start = anyio.current_time()
-        with Requestor(send, name="shop") as shop:
-            told = {"type": "Quote", "key": "tea", "caused_by": "m0", "timeout": 3, "deadline": start + 2}
-            assert await shop.scatter("price", expected_replies=2, **told) == []  # type: ignore[arg-type]
-        return start + 2
-
-    deadline = play(scenario).result
+    start = anyio.current_time()
+    with Requestor(send, name="shop") as shop:
+        told = {"type": "Quote", "key": "tea", "caused_by": "m0", "timeout": 3, "deadline": start + 2}
+        assert await shop.scatter("price", expected_replies=2, **told) == []  # type: ignore[arg-type]
+    deadline = start + 2
     (asked,) = sent
     assert (asked.type, asked.key, asked.causation_id) == ("Quote", "tea", "m0")
     assert asked.deadline == pytest.approx(deadline)
 
 
-def test_scatter_wants_at_least_one_reply_and_an_end() -> None:
+@virtual_time_only
+async def test_scatter_wants_at_least_one_reply_and_an_end() -> None:
     """Bad input gets a clear error."""
-
-    async def scenario() -> None:
-        async with wired() as shop:
-            with pytest.raises(ValueError, match="expected_replies must be a whole number from 1 on, not 0"):
-                await shop.scatter(1, expected_replies=0, timeout=1)
-            with pytest.raises(ValueError, match="needs a timeout"):
-                await shop.scatter(1, expected_replies=1)
-
-    simulate(scenario)
+    async with wired() as shop:
+        with pytest.raises(ValueError, match="expected_replies must be a whole number from 1 on, not 0"):
+            await shop.scatter(1, expected_replies=0, timeout=1)
+        with pytest.raises(ValueError, match="needs a timeout"):
+            await shop.scatter(1, expected_replies=1)
 
 
-@everywhere
-def test_a_scatter_that_waits_when_the_requestor_closes_ends_with_the_same_error(play: Play) -> None:
+async def test_a_scatter_that_waits_when_the_requestor_closes_ends_with_the_same_error() -> None:
     """Not with a list that looks complete."""
+    async with three_suppliers(PRICES) as shop, anyio.create_task_group() as group:
 
-    async def scenario() -> None:
-        async with three_suppliers(PRICES) as shop, anyio.create_task_group() as group:
+        async def ask() -> None:
+            with pytest.raises(ClosedWhileWaiting):
+                await shop.scatter("price of tea", expected_replies=3, timeout=60)
 
-            async def ask() -> None:
-                with pytest.raises(ClosedWhileWaiting):
-                    await shop.scatter("price of tea", expected_replies=3, timeout=60)
-
-            group.start_soon(ask)
-            await anyio.sleep(1.5)
-            shop.close()
-
-    holds(play(scenario))
+        group.start_soon(ask)
+        await anyio.sleep(1.5)
+        shop.close()
+    holds(recorded())
 
 
 # The rest
@@ -760,43 +691,35 @@ def test_bounds_below_one_are_refused() -> None:
             Requestor(sleeps, **{bound: 0})  # type: ignore[arg-type]
 
 
-@everywhere
-def test_an_answer_is_a_copy(play: Play) -> None:
+async def test_an_answer_is_a_copy() -> None:
     """What the caller does to its answer changes nothing for anybody else."""
+    prices = {"tea": [3]}
 
-    async def scenario() -> None:
-        prices = {"tea": [3]}
+    async def answer(request: Message) -> Any:
+        return prices[request.body]
 
-        async def answer(request: Message) -> Any:
-            return prices[request.body]
-
-        async with wired(answer) as shop:
-            for _ in range(2):
-                reply = await shop.request("tea", timeout=1, idempotency_key="k")
-                assert reply.body == [3]
-                reply.body.append("mine")
-                prices["tea"].append(4)
-
-    play(scenario)
+    async with wired(answer) as shop:
+        for _ in range(2):
+            reply = await shop.request("tea", timeout=1, idempotency_key="k")
+            assert reply.body == [3]
+            reply.body.append("mine")
+            prices["tea"].append(4)
 
 
-def test_forward_hands_on_until_the_sender_closes() -> None:
+@virtual_time_only
+async def test_forward_hands_on_until_the_sender_closes() -> None:
     """And it is the channel's one receiver meanwhile."""
+    channel, got = PointToPointChannel("requests"), []
 
-    async def scenario() -> list[Any]:
-        channel, got = PointToPointChannel("requests"), []
+    async def take(message: Message) -> None:
+        got.append(message.body)
 
-        async def take(message: Message) -> None:
-            got.append(message.body)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(forward, channel, take)
-            for n in range(3):
-                await channel.send(Message(n))
-            channel.close()
-        return got
-
-    assert simulate(scenario).result == [0, 1, 2]
+    async with anyio.create_task_group() as group:
+        group.start_soon(forward, channel, take)
+        for n in range(3):
+            await channel.send(Message(n))
+        channel.close()
+    assert got == [0, 1, 2]
 
 
 def test_an_outcome_can_be_read_without_raising_it() -> None:

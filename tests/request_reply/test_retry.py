@@ -22,7 +22,7 @@ from eip_ref.request_reply import (
     TransportError,
     request_again,
 )
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 from tests.request_reply.test_replier import charge
 from tests.request_reply.test_request_reply import wired
 
@@ -118,8 +118,7 @@ def test_one_indefinite_attempt_makes_the_whole_indefinite(play: Play, last: Exc
     assert learns(play, Scripted(TimedOut("?"), last), pauses=[1], idempotency_key="op") == (TimedOut, 2)
 
 
-@everywhere
-def test_the_pauses_are_kept_and_no_attempt_begins_after_the_deadline(play: Play) -> None:
+async def test_the_pauses_are_kept_and_no_attempt_begins_after_the_deadline() -> None:
     """Pauses of 1 and 4 seconds: with a deadline after 3 the third attempt would be pointless."""
 
     async def ends_at(deadline: float) -> tuple[int, float]:
@@ -129,13 +128,10 @@ def test_the_pauses_are_kept_and_no_attempt_begins_after_the_deadline(play: Play
             await request_again(service, timeout=1, deadline=start + deadline, pauses=[1, 4])
         return len(service.asked), round(anyio.current_time() - start, 6)
 
-    async def scenario() -> Any:
-        found = [await ends_at(deadline) for deadline in (0.5, 1, 3, 9)]
-        with anyio.move_on_after(0.5):
-            found.append(await ends_at(9))
-        return found
-
-    assert play(scenario).result == [(1, 0), (1, 0), (2, 1), (3, 5), (1, 0)]
+    found = [await ends_at(deadline) for deadline in (0.5, 1, 3, 9)]
+    with anyio.move_on_after(0.5):
+        found.append(await ends_at(9))
+    assert found == [(1, 0), (1, 0), (2, 1), (3, 5), (1, 0)]
 
 
 @everywhere
@@ -147,18 +143,12 @@ def test_every_attempt_asks_for_the_same_and_ends_by_the_same_deadline(play: Pla
     assert service.asked == [{**how, "timeout": 1}] * 3
 
 
-@everywhere
-def test_over_a_network_that_loses_the_first_answers_there_is_one_effect(play: Play) -> None:
+async def test_over_a_network_that_loses_the_first_answers_there_is_one_effect() -> None:
     """For real: the same key until an answer comes, and the card is charged once."""
-
-    async def scenario() -> Any:
-        async with wired(charge) as shop:
-            reply = await request_again(
-                shop, "order 17", timeout=0.45, idempotency_key="op", pauses=[0.1] * 5
-            )
-            return reply.body
-
-    trace = play(scenario)
-    assert trace.result == "receipt for m1"
+    async with wired(charge) as shop:
+        reply = await request_again(shop, "order 17", timeout=0.45, idempotency_key="op", pauses=[0.1] * 5)
+        result = reply.body
+    trace = recorded()
+    assert result == "receipt for m1"
     assert trace.count("effect") == 1
     assert trace.count("timed out") >= 2
