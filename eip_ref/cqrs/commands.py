@@ -98,7 +98,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What the caller learns: the aggregate is at this version now."""
+    """The answer to the caller: the aggregate is at this version now."""
 
     id: str
     version: int
@@ -107,7 +107,7 @@ class CommandResult:
 
 
 class DomainEvent(NamedTuple):
-    """What a decision says has happened: the type of an event and its body, which is a contract.
+    """A thing that has happened, as a decision says it: the type of an event and its body, a contract.
 
     The body is made for those who read it. It is never the row of a database, whose columns are
     private to the service and change with it.
@@ -249,7 +249,7 @@ class Commands:
     def _first_outcome(
         self, transaction: Transaction, command: Command
     ) -> CommandResult | CommandRejected | None:
-        """What the key was answered the first time; None when it is new. Raises IdempotencyKeyReused."""
+        """The outcome that the key had the first time; None when it is new. Raises IdempotencyKeyReused."""
         kept = None if command.key is None else transaction.get(self._outcomes, command.key)
         if kept is None:
             return None

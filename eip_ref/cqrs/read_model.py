@@ -67,15 +67,11 @@ class RowChange(NamedTuple):
     row: Any
 
 
-def _nobody(change: RowChange) -> None:
-    """Is told of changes where nobody follows them."""
-
-
 class NumberedView(View):
     """A view whose rows have the positions of their last changes. `tell` hears of each after its commit."""
 
     def __init__(
-        self, transaction: Transaction, name: str, *, tell: Callable[[RowChange], object] = _nobody
+        self, transaction: Transaction, name: str, *, tell: Callable[[RowChange], object] | None = None
     ) -> None:
         super().__init__(transaction, name)
         self._tell = tell
@@ -139,7 +135,8 @@ class NumberedView(View):
         self._transaction.delete(self._by_change, key_of(was))
         self._transaction.put(self._by_change, key_of(change.position), key)
         self._transaction.put(self.name, key, [change.position, row])
-        self._transaction.after_commit(partial(self._tell, change))
+        if self._tell is not None:
+            self._transaction.after_commit(partial(self._tell, change))
 
 
 # The read model
@@ -189,7 +186,7 @@ class ReadModel:
         message that does not say its stream and version, and `ResequencerFull`.
         """
         with self.store.transaction() as transaction:
-            if self._beside is not None:
+            if self._beside is not None and self._failure is None:
                 self._handle_beside(self._beside, message)
             return self._live(transaction).handle(message)
 
@@ -197,7 +194,7 @@ class ReadModel:
         try:
             beside.handle(message)
         except Exception as error:  # what is wrong with the new generation must not stop the live one
-            self._beside, self._failure = None, error
+            self._failure = error
 
     def _live(self, transaction: Transaction) -> Resequencer:
         """The way of events into the live view, of whichever generation that is now."""
@@ -281,13 +278,15 @@ class ReadModel:
 
         `history` ends where it had grown to at the beginning, or later. Events that come meanwhile go
         to both. With `handlers` the new view is made by those. A rebuild that fails, is cancelled or
-        crashes leaves the live view as it was; one that ends leaves nothing of the old view. Raises
-        RuntimeError when one is running, and when the history lacks what the live view has seen.
+        crashes leaves the live view as it was; one that ends leaves nothing of the old view. Raises what
+        `handle` does; RuntimeError when one is running, and when the history lacks what the live view has
+        seen; and, after the swap, what `erase_deleted` of the store does.
         """
         if self._beside is not None:
             raise RuntimeError(f"{self.name} is being rebuilt already; wait for that")
         self._failure = None
-        self._beside = beside = self._begin_beside(handlers or self._projection.handlers)
+        handlers = self._projection.handlers if handlers is None else handlers
+        self._beside = beside = self._begin_beside(handlers)
         try:
             async for message in history:
                 self._must_go_well()
@@ -296,8 +295,7 @@ class ReadModel:
             self._must_go_well()
             with self.store.transaction() as transaction:
                 self._swap(transaction, beside)
-            if handlers is not None:
-                self._projection = replace(self._projection, handlers=handlers)
+            self._projection = replace(self._projection, handlers=handlers)
             self._intake = None
         finally:
             self._beside = None
@@ -307,10 +305,9 @@ class ReadModel:
         """The way into a new and empty generation. No history is too jumbled for it."""
         with self.store.transaction() as transaction:
             generation = live_generation(transaction, self.name) + 1
-            projector = Projector(
-                self.store, Projection(self.name, handlers, generation, view_type=NumberedView)
-            )
-            beside = Resequencer(self.store, projector.name, projector.take, capacity=sys.maxsize)
+            projection = Projection(self.name, handlers, generation, view_type=NumberedView)
+            take = Projector(self.store, projection).take
+            beside = Resequencer(self.store, projection.view, take, capacity=sys.maxsize)
             self._clear(transaction, beside)  # what a rebuild that crashed has left
         return beside
 

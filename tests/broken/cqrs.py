@@ -289,6 +289,7 @@ class CheckpointBeforeTheView(ReadModel):
 class _TellsAtOnce(NumberedView):
     def _change(self, key: str, row: Any) -> None:
         super()._change(key, row)
+        assert self._tell is not None
         self._tell(RowChange(self.last_change, key, row))
 
 

@@ -321,6 +321,18 @@ def test_a_rebuild_with_new_handlers_makes_a_new_view(play: Play, store_of: Open
     assert rows == {"A": {"charged": 306}}
 
 
+async def test_a_rebuild_without_handlers_makes_an_empty_view(store_of: Open) -> None:
+    """None is "the same as now", and nothing else is."""
+    with store_of() as store:
+        view = ReadModel(store, "view", DASHBOARD)
+        for message in HISTORY:
+            view.handle(message)
+        await view.rebuild(History(), {})
+        assert (view.rows(), view.seen("billing/ann")) == ({}, 3)
+        await view.rebuild(History(), DASHBOARD)
+        assert view.rows() == {"ann": ANN}
+
+
 @everywhere
 def test_a_rebuild_that_fails_leaves_the_live_view(play: Play, store_of: Open) -> None:
     """By its history, its handlers, its cancellation or a short history; the next one works."""
@@ -368,6 +380,8 @@ def test_a_mistake_in_the_new_handlers_does_not_stop_the_live_view(play: Play, s
                 with pytest.raises(RuntimeError, match="being rebuilt"):
                     await view.rebuild(History())
                 view.handle(told("billing/bob", 1, "Charged", cents=13))
+                with pytest.raises(RuntimeError, match="being rebuilt"):
+                    await view.rebuild(History())  # the failed one has not ended yet
 
             async with anyio.create_task_group() as group:
                 group.start_soon(comes)
