@@ -15,6 +15,7 @@ from eip_ref.cqrs import Outbox
 from eip_ref.message import Message
 from eip_ref.saga import IllegalRecord, LogRecord, Phase, RecordType, SagaEnded, SagaLog, TakenOver
 from eip_ref.storage import MemoryStore, SQLiteStore, Transaction
+from tests.backends import recorded
 
 from ..backends import Play, everywhere
 
@@ -52,9 +53,6 @@ def write(log: SagaLog, saga: str, number: int, records: Sequence[LogRecord], co
         log.append(saga, number, records)
 
 
-pytestmark = everywhere
-
-
 def with_log(opened: Open, test: Callable[[SagaLog], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
     async def scenario() -> Any:
         with opened() as log:
@@ -63,6 +61,7 @@ def with_log(opened: Open, test: Callable[[SagaLog], Awaitable[Any]]) -> Callabl
     return scenario
 
 
+@everywhere
 def test_records_are_read_as_they_were_written_in_their_order(play: Play, opened: Open) -> None:
     """Several appends and several records in one make one sequence for each saga."""
 
@@ -77,24 +76,21 @@ def test_records_are_read_as_they_were_written_in_their_order(play: Play, opened
     play(with_log(opened, test))
 
 
-def test_what_was_appended_is_there_when_the_log_is_opened_again(play: Play, opened: Open) -> None:
+async def test_what_was_appended_is_there_when_the_log_is_opened_again(opened: Open) -> None:
     """Records, phases and the outbox."""
-
-    async def scenario() -> None:
-        with opened() as log:
-            sent = COMMAND.copy(deadline=anyio.current_time() + 5)
-            write(log, "o1", 0, [BEGUN, INTENT], sent)
-        with opened() as log:
-            assert log.read("o1") == [BEGUN, INTENT]
-            assert log.find(Phase.RUNNING) == ["o1"]
-            (claimed,) = outbox_of(log).claim("relay", seconds=1, limit=9)
-            command = claimed.message
-            assert (command.id, command.body, command.headers["step"]) == ("m1", "a", "s")
-            assert command.deadline == pytest.approx(sent.deadline)
-
-    play(scenario)
+    with opened() as log:
+        sent = COMMAND.copy(deadline=anyio.current_time() + 5)
+        write(log, "o1", 0, [BEGUN, INTENT], sent)
+    with opened() as log:
+        assert log.read("o1") == [BEGUN, INTENT]
+        assert log.find(Phase.RUNNING) == ["o1"]
+        (claimed,) = outbox_of(log).claim("relay", seconds=1, limit=9)
+        command = claimed.message
+        assert (command.id, command.body, command.headers["step"]) == ("m1", "a", "s")
+        assert command.deadline == pytest.approx(sent.deadline)
 
 
+@everywhere
 def test_records_cannot_be_changed_from_outside(play: Play, opened: Open) -> None:
     """What is in the log is shared with nobody."""
 
@@ -108,6 +104,7 @@ def test_records_cannot_be_changed_from_outside(play: Play, opened: Open) -> Non
     play(with_log(opened, test))
 
 
+@everywhere
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_whoever_does_not_know_the_number_of_records_cannot_append(
     play: Play, opened: Open, number: int
@@ -125,6 +122,7 @@ def test_whoever_does_not_know_the_number_of_records_cannot_append(
     play(with_log(opened, test))
 
 
+@everywhere
 @pytest.mark.parametrize(
     "end",
     [
@@ -156,6 +154,7 @@ def test_a_saga_that_has_ended_takes_no_more_records(play: Play, opened: Open, e
     play(with_log(opened, test))
 
 
+@everywhere
 @pytest.mark.parametrize(
     "records",
     [
@@ -183,6 +182,7 @@ def test_a_record_that_may_not_follow_is_refused_and_with_it_all_others(
     play(with_log(opened, test))
 
 
+@everywhere
 @pytest.mark.parametrize("data", [(1, 2), {1: "a"}, float("nan"), {"a", "b"}])
 def test_data_that_would_come_back_changed_are_refused(play: Play, opened: Open, data: Any) -> None:
     """Only JSON values; and nothing of the transaction is kept."""
@@ -195,6 +195,7 @@ def test_data_that_would_come_back_changed_are_refused(play: Play, opened: Open,
     play(with_log(opened, test))
 
 
+@everywhere
 def test_sagas_are_found_by_phase_and_name_oldest_first(play: Play, opened: Open) -> None:
     """In any of the phases that are given."""
 
@@ -213,6 +214,7 @@ def test_sagas_are_found_by_phase_and_name_oldest_first(play: Play, opened: Open
     play(with_log(opened, test))
 
 
+@everywhere
 def test_records_share_the_fate_of_the_transaction_around_them(play: Play, opened: Open) -> None:
     """What fails after them takes them back, and then nothing is told."""
 
@@ -229,6 +231,7 @@ def test_records_share_the_fate_of_the_transaction_around_them(play: Play, opene
     assert play(with_log(opened, test)).count("state") == 0
 
 
+@everywhere
 def test_a_refused_record_that_is_caught_leaves_nothing_in_the_transaction_around_it(
     play: Play, opened: Open
 ) -> None:
@@ -248,6 +251,7 @@ def test_a_refused_record_that_is_caught_leaves_nothing_in_the_transaction_aroun
     play(with_log(opened, test))
 
 
+@everywhere
 def test_every_change_of_phase_is_told_in_the_trace_once_it_is_written(play: Play, opened: Open) -> None:
     """At the place of the saga's name; what was refused is not told."""
 
@@ -270,54 +274,41 @@ def test_every_change_of_phase_is_told_in_the_trace_once_it_is_written(play: Pla
     ]
 
 
-def test_the_clock_goes_on(play: Play, opened: Open) -> None:
+async def test_the_clock_goes_on(opened: Open) -> None:
     """A second later it shows a second more, also when the log was closed in between."""
-
-    async def scenario() -> None:
-        with opened() as log:
-            log.append("o1", 0, [BEGUN])
-            before = log.now()
-            await anyio.sleep(1)
-            assert log.now() - before == pytest.approx(1)
-            log.append("o1", 1, [INTENT])
-        with opened() as log:
-            assert log.now() >= before + 0.999
-
-    play(scenario)
+    with opened() as log:
+        log.append("o1", 0, [BEGUN])
+        before = log.now()
+        await anyio.sleep(1)
+        assert log.now() - before == pytest.approx(1)
+        log.append("o1", 1, [INTENT])
+    with opened() as log:
+        assert log.now() >= before + 0.999
 
 
 # On SQLite alone
 
 
 @pytest.mark.parametrize("table", ["sagas/o1", "sagas.running", "commands"])
-def test_records_and_commands_are_one_transaction(play: Play, tmp_path: Path, table: str) -> None:
+async def test_records_and_commands_are_one_transaction(tmp_path: Path, table: str) -> None:
     """When one of them cannot be written, neither is."""
-
-    async def scenario() -> None:
-        with on_sqlite(tmp_path / "sagas.db") as log:
-            connection = sqlite3.connect(tmp_path / "sagas.db", isolation_level=None)
-            refuse = (
-                f"BEFORE INSERT ON documents WHEN NEW.tbl = '{table}' BEGIN SELECT RAISE(ABORT, 'full'); END"
-            )
-            connection.execute(f"CREATE TRIGGER full {refuse}")
-            connection.close()
-            with pytest.raises(sqlite3.DatabaseError, match="full"):
-                write(log, "o1", 0, [BEGUN, INTENT], COMMAND)
-            assert (log.read("o1"), log.find(*Phase), len(outbox_of(log))) == ([], [], 0)
-
-    assert play(scenario).count("state") == 0
+    with on_sqlite(tmp_path / "sagas.db") as log:
+        connection = sqlite3.connect(tmp_path / "sagas.db", isolation_level=None)
+        refuse = f"BEFORE INSERT ON documents WHEN NEW.tbl = '{table}' BEGIN SELECT RAISE(ABORT, 'full'); END"
+        connection.execute(f"CREATE TRIGGER full {refuse}")
+        connection.close()
+        with pytest.raises(sqlite3.DatabaseError, match="full"):
+            write(log, "o1", 0, [BEGUN, INTENT], COMMAND)
+        assert (log.read("o1"), log.find(*Phase), len(outbox_of(log))) == ([], [], 0)
+    assert recorded().count("state") == 0
 
 
-def test_two_processes_may_open_one_file(play: Play, tmp_path: Path) -> None:
+async def test_two_processes_may_open_one_file(tmp_path: Path) -> None:
     """What one writes the other reads, and they cannot both write one saga."""
-
-    async def scenario() -> None:
-        path = tmp_path / "sagas.db"
-        with on_sqlite(path) as one, on_sqlite(path) as other:
-            one.append("o1", 0, [BEGUN])
-            other.append("o1", 1, [INTENT])
-            with pytest.raises(TakenOver):
-                one.append("o1", 1, [INTENT])
-            assert one.read("o1") == [BEGUN, INTENT]
-
-    play(scenario)
+    path = tmp_path / "sagas.db"
+    with on_sqlite(path) as one, on_sqlite(path) as other:
+        one.append("o1", 0, [BEGUN])
+        other.append("o1", 1, [INTENT])
+        with pytest.raises(TakenOver):
+            one.append("o1", 1, [INTENT])
+        assert one.read("o1") == [BEGUN, INTENT]

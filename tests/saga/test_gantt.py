@@ -11,6 +11,7 @@ from eip_ref.saga import Orchestrator, Parallel, Saga, SagaLog, Step
 from eip_ref.saga.order_story import OrderServices
 from eip_ref.storage import MemoryStore
 from eip_ref.trace import Kind, Trace, record
+from tests.backends import recorded, virtual_time_only
 from tests.saga.stories import NO_TEA, ORDER, QUICK, STOLEN, Network, first, saga
 
 
@@ -60,16 +61,14 @@ def test_what_a_crash_leaves_without_an_end_is_drawn_as_such() -> None:
     assert "no end in sight from 0.1 s to 0.15 s" in figure.alt
 
 
-def test_rows_of_several_sagas_carry_their_ids() -> None:
+@virtual_time_only
+async def test_rows_of_several_sagas_carry_their_ids() -> None:
     """And one of them can be drawn alone, from when it began to its end."""
-
-    async def scenario() -> None:
-        network = Network(OrderServices(first(tea=3)))
-        orchestrator = Orchestrator(saga(), SagaLog(MemoryStore()), network.execute)
-        for name in ("o1", "o2"):
-            await orchestrator.run(name, ORDER)
-
-    trace = simulate(scenario)
+    network = Network(OrderServices(first(tea=3)))
+    orchestrator = Orchestrator(saga(), SagaLog(MemoryStore()), network.execute)
+    for name in ("o1", "o2"):
+        await orchestrator.run(name, ORDER)
+    trace = recorded()
     assert "o2 payment: finished from" in gantt(trace).alt
     alone = gantt(trace, of="o2").alt
     assert "o1" not in alone
@@ -99,22 +98,18 @@ def test_branches_and_messages_make_rows_too() -> None:
     assert gantt(Trace([])).alt == "What ran when. Nothing was started."
 
 
-def test_more_rows_than_there_is_room_for_are_named() -> None:
+@virtual_time_only
+async def test_more_rows_than_there_is_room_for_are_named() -> None:
     """The first thirty are drawn."""
-
-    async def scenario() -> None:
-        for number in range(33):
-            record(Kind.STARTED, "boss", f"m{number}", step=f"step {number}")
-
-    assert gantt(simulate(scenario)).alt.endswith("Not shown: step 30, step 31 and step 32.")
+    for number in range(33):
+        record(Kind.STARTED, "boss", f"m{number}", step=f"step {number}")
+    assert gantt(recorded()).alt.endswith("Not shown: step 30, step 31 and step 32.")
 
 
-def test_a_refused_order_is_drawn_without_compensation_of_the_refused_step() -> None:
+@virtual_time_only
+async def test_a_refused_order_is_drawn_without_compensation_of_the_refused_step() -> None:
     """What was refused has failed, and no bar takes it back."""
-
-    async def scenario() -> None:
-        await Orchestrator(saga(), SagaLog(MemoryStore()), Network(OrderServices(NO_TEA)).execute).run(
-            "o1", ORDER
-        )
-
-    assert "stock: failed from 0.3 s to 0.4 s." in gantt(simulate(scenario)).alt
+    await Orchestrator(saga(), SagaLog(MemoryStore()), Network(OrderServices(NO_TEA)).execute).run(
+        "o1", ORDER
+    )
+    assert "stock: failed from 0.3 s to 0.4 s." in gantt(recorded()).alt

@@ -30,10 +30,9 @@ from eip_ref.saga import (
     unlock,
 )
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 
 Open = Callable[[], Store]
-pytestmark = everywhere
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -83,35 +82,30 @@ UNDO = compensation("o1", "stock", "Release", 2)
 ASK = question("o1", "stock", "Reserve")
 
 
-def test_a_repeated_action_has_one_effect_and_the_same_answer(play: Play, opened: Open) -> None:
+async def test_a_repeated_action_has_one_effect_and_the_same_answer(opened: Open) -> None:
     """The participant is idempotent: the record commits with the effect."""
-
-    async def scenario() -> None:
-        with opened() as store:
-            participant = inventory(store, 5)
-            assert [await participant(DO) for _ in range(3)] == [3, 3, 3]
-            assert participant.business() == {"stock": 3}
-
-    trace = play(scenario)
+    with opened() as store:
+        participant = inventory(store, 5)
+        assert [await participant(DO) for _ in range(3)] == [3, 3, 3]
+        assert participant.business() == {"stock": 3}
+    trace = recorded()
     assert (trace.count("effect"), trace.count("duplicate")) == (1, 2)
 
 
-def test_a_repeated_compensation_has_one_effect(play: Play, opened: Open) -> None:
+async def test_a_repeated_compensation_has_one_effect(opened: Open) -> None:
     """Compensation is idempotent too."""
-
-    async def scenario() -> None:
-        with opened() as store:
-            participant = inventory(store, 5)
-            await participant(DO)
-            for _ in range(3):
-                assert await participant(UNDO) is None
-            assert participant.business() == {"stock": 5}
-
-    trace = play(scenario)
+    with opened() as store:
+        participant = inventory(store, 5)
+        await participant(DO)
+        for _ in range(3):
+            assert await participant(UNDO) is None
+        assert participant.business() == {"stock": 5}
+    trace = recorded()
     assert [e.data["effect"] for e in trace.filter("effect")] == ["reserved", "released"]
     assert trace.messages("duplicate") == ["o1/stock/undo"] * 2
 
 
+@everywhere
 def test_a_compensation_that_comes_first_leaves_a_tombstone(play: Play, opened: Open) -> None:
     """The late action finds it and is refused, however often it comes, also after a restart."""
 
@@ -137,24 +131,21 @@ def test_a_compensation_that_comes_first_leaves_a_tombstone(play: Play, opened: 
 
 
 @pytest.mark.parametrize("stock", [5, 1], ids=["done", "refused"])
-def test_action_and_compensation_commute(play: Play, opened: Open, stock: int) -> None:
+async def test_action_and_compensation_commute(opened: Open, stock: int) -> None:
     """Any order of two copies of each leaves the same books."""
-
-    async def scenario() -> None:
-        for number, order in enumerate(sorted(set(permutations(["do", "do", "undo", "undo"])))):
-            with opened() as store:
-                participant, saga = inventory(store, stock), f"o{number}"
-                for what in order:
-                    if what == "undo":
-                        await participant(compensation(saga, "stock", "Release", 2))
-                        continue
-                    with suppress(Refused):
-                        await participant(action(saga, "stock", "Reserve", 2))
-                assert participant.business() == {"stock": stock}
-
-    play(scenario)
+    for number, order in enumerate(sorted(set(permutations(["do", "do", "undo", "undo"])))):
+        with opened() as store:
+            participant, saga = inventory(store, stock), f"o{number}"
+            for what in order:
+                if what == "undo":
+                    await participant(compensation(saga, "stock", "Release", 2))
+                    continue
+                with suppress(Refused):
+                    await participant(action(saga, "stock", "Reserve", 2))
+            assert participant.business() == {"stock": stock}
 
 
+@everywhere
 def test_a_refusal_changes_nothing_and_is_remembered(play: Play, opened: Open) -> None:
     """What the handler wrote before it refused is gone; the same key gets the same no."""
 
@@ -182,6 +173,7 @@ def test_a_refusal_changes_nothing_and_is_remembered(play: Play, opened: Open) -
     assert trace.messages("refused") == ["o1/stock"] * 3
 
 
+@everywhere
 def test_a_handler_that_fails_leaves_nothing_and_may_be_tried_again(play: Play, opened: Open) -> None:
     """An error is not an answer: no value, no record, no effect."""
     failing = [True]
@@ -207,6 +199,7 @@ def test_a_handler_that_fails_leaves_nothing_and_may_be_tried_again(play: Play, 
     assert play(scenario).count("effect") == 1
 
 
+@everywhere
 def test_a_participant_can_be_asked_what_became_of_an_operation(play: Play, opened: Open) -> None:
     """Unknown, done with its answer, refused, revoked; to ask leaves no tombstone."""
 
@@ -227,30 +220,23 @@ def test_a_participant_can_be_asked_what_became_of_an_operation(play: Play, open
     assert states == [("unknown", None), ("done", 1), ("refused", None), ("revoked", None)]
 
 
-def test_a_command_that_nobody_handles_is_an_error_in_words(play: Play) -> None:
+async def test_a_command_that_nobody_handles_is_an_error_in_words() -> None:
     """Not a refusal: a refusal would compensate."""
-
-    async def scenario() -> None:
-        participant = inventory(MemoryStore(), 3)
-        with pytest.raises(LookupError, match="inventory does not know how to 'Paint'"):
-            await participant(action("o1", "paint", "Paint", None))
-
-    play(scenario)
+    participant = inventory(MemoryStore(), 3)
+    with pytest.raises(LookupError, match="inventory does not know how to 'Paint'"):
+        await participant(action("o1", "paint", "Paint", None))
 
 
-def test_two_participants_in_one_store_share_nothing(play: Play, opened: Open) -> None:
+async def test_two_participants_in_one_store_share_nothing(opened: Open) -> None:
     """Each has a table of its own, and remembers its own operations."""
-
-    async def scenario() -> None:
-        with opened() as store:
-            one = inventory(store, 5)
-            other = Participant("warehouse", store, {"Reserve": lambda command, books: books.get("stock", 0)})
-            assert (await one(DO), await other(DO)) == (3, 0)
-            assert (one.business(), other.business()) == ({"stock": 3}, {})
-
-    play(scenario)
+    with opened() as store:
+        one = inventory(store, 5)
+        other = Participant("warehouse", store, {"Reserve": lambda command, books: books.get("stock", 0)})
+        assert (await one(DO), await other(DO)) == (3, 0)
+        assert (one.business(), other.business()) == ({"stock": 3}, {})
 
 
+@everywhere
 @pytest.mark.parametrize("answer", [(1, 2), {1: 2}, float("nan"), object()], ids=str)
 def test_an_answer_that_would_come_back_changed_is_refused_before_anything_is_done(
     play: Play, opened: Open, answer: Any
@@ -273,7 +259,7 @@ def test_an_answer_that_would_come_back_changed_is_refused_before_anything_is_do
     assert play(scenario).count("effect") == 0
 
 
-def test_a_handler_that_would_have_to_be_awaited_is_refused_when_it_is_handed_over(play: Play) -> None:
+def test_a_handler_that_would_have_to_be_awaited_is_refused_when_it_is_handed_over() -> None:
     """A local transaction waits for nothing."""
 
     async def handler(command: Message, books: LocalTransaction) -> None:
@@ -283,6 +269,7 @@ def test_a_handler_that_would_have_to_be_awaited_is_refused_when_it_is_handed_ov
         Participant("inventory", MemoryStore(), {"Reserve": handler})
 
 
+@everywhere
 def test_an_exception_in_a_transaction_leaves_nothing(play: Play, opened: Open) -> None:
     """And a value that was read can be changed without changing the books."""
 
@@ -321,53 +308,41 @@ def by(saga: str, type: str = "Reserve", body: Any = 2) -> Message:
     return action(saga, "stock", type, body)
 
 
-def test_writing_back_what_was_read_before_loses_an_update(play: Play) -> None:
+async def test_writing_back_what_was_read_before_loses_an_update() -> None:
     """The anomaly: two sagas take 2 of 10 each, and 8 are left."""
-
-    async def scenario() -> dict[str, Any]:
-        store = holding(stock=10)
-        seen = Participant("inventory", store, {}).business()["stock"]  # both read
-        for saga in ("o1", "o2"):  # both write
-            await Participant("inventory", store, {"Reserve": write_back(seen)})(by(saga))
-        return Participant("inventory", store, {}).business()
-
-    assert play(scenario).result["stock"] == 8
+    store = holding(stock=10)
+    seen = Participant("inventory", store, {}).business()["stock"]  # both read
+    for saga in ("o1", "o2"):  # both write
+        await Participant("inventory", store, {"Reserve": write_back(seen)})(by(saga))
+    assert Participant("inventory", store, {}).business()["stock"] == 8
 
 
-def test_a_commutative_update_loses_nothing_in_any_order(play: Play) -> None:
+async def test_a_commutative_update_loses_nothing_in_any_order() -> None:
     """The cure: both change by an amount, and so does the compensation of one of them."""
-
-    async def scenario() -> None:
-        work = [by("o1"), by("o2", body=3), compensation("o1", "stock", "Release", 2)]
-        for order in permutations(work):
-            participant = inventory(MemoryStore(), 10)
-            for command in order:
-                try:
-                    await participant(command)
-                except Revoked:
-                    assert command is work[0]
-            assert participant.business() == {"stock": 7}
-
-    play(scenario)
+    work = [by("o1"), by("o2", body=3), compensation("o1", "stock", "Release", 2)]
+    for order in permutations(work):
+        participant = inventory(MemoryStore(), 10)
+        for command in order:
+            try:
+                await participant(command)
+            except Revoked:
+                assert command is work[0]
+        assert participant.business() == {"stock": 7}
 
 
-def test_a_dirty_read_is_acted_on_and_then_taken_back(play: Play) -> None:
+async def test_a_dirty_read_is_acted_on_and_then_taken_back() -> None:
     """The anomaly: somebody sells what a saga put into stock, and the saga takes it away again."""
-
-    async def scenario() -> dict[str, Any]:
-        store = holding(stock=0)
-        with books_of(store) as books:
-            add(books, "stock", 5)  # goods returned, by a saga that has not ended
-        with books_of(store) as books:
-            add(books, "stock", -4, minimum=0)  # and sold
-        with books_of(store) as books:
-            add(books, "stock", -5)  # the return is compensated
-        return Participant("inventory", store, {}).business()
-
-    assert play(scenario).result["stock"] == -4
+    store = holding(stock=0)
+    with books_of(store) as books:
+        add(books, "stock", 5)  # goods returned, by a saga that has not ended
+    with books_of(store) as books:
+        add(books, "stock", -4, minimum=0)  # and sold
+    with books_of(store) as books:
+        add(books, "stock", -5)  # the return is compensated
+    assert Participant("inventory", store, {}).business()["stock"] == -4
 
 
-def test_a_semantic_lock_keeps_others_from_what_is_not_final(play: Play) -> None:
+async def test_a_semantic_lock_keeps_others_from_what_is_not_final() -> None:
     """The cure: not final until its saga ends; the other is told to come again, which is no refusal."""
 
     def guarded(command: Message, books: LocalTransaction) -> None:
@@ -377,36 +352,30 @@ def test_a_semantic_lock_keeps_others_from_what_is_not_final(play: Play) -> None
     def over(command: Message, books: LocalTransaction) -> None:
         unlock(books, "tea", command.correlation_id or "")
 
-    async def scenario() -> None:
-        store = holding(stock=10)
-        participant = Participant("inventory", store, {"Reserve": guarded, "Release": over})
-        await participant(by("o1"))
-        with pytest.raises(Locked, match="tea is not final: saga o1 holds it"):
-            await participant(by("o2"))
-        assert participant.business()["stock"] == 8
-        await participant(action("o2", "end", "Release", None))  # the lock of another stays
-        with pytest.raises(Locked):
-            await participant(by("o2"))
-        await participant(action("o1", "end", "Release", None))
+    store = holding(stock=10)
+    participant = Participant("inventory", store, {"Reserve": guarded, "Release": over})
+    await participant(by("o1"))
+    with pytest.raises(Locked, match="tea is not final: saga o1 holds it"):
         await participant(by("o2"))
-        assert participant.business() == {"stock": 6, "lock tea": "o2"}
+    assert participant.business()["stock"] == 8
+    await participant(action("o2", "end", "Release", None))  # the lock of another stays
+    with pytest.raises(Locked):
+        await participant(by("o2"))
+    await participant(action("o1", "end", "Release", None))
+    await participant(by("o2"))
+    assert participant.business() == {"stock": 6, "lock tea": "o2"}
 
-    play(scenario)
 
-
-def test_a_saga_may_take_its_own_lock_again(play: Play) -> None:
+async def test_a_saga_may_take_its_own_lock_again() -> None:
     """A repetition under another step does not block itself."""
-
-    async def scenario() -> None:
-        with books_of(MemoryStore()) as books:
-            lock(books, "tea", "o1")
-            lock(books, "tea", "o1")
-            unlock(books, "tea", "o1")
-            lock(books, "tea", "o2")
-
-    play(scenario)
+    with books_of(MemoryStore()) as books:
+        lock(books, "tea", "o1")
+        lock(books, "tea", "o1")
+        unlock(books, "tea", "o1")
+        lock(books, "tea", "o2")
 
 
+@everywhere
 def test_a_fuzzy_read_sees_two_prices_and_reread_finds_out(play: Play) -> None:
     """The anomaly and the cure: the price changed between two steps, so the second is refused."""
 
@@ -429,15 +398,12 @@ def test_a_fuzzy_read_sees_two_prices_and_reread_finds_out(play: Play) -> None:
     play(scenario)
 
 
-def test_effects_are_told_with_what_they_are_of(play: Play) -> None:
+async def test_effects_are_told_with_what_they_are_of() -> None:
     """Saga, step, role and amounts: enough for a judgement over the trace."""
-
-    async def scenario() -> None:
-        participant = inventory(MemoryStore(), 5)
-        await participant(DO)
-        await participant(UNDO)
-
-    trace = play(scenario)
+    participant = inventory(MemoryStore(), 5)
+    await participant(DO)
+    await participant(UNDO)
+    trace = recorded()
     one, other = trace.filter("effect")
     assert (one.where, one.who, one.message) == ("inventory", "inventory", "o1/stock")
     assert one.data == {
