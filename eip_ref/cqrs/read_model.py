@@ -13,14 +13,11 @@ The handlers are pure: they see rows and the event, and no clock. So the view ca
 the history: `rebuild` fills a new generation beside the live one, which goes on; both take the events
 that come meanwhile; then one transaction swaps them.
 
-The view is behind the write side, mostly by little. A `read` that names a version, which a command has
-answered, waits for it, up to a timeout. Then it says that the view is not there yet: with what there
-is and a mark that it is stale, or with `NotYet`, which HTTP calls 503. It never passes the old for the
-new.
+A `read` that names a version, which a command has answered, waits for it, up to a timeout. Then it says
+that the view is not there yet: by a mark that it is stale, or by `NotYet`, which HTTP calls 503.
 
-*Left out:* forgetting tombstones, which a real system does when no reader is that far behind;
-partitions: one read model is one writer, and a large one is split by stream; sessions, which remember
-the versions for the client.
+*Left out:* forgetting tombstones when no reader is that far behind; partitions: one read model is one
+writer, and a large one is split by stream; sessions, which remember the versions for the client.
 """
 
 from __future__ import annotations
@@ -150,6 +147,13 @@ class Lag(NamedTuple):
     held_back: int  #: the number of events that wait for an earlier one
 
 
+class _EveryType(Projection):
+    def project(self, view: View, event: Recorded) -> bool:
+        """Project the event. One that is passed over is in the view too: nothing is missing there."""
+        super().project(view, event)
+        return True
+
+
 class ReadModel:
     """The view `name` in a store, and the handlers that make it. An event type without one is passed over.
 
@@ -163,7 +167,7 @@ class ReadModel:
         self.name = name
         self.listeners: set[Callable[[RowChange], object]] = set()  #: hear of each change after its commit
         self._capacity = values.count("capacity", capacity)
-        self._projection = Projection(name, handlers, view_type=partial(NumberedView, tell=self._tell))
+        self._projection = _EveryType(name, handlers, view_type=partial(NumberedView, tell=self._tell))
         self._lag = 0.0, 0.0
         self._intake: Resequencer | None = None  # of the live generation
         self._beside: Resequencer | None = None  # of the one that is being built
@@ -305,7 +309,7 @@ class ReadModel:
         """The way into a new and empty generation. No history is too jumbled for it."""
         with self.store.transaction() as transaction:
             generation = live_generation(transaction, self.name) + 1
-            projection = Projection(self.name, handlers, generation, view_type=NumberedView)
+            projection = _EveryType(self.name, handlers, generation, view_type=NumberedView)
             take = Projector(self.store, projection).take
             beside = Resequencer(self.store, projection.view, take, capacity=sys.maxsize)
             self._clear(transaction, beside)  # what a rebuild that crashed has left
@@ -319,9 +323,8 @@ class ReadModel:
         live = self._live(transaction)
         for stream, version in live.versions().items():
             if beside.version(stream) < version:
-                raise RuntimeError(
-                    f"the history ends before version {version} of {stream}, which the view has"
-                )
+                lacks = f"version {version} of {stream}, which the view has"
+                raise RuntimeError(f"the history ends before {lacks}")
         new = NumberedView(transaction, beside.name, tell=self._tell)
         new.succeed(NumberedView(transaction, live.name))
         swap(transaction, self.name, live_generation(transaction, self.name) + 1)

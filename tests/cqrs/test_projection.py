@@ -203,7 +203,9 @@ def test_an_event_type_without_a_handler_is_passed_over(play: Play, store_of: Op
                 view.handle(Message("x", key="billing/ann"))
             return view.seen("billing/ann"), view.get("ann")["charged"]
 
-    assert play(scenario).result == (2, 1)
+    trace = play(scenario)
+    assert trace.result == (2, 1)
+    assert [effect.data["version"] for effect in trace.filter("effect")] == [1, 2]
 
 
 @everywhere
