@@ -54,16 +54,18 @@ def bare_lives(folder: Path, count: int, synchronous: str = "FULL") -> None:
             connection.execute("DELETE FROM messages WHERE place = ?", (place,))
 
 
-async def puts(folder: Path, count: int, per_fsync: int, synchronous: str = "FULL") -> None:
+async def puts(folder: Path, count: int, group_commit: int, synchronous: str = "FULL") -> None:
     path = folder / f"queue-{next(NUMBER)}.db"
-    async with SQLiteQueue(path, "orders", per_fsync=per_fsync, linger=1, synchronous=synchronous) as queue:
+    async with SQLiteQueue(
+        path, "orders", group_commit=group_commit, linger=1, synchronous=synchronous
+    ) as queue:
 
         async def produce() -> None:
-            for number in range(count // per_fsync):
+            for number in range(count // group_commit):
                 await queue.put(Message(f"order {number}", id="m"))
 
         async with anyio.create_task_group() as group:
-            for _ in range(per_fsync):
+            for _ in range(group_commit):
                 group.start_soon(produce)
 
 

@@ -71,6 +71,7 @@ class Signal:
         self._on_their_way = 0  # woken, and not run yet
         self._late = False  # somebody has joined the line while others were on their way
         self._everybody: anyio.Event | None = None
+        self._watching = 0  # of those who wait for all
 
     def __len__(self) -> int:
         """The number of those in the line, with those who have been woken and did not run yet."""
@@ -94,9 +95,18 @@ class Signal:
 
     async def wait(self) -> None:
         """Wait for the next `notify_all`."""
-        if self._everybody is None:
-            self._everybody = anyio.Event()
-        await self._everybody.wait()
+        everybody = self._everybody = self._everybody or anyio.Event()
+        self._watching += 1
+        with on_death(self._watch_no_more):
+            try:
+                await everybody.wait()
+            finally:
+                self._watch_no_more()
+
+    def _watch_no_more(self) -> None:
+        self._watching -= 1
+        if not self._watching:
+            self._everybody = None
 
     @overload
     async def first(
@@ -119,14 +129,13 @@ class Signal:
         the line; then `not_yet` comes out. A caller that is cancelled while it waits has taken nothing,
         also at the very instant at which it was woken. `take` may be plain or `async`.
         """
-        if timeout <= 0:
-            return await values.finished(take())
-        if not self:
+        if timeout <= 0 or not (self._line or self._on_their_way):
             try:
                 taken = take()
                 return await taken if isinstance(taken, Coroutine) else taken
             except not_yet:
-                pass
+                if timeout <= 0:
+                    raise
         with anyio.move_on_after(timeout):
             return await self._in_line(take, not_yet)
         return await values.finished(take())

@@ -9,8 +9,8 @@ between the commit and the confirm makes the producer send again with the same i
 
 `SQLiteQueue` is the queue protocol of `message_queue`. `SQLiteLog` keeps messages at offsets: each
 `ConsumerGroup` reads at its own pace, replays from any offset, and retention and compaction decide
-what is forgotten. Durability costs one write through to the disk per commit; `per_fsync` messages
-can share it.
+what is forgotten. Durability costs one write through to the disk per commit; `group_commit` of
+them can share it.
 
     async def story(path):
         async with SQLiteQueue(path, "orders", lease=30, dedup=100) as queue:
@@ -28,17 +28,18 @@ can share it.
                 await lease.ack()
             print("in the end:", queue.counts)
 
-Read `queue.py` first, then `steps.py` and `rows.py`; then `log.py` and `group.py`. `storage` holds
-transactions and time, `group_commit.py` the knob, `seen.py` the ids.
+Read `queue.py` first, then `messages.py`; the rules that they follow are `message_queue/lease_rules.py`.
+Then `log.py` and `consumer_group.py`. `storage` holds transactions and time, `group_commit.py` the knob,
+`deduplication.py` the ids.
 
 *Left out:* threads for the disk (each call to sqlite3 blocks the event loop for the length of one
-short transaction, which also lets it run in virtual time); telling a receiver at once what another
-process has put into the same file; priorities; partitions; several machines, and so the loss of
-the disk itself; removal of tombstones after compaction.
+short transaction, which also lets it run in virtual time); telling a receiver at once, and not after
+`poll` seconds, what another process has put into the same file; priorities; partitions; several machines,
+and so the loss of the disk itself; removal of tombstones after compaction.
 """
 
-from .group import ConsumerGroup
-from .log import OffsetGone, Record, SQLiteLog
+from .consumer_group import ConsumerGroup
+from .log import SQLiteLog
 from .queue import SQLiteQueue
 
-__all__ = ["ConsumerGroup", "OffsetGone", "Record", "SQLiteLog", "SQLiteQueue"]
+__all__ = ["ConsumerGroup", "SQLiteLog", "SQLiteQueue"]

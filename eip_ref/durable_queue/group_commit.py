@@ -12,6 +12,9 @@ from typing import Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
+from .. import values
+from ..storage import Database
+
 __all__ = ["GroupCommit"]
 
 Item = TypeVar("Item")
@@ -26,21 +29,23 @@ class _Batch(Generic[Item, Answer]):
 
 
 class GroupCommit(Generic[Item, Answer]):
-    """Collects items and gives them to `write`, which commits them and answers each, in order.
+    """Collects items and gives them to `write`, in one transaction; it answers each, in order.
 
     An answer that is an exception is raised where that item was added.
     """
 
     def __init__(
-        self, write: Callable[[list[Item]], Sequence[Answer | Exception]], *, size: int, linger: float
+        self,
+        database: Database,
+        write: Callable[[list[Item]], Sequence[Answer | Exception]],
+        *,
+        size: int,
+        linger: float,
     ) -> None:
-        if size < 1:
-            raise ValueError(f"per_fsync must be at least 1 message, not {size}")
-        if linger < 0:
-            raise ValueError(f"linger must be at least 0 seconds, not {linger:g}")
+        self._database = database
         self._write = write
-        self._size = size
-        self._linger = linger
+        self._size = values.count("group_commit", size)
+        self._linger = values.duration("linger", linger)
         self._batch: _Batch[Item, Answer] | None = None
 
     async def add(self, item: Item) -> Answer:
@@ -49,38 +54,53 @@ class GroupCommit(Generic[Item, Answer]):
         Cancelled before its commit the item is taken back. What the commit raises is raised for all
         items of it.
         """
-        batch = self._batch = self._batch or _Batch()
-        batch.items.append(item)
-        if len(batch.items) >= self._size:
-            self.flush()
+        if self._size == 1:
+            (answer,) = await self._database.run(self._write, [item])
         else:
-            await self._wait_for_company(batch, item)
+            answer = await self._share(item)
         # Between the commit and the confirm something can always happen to the producer.
         await anyio.lowlevel.cancel_shielded_checkpoint()
-        place = next(n for n, other in enumerate(batch.items) if other is item)
-        answer = batch.answers[place]
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def _share(self, item: Item) -> Answer | Exception:
+        batch = self._batch = self._batch or _Batch()
+        batch.items.append(item)
+        if len(batch.items) < self._size:
+            await self._wait_for_company(batch, item)
+        if self._batch is batch:
+            self._batch = None
+            with anyio.CancelScope(shield=True):  # others wait for this commit too
+                await self._commit(batch)
+        await batch.written.wait()
+        answers = zip(batch.items, batch.answers, strict=True)
+        return next(answer for other, answer in answers if other is item)
 
     async def _wait_for_company(self, batch: _Batch[Item, Answer], item: Item) -> None:
         try:
             with anyio.move_on_after(self._linger):
                 await batch.written.wait()
         except anyio.get_cancelled_exc_class():
-            if not batch.written.is_set():
+            if self._batch is batch:
                 batch.items[:] = [other for other in batch.items if other is not item]
             raise
-        if not batch.written.is_set():
-            self.flush()
+
+    async def _commit(self, batch: _Batch[Item, Answer]) -> None:
+        try:
+            batch.answers = await self._database.run(self._write, batch.items)
+        except Exception as error:  # each of those who wait is told
+            batch.answers = [error] * len(batch.items)
+        batch.written.set()
 
     def flush(self) -> None:
-        """Commit now what has come together."""
+        """Commit now what has come together. What the commit raises is told to those who wait."""
         batch, self._batch = self._batch, None
         if batch is None or not batch.items:
             return
         try:
-            batch.answers = self._write(batch.items)
-        except Exception as error:  # each of those who wait is told
+            with self._database.transaction():
+                batch.answers = self._write(batch.items)
+        except Exception as error:
             batch.answers = [error] * len(batch.items)
         batch.written.set()

@@ -1,4 +1,4 @@
-"""The log: messages stay, each at its offset, and every reader has a place of its own in it.
+"""The log on a disk: messages stay, each at its offset, and every reader has a place of its own in it.
 
 Reading takes nothing away, so any number of groups read the same messages, now or again. What ends
 a message is retention (too old, or too much) or compaction (a later message of the same key).
@@ -15,45 +15,30 @@ from typing import NamedTuple, Self
 import anyio
 import anyio.lowlevel
 
+from .. import values
 from ..message import Message
-from ..storage import Database, microseconds
-from ..trace import Kind, record, whoami
+from ..signal import Signal
+from ..storage import Database, OffsetGone, Record, microseconds
+from ..trace import Kind, listening, record, whoami
+from .deduplication import SCHEMA as DEDUPLICATION
+from .deduplication import Deduplication
 from .group_commit import GroupCommit
-from .seen import SCHEMA as SEEN
-from .seen import Seen
-from .waiting import Waiting
 
-__all__ = ["OffsetGone", "Record", "SQLiteLog"]
+__all__ = ["SQLiteLog"]
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS logs (
         name TEXT PRIMARY KEY,
         first INTEGER NOT NULL DEFAULT 0,
         next INTEGER NOT NULL DEFAULT 0,
-        bytes INTEGER NOT NULL DEFAULT 0)""",
+        bytes INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS records (
         log TEXT, offset INTEGER, at INTEGER, id TEXT, key TEXT, envelope TEXT,
         PRIMARY KEY (log, offset)) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS keys ON records (log, key, offset) WHERE key IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS keys_of_records ON records (log, key, offset) WHERE key IS NOT NULL",
     """CREATE TABLE IF NOT EXISTS cursors (
         log TEXT, name TEXT, offset INTEGER, PRIMARY KEY (log, name)) WITHOUT ROWID""",
 )
-
-
-class OffsetGone(LookupError):
-    """What should be read was there and is not kept any more; `first` is the oldest offset that is."""
-
-    def __init__(self, log: str, offset: int, first: int) -> None:
-        super().__init__(f"{log} keeps no messages before offset {first}; {offset} was asked for")
-        self.first = first
-
-
-class Record(NamedTuple):
-    """A message in a log."""
-
-    offset: int
-    message: Message
-    at: float  #: when it was appended, in seconds on anyio's clock
 
 
 class _Append(NamedTuple):
@@ -67,7 +52,7 @@ class SQLiteLog:
 
     It keeps everything, or at most the last `keep_bytes` of stored text (the newest message always
     stays), and nothing that is `keep_seconds` old; retention is applied at each append and by
-    `retain`. `dedup`, `per_fsync`, `linger`, `synchronous` and `clock` are those of `SQLiteQueue`.
+    `retain`. `dedup`, `group_commit`, `linger`, `synchronous` and `clock` are those of `SQLiteQueue`.
     """
 
     def __init__(
@@ -78,56 +63,56 @@ class SQLiteLog:
         keep_bytes: int | None = None,
         keep_seconds: float | None = None,
         dedup: int = 0,
-        per_fsync: int = 1,
+        group_commit: int = 1,
         linger: float = 0.0,
         synchronous: str = "FULL",
         clock: Callable[[], float] | None = None,
     ) -> None:
-        for setting, bound in (("keep_bytes", keep_bytes), ("keep_seconds", keep_seconds)):
-            if bound is not None and bound <= 0:
-                raise ValueError(f"{setting} must be more than 0, or None for no bound, not {bound:g}")
-        self.name = name
+        self.name = values.name("name", name)
         self.database = Database.at(path, synchronous=synchronous, clock=clock)
-        self._keep_bytes = keep_bytes
-        self._keep_seconds = keep_seconds
-        self._seen = Seen(self.database, f"log {name}", dedup)
-        self._appends = GroupCommit(self._commit_appends, size=per_fsync, linger=linger)
-        self._waiting = Waiting()
+        self._keep_bytes = None if keep_bytes is None else values.count("keep_bytes", keep_bytes)
+        self._keep_seconds = (
+            None if keep_seconds is None else values.duration("keep_seconds", keep_seconds, zero=False)
+        )
+        self._accepted = Deduplication.of_last(dedup, self.database, f"log {name}")
+        self._appends = GroupCommit(self.database, self._add_all, size=group_commit, linger=linger)
+        self._appended = Signal()
 
     async def __aenter__(self) -> Self:
         await anyio.lowlevel.checkpoint()
         with ExitStack() as stack:
             stack.enter_context(self.database)
             with self.database.transaction():
-                self.database.create(SCHEMA + SEEN)
+                self.database.create(SCHEMA + DEDUPLICATION)
                 self.database.execute("INSERT OR IGNORE INTO logs (name) VALUES (?)", self.name)
             stack.pop_all()
+        self._appended = self.database.signal(f"appended to {self.name}")
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._appended.notify_all()  # whoever waits for more elsewhere is told that it is not open
         self.database.__exit__()
 
     @property
     def first(self) -> int:
-        """The offset of the oldest message that retention has left."""
+        """The offset of the oldest message that retention has left, or `end` when there is none."""
         return self._bounds()[0]
 
     @property
-    def next(self) -> int:
+    def end(self) -> int:
         """The offset that the next message will have."""
         return self._bounds()[1]
 
     @property
     def bytes(self) -> int:
-        """How much text it keeps."""
+        """The amount of text that it keeps."""
         return self._bounds()[2]
 
     def _bounds(self) -> tuple[int, int, int]:
-        first, next_, bytes_ = self.database.one(
-            "SELECT first, next, bytes FROM logs WHERE name = ?", self.name
-        )
-        return first, next_, bytes_
+        query = "SELECT first, next, bytes FROM logs WHERE name = ?"
+        first, end, bytes_ = self.database.one(query, self.name)
+        return first, end, bytes_
 
     # Appending
 
@@ -143,27 +128,26 @@ class SQLiteLog:
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         return await self._appends.add(append)
 
-    def _commit_appends(self, appends: list[_Append]) -> list[int]:
-        with self.database.transaction():
-            offsets = [self._add(append) for append in appends]
-            self._retain()
-        self._waiting.wake()
+    def _add_all(self, appends: list[_Append]) -> list[int]:
+        offsets = [self._add(append) for append in appends]
+        self._retain()
+        self.database.after_commit(self._appended.notify_all)
         return offsets
 
     def _add(self, append: _Append) -> int:
         message, envelope, who = append
-        if (known := self._seen.find(message.id)) is not None:
+        if self._accepted is not None and (known := self._accepted.find(message.id)) is not None:
             offset, _ = known
-            self._say(Kind.DUPLICATE, message.id, who=who, offset=offset)
+            self._tell(Kind.DUPLICATE, message.id, who=who, offset=offset)
             return offset
-        offset = self.next
+        grow = "UPDATE logs SET next = next + 1, bytes = bytes + ? WHERE name = ? RETURNING next - 1"
+        (offset,) = self.database.one(grow, len(envelope), self.name)
         row = (self.name, offset, self.database.now(), message.id, message.key, envelope)
         self.database.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", *row)
-        grow = "UPDATE logs SET next = next + 1, bytes = bytes + ? WHERE name = ?"
-        self.database.execute(grow, len(envelope), self.name)
-        self._seen.add(message.id, offset)
-        self._say(Kind.ACCEPTED, message.id, who=who, key=message.key, offset=offset)
-        return offset
+        if self._accepted is not None:
+            self._accepted.add(message.id, offset)
+        self._tell(Kind.ACCEPTED, message.id, who=who, key=message.key, offset=offset)
+        return int(offset)
 
     # Reading
 
@@ -174,33 +158,36 @@ class SQLiteLog:
         retention has removed, so that a reader who came too late is told, and ValueError for one
         that nobody has been given yet.
         """
+        values.count("limit", limit)
         await anyio.lowlevel.checkpoint()
-        first, end, _ = self._bounds()
-        if offset < first:
-            raise OffsetGone(self.name, offset, first)
-        if offset > end:
-            raise ValueError(f"the next offset of {self.name} is {end}; nobody can read from {offset} on")
-        if limit < 1:
-            raise ValueError(f"the limit must be at least 1 message, not {limit}")
-        query = "SELECT offset, envelope, at FROM records WHERE log = ? AND offset >= ?"
-        rows = self.database.execute(f"{query} ORDER BY offset LIMIT ?", self.name, offset, limit)
+        with self.database.reading():
+            first, end, _ = self._bounds()
+            if offset < first:
+                raise OffsetGone(self.name, offset, first)
+            if offset > end:
+                raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
+            query = "SELECT offset, envelope, at FROM records WHERE log = ? AND offset >= ?"
+            found = self.database.execute(f"{query} ORDER BY offset LIMIT ?", self.name, offset, limit)
+            rows = found.fetchall()
         return [
             Record(at, Message.from_json(text, shift=self.database.shift), self.database.on_anyio(when))
             for at, text, when in rows
         ]
 
-    async def reaches(self, offset: int) -> None:
-        """Wait until a message with this offset has been appended by this process."""
-        while self.next <= offset:
-            await self._waiting.change()
+    async def wait(self, offset: int) -> None:
+        """Wait until a message with this offset has been appended, here or by another process.
+
+        For what another process appends it looks every `poll` seconds of the `Database`.
+        """
+        while self.end <= offset:
+            await self.database.news(self._appended)
 
     # Forgetting
 
     async def retain(self) -> int:
-        """Remove what is too old or too much now, and say how many messages that were."""
+        """Remove what is too old or too much now, and return how many messages that were."""
         await anyio.lowlevel.checkpoint()
-        with self.database.transaction():
-            return self._retain()
+        return await self.database.run(self._retain)
 
     def _retain(self) -> int:
         removed = 0
@@ -214,7 +201,9 @@ class SQLiteLog:
         return removed
 
     def _out_of_bounds(self) -> str | None:
-        """Why the oldest message must go, or None when it may stay."""
+        """The reason why the oldest message must go, or None when it may stay."""
+        if self._keep_seconds is None and self._keep_bytes is None:
+            return None
         query = "SELECT offset, at FROM records WHERE log = ? ORDER BY offset LIMIT 2"
         oldest = self.database.execute(query, self.name).fetchall()
         if not oldest:
@@ -227,25 +216,27 @@ class SQLiteLog:
         return None
 
     async def compact(self) -> int:
-        """Keep the last message of each key, and say how many were removed. Offsets do not change.
+        """Keep the last message of each key, and return how many were removed. Offsets do not change.
 
         Messages without a key stay.
         """
         await anyio.lowlevel.checkpoint()
-        later = (
-            "SELECT 1 FROM records AS r WHERE r.log = ? AND r.key = records.key AND r.offset > records.offset"
-        )
-        with self.database.transaction():
-            return self._remove(f"EXISTS ({later})", "a later message has its key", self.name)
+        return await self.database.run(self._compact)
 
-    def _remove(self, condition: str, reason: str, *values: object) -> int:
+    def _compact(self) -> int:
+        later = "SELECT 1 FROM records AS r WHERE r.log = ? AND r.key = records.key"
+        is_old = f"EXISTS ({later} AND r.offset > records.offset)"
+        return self._remove(is_old, "a later message has its key", self.name)
+
+    def _remove(self, condition: str, reason: str, *given: object) -> int:
         query = f"DELETE FROM records WHERE log = ? AND {condition} RETURNING offset, id, length(envelope)"
-        gone = sorted(self.database.execute(query, self.name, *values).fetchall())
+        gone = sorted(self.database.execute(query, self.name, *given).fetchall())
         shrink = "UPDATE logs SET bytes = bytes - ? WHERE name = ?"
         self.database.execute(shrink, sum(size for _, _, size in gone), self.name)
         for offset, identity, _ in gone:
-            self._say(Kind.DROPPED, identity, who="", offset=offset, reason=reason)
+            self._tell(Kind.DROPPED, identity, who="", offset=offset, reason=reason)
         return len(gone)
 
-    def _say(self, kind: str, message_id: str, *, who: str, **data: object) -> None:
-        self.database.after_commit(partial(record, kind, self.name, message_id, who=who, **data))
+    def _tell(self, kind: str, message_id: str, *, who: str, **data: object) -> None:
+        if listening():
+            self.database.after_commit(partial(record, kind, self.name, message_id, who=who, **data))

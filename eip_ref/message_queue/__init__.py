@@ -19,8 +19,9 @@ priorities and transactions over several queues.
 from .consumer import AckMode, Consumer, Worker, heartbeat, process
 from .dead_letters import NEVER, Backoff, DeadLetterPolicy, dead_letter, original, replay
 from .idempotent import Conflict, Duplicate, IdempotentReceiver, Ledger, Transaction
+from .lease_rules import Counts, LeaseQueue, MessageState, MessageTable, StoredMessage
 from .protocol import Empty, Lease, Queue, QueueClosed, QueueFull, Settled
-from .queue import Counts, MessageQueue
+from .queue import MessageQueue, MessagesInMemory
 
 __all__ = [
     "NEVER",
@@ -34,12 +35,17 @@ __all__ = [
     "Empty",
     "IdempotentReceiver",
     "Lease",
+    "LeaseQueue",
     "Ledger",
     "MessageQueue",
+    "MessageState",
+    "MessageTable",
+    "MessagesInMemory",
     "Queue",
     "QueueClosed",
     "QueueFull",
     "Settled",
+    "StoredMessage",
     "Transaction",
     "Worker",
     "dead_letter",

@@ -45,6 +45,7 @@ class Lease:
     """
 
     message: Message
+    sequence: int  #: the place of the message in the queue; the lowest goes first
     token: int
     expires: float  #: on anyio's clock; at this instant the lease is over
     seconds: float  #: how long it was granted for, and what one heartbeat grants again
@@ -97,7 +98,7 @@ class Queue(Protocol):
     async def receive(
         self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
     ) -> Lease:
-        """Wait at most `wait` seconds for a message and take a lease of `lease` seconds on it.
+        """Wait at most `timeout` seconds for a message and take a lease of `lease` seconds on it.
 
         Raises `Empty` when none became ready, `QueueClosed` when none ever will.
         """

@@ -6,13 +6,13 @@ without stopping the event loop, a plain `transaction()` by stopping it, both at
 seconds.
 
 Times in the file are whole microseconds on the *file's clock*, which goes on over restarts: anyio's
-clock plus a shift that is chosen when the file is opened. Without a `clock` the shift is the one
-kept in the file. It grows when anyio's clock is behind the last time that was written, as after a
-restart of the machine: then the file's clock goes on where it stopped. So a lease may last longer
-over a restart, by the time for which nobody had the file open, and never shorter. With
-`clock=time.time` that time counts too; the clock is asked once, at the opening, so setting the
-clock of the machine later disturbs nothing. Everybody who opens a file must use the same kind of
-clock; anyio's is the machine's own on asyncio, but starts anywhere on trio, which needs a `clock`.
+clock plus a shift that is chosen when the file is opened. Without a `clock` the file's is the machine's,
+which counts from its start, and the shift is the one kept in the file. It grows when that clock is behind
+the last time that was written, as after a restart of the machine: then the file's clock goes on where it
+stopped. So a lease may last longer over a restart, by the time for which nobody had the file open (and by
+a second after a crash, since the time is written once a second), and never shorter. With
+`clock=time.time` that time counts too; the clock is asked once, at the opening, so setting the clock of
+the machine later disturbs nothing. Everybody who opens a file must use the same kind of clock.
 """
 
 from __future__ import annotations
@@ -22,31 +22,35 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 import anyio
+import anyio.lowlevel
 
 from .. import values
 from ..signal import Signal, alone
-from .transactions import Transactional
+from .transactions import ForeignTransaction, Transactional
 
 __all__ = ["FOREVER", "Database", "microseconds"]
 
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 APPLICATION = 0x45495052  #: in the header of each file that was made here
-VERSION = 2  #: of the format
+VERSION = 3  #: of the format
 FOREVER = 10**18  #: microseconds; what is due then is never due
 PAUSE = 0.005  #: seconds between two tries to get hold of a file that another process has locked
+TICK = 1_000_000  #: microseconds; the time is written down this often
+LATEST = 1e11  #: seconds; a clock that is beyond the year 5138 counts something else
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS time (offset REAL NOT NULL, at INTEGER NOT NULL)",
     "INSERT INTO time SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM time)",
 )
 
-_signals: weakref.WeakValueDictionary[tuple[Path, str], Signal] = weakref.WeakValueDictionary()
+_signals: weakref.WeakValueDictionary[tuple[object, Path, str], Signal] = weakref.WeakValueDictionary()
 
 
 def microseconds(seconds: float) -> int:
@@ -86,6 +90,7 @@ class Database(Transactional):
         self._savepoints = 0
         self._begun = False  # a transaction, which has not ended yet
         self._stops_the_loop = True  # who waits for another process
+        self._written = 0  # the time that was written down last, or later
 
     @classmethod
     def at(cls, path: str | Path | Database, **settings: Any) -> Database:
@@ -114,6 +119,8 @@ class Database(Transactional):
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._users == 1:
+            self._write_time()
         self._users -= 1
         if self._users == 0:
             self._close()
@@ -233,20 +240,21 @@ class Database(Transactional):
             error.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise error
 
-    async def run(self, step: Callable[[], T]) -> T:
-        """Return what `step` returns, after the commit of the transaction in which it ran.
+    async def run(self, step: Callable[[*Given], T], *given: *Given) -> T:
+        """Return what `step(*given)` returns, after the commit of the transaction in which it ran.
 
         While another process has the file locked this waits, `busy_timeout` seconds at most, and the
         event loop goes on. Raises what `transaction` raises.
         """
-        until = anyio.current_time() + self.busy_timeout
+        until = None
         while True:
+            self._stops_the_loop = False
             try:
-                self._stops_the_loop = False
                 with self.transaction():
                     self._stops_the_loop = True
-                    return step()
+                    return step(*given)
             except sqlite3.OperationalError as error:
+                until = until or anyio.current_time() + self.busy_timeout
                 if not _is_locked(error) or anyio.current_time() >= until:
                     raise
             finally:
@@ -258,7 +266,7 @@ class Database(Transactional):
             self._savepoints += 1
             self.execute(f"SAVEPOINT s{self._savepoints}")
             return self._savepoints
-        self._patiently(lambda: self.execute("BEGIN IMMEDIATE"))
+        self._patiently(self.execute, "BEGIN IMMEDIATE")
         self._begun = True
         return self.connection.total_changes
 
@@ -266,8 +274,9 @@ class Database(Transactional):
         if nested:
             self.execute(f"RELEASE s{mark}")
             return
-        if self.connection.total_changes > mark:
-            self.execute("UPDATE time SET at = max(at, ?)", self.now())
+        if self.connection.total_changes > mark and (now := self.now()) >= self._written + TICK:
+            self._written = now
+            self.execute("UPDATE time SET at = max(at, ?)", now)
         self.execute("COMMIT")
         self._begun = False
 
@@ -281,14 +290,15 @@ class Database(Transactional):
         else:
             self.execute("ROLLBACK")
 
-    def _patiently(self, step: Callable[[], object]) -> None:
-        """Try again while another process has the file locked."""
-        until = time.monotonic() + (self.busy_timeout if self._stops_the_loop else 0)
+    def _patiently(self, step: Callable[[*Given], object], *given: *Given) -> None:
+        """Try again while another process has the file locked, unless the loop must not be stopped."""
+        until = None
         while True:
             try:
-                step()
+                step(*given)
                 return
             except sqlite3.OperationalError as error:
+                until = until or time.monotonic() + (self.busy_timeout if self._stops_the_loop else 0)
                 if not _is_locked(error) or time.monotonic() >= until:
                     raise
             time.sleep(PAUSE)
@@ -296,8 +306,12 @@ class Database(Transactional):
     # News
 
     def signal(self, channel: str) -> Signal:
-        """The signal of a channel in this file, one for all in this process who have the file open."""
-        return _signals.setdefault((self.path, channel), Signal())
+        """The signal of a channel in this file, one for all in this event loop who have the file open."""
+        try:
+            loop: object = anyio.lowlevel.current_token()
+        except RuntimeError:
+            loop = None  # there is none yet
+        return _signals.setdefault((loop, self.path, channel), Signal())
 
     async def news(self, signal: Signal) -> None:
         """Wait for the `notify_all` of a signal, or `poll` seconds: another process may have written."""
@@ -321,11 +335,29 @@ class Database(Transactional):
 
     def _set_clock(self) -> None:
         offset, last = self.one("SELECT offset, at FROM time")
-        ahead = 0.0 if self._clock is None else self._clock() - _now()
+        ahead = self._ahead()
         if microseconds(_now() + ahead + offset) < last:
             offset = last / 1e6 - (_now() + ahead)
             self.execute("UPDATE time SET offset = ?", offset)
         self._shift = ahead + offset
+
+    def _ahead(self) -> float:
+        """How far this file's kind of clock is ahead of anyio's, in seconds."""
+        if self._clock is None:  # on asyncio they are the same; on trio anyio's starts anywhere
+            ahead = 0.0 if alone.get() else time.monotonic() - _now()
+            return ahead if abs(ahead) > PAUSE else 0.0
+        if not 0 <= (now := values.number("clock", self._clock())) < LATEST:
+            raise ValueError(f"clock must return seconds, as time.time does, and not {now!r}")
+        return now - _now()
+
+    def _write_time(self) -> None:
+        """Write the time down once more at the end, if that can be done now: else it is a second old."""
+        self._stops_the_loop = False
+        with suppress(sqlite3.Error, ForeignTransaction):
+            if self._written:
+                with self.transaction():
+                    self.execute("UPDATE time SET at = max(at, ?)", self.now())
+        self._stops_the_loop = True
 
 
 def _now() -> float:

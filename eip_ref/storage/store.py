@@ -322,6 +322,7 @@ class SQLiteStore:
         try:
             self.database.execute("PRAGMA secure_delete = ON")
             self.database.create(SCHEMA)
+            self.changed = self.database.signal("documents")  # of the event loop that runs now
         except BaseException:
             self.database.__exit__()
             raise

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
+from functools import partial
+from typing import TypeVarTuple
 
 __all__ = ["ForeignTransaction", "Transactional"]
+
+Given = TypeVarTuple("Given")
 
 
 class ForeignTransaction(RuntimeError):
@@ -47,31 +51,13 @@ class Transactional(ABC):
     @abstractmethod
     def _roll_back(self, nested: bool, mark: int) -> None: ...
 
-    def after_commit(self, call: Callable[[], object]) -> None:
+    def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
         """Call this when the outermost transaction is committed, and never if its part was undone."""
-        self._after.append(call)
+        self._after.append(partial(call, *given) if given else call)
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self) -> AbstractContextManager[None]:
         """A transaction, or inside one of the same task a savepoint. Raises `ForeignTransaction`."""
-        noted = len(self._after)
-        entered = self._enter(writes=True)
-        nested = entered is None
-        try:
-            mark = self._begin(nested)
-            try:
-                yield
-                self._commit(nested, mark)
-            except BaseException:
-                del self._after[noted:]
-                self._roll_back(nested, mark)
-                raise
-        finally:
-            self._leave(entered)
-        if not nested:
-            after, self._after = self._after, []
-            for call in after:
-                call()
+        return _Changing(self)
 
     @contextmanager
     def looking(self) -> Iterator[bool]:
@@ -99,3 +85,49 @@ class Transactional(ABC):
         if entered is not None:
             self._open = None
             _mine.reset(entered)
+
+
+class _Changing:
+    """A transaction, or a savepoint. No generator, since whatever is stored passes through here."""
+
+    __slots__ = ("_entered", "_mark", "_noted", "_owner")
+
+    def __init__(self, owner: Transactional) -> None:
+        self._owner = owner
+
+    def __enter__(self) -> None:
+        self._noted = len(self._owner._after)
+        self._entered = self._owner._enter(writes=True)
+        try:
+            self._mark = self._owner._begin(self._nested)
+        except BaseException:
+            self._owner._leave(self._entered)
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._commit()
+            else:
+                self._undo()
+        finally:
+            self._owner._leave(self._entered)
+        if kind is None and not self._nested:
+            after, self._owner._after = self._owner._after, []
+            for call in after:
+                call()
+
+    @property
+    def _nested(self) -> bool:
+        return self._entered is None
+
+    def _commit(self) -> None:
+        try:
+            self._owner._commit(self._nested, self._mark)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        del self._owner._after[self._noted :]
+        self._owner._roll_back(self._nested, self._mark)

@@ -34,7 +34,8 @@ class WritesOnExit(MessageQueue):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        rows = [(entry.message.body, entry.message.id) for entry in self._order.entries.values()]
+        kept = self._messages.unsettled_messages.values()
+        rows = [(stored.content.body, stored.id) for stored in kept]
         self._path.write_text(json.dumps(rows))
         return await super().__aexit__(kind, error, trace)
 

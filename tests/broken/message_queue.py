@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from eip_ref.message import Message
-from eip_ref.message_queue import Lease, Ledger, MessageQueue, Queue, QueueFull, Worker
-from eip_ref.message_queue.order import Entry
+from eip_ref.message_queue import Lease, Ledger, MessageQueue, Queue, QueueFull, StoredMessage, Worker
 
 __all__ = [
     "AcksOnReceive",
@@ -49,9 +48,9 @@ class NeedsNoLease(MessageQueue):
 class CountsOnlyNacks(MessageQueue):
     """Does not count a lease that ran out: what kills its consumer never reaches the dead letters."""
 
-    def _expire(self, entry: Entry) -> None:
-        entry.failures -= 1
-        super()._expire(entry)
+    def _expire(self, stored: StoredMessage) -> None:
+        stored.failures -= 1
+        super()._expire(stored)
 
 
 class DropsTheDead(MessageQueue):

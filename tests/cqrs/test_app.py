@@ -244,7 +244,7 @@ def test_a_wrong_request_is_told_what_is_wrong(
         async with in_process(tmp_path) as (shop, client):
             answer = await client.post(path, **send)
             assert (answer.status_code, len(answer.json()["says"]) > 5) == (status, True)
-            assert len(shop.services["users"].outbox) == shop.log.next == 0
+            assert len(shop.services["users"].outbox) == shop.log.end == 0
 
     run(scenario)
 
@@ -308,7 +308,7 @@ def test_the_shop_goes_on_where_it_stopped(tmp_path: Path) -> None:
             again = await client.post("/users", json=ANN, headers=key)
             assert again.json()["repeated"]
             assert (await client.get("/users/ann?users=1")).json()["row"]["name"] == ANN["name"]
-            assert shop.log.next == 1
+            assert shop.log.end == 1
 
     run(scenario)
 

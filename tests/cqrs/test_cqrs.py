@@ -46,7 +46,7 @@ from eip_ref.message_queue import Backoff
 from eip_ref.signal import Signal
 from eip_ref.storage import MemoryStore, SQLiteStore, Store, Transaction
 from eip_ref.trace import acting
-from tests.backends import Play, everywhere, recorded
+from tests.backends import Play, everywhere
 
 Open = Callable[[], Store]
 ANN = {"name": "Ann", "email": "ann@shop"}
@@ -80,32 +80,41 @@ def charged(version: int, cents: int = 1, who: str = "ann") -> Message:
 # Commands
 
 
-async def test_a_command_answers_the_id_and_the_version_it_made(store_of: Open) -> None:
+@everywhere
+def test_a_command_answers_the_id_and_the_version_it_made(play: Play, store_of: Open) -> None:
     """State, outbox and answer are there after the commit; what changes nothing makes no version."""
-    with store_of() as store:
-        service = users(store)
-        made = await service.handle(Command("Register", "ann", ANN))
-        renamed = await service.handle(Command("Rename", "ann", {"name": "Anna"}))
-        same = await service.handle(Command("Rename", "ann", {"name": "Anna"}))
-        answers = [(a.id, a.version, a.created, a.repeated) for a in (made, renamed, same)]
-        result = answers, service.state("ann")[1]["name"], len(service.outbox)
-    assert result == (
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = users(store)
+            made = await service.handle(Command("Register", "ann", ANN))
+            renamed = await service.handle(Command("Rename", "ann", {"name": "Anna"}))
+            same = await service.handle(Command("Rename", "ann", {"name": "Anna"}))
+            answers = [(a.id, a.version, a.created, a.repeated) for a in (made, renamed, same)]
+            return answers, service.state("ann")[1]["name"], len(service.outbox)
+
+    assert play(scenario).result == (
         [("ann", 1, True, False), ("ann", 2, False, False), ("ann", 2, False, False)],
         "Anna",
         2,
     )
 
 
-async def test_a_decision_without_facts_makes_nothing(store_of: Open) -> None:
+@everywhere
+def test_a_decision_without_facts_makes_nothing(play: Play, store_of: Open) -> None:
     """No state, no event, no version: nothing was created."""
-    with store_of() as store:
-        service = Commands(store, "users")
-        service.handler("Ping", lambda state, command: Decision({"seen": True}))
-        answer = await service.handle(Command("Ping", "ann"))
-        result = answer.version, answer.created, service.state("ann"), len(service.outbox)
-    assert result == (0, False, (0, None), 0)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = Commands(store, "users")
+            service.handler("Ping", lambda state, command: Decision({"seen": True}))
+            answer = await service.handle(Command("Ping", "ann"))
+            return answer.version, answer.created, service.state("ann"), len(service.outbox)
+
+    assert play(scenario).result == (0, False, (0, None), 0)
 
 
+@everywhere
 @pytest.mark.parametrize(
     ("command", "refusal"),
     [
@@ -115,95 +124,118 @@ async def test_a_decision_without_facts_makes_nothing(store_of: Open) -> None:
         (Command("Erase", "ann", id="c"), UnknownCommand),
     ],
 )
-async def test_a_refused_command_changes_nothing(
-    store_of: Open, command: Command, refusal: type[Exception]
+def test_a_refused_command_changes_nothing(
+    play: Play, store_of: Open, command: Command, refusal: type[Exception]
 ) -> None:
     """Not valid, refused by the decision, in conflict, unknown: each by its name, and nothing is stored."""
-    with store_of() as store:
-        service = users(store)
-        result = await fate(service, command), service.state("ann"), len(service.outbox)
-    assert result == (refusal, (0, None), 0)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = users(store)
+            return await fate(service, command), service.state("ann"), len(service.outbox)
+
+    assert play(scenario).result == (refusal, (0, None), 0)
 
 
-async def test_of_two_commands_that_saw_the_same_version_one_wins(store_of: Open) -> None:
+@everywhere
+def test_of_two_commands_that_saw_the_same_version_one_wins(play: Play, store_of: Open) -> None:
     """The other learns the actual version; with that it can decide again."""
-    with store_of() as store:
-        service = users(store)
-        await service.handle(Command("Register", "ann", ANN, expects=0))
-        fates: list[Any] = []
 
-        async def rename(name: str) -> None:
-            fates.append(await fate(service, Command("Rename", "ann", {"name": name}, expects=1)))
-
-        async with anyio.create_task_group() as group:
-            for name in "xyz":
-                group.start_soon(rename, name)
-        with pytest.raises(WrongExpectedVersion) as caught:
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = users(store)
             await service.handle(Command("Register", "ann", ANN, expects=0))
-        result = fates.count(WrongExpectedVersion), caught.value.actual, service.state("ann")[0]
-    assert result == (2, 2, 2)
+            fates: list[Any] = []
+
+            async def rename(name: str) -> None:
+                fates.append(await fate(service, Command("Rename", "ann", {"name": name}, expects=1)))
+
+            async with anyio.create_task_group() as group:
+                for name in "xyz":
+                    group.start_soon(rename, name)
+            with pytest.raises(WrongExpectedVersion) as caught:
+                await service.handle(Command("Register", "ann", ANN, expects=0))
+            return fates.count(WrongExpectedVersion), caught.value.actual, service.state("ann")[0]
+
+    assert play(scenario).result == (2, 2, 2)
 
 
-async def test_an_idempotency_key_repeats_the_first_answer(store_of: Open) -> None:
+@everywhere
+def test_an_idempotency_key_repeats_the_first_answer(play: Play, store_of: Open) -> None:
     """The answer and a refusal by the decision, even when the state has changed; the work is done once."""
-    with store_of() as store:
-        service = billing(store)
-        refused = [await fate(service, Command("Pay", "ann", {"cents": 5}, key="p"))]
-        first = await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
-        await service.handle(Command("Charge", "ann", {"cents": 5}))
-        again = await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
-        refused.append(await fate(service, Command("Pay", "ann", {"cents": 5}, key="p")))
-        result = (
-            (first.version, again.version, again.created, again.repeated),
-            refused,
-            service.state("ann"),
-        )
-    assert result == (
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            refused = [await fate(service, Command("Pay", "ann", {"cents": 5}, key="p"))]
+            first = await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
+            await service.handle(Command("Charge", "ann", {"cents": 5}))
+            again = await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
+            refused.append(await fate(service, Command("Pay", "ann", {"cents": 5}, key="p")))
+            return (
+                (first.version, again.version, again.created, again.repeated),
+                refused,
+                service.state("ann"),
+            )
+
+    assert play(scenario).result == (
         (1, 1, True, True),
         [CommandRejected, CommandRejected],
         (2, {"owed": 10}),
     )
 
 
-async def test_an_idempotency_key_of_another_command_is_refused(store_of: Open) -> None:
+@everywhere
+def test_an_idempotency_key_of_another_command_is_refused(play: Play, store_of: Open) -> None:
     """Other data, another target, another expectation: a mistake of the caller, and nothing happens."""
-    with store_of() as store:
-        service = billing(store)
-        await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
-        others = [
-            Command("Charge", "ann", {"cents": 6}, key="k"),
-            Command("Charge", "bob", {"cents": 5}, key="k"),
-            Command("Charge", "ann", {"cents": 5}, key="k", expects=0),
-            Command("Pay", "ann", {"cents": 5}, key="k"),
-        ]
-        result = [await fate(service, other) for other in others], service.state("ann")[0]
-    assert result == ([IdempotencyKeyReused] * 4, 1)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            await service.handle(Command("Charge", "ann", {"cents": 5}, key="k"))
+            others = [
+                Command("Charge", "ann", {"cents": 6}, key="k"),
+                Command("Charge", "bob", {"cents": 5}, key="k"),
+                Command("Charge", "ann", {"cents": 5}, key="k", expects=0),
+                Command("Pay", "ann", {"cents": 5}, key="k"),
+            ]
+            return [await fate(service, other) for other in others], service.state("ann")[0]
+
+    assert play(scenario).result == ([IdempotencyKeyReused] * 4, 1)
 
 
-async def test_what_decided_nothing_is_not_remembered(store_of: Open) -> None:
+@everywhere
+def test_what_decided_nothing_is_not_remembered(play: Play, store_of: Open) -> None:
     """A command in conflict, or not valid, may come again with its key when the cause is gone."""
-    with store_of() as store:
-        service = billing(store)
-        early = Command("Charge", "ann", {"cents": 1}, key="k", expects=1)
-        before = await fate(service, early)
-        await service.handle(Command("Charge", "ann", {"cents": 1}))
-        result = before, (await service.handle(early)).version
-    assert result == (WrongExpectedVersion, 2)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            early = Command("Charge", "ann", {"cents": 1}, key="k", expects=1)
+            before = await fate(service, early)
+            await service.handle(Command("Charge", "ann", {"cents": 1}))
+            return before, (await service.handle(early)).version
+
+    assert play(scenario).result == (WrongExpectedVersion, 2)
 
 
-async def test_the_memory_for_keys_is_bounded(store_of: Open) -> None:
+@everywhere
+def test_the_memory_for_keys_is_bounded(play: Play, store_of: Open) -> None:
     """The oldest is forgotten, the newest are known, and the store does not grow with the commands."""
-    with store_of() as store:
-        service = Commands(store, "billing", remember=3)
-        service._handlers |= billing(store)._handlers
-        for n in range(10):
-            await service.handle(Command("Charge", "ann", {"cents": 1}, key=str(n)))
-        known = [
-            (await service.handle(Command("Charge", "ann", {"cents": 1}, key=k))).repeated for k in "796"
-        ]
-        with store.transaction() as transaction:
-            result = known, transaction.size("billing.outcomes"), transaction.size("billing.outcomes.order")
-    assert result == ([True, True, False], 3, 3)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = Commands(store, "billing", remember=3)
+            service._handlers |= billing(store)._handlers
+            for n in range(10):
+                await service.handle(Command("Charge", "ann", {"cents": 1}, key=str(n)))
+            known = [
+                (await service.handle(Command("Charge", "ann", {"cents": 1}, key=k))).repeated for k in "796"
+            ]
+            with store.transaction() as transaction:
+                return known, transaction.size("billing.outcomes"), transaction.size("billing.outcomes.order")
+
+    assert play(scenario).result == ([True, True, False], 3, 3)
 
 
 def test_a_command_has_one_handler() -> None:
@@ -213,17 +245,21 @@ def test_a_command_has_one_handler() -> None:
         service.handler("Register", lambda state, command: Decision({}))
 
 
-async def test_a_cancelled_caller_leaves_all_or_nothing(store_of: Open) -> None:
+@everywhere
+def test_a_cancelled_caller_leaves_all_or_nothing(play: Play, store_of: Open) -> None:
     """The outcome is indefinite for the caller, and the same key finds out what it was."""
-    with store_of() as store:
-        service = billing(store)
-        command = Command("Charge", "ann", {"cents": 5}, key="k")
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await service.handle(command)
-        version = service.state("ann")[0]
-        result = len(service.outbox) == version, (await service.handle(command)).version
-    assert result == (True, 1)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            command = Command("Charge", "ann", {"cents": 5}, key="k")
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await service.handle(command)
+            version = service.state("ann")[0]
+            return len(service.outbox) == version, (await service.handle(command)).version
+
+    assert play(scenario).result == (True, 1)
 
 
 @everywhere
@@ -352,13 +388,17 @@ def test_a_relay_publishes_in_the_order_of_each_stream_and_then_marks(play: Play
     assert published[-1][1] == 1
 
 
-async def test_a_relay_publishes_through_a_plain_function_too(store_of: Open) -> None:
+@everywhere
+def test_a_relay_publishes_through_a_plain_function_too(play: Play, store_of: Open) -> None:
     """What returns without waiting has confirmed."""
-    published: list[Message] = []
-    with store_of() as store:
-        await relay_story(store, published.append, "ann", "ann")
-        result = [message.id for message in published], len(billing(store).outbox)
-    assert result == (["billing/ann/1", "billing/ann/2"], 0)
+
+    async def scenario() -> Any:
+        published: list[Message] = []
+        with store_of() as store:
+            await relay_story(store, published.append, "ann", "ann")
+            return [message.id for message in published], len(billing(store).outbox)
+
+    assert play(scenario).result == (["billing/ann/1", "billing/ann/2"], 0)
 
 
 @everywhere
@@ -466,168 +506,211 @@ def test_the_rests_of_two_relays_are_not_the_same() -> None:
     assert all(4 <= later - earlier <= 8 for earlier, later in pairwise(one))
 
 
-async def test_a_stopped_relay_ends_within_its_batch(store_of: Open) -> None:
+@everywhere
+def test_a_stopped_relay_ends_within_its_batch(play: Play, store_of: Open) -> None:
     """The event in hand is published and marked; the rest of the batch is free for others at once."""
-    published: list[str] = []
 
-    async def publish(message: Message) -> None:
-        await anyio.sleep(1)
-        published.append(message.id)
+    async def scenario() -> Any:
+        published: list[str] = []
 
-    with store_of() as store:
-        service = billing(store)
-        for _ in range(5):
-            await service.handle(Command("Charge", "ann", {"cents": 1}))
-        relay = Relay(service.outbox, publish, "one", claim=100)
-        async with anyio.create_task_group() as group:
-            group.start_soon(relay.run)
-            await anyio.sleep(1.5)
-            relay.stop()
-        other = service.outbox.claim("two", seconds=1, limit=9)
-        first, rest = published, [entry.message.id for entry in other]
+        async def publish(message: Message) -> None:
+            await anyio.sleep(1)
+            published.append(message.id)
+
+        with store_of() as store:
+            service = billing(store)
+            for _ in range(5):
+                await service.handle(Command("Charge", "ann", {"cents": 1}))
+            relay = Relay(service.outbox, publish, "one", claim=100)
+            async with anyio.create_task_group() as group:
+                group.start_soon(relay.run)
+                await anyio.sleep(1.5)
+                relay.stop()
+            other = service.outbox.claim("two", seconds=1, limit=9)
+            return published, [entry.message.id for entry in other]
+
+    first, rest = play(scenario).result
     assert first == ["billing/ann/1", "billing/ann/2"]
     assert rest == ["billing/ann/3", "billing/ann/4", "billing/ann/5"]
 
 
-async def test_a_stopped_relay_does_not_wait_for_its_rest_or_for_news(store_of: Open) -> None:
+@everywhere
+def test_a_stopped_relay_does_not_wait_for_its_rest_or_for_news(play: Play, store_of: Open) -> None:
     """Idle, or in a long rest, it ends at once."""
 
-    async def publish(message: Message) -> None:
-        raise ConnectionError
+    async def scenario() -> float:
+        async def publish(message: Message) -> None:
+            raise ConnectionError
 
-    with store_of() as store:
-        start = anyio.current_time()
-        await relay_story(store, publish, "ann", until=1, backoff=Backoff(first=500, most=500))
-        await relay_story(store, publish, until=1, poll=500)
-        result = anyio.current_time() - start
-    assert result == 2
+        with store_of() as store:
+            start = anyio.current_time()
+            await relay_story(store, publish, "ann", until=1, backoff=Backoff(first=500, most=500))
+            await relay_story(store, publish, until=1, poll=500)
+            return anyio.current_time() - start
+
+    assert play(scenario).result == 2
 
 
-async def test_a_cancelled_relay_gives_its_streams_back(store_of: Open) -> None:
+@everywhere
+def test_a_cancelled_relay_gives_its_streams_back(play: Play, store_of: Open) -> None:
     """Cancellation is raised again, and nobody has to wait for the claim to end."""
-    with store_of() as store:
-        service = billing(store)
-        await service.handle(Command("Charge", "ann", {"cents": 1}))
-        with anyio.move_on_after(1) as scope:
-            await Relay(service.outbox, lambda message: anyio.sleep(100), claim=1000).run()
-        result = scope.cancelled_caught, len(service.outbox.claim("two", seconds=1, limit=9))
-    assert result == (True, 1)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            await service.handle(Command("Charge", "ann", {"cents": 1}))
+            with anyio.move_on_after(1) as scope:
+                await Relay(service.outbox, lambda message: anyio.sleep(100), claim=1000).run()
+            return scope.cancelled_caught, len(service.outbox.claim("two", seconds=1, limit=9))
+
+    assert play(scenario).result == (True, 1)
 
 
-async def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(store_of: Open) -> None:
+@everywhere
+def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(play: Play, store_of: Open) -> None:
     """At that instant, however seldom it looks for other news."""
-    published: list[float] = []
 
-    async def publish(message: Message) -> None:
-        published.append(anyio.current_time() - start)
-
-    with store_of() as store:
-        service = billing(store)
-        await service.handle(Command("Charge", "ann", {"cents": 1}))
-        start = anyio.current_time()
-        service.outbox.claim("dead", seconds=5, limit=1)
-        relay = Relay(service.outbox, publish, poll=1000)
-        async with anyio.create_task_group() as group:
-            group.start_soon(relay.run)
-            await anyio.sleep(50)
-            relay.stop()
-    (at,) = published
-    assert at == pytest.approx(5, abs=0.01)
-
-
-async def test_a_relay_finds_what_another_process_has_written(tmp_path: Path) -> None:
-    """It looks every `poll` seconds, since nobody here can ring for that."""
-    with SQLiteStore(tmp_path / "a.db") as store, SQLiteStore(tmp_path / "a.db") as elsewhere:
-        elsewhere.changed = Signal()  # as another process has one of its own
+    async def scenario() -> Any:
         published: list[float] = []
 
         async def publish(message: Message) -> None:
             published.append(anyio.current_time() - start)
 
-        relay = Relay(billing(store).outbox, publish, poll=2.0)
-        start = anyio.current_time()
-        async with anyio.create_task_group() as group:
-            group.start_soon(relay.run)
-            await anyio.sleep(0.5)
-            await billing(elsewhere).handle(Command("Charge", "ann", {"cents": 1}))
-            await anyio.sleep(5)
-            relay.stop()
-    assert published == [2.0]
+        with store_of() as store:
+            service = billing(store)
+            await service.handle(Command("Charge", "ann", {"cents": 1}))
+            start = anyio.current_time()
+            service.outbox.claim("dead", seconds=5, limit=1)
+            relay = Relay(service.outbox, publish, poll=1000)
+            async with anyio.create_task_group() as group:
+                group.start_soon(relay.run)
+                await anyio.sleep(50)
+                relay.stop()
+        return published
+
+    (at,) = play(scenario).result
+    assert at == pytest.approx(5, abs=0.01)
+
+
+@everywhere
+def test_a_relay_finds_what_another_process_has_written(play: Play, tmp_path: Path) -> None:
+    """It looks every `poll` seconds, since nobody here can ring for that."""
+
+    async def scenario() -> Any:
+        with SQLiteStore(tmp_path / "a.db") as store, SQLiteStore(tmp_path / "a.db") as elsewhere:
+            elsewhere.changed = Signal()  # as another process has one of its own
+            published: list[float] = []
+
+            async def publish(message: Message) -> None:
+                published.append(anyio.current_time() - start)
+
+            relay = Relay(billing(store).outbox, publish, poll=2.0)
+            start = anyio.current_time()
+            async with anyio.create_task_group() as group:
+                group.start_soon(relay.run)
+                await anyio.sleep(0.5)
+                await billing(elsewhere).handle(Command("Charge", "ann", {"cents": 1}))
+                await anyio.sleep(5)
+                relay.stop()
+            return published
+
+    assert play(scenario).result == [2.0]
 
 
 # The inbox
 
 
-async def test_a_repeated_message_changes_nothing(store_of: Open) -> None:
+@everywhere
+def test_a_repeated_message_changes_nothing(play: Play, store_of: Open) -> None:
     """The row that says done commits with what was done; the answer says whether it was new."""
-    with store_of() as store:
-        inbox = Inbox(store, "mailer")
-        inbox.on("Charged", lambda transaction, message: transaction.count("mails"))
-        answers = [await inbox(charged(1)), await inbox(charged(1)), await inbox(charged(2))]
-        with store.transaction() as transaction:
-            result = answers, transaction.get("counters", "mails")
-    trace = recorded()
-    assert result == ([True, False, True], 2)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            inbox = Inbox(store, "mailer")
+            inbox.on("Charged", lambda transaction, message: transaction.count("mails"))
+            answers = [await inbox(charged(1)), await inbox(charged(1)), await inbox(charged(2))]
+            with store.transaction() as transaction:
+                return answers, transaction.get("counters", "mails")
+
+    trace = play(scenario)
+    assert trace.result == ([True, False, True], 2)
     assert trace.count("duplicate", where="mailer") == 1
 
 
-async def test_a_failed_attempt_does_not_make_its_retry_a_duplicate(store_of: Open) -> None:
+@everywhere
+def test_a_failed_attempt_does_not_make_its_retry_a_duplicate(play: Play, store_of: Open) -> None:
     """All handlers of the event share one transaction: the first one's work is undone with it."""
-    with store_of() as store:
-        inbox = Inbox(store, "mailer")
-        fails = [True, False]
 
-        def second(transaction: Transaction, message: Message) -> None:
-            if fails.pop(0):
-                raise OSError("no paper")
+    async def scenario() -> Any:
+        with store_of() as store:
+            inbox = Inbox(store, "mailer")
+            fails = [True, False]
 
-        inbox.on("Charged", lambda transaction, message: transaction.count("mails"))
-        inbox.on("Charged", second)
-        with pytest.raises(OSError, match="no paper"):
-            await inbox(charged(1))
-        again = await inbox(charged(1))
-        with store.transaction() as transaction:
-            result = again, transaction.get("counters", "mails")
-    assert result == (True, 1)
+            def second(transaction: Transaction, message: Message) -> None:
+                if fails.pop(0):
+                    raise OSError("no paper")
+
+            inbox.on("Charged", lambda transaction, message: transaction.count("mails"))
+            inbox.on("Charged", second)
+            with pytest.raises(OSError, match="no paper"):
+                await inbox(charged(1))
+            again = await inbox(charged(1))
+            with store.transaction() as transaction:
+                return again, transaction.get("counters", "mails")
+
+    assert play(scenario).result == (True, 1)
 
 
-async def test_an_event_has_many_handlers_in_the_order_given(store_of: Open) -> None:
+@everywhere
+def test_an_event_has_many_handlers_in_the_order_given(play: Play, store_of: Open) -> None:
     """Each is called once, for the types that it was given for."""
-    called: list[str] = []
-    with store_of() as store:
-        inbox = Inbox(store, "mailer")
-        inbox.on("Charged", lambda t, m: called.append("a"), lambda t, m: called.append("b"))
-        inbox.on("Charged", lambda t, m: called.append("c"))
-        inbox.on("Paid", lambda t, m: called.append("d"))
-        await inbox(charged(1))
-    assert called == ["a", "b", "c"]
+
+    async def scenario() -> list[str]:
+        called: list[str] = []
+        with store_of() as store:
+            inbox = Inbox(store, "mailer")
+            inbox.on("Charged", lambda t, m: called.append("a"), lambda t, m: called.append("b"))
+            inbox.on("Charged", lambda t, m: called.append("c"))
+            inbox.on("Paid", lambda t, m: called.append("d"))
+            await inbox(charged(1))
+        return called
+
+    assert play(scenario).result == ["a", "b", "c"]
 
 
+@everywhere
 @pytest.mark.parametrize("policy", ["ack", "nack"])
-async def test_an_unknown_type_is_acked_or_nacked_by_policy(store_of: Open, policy: str) -> None:
+def test_an_unknown_type_is_acked_or_nacked_by_policy(play: Play, store_of: Open, policy: str) -> None:
     """Passed over, or refused so that the queue tries it again or lets it die; counted in both cases."""
-    with store_of() as store:
-        inbox = Inbox(store, "mailer", unknown=policy)
-        try:
-            fate: Any = await inbox(charged(1))
-        except UnknownEvent:
-            fate = "nack"
-        inbox.on("Charged", lambda t, m: None)
-        result = fate, dict(inbox.unknown), await inbox(charged(1))
-    assert result == (False if policy == "ack" else "nack", {"Charged": 1}, True)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            inbox = Inbox(store, "mailer", unknown=policy)
+            try:
+                fate: Any = await inbox(charged(1))
+            except UnknownEvent:
+                fate = "nack"
+            inbox.on("Charged", lambda t, m: None)
+            return fate, dict(inbox.unknown), await inbox(charged(1))
+
+    assert play(scenario).result == (False if policy == "ack" else "nack", {"Charged": 1}, True)
 
 
-async def test_the_memory_of_an_inbox_is_bounded(store_of: Open) -> None:
+@everywhere
+def test_the_memory_of_an_inbox_is_bounded(play: Play, store_of: Open) -> None:
     """It knows the last ids, and no more than that."""
-    with store_of() as store:
-        inbox = Inbox(store, "mailer", remember=3)
-        inbox.on("Charged", lambda t, m: None)
-        for n in range(1, 11):
-            await inbox(charged(n))
-        again = [await inbox(charged(n)) for n in (8, 10, 7)]
-        with store.transaction() as transaction:
-            result = again, transaction.size("mailer.seen"), transaction.size("mailer.seen.order")
-    assert result == ([False, False, True], 3, 3)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            inbox = Inbox(store, "mailer", remember=3)
+            inbox.on("Charged", lambda t, m: None)
+            for n in range(1, 11):
+                await inbox(charged(n))
+            again = [await inbox(charged(n)) for n in (8, 10, 7)]
+            with store.transaction() as transaction:
+                return again, transaction.size("mailer.seen"), transaction.size("mailer.seen.order")
+
+    assert play(scenario).result == ([False, False, True], 3, 3)
 
 
 # Read your writes
@@ -653,24 +736,33 @@ async def reader(store: Store, after: float, **asked: Any) -> Any:
         return anyio.current_time() - start, reading
 
 
+@everywhere
 @pytest.mark.parametrize("late", [0.5, 1.9])
-async def test_a_read_waits_for_the_version_that_it_names(store_of: Open, late: float) -> None:
+def test_a_read_waits_for_the_version_that_it_names(play: Play, store_of: Open, late: float) -> None:
     """Answered as soon as the view has it, and no sooner."""
-    with store_of() as store:
-        at, reading = await reader(store, late, timeout=2.0)
-    trace = recorded()
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            return await reader(store, late, timeout=2.0)
+
+    trace = play(scenario)
+    at, reading = trace.result
     assert at == late
     assert (reading.row["charged"], reading.versions, reading.stale) == (150, {"billing/ann": 2}, False)
     invariants.assert_holds(trace, read_your_writes)
 
 
-async def test_a_read_that_waited_in_vain_is_marked_or_refused(store_of: Open) -> None:
+@everywhere
+def test_a_read_that_waited_in_vain_is_marked_or_refused(play: Play, store_of: Open) -> None:
     """After the deadline: what there is, marked as stale with its version, or `NotYet`, by policy."""
-    with store_of() as store:
-        marked = await reader(store, 5, timeout=2)
-    result = marked, await reader(MemoryStore(), 5, timeout=2, late="refuse")
-    trace = recorded()
-    (at, reading), (later, refused) = result
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            marked = await reader(store, 5, timeout=2)
+        return marked, await reader(MemoryStore(), 5, timeout=2, late="refuse")
+
+    trace = play(scenario)
+    (at, reading), (later, refused) = trace.result
     assert at == later == 2
     assert (reading.row["charged"], reading.versions, reading.stale) == (100, {"billing/ann": 1}, True)
     assert (refused.stream, refused.wanted, refused.version) == ("billing/ann", 2, 1)
@@ -678,16 +770,20 @@ async def test_a_read_that_waited_in_vain_is_marked_or_refused(store_of: Open) -
     invariants.assert_holds(trace, read_your_writes)
 
 
-async def test_a_read_that_names_no_version_does_not_wait(store_of: Open) -> None:
+@everywhere
+def test_a_read_that_names_no_version_does_not_wait(play: Play, store_of: Open) -> None:
     """Nothing was promised to it; and a version below 0 is a mistake."""
-    with store_of() as store:
-        view = ReadModel(store, "dashboard", DASHBOARD)
-        with pytest.raises(ValueError, match="from 0 on"):
-            await read(view, "ann", at_least={"billing/ann": -1})
-        start = anyio.current_time()
-        reading = await read(view, "ann")
-        result = reading.row, reading.stale, anyio.current_time() - start
-    assert result == (None, False, 0.0)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "dashboard", DASHBOARD)
+            with pytest.raises(ValueError, match="from 0 on"):
+                await read(view, "ann", at_least={"billing/ann": -1})
+            start = anyio.current_time()
+            reading = await read(view, "ann")
+            return reading.row, reading.stale, anyio.current_time() - start
+
+    assert play(scenario).result == (None, False, 0.0)
 
 
 # Feeds
@@ -716,39 +812,48 @@ async def taken(feed: Feed) -> list[tuple[int, str, int]]:
     return changes
 
 
-async def test_a_feed_gives_the_snapshot_and_then_every_change(store_of: Open) -> None:
+@everywhere
+def test_a_feed_gives_the_snapshot_and_then_every_change(play: Play, store_of: Open) -> None:
     """Without a gap and without an overlap, whatever is committed between the two."""
-    with store_of() as store:
-        view = ReadModel(store, "dashboard", DASHBOARD)
-        await view(charged(1, 1))
-        await view(charged(1, 10, "bob"))
-        await view(charged(2, 1))
-        with Feed(view) as feed:
-            await view(charged(3, 1))
-            first = await taken(feed)
-            await view(charged(4, 1))
-            await view(charged(5, 1))
-            result = first, await taken(feed), feed.position
-    assert result == (
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "dashboard", DASHBOARD)
+            await view(charged(1, 1))
+            await view(charged(1, 10, "bob"))
+            await view(charged(2, 1))
+            with Feed(view) as feed:
+                await view(charged(3, 1))
+                first = await taken(feed)
+                await view(charged(4, 1))
+                await view(charged(5, 1))
+                return first, await taken(feed), feed.position
+
+    assert play(scenario).result == (
         [(2, "bob", 10), (4, "ann", 3)],
         [(5, "ann", 4), (6, "ann", 5)],
         6,
     )
 
 
-async def test_a_feed_resumes_after_a_position(store_of: Open) -> None:
+@everywhere
+def test_a_feed_resumes_after_a_position(play: Play, store_of: Open) -> None:
     """With what has changed since, and no more; a position that the view never had begins anew."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "dashboard", DASHBOARD)
+            for n in (1, 2, 3):
+                await view(charged(n, 1))
+            await view(charged(1, 10, "bob"))
+            seen = []
+            for after in (4, 3, 2, 99):
+                with Feed(view, after=after) as feed:
+                    seen.append(await taken(feed))
+            return seen
+
     ann, bob = (3, "ann", 3), (4, "bob", 10)
-    with store_of() as store:
-        view = ReadModel(store, "dashboard", DASHBOARD)
-        for n in (1, 2, 3):
-            await view(charged(n, 1))
-        await view(charged(1, 10, "bob"))
-        seen = []
-        for after in (4, 3, 2, 99):
-            with Feed(view, after=after) as feed:
-                seen.append(await taken(feed))
-    assert seen == [[], [bob], [ann, bob], [ann, bob]]
+    assert play(scenario).result == [[], [bob], [ann, bob], [ann, bob]]
 
 
 async def test_a_position_of_another_history_is_void(store_of: Open) -> None:
@@ -792,56 +897,68 @@ def test_a_slow_follower_drops_to_the_latest(play: Play, store_of: Open, capacit
     assert (quick, bounded, skipped) == (30, True, 1)
 
 
-async def test_a_slow_follower_is_cut_off_by_policy(store_of: Open) -> None:
+@everywhere
+def test_a_slow_follower_is_cut_off_by_policy(play: Play, store_of: Open) -> None:
     """It gets what is in its buffer, then `TooSlow`; it resumes from there without a gap."""
-    with store_of() as store:
-        view = ReadModel(store, "dashboard", DASHBOARD)
-        with Feed(view, capacity=2, when_slow="close") as feed:
-            await taken(feed)
-            for n in range(1, 6):
-                await view(charged(n, 1))
-            got = [(await anext(feed)).position for _ in range(2)]
-            with pytest.raises(TooSlow):
-                await anext(feed)
-        with Feed(view, after=feed.position) as back:
-            result = got, await taken(back)
-    assert result == ([1, 2], [(5, "ann", 5)])
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "dashboard", DASHBOARD)
+            with Feed(view, capacity=2, when_slow="close") as feed:
+                await taken(feed)
+                for n in range(1, 6):
+                    await view(charged(n, 1))
+                got = [(await anext(feed)).position for _ in range(2)]
+                with pytest.raises(TooSlow):
+                    await anext(feed)
+            with Feed(view, after=feed.position) as back:
+                return got, await taken(back)
+
+    assert play(scenario).result == ([1, 2], [(5, "ann", 5)])
 
 
-async def test_a_snapshot_that_fills_the_buffer_cuts_nobody_off(store_of: Open) -> None:
+@everywhere
+def test_a_snapshot_that_fills_the_buffer_cuts_nobody_off(play: Play, store_of: Open) -> None:
     """Who still reads the snapshot is not slow: changes of that time come after it."""
-    with store_of() as store:
-        view = ReadModel(store, "dashboard", DASHBOARD)
-        for who in ("ann", "bob"):
-            await view(charged(1, 1, who))
-        with Feed(view, capacity=2, when_slow="close") as feed:
-            first = feed.next_nowait()
-            for n in range(2, 9):
-                await view(charged(n, 1))
-            result = first and first.position, await taken(feed)
-    assert result == (1, [(2, "bob", 1), (9, "ann", 8)])
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "dashboard", DASHBOARD)
+            for who in ("ann", "bob"):
+                await view(charged(1, 1, who))
+            with Feed(view, capacity=2, when_slow="close") as feed:
+                first = feed.next_nowait()
+                for n in range(2, 9):
+                    await view(charged(n, 1))
+                return first and first.position, await taken(feed)
+
+    assert play(scenario).result == (1, [(2, "bob", 1), (9, "ann", 8)])
 
 
-async def test_a_follower_that_waits_is_woken_and_one_that_left_costs_nothing(store_of: Open) -> None:
+@everywhere
+def test_a_follower_that_waits_is_woken_and_one_that_left_costs_nothing(play: Play, store_of: Open) -> None:
     """After it has left, the view knows nothing of it."""
-    with store_of() as store:
-        view = ReadModel(store, "dashboard", DASHBOARD)
-        got: list[int] = []
 
-        async def follow() -> None:
-            with Feed(view) as feed:
-                async for change in feed:
-                    got.append(change.position)
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "dashboard", DASHBOARD)
+            got: list[int] = []
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(follow)
-            await anyio.sleep(1)
-            await view(charged(1))
-            await view(charged(2))
-            await anyio.sleep(1)
-            group.cancel_scope.cancel()
-        result = got, len(view.listeners)
-    assert result == ([1, 2], 0)
+            async def follow() -> None:
+                with Feed(view) as feed:
+                    async for change in feed:
+                        got.append(change.position)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(follow)
+                await anyio.sleep(1)
+                await view(charged(1))
+                await view(charged(2))
+                await anyio.sleep(1)
+                group.cancel_scope.cancel()
+            return got, len(view.listeners)
+
+    assert play(scenario).result == ([1, 2], 0)
 
 
 # The whole

@@ -18,7 +18,7 @@ from eip_ref.event_sourcing import PoisonEvent, Recorded, View
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
-from tests.backends import Play, everywhere, recorded, virtual_time_only
+from tests.backends import Play, everywhere
 
 Open = Callable[[], Store]
 
@@ -64,18 +64,23 @@ class History:
         return message
 
 
-async def test_events_in_any_order_and_any_number_make_the_same_view(store_of: Open) -> None:
+@everywhere
+def test_events_in_any_order_and_any_number_make_the_same_view(play: Play, store_of: Open) -> None:
     """All 120 orders, each event twice: held back until its turn, known when it comes again."""
-    rows = []
-    with store_of() as store:
-        for number, order in enumerate(permutations(HISTORY)):
-            view = ReadModel(store, f"view {number}", DASHBOARD)
-            for message in (*order, *order[::2]):
-                view.handle(message)
-            rows.append(view.rows())
-            assert view.lag.held_back == 0
-            assert view.seen("billing/ann") == 3
-    assert rows == [{"ann": ANN}] * 120
+
+    async def scenario() -> Any:
+        rows = []
+        with store_of() as store:
+            for number, order in enumerate(permutations(HISTORY)):
+                view = ReadModel(store, f"view {number}", DASHBOARD)
+                for message in (*order, *order[::2]):
+                    view.handle(message)
+                rows.append(view.rows())
+                assert view.lag.held_back == 0
+                assert view.seen("billing/ann") == 3
+        return rows
+
+    assert play(scenario).result == [{"ann": ANN}] * 120
 
 
 @settings(max_examples=100, deadline=None)
@@ -100,84 +105,106 @@ def test_a_part_of_the_events_makes_what_their_beginnings_make(picks: list[int])
     assert made == expected
 
 
-async def test_a_join_tolerates_either_service_first(store_of: Open) -> None:
+@everywhere
+def test_a_join_tolerates_either_service_first(play: Play, store_of: Open) -> None:
     """A charge before the name makes a row without a name, which the name then fills; and the other way."""
-    with store_of() as store:
-        rows = []
-        for number, order in enumerate(([1, 0], [0, 1])):
-            view = ReadModel(store, f"view {number}", DASHBOARD)
-            for pick in order:
-                view.handle(HISTORY[pick])
-                rows.append((view.get("ann")["name"], view.get("ann")["charged"]))
-    assert rows == [(None, 300), ("Ann", 300), ("Ann", 0), ("Ann", 300)]
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            rows = []
+            for number, order in enumerate(([1, 0], [0, 1])):
+                view = ReadModel(store, f"view {number}", DASHBOARD)
+                for pick in order:
+                    view.handle(HISTORY[pick])
+                    rows.append((view.get("ann")["name"], view.get("ann")["charged"]))
+            return rows
+
+    assert play(scenario).result == [(None, 300), ("Ann", 300), ("Ann", 0), ("Ann", 300)]
 
 
-async def test_what_is_held_back_is_bounded_and_survives(store_of: Open) -> None:
+@everywhere
+def test_what_is_held_back_is_bounded_and_survives(play: Play, store_of: Open) -> None:
     """Beyond the bound it says that an event is missing; when that comes, all of them are applied."""
-    with store_of() as store:
-        view = ReadModel(store, "view", DASHBOARD, capacity=2)
-        charges = [told("billing/ann", n, "Charged", cents=1) for n in (1, 2, 3, 4)]
-        for message in (charges[1], charges[2], charges[2]):
-            view.handle(message)
-        with pytest.raises(ResequencerFull, match="waits for version 1 of billing/ann"):
-            view.handle(charges[3])
-        held = view.lag.held_back, view.seen("billing/ann"), view.get("ann")
-    with store_of() as store:
-        again = ReadModel(store, "view", DASHBOARD, capacity=2)
-        again.handle(charges[0])
-        result = held, again.seen("billing/ann"), again.get("ann")["charged"]
-    assert result == ((2, 0, None), 3, 3)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "view", DASHBOARD, capacity=2)
+            charges = [told("billing/ann", n, "Charged", cents=1) for n in (1, 2, 3, 4)]
+            for message in (charges[1], charges[2], charges[2]):
+                view.handle(message)
+            with pytest.raises(ResequencerFull, match="waits for version 1 of billing/ann"):
+                view.handle(charges[3])
+            held = view.lag.held_back, view.seen("billing/ann"), view.get("ann")
+        with store_of() as store:
+            again = ReadModel(store, "view", DASHBOARD, capacity=2)
+            again.handle(charges[0])
+            return held, again.seen("billing/ann"), again.get("ann")["charged"]
+
+    assert play(scenario).result == ((2, 0, None), 3, 3)
 
 
-async def test_an_event_that_cannot_be_applied_leaves_nothing_behind(store_of: Open) -> None:
+@everywhere
+def test_an_event_that_cannot_be_applied_leaves_nothing_behind(play: Play, store_of: Open) -> None:
     """The view, the version and the position are those of before, and its retry is no duplicate."""
-    with store_of() as store:
 
-        def fails(view: View, event: Recorded) -> None:
-            view.set("ann", {"half": "done"})
-            if bad:
-                raise KeyError("name")
+    async def scenario() -> Any:
+        with store_of() as store:
 
-        bad = True
-        view = ReadModel(store, "view", {"Charged": fails})
-        heard: list[Any] = []
-        view.listeners.add(heard.append)
-        with pytest.raises(PoisonEvent, match="KeyError"):
-            view.handle(HISTORY[1])
-        before = view.rows(), view.seen("billing/ann"), view.since(0), heard.copy()
-        bad = False
-        result = before, view.handle(HISTORY[1]), view.rows(), len(heard)
-    assert result == (({}, 0, (0, []), []), True, {"ann": {"half": "done"}}, 1)
+            def fails(view: View, event: Recorded) -> None:
+                view.set("ann", {"half": "done"})
+                if bad:
+                    raise KeyError("name")
+
+            bad = True
+            view = ReadModel(store, "view", {"Charged": fails})
+            heard: list[Any] = []
+            view.listeners.add(heard.append)
+            with pytest.raises(PoisonEvent, match="KeyError"):
+                view.handle(HISTORY[1])
+            before = view.rows(), view.seen("billing/ann"), view.since(0), heard.copy()
+            bad = False
+            return before, view.handle(HISTORY[1]), view.rows(), len(heard)
+
+    assert play(scenario).result == (({}, 0, (0, []), []), True, {"ann": {"half": "done"}}, 1)
 
 
-async def test_followers_are_told_after_the_commit(store_of: Open) -> None:
+@everywhere
+def test_followers_are_told_after_the_commit(play: Play, store_of: Open) -> None:
     """Whoever is told of a change and looks, finds it, and could read it in another transaction."""
-    with store_of() as store:
-        view = ReadModel(store, "view", DASHBOARD)
-        seen: list[Any] = []
 
-        def listen(change: Any) -> None:
-            if isinstance(store, SQLiteStore):
-                assert not store.database.connection.in_transaction
-            seen.append((change.row, view.get("ann")))
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "view", DASHBOARD)
+            seen: list[Any] = []
 
-        view.listeners.add(listen)
-        view.handle(HISTORY[1])
-        (pair,) = seen
+            def listen(change: Any) -> None:
+                if isinstance(store, SQLiteStore):
+                    assert not store.database.connection.in_transaction
+                seen.append((change.row, view.get("ann")))
+
+            view.listeners.add(listen)
+            view.handle(HISTORY[1])
+            return seen
+
+    (pair,) = play(scenario).result
     assert pair[0] == pair[1]
 
 
-async def test_an_event_type_without_a_handler_is_passed_over(store_of: Open) -> None:
+@everywhere
+def test_an_event_type_without_a_handler_is_passed_over(play: Play, store_of: Open) -> None:
     """It has a place in its stream all the same; nothing waits for it."""
-    with store_of() as store:
-        view = ReadModel(store, "view", DASHBOARD)
-        view.handle(told("billing/ann", 1, "Reminded"))
-        view.handle(told("billing/ann", 2, "Charged", cents=1))
-        with pytest.raises(ValueError, match="stream-version"):
-            view.handle(Message("x", key="billing/ann"))
-        result = view.seen("billing/ann"), view.get("ann")["charged"]
-    trace = recorded()
-    assert result == (2, 1)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "view", DASHBOARD)
+            view.handle(told("billing/ann", 1, "Reminded"))
+            view.handle(told("billing/ann", 2, "Charged", cents=1))
+            with pytest.raises(ValueError, match="stream-version"):
+                view.handle(Message("x", key="billing/ann"))
+            return view.seen("billing/ann"), view.get("ann")["charged"]
+
+    trace = play(scenario)
+    assert trace.result == (2, 1)
     assert [effect.data["version"] for effect in trace.filter("effect")] == [1, 2]
 
 
@@ -205,19 +232,23 @@ def test_the_lag_is_measured_from_the_event_to_the_commit(play: Play, store_of: 
     assert [round(e.data["lag"], 6) for e in trace.filter("effect")] == [3, 0, 4]
 
 
-async def test_a_row_that_stays_as_it_is_has_not_changed(store_of: Open) -> None:
+@everywhere
+def test_a_row_that_stays_as_it_is_has_not_changed(play: Play, store_of: Open) -> None:
     """Setting the same again, or removing what is not there, takes no position; a row is never None."""
-    with store_of() as store, store.transaction() as transaction:
-        view = NumberedView(transaction, "view.1")
-        for cents in (1, 1, 2):
-            view.set("ann", {"cents": cents})
-        view.delete("bob")
-        view.delete("ann")
-        view.delete("ann")
-        with pytest.raises(ValueError, match="cannot be None"):
-            view.set("ann", None)
-        result = view.last_change, dict(view.items()), view.since(0)
-    assert result == (3, {}, [(3, "ann", None)])
+
+    async def scenario() -> Any:
+        with store_of() as store, store.transaction() as transaction:
+            view = NumberedView(transaction, "view.1")
+            for cents in (1, 1, 2):
+                view.set("ann", {"cents": cents})
+            view.delete("bob")
+            view.delete("ann")
+            view.delete("ann")
+            with pytest.raises(ValueError, match="cannot be None"):
+                view.set("ann", None)
+            return view.last_change, dict(view.items()), view.since(0)
+
+    assert play(scenario).result == (3, {}, [(3, "ann", None)])
 
 
 # Rebuilding
@@ -304,97 +335,115 @@ async def test_a_rebuild_without_handlers_makes_an_empty_view(store_of: Open) ->
         assert view.rows() == {"ann": ANN}
 
 
-async def test_a_rebuild_that_fails_leaves_the_live_view(store_of: Open) -> None:
+@everywhere
+def test_a_rebuild_that_fails_leaves_the_live_view(play: Play, store_of: Open) -> None:
     """By its history, its handlers, its cancellation or a short history; the next one works."""
-    with store_of() as store:
 
-        def broken(view: View, event: Recorded) -> None:
-            raise KeyError("no such column")
+    async def scenario() -> Any:
+        with store_of() as store:
 
-        view = ReadModel(store, "view", DASHBOARD)
-        for message in HISTORY:
-            view.handle(message)
-        with pytest.raises(ConnectionError):
-            await view.rebuild(History(breaks=True))
-        with pytest.raises(PoisonEvent, match="KeyError"):
-            await view.rebuild(History(), {"Paid": broken})
-        with pytest.raises(RuntimeError, match="ends before version"):
-            await view.rebuild(History(*HISTORY[:3]))
-        with anyio.move_on_after(2.5):
-            await view.rebuild(History())
-        view.handle(told("billing/ann", 4, "Charged", cents=1))
-        before = view.rows()
-        await view.rebuild(History(*HISTORY, told("billing/ann", 4, "Charged", cents=1)))
-        result = before == view.rows(), view.get("ann")["charged"]
-    assert result == (True, 306)
+            def broken(view: View, event: Recorded) -> None:
+                raise KeyError("no such column")
 
-
-async def test_a_mistake_in_the_new_handlers_does_not_stop_the_live_view(store_of: Open) -> None:
-    """An event that comes meanwhile is on the live view; the rebuild says what is wrong. Only one runs."""
-    with store_of() as store:
-
-        def broken(view: View, event: Recorded) -> None:
-            if event.message.body["cents"] == 13:
-                raise KeyError("cents")
-
-        view = ReadModel(store, "view", DASHBOARD)
-
-        async def comes() -> None:
-            await anyio.sleep(0.5)
-            with pytest.raises(RuntimeError, match="being rebuilt"):
-                await view.rebuild(History())
-            view.handle(told("billing/bob", 1, "Charged", cents=13))
-            with pytest.raises(RuntimeError, match="being rebuilt"):
-                await view.rebuild(History())  # the failed one has not ended yet
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(comes)
+            view = ReadModel(store, "view", DASHBOARD)
+            for message in HISTORY:
+                view.handle(message)
+            with pytest.raises(ConnectionError):
+                await view.rebuild(History(breaks=True))
             with pytest.raises(PoisonEvent, match="KeyError"):
-                await view.rebuild(History(), {"Charged": broken})
-        result = view.get("bob")["charged"], view.get("ann")
-    assert result == (13, None)
+                await view.rebuild(History(), {"Paid": broken})
+            with pytest.raises(RuntimeError, match="ends before version"):
+                await view.rebuild(History(*HISTORY[:3]))
+            with anyio.move_on_after(2.5):
+                await view.rebuild(History())
+            view.handle(told("billing/ann", 4, "Charged", cents=1))
+            before = view.rows()
+            await view.rebuild(History(*HISTORY, told("billing/ann", 4, "Charged", cents=1)))
+            return before == view.rows(), view.get("ann")["charged"]
+
+    assert play(scenario).result == (True, 306)
 
 
-async def test_a_rebuild_is_no_lag(store_of: Open) -> None:
+@everywhere
+def test_a_mistake_in_the_new_handlers_does_not_stop_the_live_view(play: Play, store_of: Open) -> None:
+    """An event that comes meanwhile is on the live view; the rebuild says what is wrong. Only one runs."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+
+            def broken(view: View, event: Recorded) -> None:
+                if event.message.body["cents"] == 13:
+                    raise KeyError("cents")
+
+            view = ReadModel(store, "view", DASHBOARD)
+
+            async def comes() -> None:
+                await anyio.sleep(0.5)
+                with pytest.raises(RuntimeError, match="being rebuilt"):
+                    await view.rebuild(History())
+                view.handle(told("billing/bob", 1, "Charged", cents=13))
+                with pytest.raises(RuntimeError, match="being rebuilt"):
+                    await view.rebuild(History())  # the failed one has not ended yet
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(comes)
+                with pytest.raises(PoisonEvent, match="KeyError"):
+                    await view.rebuild(History(), {"Charged": broken})
+            return view.get("bob")["charged"], view.get("ann")
+
+    assert play(scenario).result == (13, None)
+
+
+@everywhere
+def test_a_rebuild_is_no_lag(play: Play, store_of: Open) -> None:
     """Old events that are read again tell nothing of how far the live view is behind."""
-    with store_of() as store:
-        view = ReadModel(store, "view", DASHBOARD)
-        events = [told("billing/ann", n, "Charged", cents=1) for n in (1, 2)]
-        for message in events:
-            view.handle(message)
-        await anyio.sleep(100)
-        await view.rebuild(History(*events))
-        result = tuple(view.lag)
-    assert result == (0.0, 0.0, 0)
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "view", DASHBOARD)
+            events = [told("billing/ann", n, "Charged", cents=1) for n in (1, 2)]
+            for message in events:
+                view.handle(message)
+            await anyio.sleep(100)
+            await view.rebuild(History(*events))
+            return tuple(view.lag)
+
+    assert play(scenario).result == (0.0, 0.0, 0)
 
 
-@virtual_time_only
-async def test_a_rebuild_that_died_with_its_process_leaves_no_rows(tmp_path: Path) -> None:
+def test_a_rebuild_that_died_with_its_process_leaves_no_rows(tmp_path: Path) -> None:
     """The next one begins from nothing."""
-    with SQLiteStore(tmp_path / "a.db", synchronous="OFF") as store:
-        with store.transaction() as transaction:
-            NumberedView(transaction, "view.2").set("ghost", {"charged": 1})
-            transaction.put("view.2.versions", "billing/ann", 99)
-            transaction.put("view.2.early", "billing/ann 7", "…")
-        view = ReadModel(store, "view", DASHBOARD)
-        await view.rebuild(History())
-        result = view.rows()
-    assert result == {"ann": ANN}
+
+    async def scenario() -> Any:
+        with SQLiteStore(tmp_path / "a.db", synchronous="OFF") as store:
+            with store.transaction() as transaction:
+                NumberedView(transaction, "view.2").set("ghost", {"charged": 1})
+                transaction.put("view.2.versions", "billing/ann", 99)
+                transaction.put("view.2.early", "billing/ann 7", "…")
+            view = ReadModel(store, "view", DASHBOARD)
+            await view.rebuild(History())
+            return view.rows()
+
+    assert simulate(scenario).result == {"ann": ANN}
 
 
-async def test_a_rebuild_leaves_nothing_of_the_old_view(store_of: Open) -> None:
+@everywhere
+def test_a_rebuild_leaves_nothing_of_the_old_view(play: Play, store_of: Open) -> None:
     """Neither rows nor what they were made of: somebody may have asked to be forgotten."""
-    with store_of() as store:
-        view = ReadModel(store, "view", DASHBOARD)
-        later = [told("billing/ann", n, "Charged", cents=1) for n in (4, 5)]
-        for message in (*HISTORY, later[1]):  # which is held back
-            view.handle(message)
-        await view.rebuild(History(*HISTORY, *later))
-        parts = ("", ".changes", ".parked", ".versions", ".early")
-        tables = [f"view.{n}{part}" for n in (1, 2) for part in parts]
-        with store.transaction() as transaction:
-            result = [name for name in tables if transaction.size(name)]
-    assert result == ["view.2", "view.2.changes", "view.2.versions"]
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            view = ReadModel(store, "view", DASHBOARD)
+            later = [told("billing/ann", n, "Charged", cents=1) for n in (4, 5)]
+            for message in (*HISTORY, later[1]):  # which is held back
+                view.handle(message)
+            await view.rebuild(History(*HISTORY, *later))
+            parts = ("", ".changes", ".parked", ".versions", ".early")
+            tables = [f"view.{n}{part}" for n in (1, 2) for part in parts]
+            with store.transaction() as transaction:
+                return [name for name in tables if transaction.size(name)]
+
+    assert play(scenario).result == ["view.2", "view.2.changes", "view.2.versions"]
 
 
 def test_an_event_says_where_it_belongs_and_what_caused_it() -> None:

@@ -104,7 +104,7 @@ async def one_process(path: Path, victim: str, crash: Crash | None, **settings: 
         return Ending(participant.steps, confirmed, list(ledger.values), queue.counts)
 
 
-@pytest.mark.parametrize("settings", [{}, {"per_fsync": 2, "linger": 0.3}], ids=["alone", "group commit"])
+@pytest.mark.parametrize("settings", [{}, {"group_commit": 2, "linger": 0.3}], ids=["alone", "group commit"])
 @pytest.mark.parametrize(
     ("story", "victim"),
     [(two_participants, "shop"), (two_participants, "billing"), (one_process, "process")],
@@ -234,7 +234,7 @@ async def found(path: Path) -> tuple[list[str], Counts, int]:
     async with SQLiteQueue(path, "orders", synchronous="OFF") as queue:
         assert queue.database.one("PRAGMA integrity_check") == ("ok",)
         assert isinstance(queue.dead_letters, SQLiteQueue)
-        ids = [row[0] for row in queue.database.execute("SELECT id FROM messages ORDER BY place")]
+        ids = [row[0] for row in queue.database.execute("SELECT id FROM messages ORDER BY sequence")]
         return ids, queue.counts, queue.dead_letters.counts.accepted
 
 
@@ -286,7 +286,7 @@ def read_again(disk: Disk, path: Path) -> Content:
         file.execute("PRAGMA synchronous = OFF")
         ids = [identity for (identity,) in file.execute("SELECT id FROM records ORDER BY offset")]
         (next_,), (seen,) = file.execute(
-            "SELECT next FROM logs UNION ALL SELECT count(*) FROM seen"
+            "SELECT next FROM logs UNION ALL SELECT count(*) FROM accepted_ids"
         ).fetchall()
         return ids, next_, seen
 
@@ -296,7 +296,7 @@ async def open_again(path: Path) -> Content:
     async with SQLiteLog(path, "orders") as log:
         records = await log.read(0)
         assert [r.message.body for r in records] == [r.message.id.replace("-", " ") for r in records]
-        return [r.message.id for r in records], log.next, len(records)
+        return [r.message.id for r in records], log.end, len(records)
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def test_only_the_last_ids_are_remembered(play: Play, orders: Open) -> None:
             await fill(queue, "order 1")
             await fill(other, *range(5))
             await fill(queue, "order 2", "order 1", "order 3", "order 1")
-            assert queue.database.one("SELECT count(*) FROM seen") == (4,)
+            assert queue.database.one("SELECT count(*) FROM accepted_ids") == (4,)
             return await bodies(queue)
 
     assert play(scenario).result == ["order 1", "order 2", "order 3", "order 1"]
@@ -511,13 +511,13 @@ def test_dead_letters_elsewhere_get_the_message_at_once(play: Play, orders: Open
 
 
 @everywhere
-@pytest.mark.parametrize("per_fsync", [1, 10])
-def test_several_puts_share_one_commit(play: Play, orders: Open, per_fsync: int) -> None:
-    """With per_fsync=10, ten producers that put at the same time cost one write to the disk."""
+@pytest.mark.parametrize("group_commit", [1, 10])
+def test_several_puts_share_one_commit(play: Play, orders: Open, group_commit: int) -> None:
+    """With group_commit=10, ten producers that put at the same time cost one write to the disk."""
 
     async def scenario() -> list[int]:
         statements: list[str] = []
-        async with orders(per_fsync=per_fsync, linger=1) as queue:
+        async with orders(group_commit=group_commit, linger=1) as queue:
             queue.database.connection.set_trace_callback(statements.append)
             async with anyio.create_task_group() as group:
                 for n in range(30):
@@ -527,7 +527,7 @@ def test_several_puts_share_one_commit(play: Play, orders: Open, per_fsync: int)
         commits = "\n".join(statements).split("COMMIT")
         return [count for commit in commits if (count := commit.count("INSERT INTO messages"))]
 
-    assert play(scenario).result == [per_fsync] * (30 // per_fsync)
+    assert play(scenario).result == [group_commit] * (30 // group_commit)
 
 
 @everywhere
@@ -535,7 +535,7 @@ def test_a_put_returns_only_after_its_commit_and_waits_no_longer_than_told(play:
     """Alone, it waits `linger` seconds for company, unconfirmed and unseen, and is then committed."""
 
     async def scenario() -> float:
-        async with orders(per_fsync=10, linger=3) as queue, anyio.create_task_group() as group:
+        async with orders(group_commit=10, linger=3) as queue, anyio.create_task_group() as group:
             start = anyio.current_time()
             group.start_soon(queue.put, Message("other"))
             await anyio.sleep(1)
@@ -553,7 +553,7 @@ def test_a_put_cancelled_before_its_commit_is_taken_back(play: Play, orders: Ope
     """The others of the batch are not disturbed."""
 
     async def scenario() -> list[Any]:
-        async with orders(per_fsync=3, linger=10) as queue, anyio.create_task_group() as group:
+        async with orders(group_commit=3, linger=10) as queue, anyio.create_task_group() as group:
             group.start_soon(queue.put, Message("stays"))
             with anyio.move_on_after(1):
                 await queue.put(Message("goes"))
@@ -569,7 +569,7 @@ def test_closing_commits_the_puts_that_wait_for_company(play: Play, orders: Open
     """They came before the end, so they are confirmed and not refused."""
 
     async def scenario() -> list[Any]:
-        async with orders(per_fsync=3, linger=10) as queue:
+        async with orders(group_commit=3, linger=10) as queue:
             async with anyio.create_task_group() as group:
                 group.start_soon(queue.put, Message("order 1"))
                 await anyio.sleep(1)
@@ -594,7 +594,7 @@ def test_within_a_batch_each_put_has_an_answer_of_its_own(play: Play, orders: Op
                 except QueueFull:
                     answers[name] = "full"
 
-        async with orders(per_fsync=3, linger=1, capacity=1, dedup=10) as queue:
+        async with orders(group_commit=3, linger=1, capacity=1, dedup=10) as queue:
             async with anyio.create_task_group() as group:
                 for name, body in (("a", "order 1"), ("b", "order 1"), ("c", "order 2")):
                     group.start_soon(put, queue, name, body)
@@ -623,8 +623,8 @@ def test_an_error_of_the_commit_reaches_every_producer_of_it(play: Play, path: P
             except sqlite3.OperationalError as error:
                 errors.append(str(error))
 
-        async with orders(per_fsync=2, linger=1) as queue:
-            await anyio.sleep(TICK)  # the clerk has looked around and rests
+        async with orders(group_commit=2, linger=1) as queue:
+            await anyio.sleep(TICK)  # the expiry task has looked around and sleeps
             queue.database.busy_timeout = 0
             blocker = sqlite3.connect(path, isolation_level=None)
             blocker.execute("BEGIN IMMEDIATE")
@@ -640,7 +640,9 @@ def test_an_error_of_the_commit_reaches_every_producer_of_it(play: Play, path: P
 
 
 @everywhere
-def test_a_commit_that_fails_halfway_leaves_nothing_and_tells_nothing(play: Play, orders: Open) -> None:
+def test_a_commit_that_fails_halfway_leaves_nothing_and_tells_nothing(
+    play: Play, path: Path, orders: Open
+) -> None:
     """All of it is undone, also what had gone well, and the trace knows of none of it."""
 
     async def scenario() -> None:
@@ -652,7 +654,7 @@ def test_a_commit_that_fails_halfway_leaves_nothing_and_tells_nothing(play: Play
             except sqlite3.IntegrityError as error:
                 errors.append(str(error))
 
-        async with orders(per_fsync=2, linger=1) as queue:
+        async with orders(group_commit=2, linger=1) as queue:
             queue.database.execute(
                 "CREATE TRIGGER trouble BEFORE INSERT ON messages WHEN (SELECT count(*) FROM messages) = 1"
                 " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
@@ -660,7 +662,7 @@ def test_a_commit_that_fails_halfway_leaves_nothing_and_tells_nothing(play: Play
             async with anyio.create_task_group() as group:
                 group.start_soon(put, queue, "order 1")
                 group.start_soon(put, queue, "order 2")
-            assert errors == ["the disk is full"] * 2
+            assert errors == [f"{path}: the disk is full"] * 2
             assert queue.counts.accepted == 0
             queue.database.execute("DROP TRIGGER trouble")
             await fill(queue, "order 1", "order 2")
@@ -830,7 +832,7 @@ def test_a_lease_that_somebody_else_saw_expire_is_over_here_too(play: Play, orde
 
         async with orders(lease=5) as one, orders(lease=1000, clock=ahead) as two:
             await fill(one, "order 1")
-            await one.put(Message("order 2"), delay=4.7)  # wakes the clerk once more before the end
+            await one.put(Message("order 2"), delay=4.7)  # wakes the expiry task once more before the end
             over = anyio.Event()
             lease = await one.receive()
             lease.on_end.append(over.set)
@@ -887,7 +889,7 @@ def test_an_envelope_comes_back_as_it_was(orders: Open) -> None:
     [
         ({"synchronous": "MAYBE"}, "FULL"),
         ({"dedup": -1}, "dedup"),
-        ({"per_fsync": 0}, "per_fsync"),
+        ({"group_commit": 0}, "group_commit"),
         ({"linger": -1}, "linger"),
     ],
 )

@@ -61,7 +61,7 @@ async def lost(path: Path, make: Make, producer: Producer, at: float) -> set[str
 
 
 def group_commit(path: Path, name: str) -> SQLiteQueue:
-    return SQLiteQueue(path, name, per_fsync=4, linger=0.5, synchronous="OFF")
+    return SQLiteQueue(path, name, group_commit=4, linger=0.5, synchronous="OFF")
 
 
 @pytest.mark.parametrize(

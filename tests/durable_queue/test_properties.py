@@ -49,7 +49,7 @@ class Player:
             answer = await getattr(self, name)(number, *args)
         except Exception as error:
             answer = type(error)
-        await anyio.sleep(TICK)  # the clerk in memory carries the dead away
+        await anyio.sleep(TICK)  # the expiry task of the queue in memory moves the dead
         return answer, self.queue.counts, len(self.queue.dead_letters or "")  # type: ignore[arg-type]
 
     async def put(self, number: int, key: str | None, delay: float) -> None:

@@ -26,7 +26,7 @@ from . import SeededRun, proves_something
 NUMBERS = range(8)
 KEYS = (None, "a", "b", "a")
 GROUPS = ("billing", "audit")
-GROUP_COMMITS: list[dict[str, Any]] = [{}, {"per_fsync": 3, "linger": 0.2}]
+GROUP_COMMITS: list[dict[str, Any]] = [{}, {"group_commit": 3, "linger": 0.2}]
 LINK: dict[str, Any] = {"loss": 0.2, "duplication": 0.2, "reordering": 0.2, "latency": Exponential(0.3)}
 Open = Callable[[], Database]  #: opens the one file of a run, for a new process
 

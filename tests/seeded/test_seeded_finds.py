@@ -11,12 +11,19 @@ from typing import Any
 
 import pytest
 
-from eip_ref.durable_queue import ConsumerGroup, Record, SQLiteLog
+from eip_ref.durable_queue import ConsumerGroup, SQLiteLog
 from eip_ref.message import Message
-from eip_ref.message_queue import IdempotentReceiver, MessageQueue, Transaction, Worker
-from eip_ref.message_queue.order import Entry, Order
+from eip_ref.message_queue import (
+    IdempotentReceiver,
+    MessageQueue,
+    MessagesInMemory,
+    StoredMessage,
+    Transaction,
+    Worker,
+)
 from eip_ref.point_to_point import PointToPointChannel, Receiver
 from eip_ref.request_reply import Replier
+from eip_ref.storage import Record
 from tests.broken import circuit_breaker, durable_queue, publish_subscribe, request_reply
 from tests.seeded import every_run, wrong
 
@@ -78,16 +85,16 @@ class WithoutLines(MessageQueue):
 
     def __init__(self, name: str, **settings: Any) -> None:
         super().__init__(name, **settings)
-        self._order = _OneBesideTheOther()
+        self._messages = _OneBesideTheOther()
 
 
-class _OneBesideTheOther(Order):
-    def remove(self, entry: Entry) -> Entry | None:
-        del self.entries[entry.place]
-        return None
+class _OneBesideTheOther(MessagesInMemory):
+    def add(self, stored: StoredMessage) -> None:
+        stored.key = None
+        super().add(stored)
 
-    def _head(self, entry: Entry) -> Entry:
-        return entry
+    def has_key(self, key: str) -> bool:
+        return False
 
 
 class RemembersTooEarly(IdempotentReceiver):

@@ -132,7 +132,7 @@ class ShopSystem:
         return {
             "outbox": sum(len(outbox) for outbox in outboxes),
             "oldest": max(outbox.age for outbox in outboxes),
-            "log": self.log.next,
+            "log": self.log.end,
             "projected": self._group.committed,
             "behind": self._group.lag,
             "waiting": await self._age(),

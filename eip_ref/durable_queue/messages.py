@@ -1,0 +1,265 @@
+"""The messages of a durable queue, as rows of an SQLite file: a step is a transaction.
+
+The state of a message is written down, instead of being computed when somebody asks, so that each question
+(what is ready, what is due, who holds this lease) is one look into an index, however long the queue is.
+One index has them all: what is ready or dead is in it by its place, what rests or is leased by its time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple
+
+import anyio
+
+from ..message import Message
+from ..message_queue import Counts, Lease, MessageState, StoredMessage
+from ..signal import Signal, alone
+from ..storage import FOREVER, Database, microseconds
+from ..trace import listening, record, whoami
+from .deduplication import SCHEMA as DEDUPLICATION
+
+__all__ = ["SQLiteMessages"]
+
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
+
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS queues (
+        name TEXT PRIMARY KEY,
+        accepted INTEGER NOT NULL DEFAULT 0,
+        acked INTEGER NOT NULL DEFAULT 0,
+        dead INTEGER NOT NULL DEFAULT 0,
+        dropped INTEGER NOT NULL DEFAULT 0,
+        tokens INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS messages (
+        sequence INTEGER PRIMARY KEY,
+        queue TEXT NOT NULL,
+        id TEXT NOT NULL,
+        key TEXT,
+        envelope TEXT NOT NULL,
+        state TEXT NOT NULL,
+        due INTEGER NOT NULL,
+        token INTEGER NOT NULL DEFAULT 0,
+        consumer TEXT NOT NULL DEFAULT '',
+        deliveries INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        first INTEGER,
+        dead_letter_reason TEXT NOT NULL DEFAULT '')""",
+    "CREATE INDEX IF NOT EXISTS states ON messages (queue, state, due)",
+    "CREATE INDEX IF NOT EXISTS keys_of_messages ON messages (queue, key) WHERE key IS NOT NULL",
+)
+COLUMNS = (
+    "id, key, envelope, state, due, sequence,"
+    " token, consumer, deliveries, failures, first, dead_letter_reason"
+)
+UNSETTLED = "accepted - acked - dead - dropped"
+TIMED = (MessageState.LEASED, MessageState.RESTING, MessageState.BEHIND)  #: until when, or not before
+
+
+class SQLiteMessages:
+    """The rows of one queue, and who waits for them: here, and by looking now and then, elsewhere."""
+
+    def __init__(self, database: Database, queue: str) -> None:
+        self.database = database
+        self.ready, self.settled, self._due_earlier = Signal(), Signal(), Signal()
+        self._queue = queue
+        self._next_due: int | None = None  # not later than that; None when somebody else may have set one
+        self._version = -1  # of the file, as this connection saw it last
+
+    def __enter__(self) -> None:
+        self.database.__enter__()
+        try:
+            with self.database.transaction():
+                self.database.create(SCHEMA + DEDUPLICATION)
+                self.database.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", self._queue)
+            for signal in ("ready", "settled", "_due_earlier"):
+                setattr(self, signal, self.database.signal(f"{signal} in {self._queue}"))
+        except BaseException:
+            self.database.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self.database.__exit__()
+
+    # Steps
+
+    async def run(self, step: Callable[[*Given], T], *given: *Given) -> T:
+        return await self.database.run(step, *given)
+
+    def run_nowait(self, step: Callable[[*Given], T], *given: *Given) -> T:
+        with self.database.transaction():
+            return step(*given)
+
+    def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
+        self.database.after_commit(call, *given)
+
+    def tell(self, kind: str, where: str, message: str, *, who: str | None = None, **data: Any) -> None:
+        if listening():
+            who = whoami() if who is None else who
+            self.database.after_commit(partial(record, kind, where, message, who=who, **data))
+
+    async def news(self, signal: Signal) -> None:
+        await self.database.news(signal)
+
+    async def sleep(self, until: float) -> None:
+        """See `MessageTable`. What another process has changed is looked for every `poll` seconds."""
+        while not self._changed_elsewhere():
+            look = math.inf if alone.get() else anyio.current_time() + self.database.poll
+            with anyio.CancelScope(deadline=min(until, look)):
+                await self._due_earlier.wait()
+                return
+            if anyio.current_time() >= until:
+                return
+
+    def wake(self) -> None:
+        self._due_earlier.notify_all()
+
+    def _changed_elsewhere(self) -> bool:
+        """True once after a commit of another connection: then those who wait have to look again."""
+        (version,) = self.database.one("PRAGMA data_version")
+        if version == self._version:
+            return False
+        self._version, self._next_due = version, None
+        if not alone.get():
+            self.ready.notify_all()
+            self.settled.notify_all()
+        return True
+
+    # Changes
+
+    def add(self, stored: StoredMessage) -> None:
+        self._count("accepted")
+        cursor = self.database.execute(
+            "INSERT INTO messages (queue, id, key, envelope, state, due) VALUES (?, ?, ?, ?, ?, ?)",
+            self._queue,
+            stored.id,
+            stored.key,
+            stored.content,
+            stored.state,
+            self._due(stored),
+        )
+        stored.sequence = cursor.lastrowid or 0
+
+    def save(self, stored: StoredMessage) -> None:
+        self.database.execute(
+            "UPDATE messages SET state = ?, due = ?, token = ?, consumer = ?, deliveries = ?, failures = ?,"
+            " first = ?, dead_letter_reason = ? WHERE sequence = ?",
+            stored.state,
+            self._due(stored),
+            stored.token,
+            stored.consumer,
+            stored.deliveries,
+            stored.failures,
+            self._in_file(stored.first) if stored.deliveries else None,
+            stored.dead_letter_reason,
+            stored.sequence,
+        )
+
+    def _due(self, stored: StoredMessage) -> int:
+        """The time in the file; those that wait for none are in the order of their places."""
+        if stored.state not in TIMED:
+            return 0
+        due = self._in_file(stored.due)
+        if stored.state != MessageState.BEHIND and (self._next_due is None or due < self._next_due):
+            self.database.after_commit(self._is_due_earlier, due)
+        return due
+
+    def _is_due_earlier(self, due: int) -> None:
+        if self._next_due is not None:
+            self._next_due = min(due, self._next_due)
+        self.wake()
+
+    def remove(self, stored: StoredMessage, counter: str) -> tuple[StoredMessage | None, int]:
+        self.database.execute("DELETE FROM messages WHERE sequence = ?", stored.sequence)
+        left = self._count(counter)
+        if stored.key is None:
+            return None, left
+        return self._first("key = ? ORDER BY sequence", stored.key), left
+
+    def next_token(self) -> int:
+        step = "UPDATE queues SET tokens = tokens + 1 WHERE name = ? RETURNING tokens"
+        return int(self.database.one(step, self._queue)[0])
+
+    def _count(self, counter: str) -> int:
+        """Add one to a counter, and return how many messages are left."""
+        step = f"UPDATE queues SET {counter} = {counter} + 1 WHERE name = ? RETURNING {UNSETTLED}"
+        return int(self.database.one(step, self._queue)[0])
+
+    # Questions
+
+    def read(self, stored: StoredMessage) -> Message:
+        return Message.from_json(stored.content, shift=self.database.shift)
+
+    def take_ready(self) -> StoredMessage | None:
+        return self._first("state = 'ready' ORDER BY due, sequence")
+
+    def holder(self, lease: Lease) -> StoredMessage | None:
+        return self._first("state = 'leased' AND sequence = ? AND token = ?", lease.sequence, lease.token)
+
+    def has_key(self, key: str) -> bool:
+        return self._any("key = ?", key)
+
+    def has_leased(self, message_id: str) -> bool:
+        """True when somebody has a message with this id in hand."""
+        return self._any("state = 'leased' AND id = ?", message_id)
+
+    def has(self, stored: StoredMessage) -> bool:
+        """True until it is removed."""
+        return self._any("sequence = ? AND id = ?", stored.sequence, stored.id)
+
+    def due(self, now: float) -> Iterable[StoredMessage]:
+        self._changed_elsewhere()
+        if self._in_file(now) < self._earliest_due():
+            return ()
+        self._next_due = None  # what follows changes it
+        is_due = "state IN ('leased', 'resting') AND due <= ? ORDER BY due, sequence"
+        return list(self._select(is_due, self._in_file(now)))
+
+    def next_due(self) -> float:
+        return self.database.on_anyio(self._earliest_due())
+
+    def _earliest_due(self) -> int:
+        if self._next_due is None:
+            query = "SELECT min(due) FROM messages WHERE queue = ? AND state = ?"
+            earliest = (
+                self.database.one(query, self._queue, state)[0]
+                for state in (MessageState.LEASED, MessageState.RESTING)
+            )
+            self._next_due = min((due for due in earliest if due is not None), default=FOREVER)
+        return self._next_due
+
+    def next_dead(self) -> StoredMessage | None:
+        return self._first("state = 'dead' ORDER BY due, sequence")
+
+    def unsettled(self) -> int:
+        return int(self.database.one(f"SELECT {UNSETTLED} FROM queues WHERE name = ?", self._queue)[0])
+
+    def counts(self) -> Counts:
+        """Row by row for those that are here, and by the counters for those that are gone."""
+        query = "SELECT count(*), coalesce(sum(state = 'leased'), 0) FROM messages WHERE queue = ?"
+        here, leased = self.database.one(query, self._queue)
+        gone = "SELECT acked, dead, dropped, accepted FROM queues WHERE name = ?"
+        return Counts(here - leased, leased, *self.database.one(gone, self._queue))
+
+    def _in_file(self, seconds: float) -> int:
+        return microseconds(seconds + self.database.shift)
+
+    def _any(self, condition: str, *given: object) -> bool:
+        query = f"SELECT 1 FROM messages WHERE queue = ? AND {condition} LIMIT 1"
+        return self.database.execute(query, self._queue, *given).fetchone() is not None
+
+    def _first(self, condition: str, *given: object) -> StoredMessage | None:
+        return next(self._select(f"{condition} LIMIT 1", *given), None)
+
+    def _select(self, condition: str, *given: object) -> Iterator[StoredMessage]:
+        query = f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND {condition}"
+        return map(self._stored, self.database.execute(query, self._queue, *given).fetchall())
+
+    def _stored(self, row: tuple[Any, ...]) -> StoredMessage:
+        stored = StoredMessage(*row)
+        stored.due = self.database.on_anyio(row[4])
+        stored.first = math.nan if row[10] is None else self.database.on_anyio(row[10])
+        return stored

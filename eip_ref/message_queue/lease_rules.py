@@ -1,0 +1,597 @@
+"""The lease rules: who may have which message, until when, and what happens then.
+
+They are said here once for every queue, whatever keeps its messages. A message is always in one state:
+
+    behind ─▶ resting ─▶ ready ─▶ leased ─▶ gone: acked, or dropped
+                 ▲                  │
+                 └──────────────────┴─▶ dead ─▶ gone, when the dead letters have it
+
+*Behind* waits for an earlier message of its key, *resting* for its time to come. Messages keep the place
+at which they were put, and the lowest place goes first: a message that comes back is at the head again.
+
+`LeaseQueue` is the rules; a `MessageTable` keeps the messages, and answers what is ready and what is due.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar, TypeVarTuple
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from .. import values
+from ..message import Message
+from ..signal import Signal
+from ..tasks import background
+from ..trace import Kind, record, whoami
+from .dead_letters import NEVER, Backoff, DeadLetterPolicy, dead_letter
+from .protocol import Empty, Lease, Queue, QueueClosed, QueueFull, Settled
+
+__all__ = ["Counts", "LeaseQueue", "MessageState", "MessageTable", "StoredMessage"]
+
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
+Refusal = TypeVar("Refusal", QueueFull, QueueClosed)
+
+
+class MessageState:
+    """The states of a message in a queue, as text that a file can keep."""
+
+    BEHIND: Final = "behind"  #: an earlier message of its key is not settled
+    RESTING: Final = "resting"  #: ready when its time has come
+    READY: Final = "ready"
+    LEASED: Final = "leased"  #: a consumer has it, until its time has come
+    DEAD: Final = "dead"  #: tried often enough; on its way to the dead letters
+    GONE: Final = "gone"  #: settled, and forgotten
+
+
+@dataclass(eq=False, slots=True)
+class StoredMessage:
+    """A message in a queue, and what happened to it there. Times are seconds on anyio's clock."""
+
+    id: str
+    key: str | None
+    content: Any  #: the message, or its text
+    state: str
+    due: float = 0.0  #: leased: the end of the lease; resting and behind: it is not ready before
+    sequence: int = 0  #: its place, given by the table; the lowest goes first
+    token: int = 0  #: of its last lease
+    consumer: str = ""  #: who has or had that lease
+    deliveries: int = 0
+    failures: int = 0
+    first: float = math.nan  #: when it was first delivered
+    dead_letter_reason: str = ""
+
+
+class Counts(NamedTuple):
+    """How many messages are in each state.
+
+    Messages that rest, wait behind another, or are on their way to the dead letters count as ready.
+    """
+
+    ready: int
+    in_flight: int
+    acked: int
+    dead: int
+    dropped: int
+    accepted: int
+
+
+class MessageTable(Protocol):
+    """Keeps the messages of one queue, and carries out the steps in which they change.
+
+    What it returned may be changed, and then `save` writes it down.
+    """
+
+    ready: Signal  #: for those who wait until a message is ready
+    settled: Signal  #: for those who wait until none is left
+
+    def __enter__(self) -> object: ...
+    def __exit__(self, *error: object) -> None: ...
+
+    # Steps
+
+    async def run(self, step: Callable[[*Given], T], *given: *Given) -> T:
+        """Return what the step returns, after its commit."""
+        ...
+
+    def run_nowait(self, step: Callable[[*Given], T], *given: *Given) -> T:
+        """`run` for callers that cannot wait, and those in a transaction."""
+        ...
+
+    def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
+        """Call this when the step that runs now is committed, and never if it was undone."""
+        ...
+
+    def tell(self, kind: str, where: str, message: str, *, who: str | None = None, **data: Any) -> None:
+        """Record a fact, after the commit."""
+        ...
+
+    async def news(self, signal: Signal) -> None:
+        """Wait until all at the signal are notified, or another process may have changed something."""
+        ...
+
+    async def sleep(self, until: float) -> None:
+        """Wait until that time, or until something is saved that is due earlier, or for `wake`."""
+        ...
+
+    def wake(self) -> None:
+        """Wake whoever sleeps."""
+        ...
+
+    # Changes
+
+    def add(self, stored: StoredMessage) -> None:
+        """Take in a new message, at the end, and count it as accepted."""
+        ...
+
+    def save(self, stored: StoredMessage) -> None:
+        """Keep the new state of a message."""
+        ...
+
+    def remove(self, stored: StoredMessage, counter: str) -> tuple[StoredMessage | None, int]:
+        """Forget a message and count it as acked, dropped or dead.
+
+        Returns the next one of its key, and how many messages are left.
+        """
+        ...
+
+    def next_token(self) -> int:
+        """A number for a lease, higher than all before."""
+        ...
+
+    # Questions
+
+    def read(self, stored: StoredMessage) -> Message:
+        """The message itself, as a copy of its own."""
+        ...
+
+    def take_ready(self) -> StoredMessage | None:
+        """The ready message with the lowest place; it must be leased or removed in this step."""
+        ...
+
+    def holder(self, lease: Lease) -> StoredMessage | None:
+        """The message that this lease holds."""
+        ...
+
+    def has_key(self, key: str) -> bool:
+        """True when a message of this key is here."""
+        ...
+
+    def due(self, now: float) -> Iterable[StoredMessage]:
+        """The resting and leased ones whose time has come, at this very instant included, in its order."""
+        ...
+
+    def next_due(self) -> float:
+        """When the next of them will be due; infinity when none will."""
+        ...
+
+    def next_dead(self) -> StoredMessage | None:
+        """The first of those that are on their way to the dead letters."""
+        ...
+
+    def unsettled(self) -> int:
+        """The number of messages."""
+        ...
+
+    def counts(self) -> Counts: ...
+
+
+class LeaseQueue(ABC):
+    """A queue that follows the rules.
+
+    All that happens in it is a step: a plain function that first does what is due by now, then what was
+    asked for, and is committed as a whole.
+    """
+
+    _role = "channel"
+
+    def __init__(
+        self,
+        name: str,
+        messages: MessageTable,
+        *,
+        lease: float,
+        capacity: int | None,
+        policy: DeadLetterPolicy | None,
+        backoff: Backoff | None,
+        dead_letters: Queue | None,
+    ) -> None:
+        self.name = values.name("name", name)
+        self.lease = values.duration("lease", lease, zero=False, infinite=True)
+        self.capacity = None if capacity is None else values.count("capacity", capacity)
+        self.policy = policy or DeadLetterPolicy()
+        self.backoff = backoff or Backoff()
+        self._owned: LeaseQueue | None = None
+        if dead_letters is None and self.policy != NEVER:
+            dead_letters = self._owned = self._make_dead_letters(f"{name}.dead")
+            self._owned._role = "dead letters"
+        self.dead_letters = dead_letters
+        self._messages = messages
+        self._tell = messages.tell
+        self._leases: dict[int, Lease] = {}  # granted here and not over, by token
+        self._closed = False
+        self._open: AsyncExitStack | None = None
+        self._tasks: anyio.abc.TaskGroup
+
+    @abstractmethod
+    def _make_dead_letters(self, name: str) -> LeaseQueue:
+        """Make a queue for the messages that die in this one."""
+
+    # Opening and closing
+
+    async def __aenter__(self) -> Self:
+        if self._open is not None:
+            raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._messages)
+            record(Kind.OPENED, self.name, who="", role=self._role, capacity=self.capacity)
+            if self._owned is not None:
+                await stack.enter_async_context(self._owned)
+            self._tasks = await stack.enter_async_context(background())
+            self._tasks.start_soon(self._expire_in_time, name=f"expiry task of {self.name}")
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._open is not None
+        stack, self._open = self._open, None
+        self._messages.ready.notify_all()  # whoever waits for it elsewhere is told that it is not open
+        self._messages.settled.notify_all()
+        return await stack.__aexit__(kind, error, trace)
+
+    def _must_be_open(self) -> None:
+        if self._open is None:
+            kind = type(self).__name__
+            raise RuntimeError(f"{self.name} is not open; use it inside: async with {kind}(…) as queue")
+
+    def close(self) -> None:
+        """Take no more messages; receivers get `QueueClosed` when all are settled. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            record(Kind.CLOSED, self.name)
+            self._messages.ready.notify_all()
+
+    async def join(self) -> None:
+        """Wait until every accepted message is acked, dead or dropped."""
+        while await self._messages.run(self._unsettled):
+            self._must_be_open()
+            await self._messages.news(self._messages.settled)
+
+    def _unsettled(self) -> int:
+        self._catch_up()
+        return self._messages.unsettled()
+
+    @property
+    def counts(self) -> Counts:
+        """The messages by state, now."""
+        return self._messages.run_nowait(self._count)
+
+    def _count(self) -> Counts:
+        self._catch_up()
+        return self._messages.counts()
+
+    def __len__(self) -> int:
+        """The number of ready messages."""
+        return self.counts.ready
+
+    # In
+
+    @abstractmethod
+    async def put(self, message: Message, *, delay: float = 0.0) -> None: ...
+
+    def _accept(
+        self, message: Message, content: object, delay: float, who: str
+    ) -> QueueFull | QueueClosed | None:
+        """Take responsibility for a message that `who` has put, or return why not."""
+        if self._closed:
+            error = QueueClosed(f"{self.name} is closed and takes no more messages")
+            return self._refuse(message, "closed", who, error)
+        if self.capacity is not None and self._messages.unsettled() >= self.capacity:
+            full = QueueFull(f"{self.name} holds {self.capacity} unsettled messages and may hold no more")
+            return self._refuse(message, "full", who, full)
+        stored = StoredMessage(message.id, message.key, content, MessageState.READY)
+        if delay:
+            stored.state, stored.due = MessageState.RESTING, anyio.current_time() + delay
+        if message.key is not None and self._messages.has_key(message.key):
+            stored.state = MessageState.BEHIND
+        self._messages.add(stored)
+        self._tell(Kind.ACCEPTED, self.name, message.id, who=who, key=message.key)
+        self._notify(stored)
+        return None
+
+    def _refuse(self, message: Message, reason: str, who: str, error: Refusal) -> Refusal:
+        self._tell(Kind.REFUSED, self.name, message.id, who=who, reason=reason)
+        return error
+
+    # Out
+
+    async def receive(
+        self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
+    ) -> Lease:
+        """Wait at most `timeout` seconds for a message; take a lease on it, by default `self.lease` long.
+
+        Those who wait are served in the order in which they came. Cancelling a waiting receive takes
+        nothing. Raises `Empty` and `QueueClosed`.
+        """
+        if timeout != math.inf:
+            values.duration("timeout", timeout)
+        take = partial(self._take, self._seconds(lease), whoami() if consumer is None else consumer)
+        await anyio.lowlevel.checkpoint()
+        return await self._messages.ready.first(take, Empty, timeout=timeout)
+
+    def receive_nowait(self, *, lease: float | None = None, consumer: str | None = None) -> Lease:
+        """Take the ready message with the lowest place. Raises `Empty` when there is none now."""
+        self._must_be_open()
+        who = whoami() if consumer is None else consumer
+        return _returned(self._messages.run_nowait(self._receive, self._seconds(lease), who))
+
+    async def _take(self, seconds: float, consumer: str) -> Lease:
+        self._must_be_open()
+        return _returned(await self._messages.run(self._receive, seconds, consumer))
+
+    def _seconds(self, lease: float | None) -> float:
+        return self.lease if lease is None else values.duration("lease", lease, zero=False, infinite=True)
+
+    def _receive(self, seconds: float, consumer: str) -> Lease | Empty | QueueClosed:
+        """Grant a lease on the ready message with the lowest place, or return why not."""
+        now = self._catch_up()
+        while (stored := self._messages.take_ready()) is not None:
+            message = self._messages.read(stored)
+            if not message.has_expired(now):
+                return self._grant(stored, message, now, seconds, consumer)
+            self._tell(Kind.DROPPED, self.name, stored.id, who="", reason="its deadline has passed")
+            self._remove(stored, "dropped")
+        if self._closed and not self._messages.unsettled():
+            return QueueClosed(f"{self.name} is closed and every message is settled")
+        return Empty(f"no message is ready in {self.name}")
+
+    def _grant(
+        self, stored: StoredMessage, message: Message, now: float, seconds: float, consumer: str
+    ) -> Lease:
+        stored.state, stored.due, stored.consumer = MessageState.LEASED, now + seconds, consumer
+        stored.token = self._messages.next_token()
+        stored.deliveries += 1
+        if stored.deliveries == 1:
+            stored.first = now
+        self._messages.save(stored)
+        lease = self._leases[stored.token] = Lease(
+            message=message,
+            sequence=stored.sequence,
+            token=stored.token,
+            expires=stored.due,
+            seconds=seconds,
+            deliveries=stored.deliveries,
+            failures=stored.failures,
+            consumer=consumer,
+            queue=self,
+        )
+        self._tell(
+            Kind.DELIVERED,
+            self.name,
+            stored.id,
+            who=consumer,
+            lease=lease.token,
+            deliveries=lease.deliveries,
+            until=lease.expires,
+        )
+        return lease
+
+    # Settled
+
+    async def ack(self, lease: Lease) -> Settled:
+        """Settle as done, unless the lease is over or was nacked: the message never comes back."""
+        self._must_be_mine(lease)
+        return await self._messages.run(self._ack, lease)
+
+    def ack_nowait(self, lease: Lease) -> Settled:
+        """`ack` for callers that cannot wait, and those in a transaction."""
+        self._must_be_mine(lease)
+        return self._messages.run_nowait(self._ack, lease)
+
+    async def nack(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled:
+        """Settle as not done: ready again after `delay` seconds, or a dead letter."""
+        self._must_be_mine(lease)
+        if delay is not None:
+            values.duration("delay", delay)
+        return await self._messages.run(self._nack, lease, delay, reason)
+
+    async def extend(self, lease: Lease, seconds: float) -> Settled:
+        """Let the lease end `seconds` from now; 0 releases the message."""
+        self._must_be_mine(lease)
+        values.duration("seconds", seconds, infinite=True)
+        return await self._messages.run(self._extend, lease, seconds)
+
+    def _ack(self, lease: Lease) -> Settled:
+        stored = self._holder(lease, "ack")
+        if isinstance(stored, Settled):
+            return stored
+        self._tell(Kind.ACKED, self.name, stored.id, lease=lease.token)
+        self._end(lease, "acked")
+        self._remove(stored, "acked")
+        return Settled.DONE
+
+    def _nack(self, lease: Lease, delay: float | None, reason: str) -> Settled:
+        stored = self._holder(lease, "nack")
+        if isinstance(stored, Settled):
+            return stored
+        stored.failures += 1
+        rest = self.backoff.seconds(stored.failures) if delay is None else delay
+        self._tell(Kind.NACKED, self.name, stored.id, lease=lease.token, delay=rest, reason=reason)
+        self._end(lease, "nacked")
+        self._try_again(stored, rest, reason or "nacked")
+        return Settled.DONE
+
+    def _extend(self, lease: Lease, seconds: float) -> Settled:
+        stored = self._holder(lease, "extend")
+        if isinstance(stored, Settled):
+            return stored
+        if seconds == 0:
+            self._end(lease)
+            self._try_again(stored, 0.0, "released")
+            return Settled.DONE
+        stored.due = anyio.current_time() + seconds
+        self._messages.save(stored)
+        self._messages.after_commit(setattr, lease, "expires", stored.due)
+        self._tell(Kind.EXTENDED, self.name, stored.id, lease=lease.token, until=stored.due)
+        return Settled.DONE
+
+    def _holder(self, lease: Lease, attempted: str) -> StoredMessage | Settled:
+        """The message that this lease holds, or the answer for a lease that holds none."""
+        self._catch_up()
+        stored = self._messages.holder(lease)
+        if stored is not None:
+            return stored
+        if lease.outcome:
+            return Settled.DONE if lease.outcome.startswith(attempted) else Settled.REFUSED
+        self._end(lease)
+        self._tell(Kind.STALE, self.name, lease.message.id, lease=lease.token, attempted=attempted)
+        return Settled.STALE
+
+    def _must_be_mine(self, lease: Lease) -> None:
+        self._must_be_open()
+        if not self._is_mine(lease):
+            raise ValueError(f"this lease is one of {lease.queue.name}, not of {self.name}")
+
+    def _is_mine(self, lease: Lease) -> bool:
+        return lease.queue is self
+
+    # What follows from it
+
+    def _end(self, lease: Lease, outcome: str = "") -> None:
+        self._messages.after_commit(self._ended, lease, outcome)
+
+    def _ended(self, lease: Lease, outcome: str) -> None:
+        self._leases.pop(lease.token, None)
+        lease.end(outcome)
+
+    def _try_again(self, stored: StoredMessage, rest: float, reason: str) -> None:
+        """Ready again after a rest, or dead."""
+        verdict = self.policy.verdict(deliveries=stored.deliveries, failures=stored.failures)
+        if verdict is not None:
+            stored.dead_letter_reason = f"{verdict}, the last: {reason}"
+            self._die(stored)
+            return
+        if rest == 0:
+            self._tell(Kind.RETURNED, self.name, stored.id, who="", lease=stored.token, reason=reason)
+        self._rest(stored, rest)
+
+    def _rest(self, stored: StoredMessage, seconds: float) -> None:
+        now = anyio.current_time()
+        stored.due = now + seconds
+        self._offer(stored, now)
+
+    def _offer(self, stored: StoredMessage, now: float) -> None:
+        """The head of its line is ready, unless it still rests."""
+        stored.state = MessageState.READY if stored.due <= now else MessageState.RESTING
+        self._messages.save(stored)
+        self._notify(stored)
+
+    def _notify(self, stored: StoredMessage) -> None:
+        if stored.state == MessageState.READY:
+            self._messages.after_commit(self._messages.ready.notify)
+
+    def _remove(self, stored: StoredMessage, counter: str) -> None:
+        following, left = self._messages.remove(stored, counter)
+        if following is not None:
+            self._offer(following, anyio.current_time())
+        if not left:
+            self._messages.after_commit(self._all_settled)
+
+    def _all_settled(self) -> None:
+        self._messages.settled.notify_all()
+        if self._closed:
+            self._messages.ready.notify_all()
+
+    # Time
+
+    def _catch_up(self) -> float:
+        """Do what is due by now: a lease is over at the very instant at which it expires."""
+        now = anyio.current_time()
+        for stored in self._messages.due(now):
+            if stored.state == MessageState.LEASED:
+                self._expire(stored)
+                continue
+            if stored.deliveries:
+                why = "its delay is over"
+                self._tell(Kind.RETURNED, self.name, stored.id, who="", lease=stored.token, reason=why)
+            self._rest(stored, 0.0)
+        return now
+
+    def _expire(self, stored: StoredMessage) -> None:
+        stored.failures += 1
+        self._tell(Kind.EXPIRED, self.name, stored.id, who=stored.consumer, lease=stored.token)
+        if (lease := self._leases.get(stored.token)) is not None:
+            self._end(lease)
+        self._try_again(stored, 0.0, "the lease expired")
+
+    async def _expire_in_time(self) -> None:
+        """The expiry task: do what is due, and move the dead, also while nobody calls."""
+        while True:
+            dead, next_due = await self._messages.run(self._look)
+            if dead is None:
+                await self._messages.sleep(next_due)
+            else:
+                await self._move(dead)
+
+    def _look(self) -> tuple[StoredMessage | None, float]:
+        """Do what is due; return one that is dead, and when the next one will be due."""
+        self._catch_up()
+        return self._messages.next_dead(), self._messages.next_due()
+
+    # To the dead letters
+
+    def _die(self, stored: StoredMessage) -> None:
+        """The expiry task will move it."""
+        stored.state, stored.due = MessageState.DEAD, anyio.current_time()
+        self._messages.save(stored)
+        self._messages.after_commit(self._messages.wake)
+
+    async def _move(self, stored: StoredMessage) -> None:
+        """Put, then forget: a crash between the two repeats the dead letter, and loses nothing."""
+        assert self.dead_letters is not None
+        try:
+            await self.dead_letters.put(self._dead_letter(stored))
+        except Exception as error:  # whatever is wrong over there, the message must not be lost here
+            await self._messages.run(self._keep, stored, error)
+        else:
+            await self._messages.run(self._moved, stored, self.dead_letters.name)
+
+    def _dead_letter(self, stored: StoredMessage) -> Message:
+        return dead_letter(
+            self._messages.read(stored),
+            reason=stored.dead_letter_reason,
+            source=self.name,
+            deliveries=stored.deliveries,
+            failures=stored.failures,
+            first=stored.first,
+            last=anyio.current_time(),
+        )
+
+    def _moved(self, stored: StoredMessage, to: str) -> None:
+        """The dead letters have it."""
+        why = stored.dead_letter_reason
+        self._tell(Kind.DEAD, self.name, stored.id, who="", lease=stored.token, reason=why, to=to)
+        self._remove(stored, "dead")
+
+    def _keep(self, stored: StoredMessage, error: Exception) -> None:
+        """They refused it: it rests here, and dies again later."""
+        self._tell(Kind.NOTE, self.name, stored.id, who="", text=f"dead letter refused: {error!r}")
+        self._rest(stored, self.backoff.seconds(max(1, stored.failures)))
+
+
+def _returned(answer: T | Empty | QueueClosed | QueueFull) -> T:
+    """Raise what a step returned instead of an answer: raised inside, it would have undone the step."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
