@@ -237,7 +237,9 @@ async def test_two_participants_in_one_store_share_nothing(opened: Open) -> None
 
 
 @everywhere
-@pytest.mark.parametrize("answer", [(1, 2), {1: 2}, float("nan"), object()], ids=str)
+@pytest.mark.parametrize(
+    "answer", [(1, 2), {1: 2}, float("nan"), object()], ids=["a tuple", "a number as key", "nan", "an object"]
+)
 def test_an_answer_that_would_come_back_changed_is_refused_before_anything_is_done(
     play: Play, opened: Open, answer: Any
 ) -> None:
