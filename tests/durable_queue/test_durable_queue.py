@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from eip_ref import durable_queue
@@ -30,7 +35,7 @@ from eip_ref.message_queue import (
 )
 from eip_ref.storage import Database
 from eip_ref.trace import acting
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 
 TICK = 0.001
 Open = Callable[..., SQLiteQueue]
@@ -843,6 +848,207 @@ def test_a_lease_that_somebody_else_saw_expire_is_over_here_too(play: Play, orde
             assert await lease.ack() is Settled.STALE
 
     play(scenario)
+
+
+# Several that have the file open, and faults that pass
+
+
+def in_another_process(path: Path, code: str) -> None:
+    """Run lines of Python in a process of their own, with the file's path as argument."""
+    command = [sys.executable, "-c", code, str(path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+
+
+PUT = """
+import sys, anyio
+from eip_ref.durable_queue import SQLiteQueue
+from eip_ref.message import Message
+
+async def main(path):
+    async with SQLiteQueue(path, "orders") as queue:
+        await queue.put(Message("from elsewhere"))
+anyio.run(main, sys.argv[1])
+"""
+
+
+def test_a_waiting_receiver_hears_of_what_another_process_has_put(path: Path, orders: Open) -> None:
+    """It is looked for again and again; the interval is the database's."""
+
+    async def main() -> Any:
+        queue = SQLiteQueue(Database(path, poll=0.01), "orders")
+        async with queue, anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, in_another_process, path, PUT)
+            with anyio.fail_after(30):
+                return (await queue.receive()).message.body
+
+    assert anyio.run(main) == "from elsewhere"
+
+
+async def test_a_waiting_receiver_hears_of_what_another_opener_has_put(orders: Open) -> None:
+    """At once: they share the line of those who wait."""
+    async with orders() as one, orders() as two, anyio.create_task_group() as group:
+        start = anyio.current_time()
+
+        async def put_later() -> None:
+            await anyio.sleep(3)
+            await fill(two, "order 1")
+
+        group.start_soon(put_later)
+        assert (await one.receive()).message.body == "order 1"
+        assert anyio.current_time() - start == pytest.approx(3)
+
+
+async def test_a_lease_of_an_opener_that_is_gone_expires_for_the_others(orders: Open) -> None:
+    """Whoever waits gets the message at the instant, though another has granted the lease."""
+    async with orders() as one, anyio.create_task_group() as group:
+        start = anyio.current_time()
+
+        async def take_and_leave() -> None:
+            async with orders(lease=5) as two:
+                await fill(two, "order 1")
+                await two.receive()
+
+        async def wait() -> None:
+            await anyio.sleep(1)
+            assert (await one.receive()).failures == 1
+            assert anyio.current_time() - start == pytest.approx(5)
+
+        await take_and_leave()
+        group.start_soon(wait)
+
+
+async def test_receivers_of_a_closed_opener_are_told_when_another_settles_the_last(orders: Open) -> None:
+    """Nobody waits for ever on what has been closed."""
+    async with orders(lease=50) as one, orders(lease=50) as two, anyio.create_task_group() as group:
+        await fill(one, "order 1")
+        lease = await two.receive()
+
+        async def wait() -> None:
+            with pytest.raises(QueueClosed):
+                await one.receive(timeout=20)
+            assert anyio.current_time() - start == pytest.approx(2)
+
+        start = anyio.current_time()
+        group.start_soon(wait)
+        await anyio.sleep(1)
+        one.close()
+        await anyio.sleep(1)
+        await lease.ack()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program writes for a while."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def test_a_lock_of_another_program_ends_no_queue_and_stops_no_loop(path: Path) -> None:
+    """A lease runs out while the file is locked for longer than anybody waits: that is late, no more."""
+
+    async def main() -> tuple[int, int]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await anyio.sleep(0.01)
+                ticks += 1
+
+        database = Database(path, busy_timeout=0.05, poll=0.01)
+        async with SQLiteQueue(database, "orders", lease=0.05) as queue, anyio.create_task_group() as group:
+            await queue.put(Message("order 1"))
+            await queue.receive()
+            group.start_soon(tick)
+            with locked(path):
+                await anyio.sleep(0.5)
+            with anyio.fail_after(60):
+                again = await queue.receive()
+            group.cancel_scope.cancel()
+        return again.failures, ticks
+
+    failures, ticks = anyio.run(main)
+    assert failures == 1
+    assert ticks > 10
+
+
+async def test_only_the_callers_own_call_fails_while_the_file_is_locked(path: Path) -> None:
+    """And the queue goes on afterwards."""
+    async with SQLiteQueue(Database(path, busy_timeout=0), "orders") as queue:
+        await fill(queue, "order 1")
+        with locked(path), pytest.raises(sqlite3.OperationalError, match=r"shop\.db: database is locked"):
+            await queue.receive()
+        assert await bodies(queue) == ["order 1"]
+
+
+# Transactional Client
+
+
+async def test_receive_and_send_are_one_commit(path: Path) -> None:
+    """Whatever fails in the block undoes all of it: nothing was received, nothing was sent."""
+    with Database(path) as database:
+        async with SQLiteQueue(database, "orders") as orders, SQLiteQueue(database, "invoices") as invoices:
+            await fill(orders, "order 1")
+
+            def invoice(*, fails: bool) -> None:
+                with database.transaction():
+                    lease = orders.receive_nowait()
+                    invoices.put_nowait(Message(f"invoice of {lease.message.body}"))
+                    orders.ack_nowait(lease)
+                    if fails:
+                        raise ConnectionError("no printer")
+
+            with pytest.raises(ConnectionError):
+                invoice(fails=True)
+            assert (orders.counts[:3], len(invoices)) == ((1, 0, 0), 0)
+            assert recorded().count("acked", "delivered") == 0
+            invoice(fails=False)
+            assert (orders.counts[:3], len(invoices)) == ((0, 0, 1), 1)
+            assert await bodies(invoices) == ["invoice of order 1"]
+
+
+async def test_a_call_that_does_not_wait_is_all_or_nothing_by_itself(orders: Open) -> None:
+    """Outside a transaction it is one of its own."""
+    async with orders() as queue:
+        queue.database.execute(
+            "CREATE TRIGGER trouble BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+        with pytest.raises(sqlite3.IntegrityError):
+            queue.put_nowait(Message("order 1"))
+        assert queue.counts.accepted == 0
+
+
+# Time
+
+
+@pytest.mark.parametrize("now", [1_700_000_000_000.0, math.nan, -1.0])
+def test_a_clock_that_counts_no_seconds_is_refused_and_changes_nothing(orders: Open, now: float) -> None:
+    """Milliseconds in a file would make leases that never end, for good."""
+
+    async def scenario() -> None:
+        with pytest.raises(ValueError, match="clock must"):
+            async with orders(clock=lambda: now):
+                pass
+        async with orders(lease=5) as queue:
+            await fill(queue, "order 1")
+            await queue.receive()
+            start = anyio.current_time()
+            await queue.receive()
+            assert anyio.current_time() - start == pytest.approx(5)
+
+    simulate(scenario)
+
+
+def test_on_trio_a_file_has_the_clock_of_the_machine(path: Path) -> None:
+    """Trio's own begins anywhere in each run, and a lease would end at once or last for days."""
+
+    async def life() -> float:
+        async with SQLiteQueue(path, "orders", lease=1000) as queue:
+            return anyio.current_time() + queue.database.shift - time.monotonic()
+
+    for _ in range(2):
+        assert abs(anyio.run(life, backend="trio")) < 5
 
 
 # Bad input
