@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from eip_ref.durable_queue import ConsumerGroup, SQLiteLog
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
-from eip_ref.storage import OffsetGone
+from eip_ref.storage import Database, OffsetGone
 from tests.backends import Play, everywhere
 
 Open = Callable[..., SQLiteLog]
@@ -170,6 +171,78 @@ def test_a_commit_never_moves_back_and_a_seek_may(play: Play, orders: Open) -> N
     trace = play(scenario)
     moves = [(e.data["was"], e.data["now"], e.data["reason"]) for e in trace.filter("state")]
     assert moves == [(0, 4, "committed"), (4, 4, "committed"), (4, 2, "sought")]
+
+
+async def test_a_commit_looks_and_writes_in_one_transaction(orders: Open) -> None:
+    """Else another process could commit in between, and the group would go back behind it."""
+    async with orders() as one, orders() as two:
+        await fill(one, *range(9))
+        mine, other = ConsumerGroup(one, "billing"), ConsumerGroup(two, "billing")
+        statements: list[str] = []
+        one.database.connection.set_trace_callback(statements.append)
+        await mine.commit(3)
+        one.database.connection.set_trace_callback(None)
+        looks = [number for number, words in enumerate(statements) if "FROM cursors" in words]
+        assert statements[0] == "BEGIN IMMEDIATE"
+        assert looks
+        assert max(looks) < statements.index("COMMIT") == len(statements) - 1
+        await other.commit(9)
+        assert await mine.commit(4) == 9
+        assert (mine.committed, mine.lag) == (9, 0)
+
+
+async def test_a_group_hears_of_what_another_opener_has_appended(orders: Open) -> None:
+    """At the instant at which it was committed."""
+    async with orders() as one, orders() as two, anyio.create_task_group() as tasks:
+        start = anyio.current_time()
+
+        async def append_later() -> None:
+            await anyio.sleep(3)
+            await fill(two, "order 1")
+
+        tasks.start_soon(append_later)
+        (found,) = await ConsumerGroup(one, "billing").read()
+        assert (found.message.body, anyio.current_time() - start) == ("order 1", pytest.approx(3))
+
+
+def test_a_group_hears_of_what_another_process_has_appended(tmp_path: Path) -> None:
+    """A file tells nobody, so it is looked for every `poll` seconds."""
+
+    async def main() -> Any:
+        path = tmp_path / "shop.db"
+        async with SQLiteLog(Database(path, poll=0.01), "orders") as log, anyio.create_task_group() as tasks:
+            code = "import sys, anyio\nfrom tests.durable_queue.test_log import append\nappend(sys.argv[1])"
+            command = [sys.executable, "-c", code, str(path)]
+            tasks.start_soon(partial(anyio.run_process, command, cwd=Path(__file__).parents[2]))
+            with anyio.fail_after(30):
+                (found,) = await ConsumerGroup(log, "billing").read()
+            return found.message.body
+
+    assert anyio.run(main) == "from elsewhere"
+
+
+def append(path: str) -> None:
+    """For a process of its own."""
+
+    async def main() -> None:
+        async with SQLiteLog(path, "orders") as log:
+            await fill(log, "from elsewhere")
+
+    anyio.run(main)
+
+
+async def test_whoever_waits_at_a_log_that_is_left_is_told(orders: Open) -> None:
+    """It is not open any more, so nothing can come."""
+    log = orders()
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            with pytest.raises(RuntimeError, match="is not open"):
+                await log.wait(log.end)
+
+        async with log:
+            tasks.start_soon(wait)
+            await anyio.sleep(1)
 
 
 @everywhere
