@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
 import anyio
-import anyio.abc
 import anyio.lowlevel
 
-from ..message import Message
+from .. import values
+from ..message import Handler
+from ..tasks import background
 from ..trace import Kind, record, whoami
 from .protocol import Lease, Queue, QueueClosed, Settled
 
-__all__ = ["AckMode", "Consumer", "Handler", "Worker", "heartbeat", "process"]
-
-Handler = Callable[[Message], Awaitable[object]]
+__all__ = ["AckMode", "Consumer", "Worker", "heartbeat", "process"]
 
 
 class AckMode(StrEnum):
@@ -44,8 +43,7 @@ class Consumer:
     def __init__(
         self, queue: Queue, *, prefetch: int = 1, name: str | None = None, lease: float | None = None
     ) -> None:
-        if prefetch < 1:
-            raise ValueError(f"prefetch must be at least 1, not {prefetch}")
+        values.count("prefetch", prefetch)
         self.name = whoami() if name is None else name
         self._queue = queue
         self._lease = lease
@@ -54,11 +52,11 @@ class Consumer:
         self._news = anyio.Event()
         self._intake = anyio.CancelScope()
         self._stopped = False
-        self._group: anyio.abc.TaskGroup
+        self._tasks = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._group = await anyio.create_task_group().__aenter__()
-        self._group.start_soon(self._fetch, name=f"fetch for {self.name or 'a consumer'}")
+        tasks = await self._tasks.enter_async_context(background())
+        tasks.start_soon(self._fetch, name=f"fetch for {self.name or 'a consumer'}")
         return self
 
     async def __aexit__(
@@ -66,7 +64,7 @@ class Consumer:
     ) -> bool | None:
         self.stop()
         try:
-            return await self._group.__aexit__(kind, error, trace)
+            return await self._tasks.__aexit__(kind, error, trace)
         finally:
             with anyio.CancelScope(shield=True):  # whatever ends this consumer, others may go on at once
                 await self._return_unstarted()
@@ -84,7 +82,9 @@ class Consumer:
         while not self._stopped:
             while self._fetched:
                 lease = self._fetched.popleft()
-                if not lease.over:  # it may have waited here for too long
+                if lease.message.has_expired(anyio.current_time()):
+                    await lease.extend(0)  # the queue drops what nobody needs any more
+                elif not lease.over:  # it may have waited here for too long
                     return lease
             self._news = anyio.Event()
             await self._news.wait()
@@ -117,23 +117,16 @@ async def heartbeat(lease: Lease, interval: float | None = None) -> AsyncIterato
 
     When the lease turns out to be over, somebody else may have the message: the block is cancelled.
     """
-    pause = lease.seconds / 3 if interval is None else interval
-    failure: Exception | None = None
+    pause = lease.seconds / 3 if interval is None else values.duration("interval", interval, zero=False)
 
     async def beat() -> None:
         while await lease.extend():
             await anyio.sleep(pause)
-        group.cancel_scope.cancel()
+        tasks.cancel_scope.cancel()
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(beat, name="heartbeat")
-        try:
-            yield
-        except Exception as error:  # it must come out as itself, not in a group
-            failure = error
-        group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    async with background() as tasks:
+        tasks.start_soon(beat, name="heartbeat")
+        yield
 
 
 async def process(
@@ -144,7 +137,7 @@ async def process(
     timeout: float = math.inf,
     heartbeat: bool = False,
 ) -> Settled:
-    """Handle one message and settle it; the answer is that of the ack or nack.
+    """Handle one message, with a plain or an `async` handler, and settle it; return how that was answered.
 
     A handler that takes longer than `timeout` seconds is cancelled and nacked: it *may* have had its
     effect. With `heartbeat` the lease is extended for as long as the handler runs, and the handler is
@@ -162,7 +155,7 @@ async def process(
 
 
 async def _handled(lease: Lease, handle: Handler, timeout: float, *, extending: bool) -> str | None:
-    """Run the handler and record how it ended: None when it returned, or why it failed, in words."""
+    """Run the handler and record how it ended. Returns None when it returned, or why it failed, in words."""
     where, message = whoami(), lease.message
     record(Kind.STARTED, where, message.id, lease=lease.token, key=message.key)
     returned = False
@@ -171,7 +164,7 @@ async def _handled(lease: Lease, handle: Handler, timeout: float, *, extending: 
             async with AsyncExitStack() as stack:
                 if extending:
                     await stack.enter_async_context(heartbeat(lease))
-                await handle(message)
+                await values.finished(handle(message))
                 returned = True
     except anyio.get_cancelled_exc_class():
         record(Kind.CANCELLED, where, message.id, lease=lease.token)
@@ -202,9 +195,9 @@ class Worker:
     ) -> None:
         self._queue = queue
         self._handle = handle
-        self._prefetch = prefetch
+        self._prefetch = values.count("prefetch", prefetch)
         self._ack = AckMode(ack)
-        self._timeout = timeout
+        self._timeout = values.duration("timeout", timeout, infinite=True)
         self._heartbeat = heartbeat
         self._consumer: Consumer | None = None
         self._deadline = math.inf
@@ -225,6 +218,7 @@ class Worker:
 
     def stop(self, *, within: float) -> None:
         """Take no more messages; give the one in hand `within` seconds, then return it too."""
+        values.duration("within", within, infinite=True)
         self._deadline = anyio.current_time() + within
         if self._consumer is not None:
             self._consumer.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -475,7 +476,7 @@ def test_a_worker_stopped_before_it_runs_takes_nothing(play: Play) -> None:
 
 def test_a_prefetch_below_one_is_refused() -> None:
     """A consumer without credit could never receive."""
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="prefetch must be"):
         Consumer(MessageQueue("orders"), prefetch=0)
 
 
@@ -485,5 +486,102 @@ def test_a_lease_compares_by_identity() -> None:
 
 
 def test_a_rest_grows_up_to_a_bound() -> None:
-    """From failure to failure twice as long, and never more than `most`, however many there were."""
-    assert [Backoff(most=5).seconds(failures) for failures in (1, 2, 3, 4, 10_000)] == [1, 2, 4, 5, 5]
+    """From failure to failure twice as long, and never more than `max_delay`, however many there were."""
+    assert [Backoff(max_delay=5).seconds(failures) for failures in (1, 2, 3, 4, 10_000)] == [1, 2, 4, 5, 5]
+
+
+@everywhere
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_handler_may_be_a_plain_function(play: Play, fails: bool) -> None:
+    """It is acked when it returns, once, and nacked when it raises."""
+
+    def plain(message: Message) -> None:
+        record("effect", whoami(), message.id, effect="label printed")
+        if fails:
+            raise KeyError("no such customer")
+
+    async def scenario() -> None:
+        async with MessageQueue("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+            await fill(queue, 1)
+            queue.close()
+            await Worker(queue, plain).run()
+
+    trace = play(scenario)
+    assert trace.count("effect") == 1
+    assert (trace.count("acked"), trace.count("dead")) == ((0, 1) if fails else (1, 0))
+
+
+@everywhere
+def test_an_error_in_the_block_of_a_consumer_comes_out_as_itself(play: Play) -> None:
+    """And what was not begun is returned."""
+
+    async def scenario() -> None:
+        async with MessageQueue("orders") as queue:
+            await fill(queue, 3)
+
+            async def fail() -> None:
+                async with Consumer(queue, prefetch=2) as leases:
+                    async for lease in leases:
+                        await lease.ack()
+                        raise KeyError("tea")
+
+            with pytest.raises(KeyError, match="tea"):
+                await fail()
+            assert queue.counts[:3] == (2, 0, 1)
+
+    play(scenario)
+
+
+@everywhere
+def test_a_fault_of_the_queue_comes_out_of_the_consumer(play: Play) -> None:
+    """Its iteration does not go on without messages, as if there were none."""
+
+    class Broken(MessageQueue):
+        async def receive(self, **settings: Any) -> Lease:
+            raise ConnectionError("the broker is down")
+
+    async def scenario() -> None:
+        async with Broken("orders") as queue:
+            with pytest.raises(ExceptionGroup) as caught:
+                await Worker(queue, slow).run()
+            assert caught.group_contains(ConnectionError, match="the broker is down")
+
+    play(scenario)
+
+
+@everywhere
+def test_a_message_that_expired_while_it_waited_is_not_handed_out(play: Play) -> None:
+    """Prefetched in time, its deadline passes before its turn: the queue gets it back, and drops it."""
+
+    async def scenario() -> None:
+        async with MessageQueue("orders", lease=1000) as queue:
+            await fill(queue, 1)
+            await queue.put(Message("late", deadline=anyio.current_time() + 2))
+            queue.close()
+            await Worker(queue, slow, prefetch=2).run()
+            assert queue.counts == (0, 0, 1, 0, 1, 2)
+
+    assert play(scenario).count("started") == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prefetch": 0},
+        {"prefetch": 1.5},
+        {"timeout": math.nan},
+        {"timeout": -1},
+        {"ack": "sometimes"},
+    ],
+)
+def test_wrong_settings_of_a_worker_are_refused_where_they_are_given(wrong: dict[str, Any]) -> None:
+    """Not at the first message."""
+    with pytest.raises(ValueError, match=r"must be|sometimes"):
+        Worker(MessageQueue("orders"), slow, **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"initial": math.nan}, {"factor": 0}, {"max_delay": -1}])
+def test_a_wrong_backoff_is_refused_by_name(wrong: dict[str, Any]) -> None:
+    """Or a failed message would rest for ever, or not at all."""
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        Backoff(**wrong)
