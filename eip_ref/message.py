@@ -127,7 +127,7 @@ class Message:
 _NAMES = tuple(each.name for each in fields(Message) if each.name != "headers")
 _facts = attrgetter(*_NAMES)
 _TIMES = ("created", "deadline")
-_TIMES_IN_HEADERS = ("dead-letter-first", "dead-letter-last")
+_TIMES_IN_HEADERS = ("dead-letter-first", "dead-letter-last", "dead-letter-deadline")
 
 
 def _moved(kept: dict[str, Any], shift: float) -> dict[str, Any]:

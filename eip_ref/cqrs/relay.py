@@ -60,7 +60,7 @@ class Relay:
         self._claim = values.duration("claim", claim, zero=False)
         self._batch = values.count("batch", batch)
         self._poll = values.duration("poll", poll, zero=False, infinite=True)
-        self._backoff = backoff or Backoff(first=0.5, most=30.0)
+        self._backoff = backoff or Backoff(initial=0.5, max_delay=30.0)
         self._random = random
         self._stopping = anyio.Event()
 

@@ -217,8 +217,8 @@ class SQLiteQueue(LeaseQueue):
         if dead is None:
             super()._die(stored)
             return
-        letter = self._dead_letter(stored)
-        put = _Put(letter, letter.to_json(shift=self.database.shift), 0.0, "")
+        message = self._dead_letter(stored)
+        put = _Put(message, message.to_json(shift=self.database.shift), 0.0, "")
         refusal = dead._send(put)
         if refusal is None:
             self._moved(stored, dead.name)

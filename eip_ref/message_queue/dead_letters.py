@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
+from .. import values
 from ..message import Message
 from ..trace import Kind, record
 from .protocol import Empty, Queue, QueueClosed
@@ -28,8 +30,8 @@ class DeadLetterPolicy:
 
     def __post_init__(self) -> None:
         for name in ("max_failures", "max_deliveries"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, or None for never, not {value}")
+            if (value := getattr(self, name)) is not None:
+                values.count(name, value)
 
     def verdict(self, *, deliveries: int, failures: int) -> str | None:
         """Why the message is dead, in words, or None while it should be tried again."""
@@ -46,22 +48,33 @@ NEVER = DeadLetterPolicy(max_failures=None)
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long a failed message rests: `first` seconds, then `factor` times longer each time."""
+    """The rest of a message that failed: `initial` seconds, and `factor` times as long after each failure.
 
-    first: float = 1.0
+    It is never longer than `max_delay` seconds.
+    """
+
+    initial: float = 1.0
     factor: float = 2.0
-    most: float = 60.0
+    max_delay: float = 60.0
+
+    def __post_init__(self) -> None:
+        values.duration("initial", self.initial)
+        values.rate("factor", self.factor)
+        values.duration("max_delay", self.max_delay)
 
     def seconds(self, failures: int) -> float:
         """The rest after the given number of failures, which is at least 1."""
-        return min(self.most, self.first * self.factor ** min(failures - 1, 60))
+        return min(self.max_delay, self.initial * self.factor ** min(failures - 1, 60))
 
 
 def dead_letter(
     message: Message, *, reason: str, source: str, deliveries: int, failures: int, first: float, last: float
 ) -> Message:
-    """The message as a dead letter: the same id, body and headers, and why, how often and when."""
-    facts = {
+    """The message as a dead letter: the same id, body and headers, and why, how often and when.
+
+    A dead letter does not expire. The deadline that the message had is one of the facts.
+    """
+    facts: dict[str, Any] = {
         "reason": reason,
         "source": source,
         "deliveries": deliveries,
@@ -69,21 +82,24 @@ def dead_letter(
         "first": first,
         "last": last,
     }
-    return message.copy(headers={**message.headers, **{_PREFIX + name: fact for name, fact in facts.items()}})
+    if message.deadline is not None:
+        facts["deadline"] = message.deadline
+    added = {_PREFIX + name: fact for name, fact in facts.items()}
+    return message.copy(headers={**message.headers, **added}, deadline=None)
 
 
 def original(message: Message) -> Message:
-    """A dead letter as it was before it died."""
+    """A dead letter as it was before it died, with the deadline that it had."""
     headers = {name: value for name, value in message.headers.items() if not name.startswith(_PREFIX)}
-    return message.copy(headers=headers)
+    return message.copy(headers=headers, deadline=message.headers.get(_PREFIX + "deadline", message.deadline))
 
 
 async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
-    """Put dead letters back into a queue, oldest first, and say how many.
+    """Put dead letters back into a queue, oldest first, and return how many.
 
     Only those that were dead when it started; a message that dies again meanwhile waits for the next
     replay. Each is put before it is acked, so a crash between the two repeats it and loses nothing.
-    What `to.put` raises comes out; that letter is still dead, and ready again when its lease ends.
+    What `to.put` raises comes out; that one is still dead, and ready again when its lease ends.
     """
     started = anyio.current_time()
     count, replayed = 0, set[str]()
@@ -92,13 +108,13 @@ async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
             lease = await dead.receive(timeout=0)
         except (Empty, QueueClosed):
             break
-        letter = lease.message
-        if letter.id in replayed and letter.headers.get(_PREFIX + "last", 0.0) >= started:
+        message = lease.message
+        if message.id in replayed and message.headers.get(_PREFIX + "last", 0.0) >= started:
             await lease.extend(0)
             break
-        record(Kind.REPLAYED, dead.name, letter.id, to=to.name, lease=lease.token)
-        await to.put(original(letter))
+        record(Kind.REPLAYED, dead.name, message.id, to=to.name, lease=lease.token)
+        await to.put(original(message))
         await lease.ack()
-        replayed.add(letter.id)
+        replayed.add(message.id)
         count += 1
     return count

@@ -406,6 +406,13 @@ class LeaseQueue(ABC):
             values.duration("delay", delay)
         return await self._messages.run(self._nack, lease, delay, reason)
 
+    def nack_nowait(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled:
+        """`nack` for callers that cannot wait, and those in a transaction."""
+        self._must_be_mine(lease)
+        if delay is not None:
+            values.duration("delay", delay)
+        return self._messages.run_nowait(self._nack, lease, delay, reason)
+
     async def extend(self, lease: Lease, seconds: float) -> Settled:
         """Let the lease end `seconds` from now; 0 releases the message."""
         self._must_be_mine(lease)

@@ -36,7 +36,7 @@ class Retry:
     """The number of attempts that a command gets at most, and the delays between them."""
 
     attempts: int = 4
-    backoff: Backoff = field(default_factory=partial(Backoff, first=0.5, factor=2.0, most=30.0))
+    backoff: Backoff = field(default_factory=partial(Backoff, initial=0.5, factor=2.0, max_delay=30.0))
 
     def __post_init__(self) -> None:
         values.count("attempts", self.attempts)

@@ -5,6 +5,7 @@ An implementation joins by adding its class to QUEUES, and to `make` if it needs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -805,18 +806,181 @@ def test_work_is_shared_among_idle_consumers(play: Play, make: Make) -> None:
         assert taken == [10, 10, 10]
 
 
+@pytest.mark.parametrize(("pause", "least"), [(TICK, 75), (0, 40)], ids=["one by one", "in a rush"])
+def test_four_workers_share_what_is_there(play: Play, make: Make, pause: float, least: int) -> None:
+    """Each is served in its turn, the longest waiting first; in a rush the scheduler mixes them a little."""
+
+    async def scenario() -> list[int]:
+        taken = [0] * 4
+        async with make("orders") as queue, anyio.create_task_group() as group:
+
+            async def work(who: int) -> None:
+                while True:
+                    lease = await queue.receive()
+                    taken[who] += 1
+                    await lease.ack()
+
+            for who in range(4):
+                group.start_soon(work, who)
+                await anyio.sleep(TICK)
+            for n in range(300):
+                await queue.put(Message(n))
+                if pause:
+                    await anyio.sleep(pause)
+            await queue.join()
+            group.cancel_scope.cancel()
+        return taken
+
+    taken = play(scenario).result
+    assert sum(taken) == 300
+    assert min(taken) >= least
+
+
+# Expiration
+
+
+def test_a_dead_letter_does_not_expire(play: Play, make: Make) -> None:
+    """It waits for somebody who looks, however late; the deadline that it had is one of its facts."""
+
+    async def scenario() -> None:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+            deadline = anyio.current_time() + 5
+            message = Message("poison", deadline=deadline, headers={"channel": "web"})
+            await queue.put(message)
+            await (await queue.receive()).nack()
+            await anyio.sleep(100)
+            (letter,) = await letters(queue)
+            assert letter.deadline is None
+            assert letter.headers["dead-letter-deadline"] == pytest.approx(deadline)
+            assert original(letter) == message
+
+    play(scenario)
+
+
+def test_a_replayed_message_whose_deadline_has_passed_is_dropped(play: Play, make: Make) -> None:
+    """As everywhere: what is over is counted and recorded, and delivered to nobody."""
+
+    async def scenario() -> None:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue:
+            await queue.put(Message("late", deadline=anyio.current_time() + 5))
+            await (await queue.receive()).nack()
+            await anyio.sleep(100)
+            assert queue.dead_letters is not None
+            assert await replay(queue.dead_letters, queue) == 1
+            assert await bodies(queue) == []
+            assert (queue.counts.dropped, queue.counts.ready) == (1, 0)
+
+    play(scenario)
+
+
+# Opening, leaving, and the errors of the block
+
+
+@pytest.mark.parametrize("waits_for", ["receive", "join"])
+def test_whoever_waits_at_a_queue_that_is_left_is_told(play: Play, make: Make, waits_for: str) -> None:
+    """Outside of its block nobody waits for ever, and the words say why."""
+
+    async def scenario() -> None:
+        queue = make("orders")
+
+        async def wait() -> None:
+            with pytest.raises(RuntimeError, match="is not open"):
+                await getattr(queue, waits_for)()
+
+        async with anyio.create_task_group() as group, queue:
+            if waits_for == "join":
+                await queue.put(Message("order 1"))
+            group.start_soon(wait)
+            await anyio.sleep(1)
+
+    play(scenario)
+
+
+def test_a_queue_is_entered_once_and_again_after_it_was_left(play: Play, make: Make) -> None:
+    """A second block inside the first would close it under the first one's hands."""
+
+    async def scenario() -> None:
+        queue = make("orders")
+        async with queue:
+            with pytest.raises(RuntimeError, match="orders is open already"):
+                await queue.__aenter__()
+            await queue.put(Message("order 1"))
+        async with queue:
+            assert await bodies(queue) == ["order 1"]
+
+    play(scenario)
+
+
+def test_an_error_of_the_block_comes_out_as_itself(play: Play, make: Make) -> None:
+    """`except QueueFull` around the block finds it, and no group is around it."""
+
+    async def scenario() -> None:
+        async def two_puts() -> None:
+            async with make("orders", capacity=1) as queue:
+                for n in range(2):
+                    await queue.put(Message(n))
+
+        with pytest.raises(QueueFull):
+            await two_puts()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("body", [{1, 2}, (1, 2), {1: "one"}, math.nan, object(), "\ud800"])
+def test_what_would_come_back_changed_is_refused(play: Play, make: Make, body: Any) -> None:
+    """By every queue alike, before anything is done: a message may go from one to the other."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            with pytest.raises(TypeError, match="message 'm9'"):
+                await queue.put(Message(body, id="m9"))
+            with pytest.raises(TypeError, match="message 'm9'"):
+                await queue.put(Message("order", id="m9", headers={"about": body}))
+            assert queue.counts.accepted == 0
+
+    assert play(scenario).count("sent") == 0
+
+
+def test_calls_that_do_not_wait_do_the_same(play: Play, make: Make) -> None:
+    """put, receive and ack, in one piece of code without an await."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            with pytest.raises(Empty):
+                queue.receive_nowait()
+            queue.put_nowait(Message("order 1"))
+            lease = queue.receive_nowait(lease=7, consumer="worker")
+            assert (lease.message.body, lease.seconds, lease.consumer) == ("order 1", 7, "worker")
+            assert queue.ack_nowait(lease) is Settled.DONE
+            assert queue.nack_nowait(lease) is Settled.REFUSED
+            queue.put_nowait(Message("order 2"))
+            assert queue.nack_nowait(queue.receive_nowait(), delay=0) is Settled.DONE
+            assert queue.counts == (1, 0, 1, 0, 0, 2)
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"lease": 0},
+        {"lease": math.nan},
         {"capacity": 0},
+        {"capacity": 1.5},
+        {"name": ""},
         {"policy": {"max_failures": 0}},
     ],
 )
 def test_wrong_settings_are_refused_in_words(play: Play, make: Make, wrong: dict[str, Any]) -> None:
-    """A setting that cannot work is an error where it is made."""
-    with pytest.raises(ValueError, match=r"must (last|be)"):
-        make("orders", **{k: DeadLetterPolicy(**v) if k == "policy" else v for k, v in wrong.items()})
+    """A setting that cannot work is an error where it is made, and names the setting."""
+
+    def built() -> AnyQueue:
+        settings = {k: DeadLetterPolicy(**v) if k == "policy" else v for k, v in wrong.items()}
+        return make(settings.pop("name", "orders"), **settings)
+
+    named = "max_failures" if "policy" in wrong else next(iter(wrong))
+    with pytest.raises(ValueError, match=f"{named} must be"):
+        built()
 
 
 def test_wrong_arguments_are_refused_in_words(play: Play, make: Make) -> None:
@@ -828,9 +992,16 @@ def test_wrong_arguments_are_refused_in_words(play: Play, make: Make) -> None:
         async with make("orders") as queue, make("invoices") as other:
             await queue.put(Message("x"))
             lease = await queue.receive()
-            for wrong in (lease.nack(delay=-1), lease.extend(-1), queue.put(Message("x"), delay=-1)):
-                with pytest.raises(ValueError, match="seconds"):
-                    await wrong
+            for wrong in (-1, math.nan, "1"):
+                for call in (
+                    lease.nack(delay=wrong),  # type: ignore[arg-type]
+                    lease.extend(wrong),  # type: ignore[arg-type]
+                    queue.put(Message("x"), delay=wrong),  # type: ignore[arg-type]
+                    queue.receive(timeout=wrong),  # type: ignore[arg-type]
+                    queue.receive(lease=wrong),  # type: ignore[arg-type]
+                ):
+                    with pytest.raises(ValueError, match="seconds"):
+                        await call
             with pytest.raises(ValueError, match="one of orders"):
                 await other.ack(lease)
 

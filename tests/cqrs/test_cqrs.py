@@ -475,7 +475,7 @@ def test_a_relay_rests_longer_and_longer_while_the_broker_is_down(play: Play, st
 
         with store_of() as store:
             start = anyio.current_time()
-            backoff = Backoff(first=1, most=4)
+            backoff = Backoff(initial=1, max_delay=4)
             (relay,) = await relay_story(store, publish, "ann", "ann", until=30, backoff=backoff)
             return tried, relay.failures
 
@@ -497,7 +497,7 @@ def test_the_rests_of_two_relays_are_not_the_same() -> None:
             raise ConnectionError
 
         tried: list[float] = []
-        backoff = Backoff(first=8, factor=1)
+        backoff = Backoff(initial=8, factor=1)
         await relay_story(MemoryStore(), publish, "ann", until=20, random=Random(seed), backoff=backoff)
         return tried
 
@@ -544,7 +544,7 @@ def test_a_stopped_relay_does_not_wait_for_its_rest_or_for_news(play: Play, stor
 
         with store_of() as store:
             start = anyio.current_time()
-            await relay_story(store, publish, "ann", until=1, backoff=Backoff(first=500, most=500))
+            await relay_story(store, publish, "ann", until=1, backoff=Backoff(initial=500, max_delay=500))
             await relay_story(store, publish, until=1, poll=500)
             return anyio.current_time() - start
 

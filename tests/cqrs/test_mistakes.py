@@ -226,7 +226,7 @@ async def relayed(
         await service.handle(charge(n))
     async with anyio.create_task_group() as group:
         for n in range(relays):
-            relay = make(outbox, publish, f"relay-{n}", claim=2.0, batch=2 + n, backoff=Backoff(first=0.5))
+            relay = make(outbox, publish, f"relay-{n}", claim=2.0, batch=2 + n, backoff=Backoff(initial=0.5))
             crashes = (crash,) if crash else ()
             group.start_soon(Participant(relay.name, relay.run, (), crashes).run)
             await anyio.sleep(0.25)

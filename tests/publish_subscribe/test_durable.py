@@ -675,7 +675,7 @@ def test_a_failing_durable_handler_tries_again_and_then_buries(play: Play) -> No
                 subscriber = channel.durable("billing", ">", when_full="block")
                 await publish(channel, 1, "poison", 2)
                 channel.close()
-                await listen(subscriber, handle, dead_letters=dead, attempts=3, backoff=Backoff(first=1.0))
+                await listen(subscriber, handle, dead_letters=dead, attempts=3, backoff=Backoff(initial=1.0))
             letter = (await dead.receive(timeout=0)).message
             return done, dict(letter.headers), anyio.current_time() - start
 

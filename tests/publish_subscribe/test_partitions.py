@@ -556,7 +556,7 @@ def test_a_member_can_listen_with_a_handler(play: Play) -> None:
                 for number in range(4):
                     await topic.publish(Message(number))
                 topic.close()
-                await listen(member, handle, dead_letters=dead, attempts=2, backoff=Backoff(first=1))
+                await listen(member, handle, dead_letters=dead, attempts=2, backoff=Backoff(initial=1))
             assert (await dead.receive(timeout=0)).message.headers["dead-letter-source"] == "orders[0] → g"
         return sorted(done)
 

@@ -65,7 +65,7 @@ async def main(path: str, first: int, seed: int) -> None:
                 raise ConnectionError("the answer was lost")
             return answer
 
-        quick = Retry(attempts=20, backoff=Backoff(first=0.0001, factor=1))
+        quick = Retry(attempts=20, backoff=Backoff(initial=0.0001, factor=1))
         orchestrator = Orchestrator(order_saga(retry=quick, undo_retry=quick), log, execute)
 
         def ended(state: SagaState) -> None:

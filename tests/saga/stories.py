@@ -20,7 +20,7 @@ from eip_ref.saga.order_story import OrderServices, order_saga
 from eip_ref.trace import Trace
 
 ORDER = {"customer": "ann", "item": "tea", "quantity": 2, "price": 30}
-QUICK = Retry(attempts=3, backoff=Backoff(first=1, factor=2, most=10))
+QUICK = Retry(attempts=3, backoff=Backoff(initial=1, factor=2, max_delay=10))
 
 COMPLETED: dict[str, dict[str, Any]] = {
     "orders": {"order o1": "confirmed"},

@@ -781,7 +781,7 @@ async def test_a_step_with_its_own_retry_uses_it() -> None:
         calls.append(command.id)
         raise ConnectionError
 
-    stubborn = Step("a", "A", undo="U", retry=Retry(attempts=5, backoff=Backoff(first=0.1)))
+    stubborn = Step("a", "A", undo="U", retry=Retry(attempts=5, backoff=Backoff(initial=0.1)))
     ended = await Orchestrator(Saga("s", [stubborn], undo_retry=QUICK), SagaLog(MemoryStore()), execute).run(
         "x"
     )

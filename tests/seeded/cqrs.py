@@ -74,7 +74,7 @@ async def story(projection: type[ReadModel] = ReadModel, relay: type[Relay] = Re
         async def carry(name: str, services: dict[str, Commands]) -> None:
             async with anyio.create_task_group() as group:
                 for service in services.values():
-                    pause = Backoff(first=0.2, most=1)
+                    pause = Backoff(initial=0.2, max_delay=1)
                     made = relay(
                         service.outbox,
                         Link(queue, faults).publish,

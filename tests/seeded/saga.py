@@ -36,8 +36,8 @@ from eip_ref.trace import Trace
 from . import SeededRun, proves_something
 
 NUMBERS = range(1, 4)
-RETRY = Retry(attempts=3, backoff=Backoff(first=0.3, factor=2))
-PATIENT = Retry(attempts=5, backoff=Backoff(first=0.3, factor=2))
+RETRY = Retry(attempts=3, backoff=Backoff(initial=0.3, factor=2))
+PATIENT = Retry(attempts=5, backoff=Backoff(initial=0.3, factor=2))
 FAULTS: dict[str, Any] = {
     "loss": 0.12,
     "duplication": 0.15,
