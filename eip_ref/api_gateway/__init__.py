@@ -41,7 +41,7 @@ exception said or what was meant for another.
     simulate(scenario)
 
 Read `fan_out.py` first; then `backend.py`, what stands before each backend, with `hedging.py` and
-`limits.py`; then `gateway.py`, the door, with `request.py`, `edge.py` and `coalescing.py`. `http_edge.py`
+`limits.py`; then `gateway.py`, the door, with `edge.py` and `coalescing.py`. `http_edge.py`
 is the gateway over HTTP (it needs the extra `course`, and is not loaded from here), and
 `eip app gateway` starts a small shop behind one. `eip_ref.aggregator` makes one out of many in another way.
 
@@ -59,7 +59,7 @@ share or that survive a crash; streams, WebSockets, TLS, and a cache of answers.
 
 from .backend import Backend, RetryBudget
 from .coalescing import Coalescer
-from .edge import SUBJECT
+from .edge import SUBJECT, AdmittedRequest, Identity, Request, Response
 from .errors import (
     AllFailed,
     BackendFailed,
@@ -82,7 +82,6 @@ from .fan_out import Branch, BranchInput, ComposedAnswer, FanOut, FieldError, Wh
 from .gateway import Gateway, Route
 from .hedging import Hedging, hedged
 from .limits import Bulkhead, LoadShedder, RateLimit
-from .request import AdmittedRequest, Identity, Request, Response
 
 __all__ = [
     "SUBJECT",

@@ -1,4 +1,4 @@
-"""The edge: one spelling for each path, and only those headers that a backend may believe.
+"""The edge: requests and responses in no protocol's terms, one spelling for each path, believable headers.
 
 A check at the gateway is worth nothing when the backend reads the same path in another way. So what
 has several readings is refused; it is not repaired. And a backend believes the identity headers, since
@@ -7,14 +7,85 @@ the gateway alone can set them: whatever a client sends under such a name ends h
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from ..trace import new_id
 from .errors import BadRequest
-from .request import Header, Identity
 
-__all__ = ["ROLES", "SUBJECT", "encode", "end_to_end", "normalise", "onward"]
+__all__ = [
+    "ROLES",
+    "SUBJECT",
+    "AdmittedRequest",
+    "Authenticate",
+    "Header",
+    "Identity",
+    "Request",
+    "Response",
+    "encode",
+    "end_to_end",
+    "normalise",
+    "onward",
+]
+
+# Requests and responses
+
+Header = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as a client sent it, unchecked. `deadline` is when it stops waiting, on anyio's clock."""
+
+    method: str
+    path: str  #: as it was written, percent-encoded
+    query: str = ""
+    headers: Sequence[Header] = ()
+    body: bytes = b""
+    deadline: float = math.inf
+    id: str = field(default_factory=lambda: new_id("r"))
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, if there is exactly one of that name."""
+        found = [value for given, value in self.headers if given.lower() == name.lower()]
+        return found[0] if len(found) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The response that the client gets. A body is plain JSON values, or bytes that a backend sent."""
+
+    status: int
+    body: Any = None
+    headers: Sequence[Header] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The one who asks, as the gateway has found out."""
+
+    subject: str
+    roles: frozenset[str] = frozenset()
+
+
+Authenticate = Callable[[Request], Awaitable[Identity | None]]
+"""Finds out who asks; None when nobody knows. May raise `Unauthenticated`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedRequest:
+    """A request that was let in: checked, normalised, and with the identity of whoever asks."""
+
+    identity: Identity
+    path: str  #: normalised and decoded
+    path_params: Mapping[str, str]  #: what stood in the route's places
+    headers: tuple[Header, ...]  #: for backends: the client's without internal ones, and the identity
+    request: Request
+
 
 # Paths
 

@@ -15,7 +15,7 @@ from .. import values
 from ..circuit_breaker import CallRejected
 from ..trace import Kind, acting, record, whoami
 from .coalescing import Coalescer
-from .edge import normalise, onward
+from .edge import AdmittedRequest, Authenticate, Identity, Request, Response, normalise, onward
 from .errors import (
     BackendFailed,
     BodyTooLarge,
@@ -30,7 +30,6 @@ from .errors import (
 )
 from .fan_out import ComposedAnswer
 from .limits import LoadShedder, RateLimit
-from .request import AdmittedRequest, Authenticate, Identity, Request, Response
 from .spans import in_time, span
 
 __all__ = ["Allow", "Gateway", "Route", "RouteHandler", "find"]

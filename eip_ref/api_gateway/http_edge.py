@@ -25,10 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..tasks import background
 from .backend import Backend
-from .edge import encode, end_to_end
+from .edge import AdmittedRequest, Request, Response, encode, end_to_end
 from .errors import BackendFailed, GatewayTimeout, NotFound
 from .gateway import Gateway
-from .request import AdmittedRequest, Request, Response
 
 __all__ = ["TIMEOUT", "HttpBackend", "application", "serving"]
 

@@ -26,8 +26,7 @@ from eip_ref.api_gateway import (
     Route,
     Unauthenticated,
 )
-from eip_ref.api_gateway.edge import encode, end_to_end, normalise, onward
-from eip_ref.api_gateway.request import Header
+from eip_ref.api_gateway.edge import Header, encode, end_to_end, normalise, onward
 from eip_ref.circuit_breaker import CircuitBreaker
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace
