@@ -222,6 +222,9 @@ class ReceivingEnd(ABC, Generic[T]):
                 return self.receive_nowait()
             except anyio.WouldBlock:
                 pass
+        return await self._wait()
+
+    async def _wait(self) -> T:
         return await self.signal.first(self.receive_nowait, anyio.WouldBlock)
 
     def __aiter__(self) -> Self:

@@ -146,7 +146,7 @@ class Buffer(ReceivingEnd[Message]):
         mine = self._sent(message)
         if not self._is_full():
             return self._accept(mine)
-        if not await self._wait(mine).wait():
+        if not await self._let_wait(mine).wait():
             raise self._closed()
         return True
 
@@ -158,12 +158,12 @@ class Buffer(ReceivingEnd[Message]):
             raise BufferFull(f"{self.name} holds {self.capacity} messages; await put() to wait for room")
         return self._accept(mine)
 
-    def offer(self, message: Message, **facts: Any) -> bool | Offer:
+    def offer(self, message: Message) -> bool | Offer:
         """`put` for senders that wait for several buffers at once: its answer, or what to wait for."""
-        mine = self._sent(message, **facts)
-        return self._wait(mine) if self._is_full() else self._accept(mine)
+        mine = self._sent(message)
+        return self._let_wait(mine) if self._is_full() else self._accept(mine)
 
-    def _wait(self, mine: Message) -> Offer:
+    def _let_wait(self, mine: Message) -> Offer:
         record(Kind.BLOCKED, self.name, mine.id)
         offer = Offer(self, mine)
         self._offers[offer] = None
@@ -174,10 +174,10 @@ class Buffer(ReceivingEnd[Message]):
         del self._offers[offer]
         self._turn_away(offer, "the sender gave up")
 
-    def _sent(self, message: Message, **facts: Any) -> Message:
+    def _sent(self, message: Message) -> Message:
         if self.when_full is WhenFull.LATEST_PER_KEY and message.key is None:
             raise ValueError(f"{self.name} keeps the latest message of each key, and {message.id} has none")
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, **facts)
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         if self.ended:
             record(Kind.REFUSED, self.name, message.id, reason="closed")
             raise self._closed()
@@ -194,7 +194,8 @@ class Buffer(ReceivingEnd[Message]):
         record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key)
         self._accepted += 1
         evicted = self._waiting.add(message)
-        self.high_water = max(self.high_water, len(self._waiting))
+        if len(self._waiting) > self.high_water:
+            self.high_water = len(self._waiting)
         self.signal.notify()
         if evicted is None:
             return True

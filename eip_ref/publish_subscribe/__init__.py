@@ -10,11 +10,11 @@ acks, is *at least once*. That nobody was subscribed is an answer of `publish`.
     async def an_order_is_paid() -> None:
         channel = PublishSubscribeChannel("shop")
 
-        async def read(inbox: Subscription) -> None:
-            async for topic, message in inbox:
-                await anyio.sleep(1.0 if inbox.name == "invoices" else 0.0)
-                print(f"{anyio.current_time() - start:.0f} s  {inbox.name:<8} {topic}: {message.body}")
-            print(f"     {inbox.name} missed {sum(inbox.dropped.values())}")
+        async def read(end: Subscription) -> None:
+            async for message in end:
+                await anyio.sleep(1.0 if end.name == "invoices" else 0.0)
+                print(f"{anyio.current_time() - start:.0f} s  {end.name:<8} {message.topic}: {message.body}")
+            print(f"     {end.name} missed {end.dropped.total()}")
 
         start = anyio.current_time()
         lonely = await channel.publish("orders.paid", Message("order 0"))
@@ -22,39 +22,48 @@ acks, is *at least once*. That nobody was subscribed is an answer of `publish`.
         async with anyio.create_task_group() as group:
             stock = channel.subscribe("orders.*", name="stock", when_full="block")
             invoices = channel.subscribe("orders.paid", name="invoices", when_full="drop oldest", capacity=2)
-            for inbox in (stock, invoices):
-                group.start_soon(read, inbox)
+            for end in (stock, invoices):
+                group.start_soon(read, end)
             for number in range(1, 5):
                 published = await channel.publish("orders.paid", Message(f"order {number}"))
                 print(f"order {number}: {published.receivers} receivers")
             channel.close()
 
-Read `channel.py` first, then `mailbox.py` for live subscriptions; `log.py`, `cursor.py` and
-`durable.py` for durable ones; `partitions.py` for groups that share a topic by key; `listening.py`.
+Read `channel.py` first, which has live subscriptions too: each buffer is one of `backpressure`; then
+`cursor.py` and `durable.py`; `partitions.py` for groups that share a topic by key; `subscriber.py` for
+handlers.
 
 *Left out:* surviving the death of the channel's own process (that is a durable queue), access rights,
 and brokers that forward to one another.
 """
 
-from .channel import PublishSubscribeChannel
-from .delivery import Delivery
+from ..backpressure import WhenFull
+from ..signal import Disconnected
+from .channel import PublishSubscribeChannel, Subscription
+from .cursor import Delivery
 from .durable import DurableSubscriber
-from .listening import listen
-from .log import Log
-from .mailbox import Subscription, TopicMessage
-from .partitions import ConsumerGroup, Member, PartitionedTopic
-from .terms import ChannelClosed, Disconnected, Published, Start, SubscriptionEnded, WhenFull
-from .wildcards import Interest, check_pattern, check_topic, matches
+from .partitions import Member, PartitionedTopic, PartitionGroup
+from .subscriber import listen
+from .topics import (
+    ChannelClosed,
+    Interest,
+    Published,
+    Start,
+    SubscriptionEnded,
+    TopicMessage,
+    check_pattern,
+    check_topic,
+    matches,
+)
 
 __all__ = [
     "ChannelClosed",
-    "ConsumerGroup",
     "Delivery",
     "Disconnected",
     "DurableSubscriber",
     "Interest",
-    "Log",
     "Member",
+    "PartitionGroup",
     "PartitionedTopic",
     "PublishSubscribeChannel",
     "Published",

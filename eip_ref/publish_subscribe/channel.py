@@ -1,21 +1,148 @@
-"""The channel: what is published to a topic goes to everybody who is subscribed to it."""
+"""The channel: what is published to a topic goes to everybody who is subscribed to it.
+
+Live subscriptions stand here too. Each has a bounded buffer of its own and its own policy for a full
+one; the members of a group share one. They promise at most once: a message that was taken is never
+handed out again, and one that is published while nobody is subscribed is never heard of.
+"""
 
 from __future__ import annotations
 
-import functools
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Self, cast
 
 import anyio.lowlevel
 
+from .. import values
+from ..backpressure import Buffer, BufferClosed, Offer, WhenFull
 from ..message import Message
+from ..signal import ReceivingEnd, on_death, orphans
 from ..trace import Kind, record, whoami
-from .cursor import Cursor
+from .cursor import Cursor, RetainedLog
 from .durable import DurableSubscriber
-from .log import Log
-from .mailbox import Mailbox, Pending, Subscription
-from .terms import ChannelClosed, Published, Start, WhenFull
-from .wildcards import Interest, check_pattern, check_topic, matches
+from .topics import (
+    ChannelClosed,
+    Interest,
+    Published,
+    Start,
+    SubscriptionEnded,
+    TopicMessage,
+    check_pattern,
+    check_topic,
+    policy_of,
+)
 
-__all__ = ["PublishSubscribeChannel"]
+__all__ = ["PublishSubscribeChannel", "SubscriberBuffer", "Subscription"]
+
+POLICIES = (WhenFull.BLOCK, WhenFull.DROP_NEWEST, WhenFull.DROP_OLDEST, WhenFull.DISCONNECT)
+
+
+class SubscriberBuffer(Buffer):
+    """The buffer of one subscription, or of one group. What never got in counts as missed too."""
+
+    def __init__(
+        self,
+        name: str,
+        pattern: str,
+        capacity: int,
+        *,
+        when_full: WhenFull | str,
+        on_end: Callable[[SubscriberBuffer], object],
+    ) -> None:
+        check_pattern(pattern)
+        policy = policy_of("a subscriber", when_full, POLICIES)
+        super().__init__(name, capacity, when_full=policy, pattern=pattern)
+        self.pattern = pattern
+        self.members = 0
+        self._on_end = on_end
+
+    def _sent(self, message: Message) -> Message:
+        topic = cast(TopicMessage, message).topic
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
+        return message.copy()
+
+    def close(self) -> None:
+        """Take no more. What waits here with its publisher was published before, and still gets in."""
+        if not self.ended:
+            self._end("closed")
+
+    def _end(self, reason: str) -> None:
+        super()._end(reason)
+        self._on_end(self)
+
+    def _turn_away(self, offer: Offer, reason: str) -> None:
+        record(Kind.ACCEPTED, self.name, offer.message.id, who="", key=offer.message.key)
+        self._accepted += 1
+        self._drop(offer.message, reason)
+        offer.settled.set()
+
+
+class Subscription(ReceivingEnd[TopicMessage]):
+    """One receiving end of a subscriber's buffer: its only one, or a member of the group that shares it.
+
+    `with channel.subscribe(…) as subscription: async for message in subscription: …`
+    """
+
+    def __init__(self, buffer: SubscriberBuffer, name: str) -> None:
+        self.name = name
+        self.signal = buffer.signal
+        self._buffer = buffer
+        self._left = False
+        self._orphans = orphans.get()
+        if self._orphans is not None:
+            self._orphans[self] = partial(self._leave, "its subscriber died")
+        buffer.members += 1
+
+    @property
+    def where(self) -> str:
+        """The name of the subscription, such as 'orders.* → billing'."""
+        return self._buffer.name
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """The number of messages that this subscription, or its group, has missed, by reason."""
+        return self._buffer.dropped
+
+    def __len__(self) -> int:
+        """The number of messages that wait in the buffer."""
+        return len(self._buffer)
+
+    def receive_nowait(self) -> TopicMessage:
+        """Take the oldest message. Raises `anyio.WouldBlock`, `SubscriptionEnded`, `Disconnected`.
+
+        A subscriber that was disconnected for being slow gets what was in its buffer first.
+        """
+        if self._left:
+            raise SubscriptionEnded(f"{self.name} has left {self.where}")
+        try:
+            return cast(TopicMessage, self._buffer.take(self.name))
+        except BufferClosed:
+            raise SubscriptionEnded(f"{self.where} has ended: {self._buffer.ended}") from None
+
+    def leave(self) -> None:
+        """Unsubscribe. When nobody else shares the buffer, what is in it is dropped and counted.
+
+        Safe at any time, also while a message is being published. Idempotent.
+        """
+        self._leave("unsubscribed")
+
+    def _leave(self, reason: str) -> None:
+        if self._left:
+            return
+        self._left = True
+        if self._orphans is not None:
+            self._orphans.pop(self, None)
+        self._buffer.members -= 1
+        if not self._buffer.members:
+            self._buffer.discard(reason)
+        self.signal.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.leave()
 
 
 class PublishSubscribeChannel:
@@ -26,16 +153,19 @@ class PublishSubscribeChannel:
 
     def __init__(self, name: str, *, retain: int = 0) -> None:
         """`retain` is how many messages the log keeps; 0 means no log and no durable subscriptions."""
-        if retain < 0:
-            raise ValueError(f"retain is a number of messages, at least 0, not {retain}")
         self.name = name
-        self.log = Log(f"{name}.log", retain) if retain else None
-        self._interest: Interest[Mailbox] = Interest()
-        self._boxes: dict[str, Mailbox] = {}
-        self._groups: dict[str, Mailbox] = {}
+        kept = values.count("retain", retain, minimum=0)
+        self.log = RetainedLog(f"{name}.log", kept) if kept else None
+        self._interest: Interest[SubscriberBuffer] = Interest()
+        self._buffers: dict[str, SubscriberBuffer] = {}
+        self._groups: set[str] = set()
         self._durable: dict[str, Cursor] = {}
         self._unnamed = 0
         self._closed = False
+
+    def __len__(self) -> int:
+        """The number of subscriptions; a group is one."""
+        return len(self._buffers) + sum(not cursor.ended for cursor in self._durable.values())
 
     # Subscribing
 
@@ -49,9 +179,7 @@ class PublishSubscribeChannel:
         subscribed to the same pattern already, and `ChannelClosed`.
         """
         name = self._named(name)
-        where = f"{pattern} → {name}"
-        self._must_be_free(where)
-        return Subscription(self._open(where, pattern, when_full, capacity), name)
+        return Subscription(self._open(f"{pattern} → {name}", pattern, when_full, capacity), name)
 
     def join(
         self,
@@ -68,30 +196,32 @@ class PublishSubscribeChannel:
         name, and `ChannelClosed`.
         """
         where = f"{pattern} → {group}"
-        box = self._groups.get(where)
-        if box is None:
-            self._must_be_free(where)
-            box = self._groups[where] = self._open(where, pattern, when_full, capacity)
-        elif (box.when_full, box.capacity) != (when_full, capacity):
+        if where not in self._groups:
+            buffer = self._open(where, pattern, when_full, capacity)
+            self._groups.add(where)
+            return Subscription(buffer, self._named(name))
+        buffer = self._buffers[where]
+        if (buffer.when_full, buffer.capacity) != (when_full, capacity):
             raise ValueError(
-                f"the group {group} has a buffer of {box.capacity} and the policy '{box.when_full}'; "
+                f"the group {group} has a buffer of {buffer.capacity} and the policy '{buffer.when_full}'; "
                 "every member must join with the same"
             )
-        return Subscription(box, self._named(name))
+        return Subscription(buffer, self._named(name))
 
     def durable(
         self, name: str, pattern: str, *, when_full: WhenFull | str, start: int | Start | str = Start.LATEST
     ) -> DurableSubscriber:
-        """Connect to the durable subscription with this name; the first time, make it, from `start` on.
+        """The durable subscription with this name; the first time, make it, from `start` on.
 
-        It stays when its subscriber leaves or crashes. Whoever connects later takes it over, from the
-        committed position. Raises ValueError without a log, for a start that is not in the log, for the
-        policy to drop the newest, when the subscription exists with another pattern or policy, and
-        when a live one has its name; and `ChannelClosed` when it would have to be made.
+        It stays when its subscriber leaves or crashes. Whoever connects later, by `with` or by receiving,
+        takes it over, from the committed position; asking for that position takes nothing over. Raises
+        ValueError without a log, for a start that is not in the log, for a policy that a log does not
+        have, when the subscription exists with another pattern or policy, and when a live one has its
+        name; and `ChannelClosed` when it would have to be made.
         """
         cursor = self._durable.get(name)
-        if cursor is None or cursor.ended:
-            cursor = self._durable[name] = self._new_cursor(name, pattern, WhenFull(when_full), start)
+        if cursor is None or (cursor.ended and cursor.told):
+            cursor = self._durable[name] = self._new_cursor(name, pattern, when_full, start)
         elif (cursor.pattern, cursor.when_full) != (pattern, when_full):
             raise ValueError(
                 f"{name} is subscribed to {cursor.pattern!r} with the policy '{cursor.when_full}'; connect "
@@ -113,98 +243,95 @@ class PublishSubscribeChannel:
 
         All have it at once, but those without room whose policy is to block: for them it waits.
         Cancelling that wait makes them miss the message, counted; others may have it. Raises
-        `ChannelClosed`, when nobody has it, and ValueError for a topic with wildcards.
+        `ChannelClosed`, when nobody has it, ValueError for a topic with wildcards, and, where there is a
+        log, TypeError for a message that is not JSON.
         """
         check_topic(topic)
         await anyio.lowlevel.checkpoint()
-        message = message.copy()
-        kept = Published(0)
-        if self.log is not None:
-            kept = await self.log.append(topic, message)
-        self._must_take(topic, message)
-        boxes = self._interest.matching(topic)  # a list of its own: subscribers may come and go meanwhile
-        offers = [box.offer(topic, message) for box in boxes]
+        mine = TopicMessage.of(topic, message)
+        kept = None if self.log is None else await self.log.publish(mine)
+        if self._closed:
+            self._refuse(mine, "closed")
+            raise ChannelClosed(f"{self.name} is closed and takes no more messages")
+        buffers = self._interest.matching(topic)  # a list of its own: subscribers may come and go meanwhile
+        offers = [buffer.offer(mine) for buffer in buffers]
         if not offers and self.log is None:
-            self._nobody(topic, message)
-        await self._all_settled([offer for offer in offers if isinstance(offer, Pending)])
-        took = sum(offer.taken if isinstance(offer, Pending) else offer for offer in offers)
-        return Published(kept.receivers + took, len(offers) - took, offset=kept.offset)
+            self._refuse(mine, "nobody subscribed")
+        took = offers.count(True)
+        if waiting := [each for each in offers if isinstance(each, Offer)]:
+            took += await self._taken(waiting)
+        missed = len(offers) - took
+        return (
+            Published(took, missed)
+            if kept is None
+            else Published(kept.receivers + took, missed, offset=kept.offset)
+        )
 
-    async def _all_settled(self, pending: list[Pending]) -> None:
-        try:
-            for offer in pending:
-                await offer.wait()
-        finally:
-            for offer in pending:
+    async def _taken(self, waiting: list[Offer]) -> int:
+        """Wait until each is settled, and say how many were taken; who leaves or dies gives them up."""
+
+        def give_up() -> None:
+            for offer in waiting:
                 offer.give_up()
 
-    # The end
+        with on_death(give_up):
+            try:
+                return sum([await offer.wait() for offer in waiting])
+            finally:
+                give_up()
 
     def close(self) -> None:
         """Take no more; every iteration ends when it has what was published before. Idempotent."""
         if self._closed:
             return
         self._closed = True
-        for box in list(self._boxes.values()):
-            box.end("closed")
+        for buffer in list(self._buffers.values()):
+            buffer.close()
         if self.log is not None:
             self.log.close()
 
-    def __len__(self) -> int:
-        """How many subscriptions there are; a group is one."""
-        return len(self._boxes) + sum(not cursor.ended for cursor in self._durable.values())
-
     # Within
 
-    def _open(self, where: str, pattern: str, when_full: WhenFull | str, capacity: int) -> Mailbox:
-        check_pattern(pattern)
-        if capacity < 1:
-            raise ValueError(f"a buffer must have room for at least 1 message, not {capacity}")
-        if self._closed:
-            raise ChannelClosed(f"{self.name} is closed: there is nothing to subscribe to")
-        box = Mailbox(where, pattern, capacity=capacity, when_full=WhenFull(when_full), on_end=self._ended)
-        self._boxes[where] = box
-        self._interest.add(pattern, box)
-        return box
+    def _open(self, where: str, pattern: str, when_full: WhenFull | str, capacity: int) -> SubscriberBuffer:
+        self._must_be_open_and_free(where)
+        buffer = SubscriberBuffer(where, pattern, capacity, when_full=when_full, on_end=self._forget)
+        self._buffers[where] = buffer
+        self._interest.add(pattern, buffer)
+        return buffer
 
-    def _ended(self, box: Mailbox) -> None:
-        del self._boxes[box.name]
-        self._groups.pop(box.name, None)
-        self._interest.remove(box.pattern, box)
+    def _forget(self, buffer: SubscriberBuffer) -> None:
+        del self._buffers[buffer.name]
+        self._groups.discard(buffer.name)
+        self._interest.remove(buffer.pattern, buffer)
 
-    def _new_cursor(self, name: str, pattern: str, when_full: WhenFull, start: int | Start | str) -> Cursor:
+    def _new_cursor(
+        self, name: str, pattern: str, when_full: WhenFull | str, start: int | Start | str
+    ) -> Cursor:
         check_pattern(pattern)
-        where = f"{pattern} → {name}"
-        self._must_be_free(where)
         if self.log is None:
             raise ValueError(
                 f"{self.name} retains nothing, so nothing can be durable here: make it with retain=…, "
                 "the number of messages to keep"
             )
-        if self._closed:
-            raise ChannelClosed(f"{self.name} is closed: there is nothing to subscribe to")
-        start = start if isinstance(start, int) else Start(start)
-        wanted = functools.partial(matches, pattern)
-        return Cursor(self.log, where, pattern, when_full=when_full, start=start, wanted=wanted)
+        where = f"{pattern} → {name}"
+        self._must_be_open_and_free(where)
+        return Cursor(self.log, where, pattern, when_full=when_full, start=start)
 
     def _named(self, name: str | None) -> str:
-        name = whoami() if name is None else name
+        name = whoami() if name is None else values.name("name", name)
         if not name:
             self._unnamed += 1
             name = f"subscriber-{self._unnamed}"
         return name
 
-    def _must_be_free(self, where: str) -> None:
+    def _must_be_open_and_free(self, where: str) -> None:
+        if self._closed:
+            raise ChannelClosed(f"{self.name} is closed: there is nothing to subscribe to")
         cursors = self.log.cursors if self.log is not None else ()
-        if where in self._boxes or any(cursor.name == where for cursor in cursors):
+        if where in self._buffers or any(cursor.name == where for cursor in cursors):
             raise ValueError(f"there is a subscription {where!r} already: give this one a name of its own")
 
-    def _must_take(self, topic: str, message: Message) -> None:
-        if self._closed:
-            record(Kind.SENT, topic, message.id, label=message.label, key=message.key, topic=topic)
-            record(Kind.REFUSED, topic, message.id, reason="closed")
-            raise ChannelClosed(f"{self.name} is closed and takes no more messages")
-
-    def _nobody(self, topic: str, message: Message) -> None:
+    def _refuse(self, message: TopicMessage, reason: str) -> None:
+        topic = message.topic
         record(Kind.SENT, topic, message.id, label=message.label, key=message.key, topic=topic)
-        record(Kind.REFUSED, topic, message.id, reason="nobody subscribed")
+        record(Kind.REFUSED, topic, message.id, reason=reason)

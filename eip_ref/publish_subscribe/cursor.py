@@ -1,29 +1,147 @@
-"""Cursor: a position in a log, kept for a durable subscriber or a group, also while nobody reads.
+"""Cursor: a position in a retained log, kept for a subscription or a group, also while nobody reads.
 
-What was handed out stays out until it is acked. The *committed* position is the first message that
-is not acked; from there everything is handed out again when the subscriber comes back, or when
-somebody else takes over. So: at least once, duplicates allowed, gaps not. Each taking over starts a
-new *generation*, and an ack from an older one is stale: it settles nothing.
+What was handed out stays out until it is acked. The *committed* position is the first message that is
+not acked; from there everything is handed out again when the subscriber comes back, or when somebody
+else takes over. So: at least once, duplicates allowed, gaps not. Each taking over starts a new
+*generation*, and an ack from an older one is stale: it settles nothing.
+
+*Left out:* the disk. The log survives its subscribers and not its own process: that is a durable queue.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
 
 import anyio
 
-from ..message import Message
+from ..backpressure import WhenFull
+from ..message import EXPIRED
 from ..message_queue import Settled
+from ..signal import ReceivingEnd, Signal, on_death
+from ..storage import MemoryLog
 from ..trace import Kind, record
-from .delivery import Delivery, Holder
-from .inbox import Bell
-from .log import Entry, Log
-from .terms import Start, WhenFull
+from .topics import ChannelClosed, Published, Start, TopicMessage, matcher, policy_of
 
-__all__ = ["Cursor"]
+__all__ = ["TOO_SLOW", "Cursor", "Delivery", "RetainedLog"]
+
+NOT_RETAINED = "no longer retained"
+TOO_SLOW = "too slow"
+POLICIES = (WhenFull.BLOCK, WhenFull.DROP_OLDEST, WhenFull.DISCONNECT)
+
+
+class RetainedLog(MemoryLog):
+    """The newest messages, at most `retain`, and the cursors that read them.
+
+    What leaves it is the oldest message, when a new one needs the room; a cursor that still needs that
+    message decides by its policy what happens then.
+    """
+
+    def __init__(self, name: str, retain: int) -> None:
+        super().__init__(name, capacity=retain)
+        self.cursors: list[Cursor] = []
+        self.closed = False
+        self.room = Signal()  #: that a cursor may no longer need the oldest message
+
+    def message(self, offset: int) -> TopicMessage:
+        """The message at an offset, for those who change nothing in it."""
+        return cast(TopicMessage, self[offset].message)
+
+    async def publish(self, message: TopicMessage) -> Published:
+        """Keep a copy of the message, and tell the cursors that it is meant for.
+
+        Waits while a cursor whose policy is to block needs the oldest one. Cancelling the wait takes
+        the message back. Raises `ChannelClosed`, and TypeError for a message that is not JSON.
+        """
+        message.check_json()
+        if not self.room:
+            with suppress(anyio.WouldBlock):
+                return self._keep(message, None)
+        blocker = self._blocker()
+        if blocker is None:  # whoever waits before is on the way
+            return await self.room.first(partial(self._keep, message, None), anyio.WouldBlock)
+        blocker.sent(message)
+        record(Kind.BLOCKED, blocker.name, message.id)
+        refuse = partial(record, Kind.REFUSED, blocker.name, message.id)
+        why_not = "the publisher gave up"
+        try:
+            with on_death(partial(refuse, reason="the publisher died")):
+                kept = await self.room.first(partial(self._keep, message, blocker), anyio.WouldBlock)
+            why_not = "" if blocker in self.cursors else "unsubscribed"
+            return kept
+        except ChannelClosed:
+            why_not = "closed"
+            raise
+        finally:
+            if why_not:
+                refuse(reason=why_not)
+
+    def _keep(self, message: TopicMessage, waited_for: Cursor | None) -> Published:
+        if self.closed:
+            raise ChannelClosed(f"{self.name} is closed and takes no more messages")
+        if self._blocker() is not None:
+            raise anyio.WouldBlock
+        offset = self._add(message, topic=message.topic).offset
+        receivers = sum(
+            cursor.on_append(offset, message, sent=cursor is waited_for) for cursor in self.cursors
+        )
+        self.room.notify()  # the next who waits may have room too
+        return Published(receivers, offset=offset)
+
+    def _blocker(self) -> Cursor | None:
+        """The cursor that the next message has to wait for, if there is one."""
+        if self.closed or len(self) < (self.capacity or 0):
+            return None
+        return next((cursor for cursor in self.cursors if cursor.blocks(self.first)), None)
+
+    def _evict(self) -> None:
+        for cursor in list(self.cursors):
+            cursor.on_evicted(self.first)
+        super()._evict()
+
+    def close(self) -> None:
+        """Take no more; cursors end after the last message. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            record(Kind.CLOSED, self.name, who="")
+            self.room.notify_all()
+            for cursor in self.cursors:
+                record(Kind.CLOSED, cursor.name, who="", reason="closed")
+                cursor.wake()
+
+
+@dataclass(eq=False, slots=True)
+class Delivery:
+    """One message, handed out to one subscriber until it is acked or handed out again."""
+
+    message: TopicMessage
+    offset: int
+    deliveries: int  #: the number of times that it was handed out, this time included
+    first: float  #: when it was handed out for the first time, on anyio's clock
+    generation: int  #: of the cursor; acks of an older one are stale
+    lease: int  #: a number that no other delivery of this subscription has
+    to: str
+    cursor: Cursor = field(repr=False)
+    ending: tuple[Kind, Mapping[str, Any]] | None = None  #: how it was settled
+    committed: bool = False  #: settled, and so is everything before it
+
+    @property
+    def topic(self) -> str:
+        """The topic to which the message was published."""
+        return self.message.topic
+
+    async def ack(self) -> Settled:
+        """The work is done. It is never handed out again once all before it is acked too. Idempotent."""
+        return self.cursor.settle(self, Kind.ACKED)
+
+    async def nack(self, *, reason: str = "") -> Settled:
+        """The work is not done: hand this one out again, and all from the committed position on."""
+        return self.cursor.nack(self, reason)
 
 
 class Cursor:
@@ -31,38 +149,35 @@ class Cursor:
 
     def __init__(
         self,
-        log: Log,
+        log: RetainedLog,
         name: str,
         pattern: str,
         *,
-        when_full: WhenFull,
-        start: int | Start,
-        wanted: Callable[[str], bool] = lambda topic: True,
-        bell: Bell | None = None,
+        when_full: WhenFull | str,
+        start: int | Start | str,
+        wake: Callable[[], object] | None = None,
     ) -> None:
-        if when_full is WhenFull.DROP_NEWEST:
-            raise ValueError(
-                f"{name} reads a log, from which the oldest messages go: it can 'block', 'drop oldest' or "
-                "'disconnect', but not 'drop newest'"
-            )
+        """`wake` is called when there may be an end to hear of; by default it wakes who reads."""
         self.log = log
         self.name = name
         self.pattern = pattern
-        self.when_full = when_full
+        self.when_full = policy_of("who reads a log", when_full, POLICIES)
         self.dropped: Counter[str] = Counter()  #: messages that were missed, by reason
-        self.bell = bell or Bell()  #: rings when there may be something to read, or another holder
-        self.holder: Holder | None = None
+        self.holder: ReceivingEnd[Delivery] | None = None  #: who reads
         self.generation = 0
-        self.ended = ""  #: why it reads no more
-        self.position = log.offset_of(start)  #: the offset that is looked at next
-        self._wanted = wanted
-        self._out: dict[int, Delivery] = {}  # not committed, by offset, which only grows
+        self.ended = ""  #: the reason why it reads no more
+        self.told = True  #: somebody knows of that end
+        self.position = _offset(log, start)  #: the offset that is looked at next
+        self.wake = wake or self._wake_holder
+        self._wants = matcher(pattern)
+        self._out: OrderedDict[int, Delivery] = OrderedDict()  # not committed, by offset
         self._times: dict[int, tuple[int, float]] = {}  # how often each was handed out, and when first
+        self._expired: set[int] = set()  # dropped while something before them was out
         self._leases = itertools.count(1)
-        facts: dict[str, Any] = {"capacity": log.capacity, "pattern": pattern, "policy": when_full.value}
+        facts: dict[str, Any] = {"capacity": log.capacity, "pattern": pattern, "policy": self.when_full.value}
         record(Kind.OPENED, name, who="", role="channel", **facts)
-        for entry in log.since(self.position):
-            self.hear(entry, sent=True)
+        for offset in range(self.position, log.end):
+            self.on_append(offset, log.message(offset), sent=True)
         log.cursors.append(self)
 
     @property
@@ -72,51 +187,55 @@ class Cursor:
 
     @property
     def at_end(self) -> bool:
-        """Whether everything in the log was looked at."""
+        """True when everything in the log was looked at."""
         return self.position >= self.log.end
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._out) >= (self.log.capacity or 0)
 
     # What the log says
 
-    def hear(self, entry: Entry, *, sent: bool = False) -> bool:
-        """The log has one more message; say whether it is wanted. `sent`: the trace knows of its sending."""
-        if not self._wanted(entry.topic):
+    def on_append(self, offset: int, message: TopicMessage, *, sent: bool = False) -> bool:
+        """Hear of one more message; true if it is wanted. `sent`: the trace knows of its sending."""
+        if not self._wants(message.topic):
             return False
         if not sent:
-            self._sent(entry.topic, entry.message)
-        record(Kind.ACCEPTED, self.name, entry.message.id, who="", key=entry.message.key, offset=entry.offset)
-        self.bell.ring()
+            self.sent(message)
+        record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
+        if self.holder is not None:
+            self.holder.signal.notify()
         return True
 
-    def hear_the_end(self) -> None:
-        """The log is closed."""
-        record(Kind.CLOSED, self.name, who="", reason="closed")
-        self.bell.ring()
+    def sent(self, message: TopicMessage) -> None:
+        """Say that the message was published to this subscription."""
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=message.topic)
 
-    def let_wait(self, topic: str, message: Message) -> None:
-        """A publisher waits until this cursor needs the oldest message no more."""
-        self._sent(topic, message)
-        record(Kind.BLOCKED, self.name, message.id)
+    def blocks(self, offset: int) -> bool:
+        """True when the publisher has to wait rather than that this message leaves the log."""
+        return self.when_full is WhenFull.BLOCK and self._needs(offset)
 
-    def blocks(self, entry: Entry) -> bool:
-        """Whether the publisher has to wait rather than that this message leaves the log."""
-        return self.when_full is WhenFull.BLOCK and self._needs(entry)
-
-    def lose(self, entry: Entry) -> None:
+    def on_evicted(self, offset: int) -> None:
         """The message leaves the log. One that is handed out may still be acked."""
-        if self.when_full is WhenFull.DISCONNECT and self._needs(entry):
-            self.end("too slow")
-        elif entry.offset >= self.position:
-            self.position = entry.offset + 1
-            self._times.pop(entry.offset, None)
-            if self._wanted(entry.topic):
-                self._drop(entry.message, "no longer retained", offset=entry.offset)
+        if self.when_full is WhenFull.DISCONNECT and self._needs(offset):
+            self.end(TOO_SLOW)
+        elif offset >= self.position:
+            self.position = offset + 1
+            self._miss(offset, EXPIRED if self._is_over(offset) else NOT_RETAINED)
+        self._expired.discard(offset)
 
-    def _needs(self, entry: Entry) -> bool:
-        return self._wanted(entry.topic) if entry.offset >= self.position else entry.offset in self._out
+    def _needs(self, offset: int) -> bool:
+        if offset < self.position:
+            return offset in self._out
+        return self._wants(self.log.message(offset).topic) and not self._is_over(offset)
+
+    def _is_over(self, offset: int) -> bool:
+        message = self.log.message(offset)
+        return message.deadline is not None and message.has_expired(anyio.current_time())
 
     # What a subscriber says
 
-    def assign(self, holder: Holder | None, reason: str) -> None:
+    def assign(self, holder: ReceivingEnd[Delivery] | None, reason: str) -> None:
         """From now on `holder` reads, from the committed position; acks of the one before are stale."""
         if self.ended:
             return
@@ -124,7 +243,9 @@ class Cursor:
         self._rewind(reason)
         names = {"was": was.name if was else "", "now": holder.name if holder else ""}
         record(Kind.STATE, self.name, who="", **names, reason=reason, generation=self.generation)
-        self.bell.ring()
+        for end in (was, holder):
+            if end is not None:
+                end.signal.notify_all()
 
     def take(self, to: str) -> Delivery | None:
         """Hand out the next message, as a copy of its own, or None when there is none now.
@@ -132,10 +253,15 @@ class Cursor:
         There is none either while as many are out as the log may retain: what is out is bounded too.
         """
         while not self.at_end and not self._is_full:
-            entry = self.log[self.position]
-            self.position += 1
-            if self._wanted(entry.topic):
-                return self._hand_out(entry, to)
+            offset, self.position = self.position, self.position + 1
+            if not self._wants(self.log.message(offset).topic) or offset in self._expired:
+                continue
+            if not self._is_over(offset):
+                return self._hand_out(offset, to)
+            self._miss(offset, EXPIRED)
+            if self._out:
+                self._expired.add(offset)
+            self.log.room.notify()
         return None
 
     def settle(self, delivery: Delivery, kind: Kind, **facts: Any) -> Settled:
@@ -154,14 +280,14 @@ class Cursor:
             return self._stale(delivery, "nack")
         self._tell(Kind.NACKED, delivery, delay=0.0, reason=reason)
         self._rewind(reason or "nacked")
-        self.bell.ring()
+        self._wake_holder()
         return Settled.DONE
 
     def end(self, reason: str) -> None:
         """Read no more, and drop whatever is not acked, each counted. Idempotent."""
         if self.ended:
             return
-        self.ended = reason
+        self.ended, self.told = reason, reason != TOO_SLOW
         self.log.cursors.remove(self)
         if not self.log.closed:
             record(Kind.CLOSED, self.name, who="", reason=reason)
@@ -169,28 +295,19 @@ class Cursor:
         for delivery in self._out.values():
             self._give_up(delivery, reason)
         self._out.clear()
-        for entry in self.log.since(self.position):
-            if self._wanted(entry.topic):
-                self._drop(entry.message, reason, offset=entry.offset)
-        self.log.room.ring()
-        self.bell.ring()
+        for offset in range(self.position, self.log.end):
+            self._miss(offset, reason)
+        self.log.room.notify()
+        self.wake()
 
-    def _hand_out(self, entry: Entry, to: str) -> Delivery:
-        before, first = self._times.get(entry.offset, (0, anyio.current_time()))
-        self._times[entry.offset] = before + 1, first
-        delivery = self._out[entry.offset] = Delivery(
-            topic=entry.topic,
-            message=entry.message.copy(),
-            offset=entry.offset,
-            deliveries=before + 1,
-            first=first,
-            generation=self.generation,
-            lease=next(self._leases),
-            to=to,
-            cursor=self,
-        )
-        counts = {"deliveries": delivery.deliveries, "generation": self.generation}
-        self._tell(Kind.DELIVERED, delivery, who=to, **counts)
+    def _hand_out(self, offset: int, to: str) -> Delivery:
+        before, first = self._times.get(offset, (0, anyio.current_time()))
+        self._times[offset] = before + 1, first
+        message = cast(TopicMessage, self.log.message(offset).copy())
+        generation, lease = self.generation, next(self._leases)
+        delivery = Delivery(message, offset, before + 1, first, generation, lease, to, self)
+        self._out[offset] = delivery
+        self._tell(Kind.DELIVERED, delivery, who=to, deliveries=before + 1, generation=generation)
         return delivery
 
     def _commit(self) -> None:
@@ -199,13 +316,9 @@ class Cursor:
         while self._out and (first := next(iter(self._out.values()))).ending:
             self._finish(first)
             del self._out[first.offset]
-        self.log.room.ring()
+        self.log.room.notify()
         if self.log.closed or was_full:
-            self.bell.ring()
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._out) >= self.log.capacity
+            self.wake()
 
     def _finish(self, delivery: Delivery) -> None:
         assert delivery.ending is not None
@@ -217,21 +330,30 @@ class Cursor:
     def _rewind(self, reason: str) -> None:
         """Back to the committed position: a new generation. What left the log meanwhile cannot come back."""
         self.generation += 1
-        back, self._out = self._out, {}
+        back, self._out = self._out, OrderedDict()
         self.position = max(self.log.first, next(iter(back), self.position))
         for delivery in back.values():
             if delivery.offset >= self.position:
                 self._tell(Kind.RETURNED, delivery, who="", reason=reason)
             else:
-                self._give_up(delivery, "no longer retained")
+                self._give_up(delivery, NOT_RETAINED)
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
         """It cannot be handed out again: it was done, or it is dropped."""
         if delivery.ending:
             self._finish(delivery)
         else:
-            self._drop(delivery.message, reason, lease=delivery.lease, offset=delivery.offset)
+            self._tell(Kind.DROPPED, delivery, who="", reason=reason)
+            self.dropped[reason] += 1
             del self._times[delivery.offset]
+
+    def _miss(self, offset: int, reason: str) -> None:
+        """Drop a message that is not out, if it was wanted and not dropped before."""
+        message = self.log.message(offset)
+        self._times.pop(offset, None)
+        if self._wants(message.topic) and offset not in self._expired:
+            record(Kind.DROPPED, self.name, message.id, who="", reason=reason, offset=offset)
+            self.dropped[reason] += 1
 
     def _stale(self, delivery: Delivery, attempted: str) -> Settled:
         self._tell(Kind.STALE, delivery, attempted=attempted, generation=delivery.generation)
@@ -241,9 +363,18 @@ class Cursor:
         facts |= {"lease": delivery.lease, "offset": delivery.offset}
         record(kind, self.name, delivery.message.id, who=who, **facts)
 
-    def _sent(self, topic: str, message: Message) -> None:
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
+    def _wake_holder(self) -> None:
+        if self.holder is not None:
+            self.holder.signal.notify_all()
 
-    def _drop(self, message: Message, reason: str, **facts: Any) -> None:
-        record(Kind.DROPPED, self.name, message.id, who="", reason=reason, **facts)
-        self.dropped[reason] += 1
+
+def _offset(log: RetainedLog, start: int | Start | str) -> int:
+    """The offset at which a new cursor starts. Raises ValueError for one that is not in the log."""
+    if not isinstance(start, int):
+        return log.first if Start(start) is Start.EARLIEST else log.end
+    if log.first <= start <= log.end:
+        return start
+    raise ValueError(
+        f"{log.name} has the offsets {log.first} to {log.end}, not {start}; start at one of "
+        "them, at 'earliest' or at 'latest'"
+    )

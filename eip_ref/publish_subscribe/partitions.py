@@ -11,24 +11,25 @@ partition moves, with which a broker avoids most duplicates.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections import Counter
+from typing import Self
 from zlib import crc32
 
 import anyio
 import anyio.lowlevel
 
+from .. import values
+from ..backpressure import WhenFull
 from ..message import Message
+from ..signal import Disconnected, ReceivingEnd, Signal
 from ..trace import whoami
-from .cursor import Cursor
-from .delivery import Delivery
-from .inbox import Bell, Inbox
-from .log import Log
-from .terms import ChannelClosed, Disconnected, Published, Start, SubscriptionEnded, WhenFull
-from .wildcards import check_topic
+from .cursor import Cursor, Delivery, RetainedLog
+from .topics import ChannelClosed, Published, Start, SubscriptionEnded, TopicMessage, check_topic, policy_of
 
-__all__ = ["ConsumerGroup", "Member", "PartitionedTopic"]
+__all__ = ["Member", "PartitionGroup", "PartitionedTopic"]
 
 
 class PartitionedTopic:
@@ -37,12 +38,12 @@ class PartitionedTopic:
     def __init__(self, name: str, *, partitions: int, retain: int) -> None:
         """`retain` is how many messages each partition keeps."""
         check_topic(name)
-        if partitions < 1:
-            raise ValueError(f"a topic has at least 1 partition, not {partitions}")
+        numbers = range(values.count("partitions", partitions))
+        values.count("retain", retain)
         self.name = name
-        self.logs = [Log(f"{name}[{number}]", retain) for number in range(partitions)]
-        self.groups: dict[str, ConsumerGroup] = {}
-        self._turn = itertools.cycle(range(partitions))
+        self.logs = [RetainedLog(f"{name}[{number}]", retain) for number in numbers]
+        self.groups: dict[str, PartitionGroup] = {}
+        self._turn = itertools.cycle(numbers)
         self._numbers = itertools.count(1)  # of members without a name
 
     def partition_of(self, key: str) -> int:
@@ -53,12 +54,12 @@ class PartitionedTopic:
         """Keep a copy in the partition of its key, or without a key in each in turn.
 
         Waits while a group whose policy is to block needs the oldest message there; cancelling the
-        wait takes the message back. Raises `ChannelClosed`.
+        wait takes the message back. Raises `ChannelClosed`, and TypeError for a message that is not JSON.
         """
         await anyio.lowlevel.checkpoint()
         number = next(self._turn) if message.key is None else self.partition_of(message.key)
         log = self.logs[number]
-        kept = await log.append(log.name, message.copy())
+        kept = await log.publish(TopicMessage.of(log.name, message))
         return dataclasses.replace(kept, partition=number)
 
     def join(
@@ -79,13 +80,15 @@ class PartitionedTopic:
         """
         found = self.groups.get(group)
         if found is None:
-            found = self._new_group(group, WhenFull(when_full), Start(start), session)
+            if self.logs[0].closed:
+                raise ChannelClosed(f"{self.name} is closed: there is nothing to join")
+            found = self.groups[group] = PartitionGroup(group, self.logs, when_full, Start(start), session)
         elif (found.when_full, found.session) != (when_full, session):
             raise ValueError(
                 f"the group {group} has the policy '{found.when_full}' and a session of {found.session:g} s; "
                 "every member must join with the same"
             )
-        name = whoami() if name is None else name
+        name = whoami() if name is None else values.name("name", name)
         return Member(found, name or f"member-{next(self._numbers)}")
 
     def unsubscribe(self, group: str) -> None:
@@ -98,30 +101,20 @@ class PartitionedTopic:
         for log in self.logs:
             log.close()
 
-    def _new_group(self, name: str, when_full: WhenFull, start: Start, session: float) -> ConsumerGroup:
-        if when_full is WhenFull.DISCONNECT:
-            raise ValueError(
-                f"the members of {name} come and go by themselves, and the group stays: it can 'block' or "
-                "'drop oldest', but not 'disconnect'"
-            )
-        if session <= 0:
-            raise ValueError(f"a session must last longer than 0 seconds, not {session:g}")
-        if self.logs[0].closed:
-            raise ChannelClosed(f"{self.name} is closed: there is nothing to join")
-        group = self.groups[name] = ConsumerGroup(name, self.logs, when_full, start, session)
-        return group
 
+class PartitionGroup:
+    """Members that share the partitions of a topic. One that falls silent is found by those that ask."""
 
-class ConsumerGroup:
-    """Who owns which partition. Members that fall silent are found by those that ask."""
-
-    def __init__(self, name: str, logs: list[Log], when_full: WhenFull, start: Start, session: float) -> None:
+    def __init__(
+        self, name: str, logs: list[RetainedLog], when_full: WhenFull | str, start: Start, session: float
+    ) -> None:
         self.name = name
-        self.when_full = when_full
-        self.session = session
-        self.bell = Bell()  #: rings when there may be something to read, or another owner
+        self.when_full = policy_of("a group", when_full, (WhenFull.BLOCK, WhenFull.DROP_OLDEST))
+        self.session = values.duration("session", session, zero=False)
         self.cursors = [
-            Cursor(log, f"{log.name} → {name}", log.name, when_full=when_full, start=start, bell=self.bell)
+            Cursor(
+                log, f"{log.name} → {name}", log.name, when_full=when_full, start=start, wake=self._wake_all
+            )
             for log in logs
         ]
         self.members: dict[Member, float] = {}  #: and when each was last heard of
@@ -139,11 +132,11 @@ class ConsumerGroup:
 
     @property
     def dropped(self) -> Counter[str]:
-        """How many messages the group has missed, by reason."""
+        """The number of messages that the group has missed, by reason."""
         return sum((cursor.dropped for cursor in self.cursors), Counter())
 
     def is_replaced(self, member: Member) -> bool:
-        """Whether another one has joined under its name."""
+        """True when another one has joined under its name."""
         return self._named.get(member.name, member) is not member
 
     def heard(self, member: Member) -> None:
@@ -162,7 +155,7 @@ class ConsumerGroup:
             self.rebalance(reason)
 
     def leave(self, member: Member) -> None:
-        """Its partitions go to the others. Nothing happens when it is out already."""
+        """Give its partitions to the others. Nothing happens when it is out already."""
         if self.members.pop(member, None) is not None:
             del self._named[member.name]
             self.rebalance(f"{member.name} left")
@@ -181,18 +174,23 @@ class ConsumerGroup:
         for cursor in free:  # only when nobody is left
             if cursor.holder is not None:
                 cursor.assign(None, reason)
-        self.bell.ring()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for member in self.members:
+            member.signal.notify_all()
 
 
-class Member(Inbox[Delivery]):
+class Member(ReceivingEnd[Delivery]):
     """A member of a group: receives from the partitions that it owns, from each in turn.
 
-    `async for delivery in member: …; await delivery.ack()`
+    `with topic.join(…) as member: async for delivery in member: …; await delivery.ack()`
     """
 
-    def __init__(self, group: ConsumerGroup, name: str) -> None:
+    def __init__(self, group: PartitionGroup, name: str) -> None:
         self.name = name
         self.group = group
+        self.signal = Signal()
         self._left = False
         self._served = 0  # the partition that was served last
         group.heard(self)
@@ -212,14 +210,14 @@ class Member(Inbox[Delivery]):
 
         To ask is also to say: I am alive.
         """
+        cursors = self.group.cursors
         if self.group.is_replaced(self):
             raise Disconnected(f"another {self.name} has joined {self.group.name} in the place of this one")
         if self._left:
             raise SubscriptionEnded(f"{self.name} has left {self.group.name}")
-        if all(cursor.ended for cursor in self.group.cursors):
-            raise SubscriptionEnded(f"{self.group.name} has ended: {self.group.cursors[0].ended}")
+        if all(cursor.ended for cursor in cursors):
+            raise SubscriptionEnded(f"{self.group.name} has ended: {cursors[0].ended}")
         self.group.heard(self)
-        cursors = self.group.cursors
         for step in range(1, len(cursors) + 1):
             number = (self._served + step) % len(cursors)
             mine = cursors[number].holder is self
@@ -230,17 +228,26 @@ class Member(Inbox[Delivery]):
             raise SubscriptionEnded(f"everything was received by {self.group.name}")
         raise anyio.WouldBlock
 
+    async def _wait(self) -> Delivery:
+        """Ask again and again: that shows life."""
+        patience = self.group.session / 3
+        while True:
+            with contextlib.suppress(anyio.WouldBlock):
+                return await self.signal.first(self.receive_nowait, anyio.WouldBlock, timeout=patience)
+
     def _is_done(self, cursor: Cursor) -> bool:
-        """Whether nothing of this partition will come here; what others have out may still come."""
+        """True when nothing of this partition will come here; what others have out may still come."""
         return cursor.at_end if cursor.holder is self else cursor.committed >= cursor.log.end
 
     def leave(self) -> None:
-        """Leave the group: others get what it owns, from the committed offsets on."""
+        """Leave the group: others get what it owns, from the committed offsets on. Idempotent."""
         if not self._left:
             self._left = True
             self.group.leave(self)
+            self.signal.notify_all()
 
-    async def _news(self) -> None:
-        beat = anyio.current_time() + self.group.session / 3  # then ask again, since asking shows life
-        with anyio.CancelScope(deadline=beat):
-            await self.group.bell.wait()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.leave()

@@ -99,10 +99,13 @@ class MemoryLog:
     def append_nowait(self, message: Message, **facts: Any) -> Record:
         """Keep a copy of the message, and evict the oldest if there is no room; `facts` are for the trace."""
         message.check_json()
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, **facts)
+        return self._add(message.copy(), **facts)
+
+    def _add(self, message: Message, **facts: Any) -> Record:
         if len(self) == self.capacity:
             self._evict()
-        added = self._records[self.end] = Record(self.end, message.copy(), anyio.current_time())
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, **facts)
+        added = self._records[self.end] = Record(self.end, message, anyio.current_time())
         self.end += 1
         record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=added.offset)
         self._appended.notify_all()

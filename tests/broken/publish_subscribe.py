@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import fields
 from typing import Any, TypeVar
 
 import anyio
 
+from eip_ref.backpressure import Offer
 from eip_ref.message import Message
 from eip_ref.message_queue import Settled
 from eip_ref.publish_subscribe import (
@@ -20,9 +21,8 @@ from eip_ref.publish_subscribe import (
     Subscription,
     TopicMessage,
 )
+from eip_ref.publish_subscribe.channel import SubscriberBuffer
 from eip_ref.publish_subscribe.cursor import Cursor
-from eip_ref.publish_subscribe.mailbox import Mailbox, Pending
-from eip_ref.publish_subscribe.partitions import ConsumerGroup
 from eip_ref.trace import Kind, acting, record
 
 T = TypeVar("T")
@@ -45,19 +45,6 @@ class IteratesAListThatPublishMutates(PublishSubscribeChannel):
         self._interest = _LiveInterest()
 
 
-class _Shared(Message):
-    def copy(self, **changes: Any) -> Message:
-        return self
-
-
-class SharesTheMessage(PublishSubscribeChannel):
-    """Gives everybody the same object: what one changes, all see."""
-
-    async def publish(self, topic: str, message: Message) -> Published:
-        same = _Shared(**{field.name: getattr(message, field.name) for field in fields(message)})
-        return await super().publish(topic, same)
-
-
 class OneChannelForAllSockets(PublishSubscribeChannel):
     """E5: every socket reads the same channel, so they compete, and each sees a part."""
 
@@ -76,49 +63,58 @@ class AwaitsTheSlowest(PublishSubscribeChannel):
     """Gives the message to one after the other, and waits for each before it goes on to the next."""
 
     async def publish(self, topic: str, message: Message) -> Published:
-        offers = []
-        for box in self._interest.matching(topic):
-            offers.append(box.offer(topic, message.copy()))
-            await self._all_settled([offer for offer in offers if isinstance(offer, Pending)])
-        return Published(len(offers))
+        buffers = self._interest.matching(topic)
+        for buffer in buffers:
+            offer = buffer.offer(TopicMessage.of(topic, message))
+            await self._taken([offer] if isinstance(offer, Offer) else [])
+        return Published(len(buffers))
 
 
-# Mailboxes
+# Buffers
 
 
-class _OtherMailbox(PublishSubscribeChannel):
-    box: type[Mailbox]
+class _OtherBuffer(PublishSubscribeChannel):
+    buffer: type[SubscriberBuffer]
 
-    def _open(self, *settings: Any) -> Mailbox:
-        box = super()._open(*settings)
-        box.__class__ = self.box
-        return box
+    def _open(self, *settings: Any) -> SubscriberBuffer:
+        buffer = super()._open(*settings)
+        buffer.__class__ = self.buffer
+        return buffer
 
 
-class _DropsInSilence(Mailbox):
-    def _drop(self, parcel: TopicMessage, reason: str) -> None:
+class _Shares(SubscriberBuffer):
+    def _sent(self, message: Message) -> Message:
+        super()._sent(message)
+        return message
+
+
+class SharesTheMessage(_OtherBuffer):
+    """Gives everybody the same object: what one changes, all see."""
+
+    buffer = _Shares
+
+
+class _DropsInSilence(SubscriberBuffer):
+    def _drop(self, message: Message, reason: str, *, by: str = "") -> None:
         self.dropped[reason] += 1
 
-    def _miss(self, parcel: TopicMessage, reason: str) -> None:
-        self.dropped[reason] += 1
 
-
-class DropsInSilence(_OtherMailbox):
+class DropsInSilence(_OtherBuffer):
     """A full buffer loses messages, and nobody can say which."""
 
-    box = _DropsInSilence
+    buffer = _DropsInSilence
 
 
-class _TakesTheNewest(Mailbox):
-    def take(self, who: str) -> TopicMessage | None:
-        self._buffer.rotate(1)
+class _TakesTheNewest(SubscriberBuffer):
+    def take(self, who: str) -> Message:
+        self._waiting.waiting.rotate(1)
         return super().take(who)
 
 
-class TakesTheNewest(_OtherMailbox):
+class TakesTheNewest(_OtherBuffer):
     """A stack is not a queue: what one publisher sent later comes first."""
 
-    box = _TakesTheNewest
+    buffer = _TakesTheNewest
 
 
 # Handlers
@@ -131,7 +127,7 @@ async def awaits_handlers_in_sequence(
     while True:
         for inbox, handle in served:
             with acting(inbox.name):
-                await handle((await inbox.receive()).message)
+                await handle(await inbox.receive())
 
 
 async def one_failing_handler_cancels_all(served: list[tuple[Subscription, Handler]]) -> None:
@@ -139,7 +135,7 @@ async def one_failing_handler_cancels_all(served: list[tuple[Subscription, Handl
 
     async def serve(inbox: Subscription, handle: Handler) -> None:
         with acting(inbox.name):
-            async for _, message in inbox:
+            async for message in inbox:
                 await handle(message)
 
     async with anyio.create_task_group() as group:
@@ -153,17 +149,19 @@ async def one_failing_handler_cancels_all(served: list[tuple[Subscription, Handl
 class _OtherCursor(PartitionedTopic):
     cursor: type[Cursor]
 
-    def _new_group(self, *settings: Any) -> ConsumerGroup:
-        group = super()._new_group(*settings)
-        for cursor in group.cursors:
+    def join(self, group: str, **settings: Any) -> Member:
+        member = super().join(group, **settings)
+        for cursor in member.group.cursors:
             cursor.__class__ = self.cursor
-        return group
+        return member
 
 
 class _CommitsWithoutFencing(Cursor):
     def settle(self, delivery: Delivery, kind: Kind, **facts: Any) -> Settled:
         record(kind, self.name, delivery.message.id, lease=delivery.lease, offset=delivery.offset)
-        self._out = {offset: out for offset, out in self._out.items() if offset > delivery.offset}
+        self._out = OrderedDict(
+            (offset, out) for offset, out in self._out.items() if offset > delivery.offset
+        )
         self.position = max(self.position, delivery.offset + 1)
         return Settled.DONE
 

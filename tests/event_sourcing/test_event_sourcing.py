@@ -395,7 +395,7 @@ async def test_the_same_facts_told_and_kept_differ_for_who_comes_late() -> None:
     heard: list[str] = []
     try:
         while True:
-            heard.append((await inbox.receive()).message.id)
+            heard.append((await inbox.receive()).id)
     except SubscriptionEnded:
         pass
 

@@ -25,12 +25,14 @@ from eip_ref.publish_subscribe import (
     Delivery,
     Disconnected,
     DurableSubscriber,
+    Published,
     PublishSubscribeChannel,
     SubscriptionEnded,
+    TopicMessage,
     listen,
 )
 from eip_ref.trace import Trace, acting, record, whoami
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded, virtual_time_only
 
 TOPIC = "orders.paid"
 
@@ -281,6 +283,27 @@ def test_a_nack_wakes_whoever_waits_for_the_next_message(play: Play) -> None:
 
 
 @everywhere
+def test_asking_for_the_committed_position_takes_nothing_over(play: Play) -> None:
+    """A question is a question: the reader reads on, and its acks count."""
+
+    async def scenario() -> list[int]:
+        channel = PublishSubscribeChannel("shop", retain=10)
+        reader = channel.durable("billing", ">", when_full="block")
+        await publish(channel, 1, 2)
+        first, asked = await reader.receive(), []
+        asked.append(channel.durable("billing", ">", when_full="block").committed)
+        assert await first.ack()
+        asked.append(channel.durable("billing", ">", when_full="block").committed)
+        assert await (await reader.receive()).ack()
+        return asked
+
+    trace = play(scenario)
+    assert trace.result == [0, 1]
+    assert trace.count("state") == 1
+    holds(trace)
+
+
+@everywhere
 def test_whoever_connects_later_takes_over_and_the_first_is_told(play: Play) -> None:
     """One subscriber at a time; acks of the one before are stale."""
 
@@ -301,9 +324,10 @@ def test_whoever_connects_later_takes_over_and_the_first_is_told(play: Play) -> 
             group.start_soon(wait)
             await anyio.sleep(1)
             new = channel.durable("billing", ">", when_full="block")
+            got = ready(new)
         assert await held.ack() is Settled.STALE
         old.leave()  # too late to disturb the new one
-        assert bodies(ready(new)) == [1]
+        assert bodies(got) == [1]
         return told[0]
 
     trace = play(scenario)
@@ -458,7 +482,7 @@ def test_a_publisher_that_waits_for_room_can_give_up_or_be_told(play: Play) -> N
         got = []
         with contextlib.suppress(SubscriptionEnded):
             while True:
-                got.append(live.receive_nowait().message.body)
+                got.append(live.receive_nowait().body)
         return got
 
     trace = play(scenario)
@@ -495,6 +519,204 @@ def test_disconnect_ends_the_subscription_and_says_so(play: Play) -> None:
     trace = play(scenario)
     assert trace.result == [[3, 4, 5], [3, 4, 5]]
     holds(trace)
+
+
+@everywhere
+def test_a_subscriber_that_was_disconnected_while_away_learns_what_it_missed(play: Play) -> None:
+    """Counted and said, once; then the subscription can be made anew."""
+
+    async def scenario() -> list[object]:
+        channel = PublishSubscribeChannel("shop", retain=3)
+        with channel.durable("billing", ">", when_full="disconnect") as away:
+            await publish(channel, 0)
+            await (await away.receive()).ack()
+        await publish(channel, 1, 2, 3, 4, 5)
+        back = channel.durable("billing", ">", when_full="disconnect")
+        assert back.dropped == {"too slow": 3}
+        with pytest.raises(Disconnected, match="missed 3 messages and all that came after them"):
+            await anext(back)
+        with channel.durable("billing", ">", when_full="disconnect") as new:
+            await publish(channel, 6)
+            return bodies(ready(new))
+
+    trace = play(scenario)
+    assert trace.result == [6]
+    holds(trace)
+
+
+async def test_publishers_that_wait_for_the_log_go_in_the_order_in_which_they_came() -> None:
+    """One ack lets one go; who gives up or dies is passed over."""
+    channel, went = PublishSubscribeChannel("shop", retain=1), list[str]()
+    subscriber = channel.durable("billing", ">", when_full="block")
+    await publish(channel, "first")
+
+    async def shop(name: str, patience: float) -> None:
+        with anyio.move_on_after(patience), acting(name):
+            await channel.publish(TOPIC, Message(name))
+            went.append(name)
+
+    async with anyio.create_task_group() as group:
+        for name, patience in (("a", 1000.0), ("b", 2.0), ("c", 1000.0), ("d", 1000.0)):
+            group.start_soon(shop, name, patience)
+            await anyio.sleep(1)
+        for expected in (["a"], ["a", "c"], ["a", "c", "d"]):
+            await (await subscriber.receive()).ack()
+            await anyio.sleep(1)
+            assert went == expected
+    holds(recorded())
+
+
+@virtual_time_only
+async def test_nobody_waits_for_a_publisher_that_died_waiting_for_the_log() -> None:
+    """Its message was refused, and the next has its place."""
+    channel = PublishSubscribeChannel("shop", retain=1)
+    subscriber = channel.durable("billing", ">", when_full="block")
+    await publish(channel, 1)
+    async with anyio.create_task_group() as group:
+        dead = Participant("dead", lambda: publish(channel, 2), crashes=(Crash(at=1),))
+        group.start_soon(dead.run)
+        await anyio.sleep(0.5)
+        group.start_soon(publish, channel, 3)
+        await anyio.sleep(1)
+        await (await subscriber.receive()).ack()
+        assert (await subscriber.receive()).message.body == 3
+    assert [e.data["reason"] for e in recorded().filter("refused")] == ["the publisher died"]
+    holds(recorded())
+
+
+async def test_an_ack_that_makes_room_for_two_lets_two_publishers_go() -> None:
+    """The second message was acked first, and the committed position passes both at once."""
+    channel, went = PublishSubscribeChannel("shop", retain=2), list[int]()
+    subscriber = channel.durable("billing", ">", when_full="block")
+    await publish(channel, 1, 2)
+    first, second = ready(subscriber)
+    await second.ack()
+
+    async def shop(number: int) -> None:
+        await publish(channel, number)
+        went.append(number)
+
+    async with anyio.create_task_group() as group:
+        for number in (3, 4):
+            group.start_soon(shop, number)
+            await anyio.sleep(1)
+        await first.ack()
+        await anyio.sleep(1)
+        assert sorted(went) == [3, 4]
+    holds(recorded())
+
+
+async def test_no_publisher_overtakes_one_that_waits_for_the_log() -> None:
+    """Whoever comes when room has been made stands behind."""
+    channel = PublishSubscribeChannel("shop", retain=1)
+    subscriber = channel.durable("billing", ">", when_full="block")
+    await publish(channel, 1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(publish, channel, 2)
+        await anyio.sleep(1)
+        await (await subscriber.receive()).ack()
+        with anyio.move_on_after(1):
+            assert channel.log is not None
+            await channel.log.publish(TopicMessage.of(TOPIC, Message(3)))
+    assert bodies(ready(subscriber)) == [2]
+
+
+# Expiration
+
+
+async def test_a_subscriber_that_finds_a_message_expired_makes_room_for_a_publisher() -> None:
+    """It needs the oldest no more, without having acked anything."""
+    channel, start = PublishSubscribeChannel("shop", retain=1), anyio.current_time()
+    subscriber = channel.durable("billing", ">", when_full="block")
+    await channel.publish(TOPIC, Message("late", deadline=start + 2))
+    async with anyio.create_task_group() as group:
+        group.start_soon(publish, channel, "on time")
+        await anyio.sleep(3)
+        assert (await subscriber.receive()).message.body == "on time"
+    assert anyio.current_time() == pytest.approx(start + 3)
+    holds(recorded())
+
+
+def test_what_expires_costs_no_memory_while_something_before_it_is_out() -> None:
+    """What left the log cannot come again, and is forgotten."""
+
+    async def scenario() -> int:
+        channel = PublishSubscribeChannel("shop", retain=5)
+        subscriber = channel.durable("billing", ">", when_full="drop oldest")
+        await publish(channel, "held")
+        await subscriber.receive()
+        for number in range(100):
+            await channel.publish(TOPIC, Message(number, deadline=anyio.current_time()))
+            assert ready(subscriber) == []
+        assert subscriber.dropped == {"its deadline has passed": 100}
+        return len(subscriber.cursor._expired)
+
+    assert simulate(scenario).result <= 5
+
+
+@everywhere
+def test_a_message_past_its_deadline_comes_to_no_durable_subscriber(play: Play) -> None:
+    """At the very instant it is over: dropped, counted once, and the committed position passes it."""
+
+    async def scenario() -> list[object]:
+        channel = PublishSubscribeChannel("shop", retain=10)
+        subscriber, now = channel.durable("billing", ">", when_full="block"), anyio.current_time()
+        for number, seconds in enumerate((None, 2.0, None, 2.5)):
+            deadline = None if seconds is None else now + seconds
+            await channel.publish(TOPIC, Message(number, deadline=deadline))
+        await anyio.sleep(2)
+        first, second, third = ready(subscriber)
+        assert subscriber.dropped == {"its deadline has passed": 1}
+        await second.nack()  # all from the committed position on: what was dropped stays dropped
+        await anyio.sleep(1)
+        again = ready(subscriber)
+        assert subscriber.dropped == {"its deadline has passed": 2}
+        for delivery in again:
+            assert await delivery.ack()
+        assert subscriber.committed == 4
+        return [bodies([first, second, third]), bodies(again)]
+
+    trace = play(scenario)
+    assert trace.result == [[0, 2, 3], [0, 2]]
+    assert trace.count("dropped", where="> → billing") == 2
+    holds(trace)
+
+
+@everywhere
+def test_an_expired_message_blocks_no_publisher_and_disconnects_nobody(play: Play) -> None:
+    """Nobody needs it: it leaves the log for the next one, counted with its own reason."""
+
+    async def scenario() -> float:
+        channel, start = PublishSubscribeChannel("shop", retain=1), anyio.current_time()
+        policies = ("block", "drop oldest", "disconnect")
+        ends = [channel.durable(policy, ">", when_full=policy) for policy in policies]
+        await channel.publish(TOPIC, Message(1, deadline=start + 1))
+        await anyio.sleep(1)
+        await channel.publish(TOPIC, Message(2))
+        for end in ends:
+            assert bodies(ready(end)) == [2]
+            assert end.dropped == {"its deadline has passed": 1}
+        return anyio.current_time() - start
+
+    trace = play(scenario)
+    assert trace.result == 1
+    holds(trace)
+
+
+async def test_what_expires_while_something_before_it_is_out_is_counted_once_whatever_follows() -> None:
+    """Also when it leaves the log, when the subscription ends, and when it had been out itself."""
+    channel, now = PublishSubscribeChannel("shop", retain=3), anyio.current_time()
+    subscriber = channel.durable("billing", ">", when_full="drop oldest")
+    await channel.publish(TOPIC, Message("kept"))
+    await channel.publish(TOPIC, Message("late", deadline=now + 5))
+    held = ready(subscriber)
+    await held[0].nack()
+    await anyio.sleep(5)
+    assert bodies(ready(subscriber)) == ["kept"]
+    await publish(channel, 1, 2, 3)
+    channel.unsubscribe("billing")
+    assert subscriber.dropped == {"its deadline has passed": 1, "unsubscribed": 4}
+    holds(recorded())
 
 
 # Coming and going
@@ -738,6 +960,18 @@ def test_a_cancelled_durable_handler_settles_nothing(play: Play) -> None:
 # Bad input
 
 
+@pytest.mark.parametrize("wrong", [(1, 2), {1: "one"}, b"tea", float("nan")])
+async def test_a_log_refuses_what_a_file_could_not_give_back(wrong: object) -> None:
+    """Before anybody has it; a channel that keeps nothing takes what it is given."""
+    channel = PublishSubscribeChannel("shop", retain=3)
+    live = channel.subscribe(">", when_full="block")
+    with pytest.raises(TypeError, match="cannot be written as JSON"):
+        await channel.publish(TOPIC, Message(wrong))
+    assert channel.log is not None
+    assert (len(live), channel.log.end) == (0, 0)
+    assert await PublishSubscribeChannel("prices").publish(TOPIC, Message(wrong)) == Published(0)
+
+
 def test_durability_is_not_claimed_where_nothing_is_retained() -> None:
     """E9: a channel without a log says so instead of forgetting."""
     with pytest.raises(ValueError, match=r"retains nothing.*retain="):
@@ -769,7 +1003,7 @@ def test_no_attempt_at_all_is_refused(play: Play) -> None:
 
     async def scenario() -> None:
         inbox = PublishSubscribeChannel("shop").subscribe(">", when_full="block")
-        with pytest.raises(ValueError, match="attempts must be at least 1"):
+        with pytest.raises(ValueError, match="attempts must be a whole number from 1 on"):
             await listen(inbox, anyio.sleep, dead_letters=MessageQueue("failed"), attempts=0)  # type: ignore[arg-type]
 
     play(scenario)

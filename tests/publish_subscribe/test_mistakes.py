@@ -42,7 +42,8 @@ async def everything(inbox: Any) -> list[Any]:
     found = []
     with contextlib.suppress(anyio.WouldBlock, SubscriptionEnded, Disconnected):
         while True:
-            found.append(inbox.receive_nowait().message.body)
+            item = inbox.receive_nowait()
+            found.append(getattr(item, "message", item).body)
     return found
 
 
@@ -81,8 +82,8 @@ async def one_changes_its_message(make: Any) -> Any:
     channel = make("shop")
     first, second = (channel.subscribe(TOPIC, name=name, when_full="block") for name in ("a", "b"))
     await channel.publish(TOPIC, Message({"price": 10}))
-    first.receive_nowait().message.body["price"] = 0
-    return second.receive_nowait().message.body
+    first.receive_nowait().body["price"] = 0
+    return second.receive_nowait().body
 
 
 def test_sharing_the_message_object_lets_one_receiver_change_that_of_another() -> None:
@@ -179,7 +180,7 @@ async def sockets(make: Any) -> list[list[Any]]:
     browsers = [channel.subscribe("prices.*", name=f"browser-{n}", when_full="block") for n in range(3)]
     for number in range(3):
         await channel.publish("prices.bread", Message(number))
-    first = [[browser.receive_nowait().message.body] for browser in browsers]
+    first = [[browser.receive_nowait().body] for browser in browsers]
     return [got + await everything(browser) for got, browser in zip(first, browsers, strict=True)]
 
 
@@ -195,7 +196,7 @@ async def away_for_one(make: Any) -> list[Any]:
     with channel.durable("billing", TOPIC, when_full="block") as subscriber:
         await channel.publish(TOPIC, Message(1))
         item = subscriber.receive_nowait()
-        heard.append(item.message.body)
+        heard.append(getattr(item, "message", item).body)
         if hasattr(item, "ack"):
             await item.ack()
     await channel.publish(TOPIC, Message(2))

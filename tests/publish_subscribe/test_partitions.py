@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import subprocess
 import sys
 import tracemalloc
@@ -33,7 +34,7 @@ from eip_ref.publish_subscribe import (
     listen,
 )
 from eip_ref.trace import Trace, acting, record, recording, whoami
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 
 KEYS = [f"customer {number}" for number in range(8)]
 
@@ -393,6 +394,49 @@ def test_partitions_are_served_in_turn(play: Play) -> None:
     assert play(scenario).result == [f"orders[{n}]" for n in (1, 2, 0)] * 3
 
 
+@everywhere
+def test_a_message_past_its_deadline_comes_to_no_member(play: Play) -> None:
+    """Dropped, counted, and the committed offset of its partition passes it."""
+
+    async def scenario() -> list[int]:
+        topic, now = PartitionedTopic("orders", partitions=2, retain=10), anyio.current_time()
+        member = topic.join("g", name="a", when_full="block")
+        for number in range(4):
+            await topic.publish(Message(number, deadline=now + 1 + number))
+        await anyio.sleep(2)
+        got = ready(member)
+        for delivery in got:
+            await delivery.ack()
+        assert member.group.dropped == {"its deadline has passed": 2}
+        assert member.group.committed == [2, 2]
+        return bodies(got)
+
+    trace = play(scenario)
+    assert trace.result == [2, 3]
+    holds(trace)
+
+
+async def test_a_message_wakes_the_owner_of_its_partition_and_no_other() -> None:
+    """However many members wait, and whichever has waited longest."""
+    topic, got = PartitionedTopic("orders", partitions=2, retain=10), list[str]()
+
+    async def work(member: Member) -> None:
+        async for delivery in member:
+            got.append(f"{member.name} {delivery.topic}")
+            await delivery.ack()
+
+    async with anyio.create_task_group() as group:
+        for name in ("a", "b"):
+            group.start_soon(work, topic.join("g", name=name, when_full="block"))
+        await anyio.sleep(1)
+        for _ in range(4):
+            await topic.publish(Message("order"))
+            await anyio.sleep(1)
+        topic.close()
+    assert got == ["a orders[0]", "b orders[1]"] * 2
+    holds(recorded())
+
+
 # The bound
 
 
@@ -567,10 +611,11 @@ def test_a_member_can_listen_with_a_handler(play: Play) -> None:
 
 def test_bad_topics_and_groups_say_what_to_do() -> None:
     """Checked when made, and when joined."""
-    with pytest.raises(ValueError, match="at least 1 partition"):
-        PartitionedTopic("orders", partitions=0, retain=10)
-    with pytest.raises(ValueError, match="at least 1 message"):
-        PartitionedTopic("orders", partitions=1, retain=0)
+    for wrong in (0, 1.5, math.nan):
+        with pytest.raises(ValueError, match="partitions must be a whole number from 1 on"):
+            PartitionedTopic("orders", partitions=wrong, retain=10)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="retain must be a whole number from 1 on"):
+            PartitionedTopic("orders", partitions=1, retain=wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no topic"):
         PartitionedTopic("orders.*", partitions=1, retain=1)
 
@@ -579,8 +624,9 @@ def test_bad_topics_and_groups_say_what_to_do() -> None:
         for policy, words in (("disconnect", "not 'disconnect'"), ("drop newest", "not 'drop newest'")):
             with pytest.raises(ValueError, match=words):
                 topic.join("g", name="a", when_full=policy)
-        with pytest.raises(ValueError, match="longer than 0"):
-            topic.join("g", name="a", when_full="block", session=0)
+        for session in (0, -1, math.nan):
+            with pytest.raises(ValueError, match="session must be a finite number of seconds above 0"):
+                topic.join("g", name="a", when_full="block", session=session)
         assert topic.groups == {}
         first = topic.join("g", when_full="block")
         assert first.name == "member-1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import inspect
+import math
 import textwrap
 import tracemalloc
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ import pytest
 import eip_ref.publish_subscribe as package
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
+from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants.subscriptions import every_subscription_gets_all, order_per_publisher
 from eip_ref.message import Message
 from eip_ref.message_queue import NEVER, MessageQueue
@@ -25,11 +27,11 @@ from eip_ref.publish_subscribe import (
     PublishSubscribeChannel,
     Subscription,
     SubscriptionEnded,
-    WhenFull,
     listen,
 )
+from eip_ref.signal import orphans
 from eip_ref.trace import Trace, acting, record, whoami
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded, virtual_time_only
 
 
 def waiting(inbox: Subscription) -> list[object]:
@@ -37,7 +39,7 @@ def waiting(inbox: Subscription) -> list[object]:
     found = []
     with contextlib.suppress(anyio.WouldBlock, SubscriptionEnded, Disconnected):
         while True:
-            found.append(inbox.receive_nowait().message.body)
+            found.append(inbox.receive_nowait().body)
     return found
 
 
@@ -89,7 +91,7 @@ def test_a_group_shares_one_copy(play: Play) -> None:
         alone = channel.subscribe("orders.*", name="stock", when_full="block")
         published = await channel.publish("orders.paid", Message(1))
         await publish(channel, 2, 3)
-        first = [members[0].receive_nowait().message.body, members[1].receive_nowait().message.body]
+        first = [members[0].receive_nowait().body, members[1].receive_nowait().body]
         return [first, waiting(members[0]), waiting(members[1]), waiting(alone)], published.receivers
 
     trace = play(scenario)
@@ -159,13 +161,34 @@ def test_no_two_receivers_share_a_message_and_none_shares_it_with_the_publisher(
         await channel.publish("orders.paid", Message({"items": items}, headers={"tags": []}))
         items.append("changed by the publisher")
         for inbox in inboxes:
-            message = inbox.receive_nowait().message
+            message = inbox.receive_nowait()
             assert message.body == {"items": ["bread"]}
             assert message.headers == {"tags": []}
             message.body["items"].append("changed by a receiver")
             message.headers["tags"].append("changed")
 
     play(scenario)
+
+
+async def test_what_is_received_is_a_message_that_knows_its_topic() -> None:
+    """It goes where any message goes, and nobody takes it for another one."""
+    channel = PublishSubscribeChannel("shop")
+    inbox = channel.subscribe("orders.>", when_full="block")
+    sent = Message({"euros": 40}, "OrderPaid", key="ann", headers={"route": ["shop"]})
+    await channel.publish("orders.paid", sent)
+    got = await inbox.receive()
+    assert (got.topic, got.id, got.body, got.type, got.key) == (
+        "orders.paid",
+        sent.id,
+        sent.body,
+        sent.type,
+        "ann",
+    )
+    assert (dict(got.headers), got.created) == ({"route": ["shop"]}, sent.created)
+    with pytest.raises(TypeError):
+        got.copy().headers["route"] = []  # type: ignore[index]
+    await channel.publish("orders.again", got)
+    assert (await inbox.receive()).topic == "orders.again"
 
 
 @everywhere
@@ -187,7 +210,7 @@ def test_the_order_is_that_of_each_publisher(play: Play) -> None:
                 group.start_soon(shop, name)
             for _ in range(10):
                 await anyio.sleep(1)
-                message = (await inbox.receive()).message
+                message = await inbox.receive()
                 got[message.type].append(message.body)
         return got
 
@@ -297,7 +320,7 @@ def test_every_drop_is_counted_and_recorded_with_its_reason(play: Play, policy: 
     trace = play(scenario)
     dropped = trace.filter("dropped", where="orders.* → slow")
     assert trace.result == len(dropped) == (1 if policy == "disconnect" else 2)
-    why = "the subscriber was too slow" if policy == "disconnect" else "the buffer was full"
+    why = "the reader was too slow" if policy == "disconnect" else "the buffer was full"
     assert {e.data["reason"] for e in dropped} == {why}
     ids = trace.messages("sent", where="orders.* → slow")
     assert dropped[0].message == {"drop newest": ids[2], "drop oldest": ids[0], "disconnect": ids[2]}[policy]
@@ -313,7 +336,7 @@ def test_a_disconnected_subscriber_gets_what_it_had_and_is_told(play: Play) -> N
         await publish(channel, 1, 2, 3)
         assert len(channel) == 0
         for _ in range(2):
-            got.append((await anext(inbox)).message.body)
+            got.append((await anext(inbox)).body)
         with pytest.raises(Disconnected, match="too slow"):
             await anext(inbox)
         again = full(channel, "disconnect")
@@ -323,7 +346,7 @@ def test_a_disconnected_subscriber_gets_what_it_had_and_is_told(play: Play) -> N
 
     trace = play(scenario)
     assert trace.result == [1, 2, 4]
-    assert trace.filter("closed")[0].data["reason"] == "too slow"
+    assert trace.filter("closed")[0].data["reason"] == "the reader was too slow"
     holds(trace)
 
 
@@ -339,13 +362,37 @@ def test_a_publisher_that_gives_up_leaves_a_counted_drop(play: Play) -> None:
         with anyio.move_on_after(5) as limit:
             await publish(channel, 2)
         assert limit.cancelled_caught
-        assert slow.dropped == {"the publisher gave up": 1}
+        assert slow.dropped == {"the sender gave up": 1}
         await slow.receive()
         await publish(channel, 3)
         assert waiting(slow) == [3]
         assert waiting(other) == [1, 2, 3]
 
     holds(play(scenario))
+
+
+async def test_a_publisher_that_gives_up_gives_up_all_that_it_waited_for() -> None:
+    """Each of several full subscribers counts it, also those whose turn had not come."""
+    channel = PublishSubscribeChannel("shop")
+    slow = [channel.subscribe("orders.*", name=n, when_full="block", capacity=1) for n in "ab"]
+    await publish(channel, 1)
+    with anyio.move_on_after(1):
+        await publish(channel, 2)
+    for inbox in slow:
+        assert inbox.dropped == {"the sender gave up": 1}
+        assert waiting(inbox) == [1]
+    holds(recorded())
+
+
+def test_a_subscription_that_was_left_is_held_by_nobody() -> None:
+    """Whoever plays deaths forgets it."""
+    token = orphans.set({})
+    try:
+        with PublishSubscribeChannel("shop").subscribe("orders.*", name="a", when_full="block"):
+            assert len(orphans.get() or {}) == 1
+        assert orphans.get() == {}
+    finally:
+        orphans.reset(token)
 
 
 @everywhere
@@ -359,7 +406,7 @@ def test_a_message_past_its_deadline_is_dropped_and_makes_room(play: Play) -> No
             await channel.publish("orders.paid", Message("late", deadline=anyio.current_time() + 2))
             group.start_soon(publish, channel, "on time")
             await anyio.sleep(2)
-            got = (await inbox.receive()).message.body
+            got = (await inbox.receive()).body
         assert inbox.dropped == {"its deadline has passed": 1}
         return [got]
 
@@ -367,6 +414,80 @@ def test_a_message_past_its_deadline_is_dropped_and_makes_room(play: Play) -> No
 
 
 # Coming and going
+
+
+@virtual_time_only
+async def test_a_subscriber_that_crashed_takes_its_own_place_and_its_ghost_blocks_nobody() -> None:
+    """What waited for it is dropped and counted; the new life hears everything from its start on."""
+    channel, start = PublishSubscribeChannel("shop"), anyio.current_time()
+    heard, published = list[object](), list[float]()
+
+    async def billing() -> None:
+        with channel.subscribe("orders.*", when_full="block", capacity=1) as inbox:
+            async for message in inbox:
+                heard.append(message.body)
+                await anyio.sleep(10)
+
+    async def shop() -> None:
+        for number in range(5):
+            await channel.publish("orders.paid", Message(number))
+            published.append(anyio.current_time() - start)
+
+    async with anyio.create_task_group() as group:
+        crash = Crash(at=3, restart_after=1)
+        group.start_soon(Participant("billing", billing, crashes=(crash,)).run)
+        await anyio.sleep(1)
+        group.start_soon(shop)
+        await anyio.sleep(4)
+        assert published == [1, 1, 3, 3, 3]
+        assert len(channel) == 1
+        await channel.publish("orders.paid", Message("after"))
+        await anyio.sleep(1)
+        channel.close()
+    assert heard == [0, "after"]
+    dropped = recorded().filter("dropped", where="orders.* → billing")
+    assert [e.data["reason"] for e in dropped] == ["its subscriber died"] * 2
+    holds(recorded())
+
+
+@virtual_time_only
+async def test_a_member_that_crashed_leaves_its_group_and_what_waits_there_to_the_others() -> None:
+    """The buffer lives as long as one member does."""
+    channel, heard = PublishSubscribeChannel("shop"), list[object]()
+
+    async def work() -> None:
+        async for message in channel.join("billing", "orders.*", when_full="block"):
+            heard.append(message.body)
+            await anyio.sleep(2)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(Participant("dead", work, crashes=(Crash(at=1),)).run)
+        await anyio.sleep(0.5)
+        group.start_soon(Participant("alive", work).run)
+        await anyio.sleep(1)
+        await publish(channel, 1, 2, 3)
+        channel.close()
+    assert heard == [1, 2, 3]
+    assert len(channel) == 0
+    holds(recorded())
+
+
+@virtual_time_only
+async def test_a_publisher_that_died_waiting_leaves_a_counted_drop() -> None:
+    """As one that gives up, for every subscriber that it waited for."""
+    channel = PublishSubscribeChannel("shop")
+    slow = [channel.subscribe("orders.*", name=n, when_full="block", capacity=1) for n in "ab"]
+
+    async def shop() -> None:
+        await publish(channel, 1, 2)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(Participant("shop", shop, crashes=(Crash(at=1),)).run)
+        await anyio.sleep(2)
+        for inbox in slow:
+            assert waiting(inbox) == [1]
+            assert inbox.dropped == {"the sender gave up": 1}
+    holds(recorded())
 
 
 @everywhere
@@ -460,7 +581,7 @@ def test_closing_ends_the_iterators_after_what_was_published(play: Play) -> None
         got = []
 
         async def read(which: Subscription) -> None:
-            async for _, message in which:
+            async for message in which:
                 await anyio.sleep(1)
                 got.append(message.body)
 
@@ -594,6 +715,21 @@ def test_a_failing_subscriber_never_delays_or_ends_the_others(play: Play) -> Non
     holds(trace)
 
 
+async def test_a_handler_may_be_a_plain_function() -> None:
+    """It returns, and the message is done."""
+    channel, done = PublishSubscribeChannel("shop", retain=5), list[object]()
+    live = channel.subscribe("orders.*", name="live", when_full="block")
+    durable = channel.durable("durable", "orders.*", when_full="block")
+    await publish(channel, 1, 2)
+    channel.close()
+    async with MessageQueue("failed", policy=NEVER) as dead:
+        for end in (live, durable):
+            await listen(end, lambda message: done.append(message.body), dead_letters=dead)
+        assert len(dead) == 0
+    assert done == [1, 2, 1, 2]
+    holds(recorded())
+
+
 @everywhere
 def test_slow_handlers_run_side_by_side(play: Play) -> None:
     """Each subscription has a task of its own: three handlers of 5 seconds take 5 seconds."""
@@ -662,7 +798,7 @@ def test_bad_subscriptions_say_what_to_do() -> None:
         channel.subscribe("orders.*", name="billing", when_full="block")
     with pytest.raises(ValueError, match="a name of its own"):
         channel.join("billing", "orders.*", when_full="block")
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="capacity must be a whole number from 1 on"):
         channel.subscribe("orders.*", name="b", when_full="block", capacity=0)
     with pytest.raises(ValueError, match="no pattern"):
         channel.subscribe("orders.>.paid", when_full="block")
@@ -671,10 +807,15 @@ def test_bad_subscriptions_say_what_to_do() -> None:
         channel.join("stock", "orders.*", when_full="drop newest", capacity=4)
     with pytest.raises(ValueError, match="buffer of 4"):
         channel.join("stock", "orders.*", when_full="block")
-    with pytest.raises(ValueError, match="at least 0"):
-        PublishSubscribeChannel("shop", retain=-1)
+    for retain in (-1, 1.5, math.nan):
+        with pytest.raises(ValueError, match="retain must be a whole number from 0 on"):
+            PublishSubscribeChannel("shop", retain=retain)  # type: ignore[arg-type]
+    for policy in ("latest per key", "sample"):
+        with pytest.raises(ValueError, match="'block', 'drop newest', 'drop oldest', 'disconnect', and not"):
+            channel.subscribe("orders.*", name="b", when_full=policy)
+    with pytest.raises(ValueError, match="name must be text"):
+        channel.subscribe("orders.*", name="", when_full="block")
     assert len(channel) == 2
-    assert [policy.value for policy in WhenFull] == ["block", "drop newest", "drop oldest", "disconnect"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
