@@ -97,6 +97,41 @@ async def through_a_queue(count: int) -> None:
             await (await queue.receive()).ack()
 
 
+async def to_many_at_a_stream(count: int, waiting: int) -> None:
+    """Each of those who wait takes its share and waits again."""
+    send, receive = anyio.create_memory_object_stream[Message](count)
+
+    async def take() -> None:
+        while True:
+            await receive.receive()
+
+    with send, receive:
+        async with anyio.create_task_group() as group:
+            for _ in range(waiting):
+                group.start_soon(take)
+            await anyio.sleep(0.01)
+            for number in range(count):
+                await send.send(Message(number, id="m"))
+            group.cancel_scope.cancel()
+
+
+async def to_many_at_a_queue(count: int, waiting: int) -> None:
+    async with MessageQueue("orders") as queue:
+
+        async def take() -> None:
+            while True:
+                await (await queue.receive()).ack()
+
+        async with anyio.create_task_group() as group:
+            for _ in range(waiting):
+                group.start_soon(take)
+            await anyio.sleep(0.01)
+            for number in range(count):
+                await queue.put(Message(number, id="m"))
+            await queue.join()
+            group.cancel_scope.cancel()
+
+
 def line(what: str, seconds: float, count: int, beside: str, other: float, aim: float | None = AIM) -> None:
     """Tell what `count` of something took in all, and how many times as long as `other` that is."""
     told = Line(what, seconds / count * 1e6, seconds / other, beside, aim)
@@ -116,9 +151,13 @@ def main() -> None:
     line("a simulation of one sleep", best(lambda: small_simulations(few)), few, "asyncio.run of one", run)
     stream = best(lambda: anyio.run(through_a_stream, count))
     queue = best(lambda: anyio.run(through_a_queue, count))
-    line("put, receive and ack, nobody listens", queue, count, "a bare anyio stream", stream)
+    line("put, receive and ack, nobody listens", queue, count, "a bare anyio stream", stream, aim=2.5)
     ten = best(lambda: anyio.run(through_a_queue, 10 * count))
     line("the same with ten times as many messages", ten, 10 * count, "the line above, for one", 10 * queue)
+    puts, waiting = 1_000, 500
+    stream = best(lambda: anyio.run(to_many_at_a_stream, puts, waiting))
+    queue = best(lambda: anyio.run(to_many_at_a_queue, puts, waiting))
+    line("put, receive and ack while 500 wait", queue, puts, "a bare anyio stream", stream)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What the durable queue costs beside bare sqlite3, and what a shared fsync saves.
+"""What the durable queue costs beside bare sqlite3 and other queues on it, and what a shared fsync saves.
+
+The other two keep a text and a status, and leave what is done in their files. Ours has leases that expire,
+counts, order per key and a whole envelope, and deletes what is done.
 
 Run it with `python -m benchmarks.durable_queue [folder]`; the folder should be on a real disk. Every
 line is a ratio within one run, so it travels between machines better than seconds do.
@@ -83,6 +86,59 @@ async def appends(folder: Path, count: int) -> None:
             await log.append(Message(f"order {number}", id="m"))
 
 
+Life = Callable[[int], object]  #: puts, takes and settles so many messages, one after the other
+
+
+def life_of_litequeue(folder: Path, synchronous: str) -> Life:
+    from litequeue import LiteQueue
+
+    queue = LiteQueue(folder / f"lite-{next(NUMBER)}.db")
+    queue.conn.execute(f"PRAGMA synchronous = {synchronous}")
+
+    def life(count: int) -> None:
+        for number in range(count):
+            queue.put(f"order {number}")
+            queue.done(queue.pop().message_id)
+
+    return life
+
+
+def life_of_persist_queue(folder: Path, synchronous: str) -> Life:
+    from persistqueue import SQLiteAckQueue
+
+    queue = SQLiteAckQueue(str(folder / f"persist-{next(NUMBER)}"))
+    for connection in (queue._getter, queue._putter):
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+
+    def life(count: int) -> None:
+        for number in range(count):
+            queue.put(f"order {number}")
+            queue.ack(queue.get())
+
+    return life
+
+
+async def beside_peers(folder: Path, synchronous: str, count: int) -> dict[str, float]:
+    """The seconds of the best of many short rounds of each, at queues that are open."""
+    peers = {"litequeue": life_of_litequeue, "SQLiteAckQueue": life_of_persist_queue}
+    lives = {name: make(folder, synchronous) for name, make in peers.items()}
+    path = folder / f"queue-{next(NUMBER)}.db"
+    times: dict[str, float] = {}
+    async with SQLiteQueue(path, "orders", synchronous=synchronous) as queue:
+        for _ in range(4 * ROUNDS):
+            start = time.perf_counter()
+            for number in range(count):
+                await queue.put(Message(f"order {number}", id="m"))
+                await (await queue.receive()).ack()
+            took = {"ours": time.perf_counter() - start}
+            for name, life in lives.items():
+                start = time.perf_counter()
+                life(count)
+                took[name] = time.perf_counter() - start
+            times = {name: min(seconds, times.get(name, math.inf)) for name, seconds in took.items()}
+    return times
+
+
 def measured(works: dict[str, Callable[[], object]]) -> dict[str, float]:
     """The seconds of the best of several rounds of each; a round runs all of them, since disks have moods."""
     times: dict[str, float] = {}
@@ -124,6 +180,11 @@ def main(folder: Path) -> None:
     quick, many = took["life, no fsync"], took["ten lives, no fsync"]
     line("the same, no fsync", quick, count, "the same of bare sqlite3", took["bare life, no fsync"])
     line("the same, with ten times as many messages", many, 10 * count, "the line above, for one", 10 * quick)
+    for synchronous in ("FULL", "NORMAL", "OFF"):
+        beside = run(beside_peers, folder, synchronous, 50)
+        for name in ("litequeue", "SQLiteAckQueue"):
+            what = f"put, receive and ack, synchronous {synchronous}"
+            line(what, beside["ours"], 50, name, beside[name], aim=1.0)
 
 
 if __name__ == "__main__":

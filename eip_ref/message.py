@@ -112,9 +112,9 @@ class Message:
 
     def check_json(self) -> None:
         """Raise TypeError for a message that `to_json` cannot write; for channels that keep it in memory."""
-        for value in _facts(self):  # most of them are nothing, or plain text: not worth a call
-            if value is not None and not (isinstance(value, str) and value.isascii()):
-                values.check_json(f"message {self.id!r}", value)
+        for fact in _facts(self):
+            if not values.is_plain(fact):
+                values.check_json(f"message {self.id!r}", fact)
         if self.headers:
             values.check_json(f"message {self.id!r}", dict(self.headers))
 

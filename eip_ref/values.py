@@ -23,6 +23,7 @@ __all__ = [
     "count",
     "duration",
     "finished",
+    "is_plain",
     "must_not_be_async",
     "name",
     "number",
@@ -140,16 +141,18 @@ def to_json(what: str, value: object) -> str:
 
 def check_json(what: str, value: object) -> None:
     """Raise TypeError that names `what`, unless the value would come back equal from JSON text."""
-    if not _is_plain(value) and (fault := _json_fault(value, 0)) is not None:
+    if not is_plain(value) and (fault := _json_fault(value, 0)) is not None:
         raise TypeError(f"{what} cannot be written as JSON and read back equal: {fault}")
 
 
-def _is_plain(value: Any) -> bool:
-    """True at a glance for most of what stands in lists and dictionaries; what is false may be right too."""
+def is_plain(value: Any) -> bool:
+    """True at a glance for most of what is written as JSON; what is false may be right too."""
     kind = type(value)
     if kind is str:
         return bool(value.isascii())
-    return (kind is int and -MAX_PLAIN < value < MAX_PLAIN) or kind is bool or value is None
+    if kind is int:
+        return bool(-MAX_PLAIN < value < MAX_PLAIN)
+    return value is None or kind is bool or (kind is float and math.isfinite(value))
 
 
 def _json_fault(value: object, depth: int) -> str | None:
@@ -180,6 +183,6 @@ def _fault_inside(value: dict[Any, Any] | list[Any], depth: int) -> str | None:
                 return fault
         parts = value.values()
     for each in parts:
-        if not _is_plain(each) and (fault := _json_fault(each, depth + 1)) is not None:
+        if not is_plain(each) and (fault := _json_fault(each, depth + 1)) is not None:
             return fault
     return None

@@ -124,7 +124,7 @@ class SQLiteLog:
         harmless: the answer is then the offset of the first time.
         """
         append = _Append(message, message.to_json(shift=self.database.shift), whoami())
-        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         return await self._appends.add(append)
 

@@ -131,7 +131,7 @@ class SQLiteMessages:
     # Changes
 
     def add(self, stored: StoredMessage) -> None:
-        self._count("accepted")
+        self.database.execute("UPDATE queues SET accepted = accepted + 1 WHERE name = ?", self._queue)
         cursor = self.database.execute(
             "INSERT INTO messages (queue, id, key, envelope, state, due) VALUES (?, ?, ?, ?, ?, ?)",
             self._queue,

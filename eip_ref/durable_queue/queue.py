@@ -20,7 +20,6 @@ from ..message_queue import (
     NEVER,
     Backoff,
     DeadLetterPolicy,
-    Lease,
     LeaseQueue,
     Queue,
     QueueClosed,
@@ -124,7 +123,7 @@ class SQLiteQueue(LeaseQueue):
         the message again, with the same id, which `dedup` makes harmless.
         """
         put = self._put(message, delay)
-        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         await self._puts.add(put)
 
@@ -136,7 +135,8 @@ class SQLiteQueue(LeaseQueue):
 
     def _put(self, message: Message, delay: float) -> _Put:
         self._must_be_open()
-        values.duration("delay", delay)
+        if delay:
+            values.duration("delay", delay)
         return _Put(message, message.to_json(shift=self.database.shift), delay, whoami())
 
     def _send(self, put: _Put) -> QueueFull | QueueClosed | None:
@@ -173,10 +173,9 @@ class SQLiteQueue(LeaseQueue):
 
     # Settled
 
-    def _is_mine(self, lease: Lease) -> bool:
+    def _is_same(self, other: Queue) -> bool:
         """A lease settles by its token, for as long as it lasts, whichever process has granted it."""
-        giver = lease.queue
-        place = isinstance(giver, SQLiteQueue) and (giver.name, giver.database.path)
+        place = isinstance(other, SQLiteQueue) and (other.name, other.database.path)
         return place == (self.name, self.database.path)
 
     # Time

@@ -91,6 +91,7 @@ class Database(Transactional):
         self._begun = False  # a transaction, which has not ended yet
         self._stops_the_loop = True  # who waits for another process
         self._written = 0  # the time that was written down last, or later
+        self._look_again = 0.0  # on the machine's clock: not before then a tick has passed
 
     @classmethod
     def at(cls, path: str | Path | Database, **settings: Any) -> Database:
@@ -274,9 +275,8 @@ class Database(Transactional):
         if nested:
             self.execute(f"RELEASE s{mark}")
             return
-        if self.connection.total_changes > mark and (now := self.now()) >= self._written + TICK:
-            self._written = now
-            self.execute("UPDATE time SET at = max(at, ?)", now)
+        if self.connection.total_changes > mark and self._may_be_a_tick_later():
+            self._note_time()
         self.execute("COMMIT")
         self._begun = False
 
@@ -349,6 +349,15 @@ class Database(Transactional):
         if not 0 <= (now := values.number("clock", self._clock())) < LATEST:
             raise ValueError(f"clock must return seconds, as time.time does, and not {now!r}")
         return now - _now()
+
+    def _may_be_a_tick_later(self) -> bool:
+        """False, at little cost, where the time was written down just now; virtual time is always asked."""
+        return alone.get() or time.monotonic() >= self._look_again
+
+    def _note_time(self) -> None:
+        if (now := self.now()) >= self._written + TICK:
+            self._written, self._look_again = now, time.monotonic() + TICK / 1e6
+            self.execute("UPDATE time SET at = max(at, ?)", now)
 
     def _write_time(self) -> None:
         """Write the time down once more at the end, if that can be done now: else it is a second old."""
