@@ -2,7 +2,7 @@
 
 The state of a message is written down, instead of being computed when somebody asks, so that each question
 (what is ready, what is due, who holds this lease) is one look into an index, however long the queue is.
-One index has them all: what is ready or dead is in it by its place, what rests or is leased by its time.
+One index has them all: what is ready is in it by its place, everything else by its time.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ COLUMNS = (
     " token, consumer, deliveries, failures, first, dead_letter_reason"
 )
 UNSETTLED = "accepted - acked - dead - dropped"
-TIMED = (MessageState.LEASED, MessageState.RESTING, MessageState.BEHIND)  #: until when, or not before
+MOVING = 30.0  #: seconds that one process has for moving a dead message before another may try
+DUE = (MessageState.LEASED, MessageState.RESTING, MessageState.DEAD)  #: something happens at their time
 
 
 class SQLiteMessages:
@@ -159,11 +160,11 @@ class SQLiteMessages:
         )
 
     def _due(self, stored: StoredMessage) -> int:
-        """The time in the file; those that wait for none are in the order of their places."""
-        if stored.state not in TIMED:
+        """The time in the file; those that are ready are all due, and so in the order of their places."""
+        if stored.state == MessageState.READY:
             return 0
         due = self._in_file(stored.due)
-        if stored.state != MessageState.BEHIND and (self._next_due is None or due < self._next_due):
+        if stored.state in DUE and (self._next_due is None or due < self._next_due):
             self.database.after_commit(self._is_due_earlier, due)
         return due
 
@@ -224,15 +225,18 @@ class SQLiteMessages:
     def _earliest_due(self) -> int:
         if self._next_due is None:
             query = "SELECT min(due) FROM messages WHERE queue = ? AND state = ?"
-            earliest = (
-                self.database.one(query, self._queue, state)[0]
-                for state in (MessageState.LEASED, MessageState.RESTING)
-            )
+            earliest = (self.database.one(query, self._queue, state)[0] for state in DUE)
             self._next_due = min((due for due in earliest if due is not None), default=FOREVER)
         return self._next_due
 
     def next_dead(self) -> StoredMessage | None:
-        return self._first("state = 'dead' ORDER BY due, sequence")
+        """See `MessageTable`. Whoever has the file open too leaves it alone while this process moves it."""
+        now = anyio.current_time()
+        stored = self._first("state = 'dead' AND due <= ? ORDER BY due, sequence", self._in_file(now))
+        if stored is not None:
+            stored.due = now + MOVING
+            self.save(stored)
+        return stored
 
     def unsettled(self) -> int:
         return int(self.database.one(f"SELECT {UNSETTLED} FROM queues WHERE name = ?", self._queue)[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,8 +60,10 @@ class SQLiteQueue(LeaseQueue):
 
         with database.transaction():
             lease = orders.receive_nowait()
-            invoices.put_nowait(invoice(lease.message))
+            invoices.put_nowait(Message("invoice", causation_id=lease.message.id))
             orders.ack_nowait(lease)
+
+    The book calls this a *Transactional Client*. There must be no await inside.
     """
 
     _messages: SQLiteMessages
@@ -224,8 +227,16 @@ class SQLiteQueue(LeaseQueue):
         else:
             self._keep(stored, refusal)
 
+    async def _move(self, stored: StoredMessage) -> None:
+        try:
+            await super()._move(stored)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True), suppress(sqlite3.Error):  # the next one need not wait
+                await self._messages.run(super()._die, stored)
+            raise
+
     def _moved(self, stored: StoredMessage, to: str) -> None:
-        if self._messages.has(stored):  # another process may have moved it too
+        if self._messages.has(stored):  # another process may have moved it too, when this one was slow
             super()._moved(stored, to)
             if self._accepted is not None:
                 self._accepted.died(stored.id)

@@ -18,14 +18,16 @@ priorities and transactions over several queues.
 
 from .consumer import AckMode, Consumer, Worker, heartbeat, process
 from .dead_letters import NEVER, Backoff, DeadLetterPolicy, dead_letter, original, replay
-from .idempotent import Conflict, Duplicate, IdempotentReceiver, Ledger, Transaction
-from .lease_rules import Counts, LeaseQueue, MessageState, MessageTable, StoredMessage
+from .idempotent import Attempt, Conflict, Duplicate, IdempotentReceiver, Ledger
+from .lease_rules import LeaseQueue
 from .protocol import Empty, Lease, Queue, QueueClosed, QueueFull, Settled
 from .queue import MessageQueue, MessagesInMemory
+from .stored_messages import Counts, MessageState, MessageTable, StoredMessage
 
 __all__ = [
     "NEVER",
     "AckMode",
+    "Attempt",
     "Backoff",
     "Conflict",
     "Consumer",
@@ -46,7 +48,6 @@ __all__ = [
     "QueueFull",
     "Settled",
     "StoredMessage",
-    "Transaction",
     "Worker",
     "dead_letter",
     "heartbeat",

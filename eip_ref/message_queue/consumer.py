@@ -27,7 +27,7 @@ __all__ = ["AckMode", "Consumer", "Worker", "heartbeat", "process"]
 
 
 class AckMode(StrEnum):
-    """When the worker acknowledges, and so which guarantee it gives."""
+    """The moment at which a worker acknowledges, and so the guarantee that it gives."""
 
     FIRST = "first"  #: before the work: at most once; a crash loses the message
     LAST = "last"  #: after the work: at least once; a crash repeats the message

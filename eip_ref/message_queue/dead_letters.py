@@ -19,7 +19,7 @@ _PREFIX = "dead-letter-"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterPolicy:
-    """Which counter decides, and at which count, that a message is moved to the dead letters.
+    """The counter that decides, and the count at which a message is moved to the dead letters.
 
     *Failures* are nacks and expired leases; *deliveries* are leases granted, for whatever reason
     they ended. The move happens when a lease ends, never at the next receive. None means never.
@@ -34,7 +34,7 @@ class DeadLetterPolicy:
                 values.count(name, value)
 
     def verdict(self, *, deliveries: int, failures: int) -> str | None:
-        """Why the message is dead, in words, or None while it should be tried again."""
+        """The reason why the message is dead, in words, or None while it should be tried again."""
         if self.max_failures is not None and failures >= self.max_failures:
             return f"{failures} failures"
         if self.max_deliveries is not None and deliveries >= self.max_deliveries:

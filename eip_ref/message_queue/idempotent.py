@@ -10,15 +10,16 @@ runs beside the first attempt finds at its commit that it lost, and its writes a
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from .. import values
+from ..bounded import LastN
 from ..message import Message
 from ..trace import Kind, record, whoami
 
-__all__ = ["Conflict", "Duplicate", "IdempotentReceiver", "Ledger", "Transaction"]
+__all__ = ["Attempt", "Conflict", "Duplicate", "IdempotentReceiver", "Ledger"]
 
 
 class Duplicate(Exception):
@@ -26,11 +27,11 @@ class Duplicate(Exception):
 
 
 class Conflict(Exception):
-    """Something that this transaction read was changed meanwhile; nothing was changed. Try again."""
+    """Something that this attempt has read was changed meanwhile; nothing was changed. Try again."""
 
 
-class Transaction:
-    """Reads and writes of one attempt. Nothing is seen by others before the commit."""
+class Attempt:
+    """One attempt to handle a message: its reads and writes. Others see nothing of it before the commit."""
 
     def __init__(self, ledger: Ledger, message_id: str) -> None:
         self._ledger = ledger
@@ -40,7 +41,7 @@ class Transaction:
         self._effects: list[tuple[str, dict[str, Any]]] = []
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value as this transaction sees it: its own write, or what is committed."""
+        """The value as this attempt sees it: its own write, or what is committed."""
         if name in self._writes:
             return self._writes[name]
         self._read.setdefault(name, self._ledger._versions.get(name, 0))
@@ -63,55 +64,53 @@ class Ledger:
     """
 
     def __init__(self, *, remember: int = 10_000) -> None:
-        if remember < 1:
-            raise ValueError(f"remember must be at least 1 message id, not {remember}")
+        values.count("remember", remember)
         self.values: dict[str, Any] = {}
         self._versions: dict[str, int] = {}
-        self._seen: OrderedDict[str, None] = OrderedDict()
-        self._remember = remember
+        self._seen = LastN[str, None](remember)
 
     def __contains__(self, message_id: str) -> bool:
         return message_id in self._seen
 
     def __len__(self) -> int:
-        """How many message ids are remembered."""
+        """The number of message ids that are remembered."""
         return len(self._seen)
 
     @asynccontextmanager
-    async def transaction(self, message_id: str) -> AsyncIterator[Transaction]:
+    async def transaction(self, message_id: str) -> AsyncIterator[Attempt]:
         """Commit at the end of the block; an exception or a crash inside it leaves nothing behind.
 
         Raises `Duplicate`, at the start or at the commit, when the id is committed already, and
         `Conflict` at the commit when a value that was read has changed.
         """
         self._refuse_duplicate(message_id)
-        transaction = Transaction(self, message_id)
-        yield transaction
+        attempt = Attempt(self, message_id)
+        yield attempt
         self._refuse_duplicate(message_id)
-        self._commit(transaction)
+        self._commit(attempt)
 
     def _refuse_duplicate(self, message_id: str) -> None:
         if message_id in self._seen:
             raise Duplicate(f"the effect of {message_id} is committed already")
 
-    def _commit(self, transaction: Transaction) -> None:
-        for name, version in transaction._read.items():
+    def _commit(self, attempt: Attempt) -> None:
+        for name, version in attempt._read.items():
             if self._versions.get(name, 0) != version:
                 raise Conflict(f"{name} was changed by another transaction")
-        for name, value in transaction._writes.items():
+        for name, value in attempt._writes.items():
             self.values[name] = value
             self._versions[name] = self._versions.get(name, 0) + 1
-        self._seen[transaction._message_id] = None
-        if len(self._seen) > self._remember:
-            self._seen.popitem(last=False)
-        for effect, data in transaction._effects:
-            record(Kind.EFFECT, whoami(), transaction._message_id, effect=effect, **data)
+        self._seen[attempt._message_id] = None
+        for effect, data in attempt._effects:
+            record(Kind.EFFECT, whoami(), attempt._message_id, effect=effect, **data)
 
 
 class IdempotentReceiver:
-    """A handler for a worker: calls `handle(message, transaction)`, with an effect at most once."""
+    """A handler for a worker: calls `handle(message, attempt)`, plain or `async`; one effect at most."""
 
-    def __init__(self, ledger: Ledger, handle: Callable[[Message, Transaction], Awaitable[object]]) -> None:
+    def __init__(
+        self, ledger: Ledger, handle: Callable[[Message, Attempt], Awaitable[object] | object]
+    ) -> None:
         self._ledger = ledger
         self._handle = handle
 
@@ -121,7 +120,7 @@ class IdempotentReceiver:
         What `handle` raises comes out, and then nothing is committed: the message may come again.
         """
         try:
-            async with self._ledger.transaction(message.id) as transaction:
-                await self._handle(message, transaction)
+            async with self._ledger.transaction(message.id) as attempt:
+                await values.finished(self._handle(message, attempt))
         except Duplicate:
             record(Kind.DUPLICATE, whoami(), message.id)

@@ -1,27 +1,17 @@
 """The lease rules: who may have which message, until when, and what happens then.
 
-They are said here once for every queue, whatever keeps its messages. A message is always in one state:
-
-    behind ─▶ resting ─▶ ready ─▶ leased ─▶ gone: acked, or dropped
-                 ▲                  │
-                 └──────────────────┴─▶ dead ─▶ gone, when the dead letters have it
-
-*Behind* waits for an earlier message of its key, *resting* for its time to come. Messages keep the place
-at which they were put, and the lowest place goes first: a message that comes back is at the head again.
-
-`LeaseQueue` is the rules; a `MessageTable` keeps the messages, and answers what is ready and what is due.
+They are said here once for every queue, whatever keeps its messages: `stored_messages.py` has the states
+of a message, and what is asked of the table that keeps them.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.abc
@@ -29,160 +19,15 @@ import anyio.lowlevel
 
 from .. import values
 from ..message import Message
-from ..signal import Signal
 from ..tasks import background
 from ..trace import Kind, record, whoami
 from .dead_letters import NEVER, Backoff, DeadLetterPolicy, dead_letter
 from .protocol import Empty, Lease, Queue, QueueClosed, QueueFull, Settled
+from .stored_messages import Counts, MessageState, MessageTable, StoredMessage
 
-__all__ = ["Counts", "LeaseQueue", "MessageState", "MessageTable", "StoredMessage"]
+__all__ = ["LeaseQueue"]
 
 T = TypeVar("T")
-Given = TypeVarTuple("Given")
-Refusal = TypeVar("Refusal", QueueFull, QueueClosed)
-
-
-class MessageState:
-    """The states of a message in a queue, as text that a file can keep."""
-
-    BEHIND: Final = "behind"  #: an earlier message of its key is not settled
-    RESTING: Final = "resting"  #: ready when its time has come
-    READY: Final = "ready"
-    LEASED: Final = "leased"  #: a consumer has it, until its time has come
-    DEAD: Final = "dead"  #: tried often enough; on its way to the dead letters
-    GONE: Final = "gone"  #: settled, and forgotten
-
-
-@dataclass(eq=False, slots=True)
-class StoredMessage:
-    """A message in a queue, and what happened to it there. Times are seconds on anyio's clock."""
-
-    id: str
-    key: str | None
-    content: Any  #: the message, or its text
-    state: str
-    due: float = 0.0  #: leased: the end of the lease; resting and behind: it is not ready before
-    sequence: int = 0  #: its place, given by the table; the lowest goes first
-    token: int = 0  #: of its last lease
-    consumer: str = ""  #: who has or had that lease
-    deliveries: int = 0
-    failures: int = 0
-    first: float = math.nan  #: when it was first delivered
-    dead_letter_reason: str = ""
-
-
-class Counts(NamedTuple):
-    """How many messages are in each state.
-
-    Messages that rest, wait behind another, or are on their way to the dead letters count as ready.
-    """
-
-    ready: int
-    in_flight: int
-    acked: int
-    dead: int
-    dropped: int
-    accepted: int
-
-
-class MessageTable(Protocol):
-    """Keeps the messages of one queue, and carries out the steps in which they change.
-
-    What it returned may be changed, and then `save` writes it down.
-    """
-
-    ready: Signal  #: for those who wait until a message is ready
-    settled: Signal  #: for those who wait until none is left
-
-    def __enter__(self) -> object: ...
-    def __exit__(self, *error: object) -> None: ...
-
-    # Steps
-
-    async def run(self, step: Callable[[*Given], T], *given: *Given) -> T:
-        """Return what the step returns, after its commit."""
-        ...
-
-    def run_nowait(self, step: Callable[[*Given], T], *given: *Given) -> T:
-        """`run` for callers that cannot wait, and those in a transaction."""
-        ...
-
-    def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
-        """Call this when the step that runs now is committed, and never if it was undone."""
-        ...
-
-    def tell(self, kind: str, where: str, message: str, *, who: str | None = None, **data: Any) -> None:
-        """Record a fact, after the commit."""
-        ...
-
-    async def news(self, signal: Signal) -> None:
-        """Wait until all at the signal are notified, or another process may have changed something."""
-        ...
-
-    async def sleep(self, until: float) -> None:
-        """Wait until that time, or until something is saved that is due earlier, or for `wake`."""
-        ...
-
-    def wake(self) -> None:
-        """Wake whoever sleeps."""
-        ...
-
-    # Changes
-
-    def add(self, stored: StoredMessage) -> None:
-        """Take in a new message, at the end, and count it as accepted."""
-        ...
-
-    def save(self, stored: StoredMessage) -> None:
-        """Keep the new state of a message."""
-        ...
-
-    def remove(self, stored: StoredMessage, counter: str) -> tuple[StoredMessage | None, int]:
-        """Forget a message and count it as acked, dropped or dead.
-
-        Returns the next one of its key, and how many messages are left.
-        """
-        ...
-
-    def next_token(self) -> int:
-        """A number for a lease, higher than all before."""
-        ...
-
-    # Questions
-
-    def read(self, stored: StoredMessage) -> Message:
-        """The message itself, as a copy of its own."""
-        ...
-
-    def take_ready(self) -> StoredMessage | None:
-        """The ready message with the lowest place; it must be leased or removed in this step."""
-        ...
-
-    def holder(self, lease: Lease) -> StoredMessage | None:
-        """The message that this lease holds."""
-        ...
-
-    def has_key(self, key: str) -> bool:
-        """True when a message of this key is here."""
-        ...
-
-    def due(self, now: float) -> Iterable[StoredMessage]:
-        """The resting and leased ones whose time has come, at this very instant included, in its order."""
-        ...
-
-    def next_due(self) -> float:
-        """When the next of them will be due; infinity when none will."""
-        ...
-
-    def next_dead(self) -> StoredMessage | None:
-        """The first of those that are on their way to the dead letters."""
-        ...
-
-    def unsettled(self) -> int:
-        """The number of messages."""
-        ...
-
-    def counts(self) -> Counts: ...
 
 
 class LeaseQueue(ABC):
@@ -295,11 +140,11 @@ class LeaseQueue(ABC):
     ) -> QueueFull | QueueClosed | None:
         """Take responsibility for a message that `who` has put, or return why not."""
         if self._closed:
-            error = QueueClosed(f"{self.name} is closed and takes no more messages")
-            return self._refuse(message, "closed", who, error)
+            self._tell(Kind.REFUSED, self.name, message.id, who=who, reason="closed")
+            return QueueClosed(f"{self.name} is closed and takes no more messages")
         if self.capacity is not None and self._messages.unsettled() >= self.capacity:
-            full = QueueFull(f"{self.name} holds {self.capacity} unsettled messages and may hold no more")
-            return self._refuse(message, "full", who, full)
+            self._tell(Kind.REFUSED, self.name, message.id, who=who, reason="full")
+            return QueueFull(f"{self.name} holds {self.capacity} unsettled messages and may hold no more")
         stored = StoredMessage(message.id, message.key, content, MessageState.READY)
         if delay:
             stored.state, stored.due = MessageState.RESTING, anyio.current_time() + delay
@@ -309,10 +154,6 @@ class LeaseQueue(ABC):
         self._tell(Kind.ACCEPTED, self.name, message.id, who=who, key=message.key)
         self._notify(stored)
         return None
-
-    def _refuse(self, message: Message, reason: str, who: str, error: Refusal) -> Refusal:
-        self._tell(Kind.REFUSED, self.name, message.id, who=who, reason=reason)
-        return error
 
     # Out
 
@@ -376,15 +217,8 @@ class LeaseQueue(ABC):
             consumer=consumer,
             queue=self,
         )
-        self._tell(
-            Kind.DELIVERED,
-            self.name,
-            stored.id,
-            who=consumer,
-            lease=lease.token,
-            deliveries=lease.deliveries,
-            until=lease.expires,
-        )
+        facts: dict[str, Any] = {"deliveries": lease.deliveries, "until": lease.expires}
+        self._tell(Kind.DELIVERED, self.name, stored.id, who=consumer, lease=lease.token, **facts)
         return lease
 
     # Settled
@@ -405,13 +239,6 @@ class LeaseQueue(ABC):
         if delay is not None:
             values.duration("delay", delay)
         return await self._messages.run(self._nack, lease, delay, reason)
-
-    def nack_nowait(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled:
-        """`nack` for callers that cannot wait, and those in a transaction."""
-        self._must_be_mine(lease)
-        if delay is not None:
-            values.duration("delay", delay)
-        return self._messages.run_nowait(self._nack, lease, delay, reason)
 
     async def extend(self, lease: Lease, seconds: float) -> Settled:
         """Let the lease end `seconds` from now; 0 releases the message."""
@@ -481,7 +308,8 @@ class LeaseQueue(ABC):
 
     def _ended(self, lease: Lease, outcome: str) -> None:
         self._leases.pop(lease.token, None)
-        lease.end(outcome)
+        if not lease.over:
+            lease.end(outcome)
 
     def _try_again(self, stored: StoredMessage, rest: float, reason: str) -> None:
         """Ready again after a rest, or dead."""
@@ -506,6 +334,7 @@ class LeaseQueue(ABC):
         self._notify(stored)
 
     def _notify(self, stored: StoredMessage) -> None:
+        """Wake the one who has waited longest, if the message is ready."""
         if stored.state == MessageState.READY:
             self._messages.after_commit(self._messages.ready.notify)
 
@@ -598,7 +427,7 @@ class LeaseQueue(ABC):
         self._rest(stored, self.backoff.seconds(max(1, stored.failures)))
 
 
-def _returned(answer: T | Empty | QueueClosed | QueueFull) -> T:
+def _returned(answer: T | Empty | QueueClosed) -> T:
     """Raise what a step returned instead of an answer: raised inside, it would have undone the step."""
     if isinstance(answer, Exception):
         raise answer

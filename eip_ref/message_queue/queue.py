@@ -17,8 +17,9 @@ from ..signal import Signal
 from ..timers import Timers
 from ..trace import Kind, record, whoami
 from .dead_letters import NEVER, Backoff, DeadLetterPolicy
-from .lease_rules import Counts, LeaseQueue, MessageState, StoredMessage
+from .lease_rules import LeaseQueue
 from .protocol import Lease, Queue
+from .stored_messages import Counts, MessageState, StoredMessage
 
 __all__ = ["MessageQueue", "MessagesInMemory"]
 

@@ -30,7 +30,7 @@ from eip_ref.circuit_breaker import (
 )
 from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.message import Message
-from eip_ref.message_queue import IdempotentReceiver, Ledger, MessageQueue, QueueFull, Transaction, Worker
+from eip_ref.message_queue import Attempt, IdempotentReceiver, Ledger, MessageQueue, QueueFull, Worker
 from eip_ref.trace import acting
 from tests.backends import recorded
 
@@ -160,7 +160,7 @@ async def test_work_is_queued_for_later_under_its_own_key() -> None:
     shop, ledger = Shop(), Ledger()
     shop.away = True
 
-    async def later(message: Message, transaction: Transaction) -> None:
+    async def later(message: Message, transaction: Attempt) -> None:
         transaction.set(message.id, await shop.breaker.call(shop.ask, *message.body))
         transaction.effect("charged", order=message.id)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +23,7 @@ from eip_ref import durable_queue
 from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
+from eip_ref.lab.faults import Crash, Participant
 from eip_ref.message import Message
 from eip_ref.message_queue import (
     NEVER,
@@ -35,7 +38,7 @@ from eip_ref.message_queue import (
 )
 from eip_ref.storage import Database
 from eip_ref.trace import acting
-from tests.backends import Play, everywhere, recorded
+from tests.backends import Play, everywhere, recorded, virtual_time_only
 
 TICK = 0.001
 Open = Callable[..., SQLiteQueue]
@@ -917,6 +920,40 @@ async def test_a_lease_of_an_opener_that_is_gone_expires_for_the_others(orders: 
         group.start_soon(wait)
 
 
+async def test_of_two_openers_one_moves_the_dead_elsewhere(orders: Open) -> None:
+    """A dead letter that both had carried would be there twice."""
+    graveyard = SlowQueue("graveyard", policy=NEVER)
+    dying = partial(orders, policy=DeadLetterPolicy(max_failures=1), dead_letters=graveyard)
+    async with graveyard, dying() as one, dying():
+        await fill(one, *range(3))
+        for _ in range(3):
+            await (await one.receive()).nack()
+        await anyio.sleep(100)
+        assert await bodies(graveyard) == [0, 1, 2]
+        assert one.counts == (0, 0, 0, 3, 0, 3)
+
+
+@virtual_time_only
+async def test_what_a_process_died_of_moving_is_moved_by_another(orders: Open) -> None:
+    """Half a minute after it began, since it might only have been slow."""
+    graveyard = SlowQueue("graveyard", policy=NEVER)
+    dying = partial(orders, policy=DeadLetterPolicy(max_failures=1), dead_letters=graveyard)
+
+    async def first() -> None:
+        async with dying() as queue:
+            await fill(queue, "poison")
+            await (await queue.receive()).nack()
+            await anyio.sleep(1000)
+
+    async with graveyard:
+        await Participant("first", first, crashes=(Crash(at=1),)).run()
+        async with dying() as queue:
+            await anyio.sleep(33)
+            assert (len(graveyard), queue.counts.dead) == (0, 0)
+            await anyio.sleep(2)
+            assert (len(graveyard), queue.counts.dead) == (1, 1)
+
+
 async def test_receivers_of_a_closed_opener_are_told_when_another_settles_the_last(orders: Open) -> None:
     """Nobody waits for ever on what has been closed."""
     async with orders(lease=50) as one, orders(lease=50) as two, anyio.create_task_group() as group:
@@ -1006,6 +1043,18 @@ async def test_receive_and_send_are_one_commit(path: Path) -> None:
             invoice(fails=False)
             assert (orders.counts[:3], len(invoices)) == ((0, 0, 1), 1)
             assert await bodies(invoices) == ["invoice of order 1"]
+
+
+async def test_the_example_of_one_commit_runs(path: Path) -> None:
+    """As it stands in the class, between two queues of one database."""
+    assert SQLiteQueue.__doc__ is not None
+    code = textwrap.dedent(re.findall(r"(?:^ {8}.*\n)+", SQLiteQueue.__doc__, re.M)[0])
+    with Database(path) as database:
+        async with SQLiteQueue(database, "orders") as orders, SQLiteQueue(database, "invoices") as invoices:
+            await fill(orders, "order-1")
+            exec(code, {"database": database, "orders": orders, "invoices": invoices, "Message": Message})
+            assert orders.counts[:3] == (0, 0, 1)
+            assert (await invoices.receive()).message.causation_id == "order-1"
 
 
 async def test_a_call_that_does_not_wait_is_all_or_nothing_by_itself(orders: Open) -> None:

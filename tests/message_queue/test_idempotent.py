@@ -9,18 +9,18 @@ from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.message import Message
 from eip_ref.message_queue import (
+    Attempt,
     Conflict,
     Duplicate,
     IdempotentReceiver,
     Ledger,
     MessageQueue,
-    Transaction,
     Worker,
 )
 from tests.backends import Play, everywhere
 
 
-async def charge(message: Message, transaction: Transaction) -> None:
+async def charge(message: Message, transaction: Attempt) -> None:
     """Adds the amount to the customer's bill; it takes a second."""
     bill = transaction.get("bill", 0)
     await anyio.sleep(1)
@@ -35,7 +35,7 @@ def test_a_repeated_message_has_one_effect(play: Play) -> None:
     async def scenario() -> object:
         ledger, attempts = Ledger(), []
 
-        async def counted(message: Message, transaction: Transaction) -> None:
+        async def counted(message: Message, transaction: Attempt) -> None:
             attempts.append(message.id)
             await charge(message, transaction)
 
@@ -58,7 +58,7 @@ def test_a_failed_first_attempt_does_not_make_the_retry_a_duplicate(play: Play) 
     async def scenario() -> object:
         ledger, attempts = Ledger(), []
 
-        async def fails_once(message: Message, transaction: Transaction) -> None:
+        async def fails_once(message: Message, transaction: Attempt) -> None:
             await charge(message, transaction)
             attempts.append(message.id)
             if len(attempts) == 1:
@@ -101,7 +101,7 @@ def test_a_duplicate_is_not_acked_before_the_first_has_committed(play: Play) -> 
     async def scenario() -> object:
         ledger = Ledger()
 
-        async def first_fails(message: Message, transaction: Transaction) -> None:
+        async def first_fails(message: Message, transaction: Attempt) -> None:
             await charge(message, transaction)
             if message.headers.get("attempt") == 1:
                 raise ConnectionError
@@ -201,5 +201,21 @@ def test_the_memory_of_ids_is_bounded(play: Play) -> None:
 
 def test_a_ledger_that_remembers_nothing_is_refused() -> None:
     """At least one id."""
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="remember must be"):
         Ledger(remember=0)
+
+
+@everywhere
+def test_what_handles_may_be_a_plain_function(play: Play) -> None:
+    """Its writes commit as those of an async one do."""
+
+    def charge_at_once(message: Message, attempt: Attempt) -> None:
+        attempt.set("bill", attempt.get("bill", 0) + message.body)
+
+    async def scenario() -> object:
+        ledger, message = Ledger(), Message(10)
+        for _ in range(2):
+            await IdempotentReceiver(ledger, charge_at_once)(message)
+        return ledger.values["bill"]
+
+    assert play(scenario).result == 10

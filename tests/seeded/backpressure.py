@@ -29,7 +29,7 @@ from eip_ref.lab.invariants.demand import (
     rate_never_exceeded,
 )
 from eip_ref.message import Message
-from eip_ref.message_queue import DeadLetterPolicy, IdempotentReceiver, Ledger, MessageQueue, Transaction
+from eip_ref.message_queue import Attempt, DeadLetterPolicy, IdempotentReceiver, Ledger, MessageQueue
 from eip_ref.trace import Trace
 
 from . import SeededRun, proves_something
@@ -161,7 +161,7 @@ async def pool_with_crashes(kind: type[ConsumerPool], scaling: Scaling) -> tuple
     faults, ledger = Faults(), Ledger()
     chance = faults.random("scenario")
 
-    async def handle(message: Message, transaction: Transaction) -> None:
+    async def handle(message: Message, transaction: Attempt) -> None:
         await faults.sleep(f"work on {message.body}", Exponential(0.8))
         transaction.set(message.id, "booked")
         transaction.effect("invoice booked", key=message.key)

@@ -36,7 +36,7 @@ from eip_ref.lab.invariants import (
     nothing_acked_lost,
 )
 from eip_ref.message import Message
-from eip_ref.message_queue import Counts, IdempotentReceiver, Ledger, MessageQueue, Transaction, Worker
+from eip_ref.message_queue import Attempt, Counts, IdempotentReceiver, Ledger, MessageQueue, Worker
 from eip_ref.trace import Trace, whoami
 
 from . import SeededRun, proves_something
@@ -101,7 +101,7 @@ async def outage(load: Load) -> Counts:
     )
     charge = service(chance, "payments", load.sick)
 
-    async def later(message: Message, transaction: Transaction) -> None:
+    async def later(message: Message, transaction: Attempt) -> None:
         try:
             await breakers["payments"].call(charge, message.body[0])
         except ValueError:

@@ -17,7 +17,7 @@ from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults
 from eip_ref.message import Message
-from eip_ref.message_queue import Counts, DeadLetterPolicy, IdempotentReceiver, Ledger, Transaction, Worker
+from eip_ref.message_queue import Attempt, Counts, DeadLetterPolicy, IdempotentReceiver, Ledger, Worker
 from eip_ref.storage import Database
 from eip_ref.trace import Kind, Trace, acting, record
 
@@ -79,7 +79,7 @@ async def queue_in_a_process(opened: Open) -> Queued:
     group_commit: dict[str, Any] = dice.choice(GROUP_COMMITS)
     confirmed, lives = set[str](), count(1)
 
-    async def handle(message: Message, transaction: Transaction) -> None:
+    async def handle(message: Message, transaction: Attempt) -> None:
         await chance.sleep("work", Exponential(0.4))
         if chance.random("failing").random() < failing:
             raise ConnectionError("payment service away")

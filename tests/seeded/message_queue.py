@@ -14,13 +14,13 @@ from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Exponential, Faults, Participant
 from eip_ref.message import Message
 from eip_ref.message_queue import (
+    Attempt,
     Counts,
     DeadLetterPolicy,
     IdempotentReceiver,
     Ledger,
     MessageQueue,
     QueueClosed,
-    Transaction,
     Worker,
     replay,
 )
@@ -59,7 +59,7 @@ async def scenario(load: Load) -> Result:
     """A shop puts orders into a queue, over the network, and workers charge them."""
     chance, ledger = Faults(), Ledger()
 
-    async def handle(message: Message, transaction: Transaction) -> None:
+    async def handle(message: Message, transaction: Attempt) -> None:
         await chance.sleep("work", Exponential(1.0))
         if chance.random("failing").random() < load.failing:
             raise ConnectionError("payment service away")

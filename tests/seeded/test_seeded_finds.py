@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
+from eip_ref import values
 from eip_ref.durable_queue import ConsumerGroup, SQLiteLog
 from eip_ref.message import Message
 from eip_ref.message_queue import (
+    Attempt,
     IdempotentReceiver,
     MessageQueue,
     MessagesInMemory,
     StoredMessage,
-    Transaction,
     Worker,
 )
 from eip_ref.point_to_point import PointToPointChannel, Receiver
@@ -104,8 +105,8 @@ class RemembersTooEarly(IdempotentReceiver):
         if message.id not in self._ledger:
             async with self._ledger.transaction(message.id):
                 pass
-            transaction = Transaction(self._ledger, message.id)
-            await self._handle(message, transaction)
+            transaction = Attempt(self._ledger, message.id)
+            await values.finished(self._handle(message, transaction))
             self._ledger._commit(transaction)
 
 
