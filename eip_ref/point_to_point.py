@@ -12,7 +12,7 @@ retries (that is a message queue), and answers (that is request–reply).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +23,7 @@ import anyio
 import anyio.lowlevel
 
 from . import values
-from .message import Handler, Message
+from .message import EXPIRED, Handler, Message
 from .trace import Kind, record, whoami
 
 __all__ = [
@@ -81,12 +81,13 @@ class PointToPointChannel:
         """`capacity` is the number of messages that the policy `BUFFER` keeps; the others keep none."""
         self.name = name
         self.when_away = WhenAway(when_away)
-        self.capacity = capacity
+        self.capacity = values.count("capacity", capacity, minimum=0)
         if (self.when_away is WhenAway.BUFFER) != (capacity > 0):
             raise ValueError(
                 "when_away='buffer' needs a capacity of at least 1, and only that policy has one"
             )
         self.undelivered: list[Message] = []  #: accepted, but the receiver closed before taking them
+        self.dropped: Counter[str] = Counter()  #: accepted and not delivered, by reason
         self._waiting: deque[Message] = deque()  # accepted (BUFFER) or offered by a waiting sender
         self._receiver: Receiver | None = None
         self._sender_closed = False
@@ -95,12 +96,12 @@ class PointToPointChannel:
         record(Kind.OPENED, name, who="", role="channel", capacity=capacity or None)
 
     def __len__(self) -> int:
-        """How many messages wait: kept in the buffer, or held by a sender that waits."""
+        """The number of messages that wait: kept in the buffer, or held by a sender that waits."""
         return len(self._waiting)
 
     @property
     def receiver_is_here(self) -> bool:
-        """Whether a receiver is connected now."""
+        """True while a receiver is connected."""
         return self._receiver is not None
 
     async def send(self, message: Message) -> None:
@@ -191,8 +192,12 @@ class PointToPointChannel:
             while self._waiting:
                 message = self._waiting.popleft()
                 self.undelivered.append(message)
-                record(Kind.DROPPED, self.name, message.id, reason="the receiver closed")
+                self._drop(message, "the receiver closed")
         self._wake()
+
+    def _drop(self, message: Message, reason: str) -> None:
+        self.dropped[reason] += 1
+        record(Kind.DROPPED, self.name, message.id, reason=reason)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -207,7 +212,7 @@ class Receiver:
         self._channel = channel
 
     def receive_nowait(self) -> Message:
-        """Take the next message. Raises `anyio.WouldBlock` when none is there.
+        """Take the next message that has not expired. Raises `anyio.WouldBlock` when none is there.
 
         Raises `SenderClosed` when none will come, and `anyio.ClosedResourceError` when this
         receiver has left or its end is closed.
@@ -215,16 +220,18 @@ class Receiver:
         channel = self._channel
         if channel._receiver is not self or channel._receiver_closed:
             raise anyio.ClosedResourceError(f"this receiver no longer receives from {channel.name}")
-        if not channel._waiting:
-            if channel._sender_closed:
-                raise SenderClosed(f"the sender of {channel.name} has closed it")
-            raise anyio.WouldBlock
-        message = channel._waiting.popleft()
-        if channel.when_away is not WhenAway.BUFFER:
-            record(Kind.ACCEPTED, channel.name, message.id, who="")
-        record(Kind.DELIVERED, channel.name, message.id, who=self.name, lease=None)
-        channel._wake()
-        return message
+        while channel._waiting:
+            message = channel._waiting.popleft()
+            if channel.when_away is not WhenAway.BUFFER:
+                record(Kind.ACCEPTED, channel.name, message.id, who="")
+            channel._wake()
+            if not message.has_expired(anyio.current_time()):
+                record(Kind.DELIVERED, channel.name, message.id, who=self.name, lease=None)
+                return message
+            channel._drop(message, EXPIRED)
+        if channel._sender_closed:
+            raise SenderClosed(f"the sender of {channel.name} has closed it")
+        raise anyio.WouldBlock
 
     async def receive(self) -> Message:
         """Wait for the next message and take it. Raises what `receive_nowait` raises but WouldBlock."""
@@ -246,20 +253,15 @@ class Receiver:
 
 
 def direct_links(systems: int) -> int:
-    """How many one-way links `systems` systems need when each talks to each: n(n−1)."""
-    _check(systems)
+    """The number of one-way links that systems need when each talks to each: n(n−1)."""
+    values.count("systems", systems)
     return systems * (systems - 1)
 
 
 def hub_links(systems: int) -> int:
-    """How many one-way links they need through a hub, one to it and one from it each: 2n."""
-    _check(systems)
+    """The number of one-way links that they need through a hub, one to it and one from it each: 2n."""
+    values.count("systems", systems)
     return 2 * systems
-
-
-def _check(systems: int) -> None:
-    if systems < 1:
-        raise ValueError(f"the number of systems must be at least 1, not {systems}")
 
 
 async def forward(channel: PointToPointChannel, deliver: Handler) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import anyio
 import pytest
 
+from eip_ref.lab.invariants import conservation
 from eip_ref.message import Message
 from eip_ref.point_to_point import (
     ChannelFull,
@@ -20,7 +22,7 @@ from eip_ref.point_to_point import (
     hub_links,
 )
 from eip_ref.trace import Kind, acting, record
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 
 POLICIES = pytest.mark.parametrize("policy", list(WhenAway))
 
@@ -196,6 +198,7 @@ def test_what_a_closing_receiver_leaves_is_counted_and_handed_back(play: Play) -
         await invoices.send(Message("invoice 1"))
         await invoices.send(Message("invoice 2"))
         invoices.close_receiver()
+        assert invoices.dropped == {"the receiver closed": 2}
         return [message.body for message in invoices.undelivered]
 
     trace = play(scenario)
@@ -326,15 +329,41 @@ def test_sender_and_receiver_share_no_payload(play: Play, policy: WhenAway) -> N
     assert play(scenario).result == [{"sku": "tea", "price": 4}]
 
 
+@POLICIES
+async def test_a_message_past_its_deadline_is_dropped_and_not_delivered(policy: WhenAway) -> None:
+    """At the very instant it is over: counted, and the next one comes in its place."""
+    invoices, start = channel(policy), anyio.current_time()
+
+    async def shop() -> None:
+        for body, deadline in (("late", start + 5), ("on time", start + 6)):
+            await invoices.send(Message(body, deadline=deadline))
+
+    async with anyio.create_task_group() as group:
+        with invoices.receiver() as receiver:
+            group.start_soon(shop)
+            await anyio.sleep(5)
+            assert (await receiver.receive()).body == "on time"
+            with pytest.raises(anyio.WouldBlock):
+                receiver.receive_nowait()
+    assert invoices.dropped == {"its deadline has passed": 1}
+    dropped = recorded().filter("dropped")
+    assert [event.data["reason"] for event in dropped] == ["its deadline has passed"]
+    assert recorded().count("accepted") == 2
+    assert conservation(recorded()) == []
+
+
 def test_every_definite_refusal_is_a_not_sent() -> None:
     """One name for "it certainly was not accepted"."""
     assert {ReceiverAway, ChannelFull, ReceiverClosed} == set(NotSent.__subclasses__())
 
 
-@pytest.mark.parametrize(("policy", "capacity"), [("buffer", 0), ("block", 5), ("fail", 1)])
-def test_a_capacity_without_a_buffer_is_refused(policy: str, capacity: int) -> None:
+@pytest.mark.parametrize(
+    ("policy", "capacity"),
+    [("buffer", 0), ("buffer", 1.5), ("buffer", math.nan), ("block", 5), ("fail", 1), ("block", -1)],
+)
+def test_a_capacity_without_a_buffer_is_refused(policy: str, capacity: Any) -> None:
     """Only a buffer has a capacity, and a buffer must have one."""
-    with pytest.raises(ValueError, match="capacity of at least 1"):
+    with pytest.raises(ValueError, match="capacity"):
         PointToPointChannel("invoices", when_away=policy, capacity=capacity)
 
 
@@ -346,7 +375,9 @@ def test_links_are_counted_as_they_are_drawn(systems: int) -> None:
     assert hub_links(systems) == len([(a, "hub") for a in names] + [("hub", b) for b in names])
 
 
-def test_no_system_is_an_error() -> None:
-    """There is nothing to count for less than one system."""
-    with pytest.raises(ValueError, match="at least 1"):
-        hub_links(0)
+@pytest.mark.parametrize("systems", [0, 1.5, math.nan])
+def test_no_system_is_an_error(systems: Any) -> None:
+    """There is nothing to count for less than one system, or a part of one."""
+    for links in (direct_links, hub_links):
+        with pytest.raises(ValueError, match="systems must be a whole number from 1 on"):
+            links(systems)
