@@ -78,7 +78,8 @@ class Offer:
     def give_up(self) -> None:
         """Take the message back, unless the buffer has it by now."""
         if not self.settled.is_set():
-            self._buffer.withdraw(self)
+            del self._buffer._offers[self]
+            self._buffer._turn_away(self, "the sender gave up")
 
 
 class Buffer(ReceivingEnd[Message]):
@@ -143,10 +144,10 @@ class Buffer(ReceivingEnd[Message]):
         for a message without a key where only the latest of each key is kept.
         """
         await anyio.lowlevel.checkpoint()
-        mine = self._sent(message)
-        if not self._is_full():
-            return self._accept(mine)
-        if not await self._let_wait(mine).wait():
+        offer = self.offer(message)
+        if isinstance(offer, bool):
+            return offer
+        if not await offer.wait():
             raise self._closed()
         return True
 
@@ -161,18 +162,12 @@ class Buffer(ReceivingEnd[Message]):
     def offer(self, message: Message) -> bool | Offer:
         """`put` for senders that wait for several buffers at once: its answer, or what to wait for."""
         mine = self._sent(message)
-        return self._let_wait(mine) if self._is_full() else self._accept(mine)
-
-    def _let_wait(self, mine: Message) -> Offer:
+        if not self._is_full():
+            return self._accept(mine)
         record(Kind.BLOCKED, self.name, mine.id)
         offer = Offer(self, mine)
         self._offers[offer] = None
         return offer
-
-    def withdraw(self, offer: Offer) -> None:
-        """Turn an offer away whose sender gave up."""
-        del self._offers[offer]
-        self._turn_away(offer, "the sender gave up")
 
     def _sent(self, message: Message) -> Message:
         if self.when_full is WhenFull.LATEST_PER_KEY and message.key is None:

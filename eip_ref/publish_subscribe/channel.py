@@ -261,11 +261,9 @@ class PublishSubscribeChannel:
         if waiting := [each for each in offers if isinstance(each, Offer)]:
             took += await self._taken(waiting)
         missed = len(offers) - took
-        return (
-            Published(took, missed)
-            if kept is None
-            else Published(kept.receivers + took, missed, offset=kept.offset)
-        )
+        if kept is None:
+            return Published(took, missed)
+        return Published(kept.receivers + took, missed, offset=kept.offset)
 
     async def _taken(self, waiting: list[Offer]) -> int:
         """Wait until each is settled, and say how many were taken; who leaves or dies gives them up."""

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import anyio
 
+from .. import values
 from ..backpressure import WhenFull
 from ..message import EXPIRED
 from ..message_queue import Settled
@@ -43,6 +44,7 @@ class RetainedLog(MemoryLog):
     """
 
     def __init__(self, name: str, retain: int) -> None:
+        self.retain = values.count("retain", retain)
         super().__init__(name, capacity=retain)
         self.cursors: list[Cursor] = []
         self.closed = False
@@ -95,7 +97,7 @@ class RetainedLog(MemoryLog):
 
     def _blocker(self) -> Cursor | None:
         """The cursor that the next message has to wait for, if there is one."""
-        if self.closed or len(self) < (self.capacity or 0):
+        if self.closed or len(self) < self.retain:
             return None
         return next((cursor for cursor in self.cursors if cursor.blocks(self.first)), None)
 
@@ -161,7 +163,7 @@ class Cursor:
         self.log = log
         self.name = name
         self.pattern = pattern
-        self.when_full = policy_of("who reads a log", when_full, POLICIES)
+        self.when_full = policy_of("a reader of a log", when_full, POLICIES)
         self.dropped: Counter[str] = Counter()  #: messages that were missed, by reason
         self.holder: ReceivingEnd[Delivery] | None = None  #: who reads
         self.generation = 0
@@ -174,7 +176,7 @@ class Cursor:
         self._times: dict[int, tuple[int, float]] = {}  # how often each was handed out, and when first
         self._expired: set[int] = set()  # dropped while something before them was out
         self._leases = itertools.count(1)
-        facts: dict[str, Any] = {"capacity": log.capacity, "pattern": pattern, "policy": self.when_full.value}
+        facts: dict[str, Any] = {"capacity": log.retain, "pattern": pattern, "policy": self.when_full.value}
         record(Kind.OPENED, name, who="", role="channel", **facts)
         for offset in range(self.position, log.end):
             self.on_append(offset, log.message(offset), sent=True)
@@ -192,7 +194,7 @@ class Cursor:
 
     @property
     def _is_full(self) -> bool:
-        return len(self._out) >= (self.log.capacity or 0)
+        return len(self._out) >= self.log.retain
 
     # What the log says
 

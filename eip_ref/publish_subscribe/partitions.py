@@ -39,7 +39,6 @@ class PartitionedTopic:
         """`retain` is how many messages each partition keeps."""
         check_topic(name)
         numbers = range(values.count("partitions", partitions))
-        values.count("retain", retain)
         self.name = name
         self.logs = [RetainedLog(f"{name}[{number}]", retain) for number in numbers]
         self.groups: dict[str, PartitionGroup] = {}

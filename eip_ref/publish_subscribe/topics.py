@@ -162,36 +162,31 @@ class Interest(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._plain: dict[str, list[T]] = {}
-        self._wild: dict[str, list[T]] = {}
-        self._means: dict[str, Callable[[str], bool]] = {}  # the test of each wildcard pattern
+        self._interested: dict[str, list[T]] = {}  # by pattern
+        self._means: dict[str, Callable[[str], bool]] = {}  # the test of each pattern with a wildcard
 
     def __len__(self) -> int:
         """The number of different patterns that somebody is interested in."""
-        return len(self._plain) + len(self._wild)
+        return len(self._interested)
 
     def add(self, pattern: str, who: T) -> None:
         """From now on `who` is found for every topic that the pattern means."""
-        table = self._table(pattern)
-        if table is self._wild and pattern not in table:
+        if pattern not in self._interested and is_pattern(pattern):
             self._means[pattern] = matcher(pattern)
-        table.setdefault(pattern, []).append(who)
+        self._interested.setdefault(pattern, []).append(who)
 
     def remove(self, pattern: str, who: T) -> None:
         """Undo `add`. Nothing remains of a pattern that nobody else asked for."""
-        table = self._table(pattern)
-        table[pattern].remove(who)
-        if not table[pattern]:
-            del table[pattern]
+        interested = self._interested[pattern]
+        interested.remove(who)
+        if not interested:
+            del self._interested[pattern]
             self._means.pop(pattern, None)
 
     def matching(self, topic: str) -> list[T]:
         """Everybody who is interested in the topic now: a list that later changes do not touch."""
-        found = list(self._plain.get(topic, ()))
+        found = list(self._interested.get(topic, ()))
         for pattern, means in self._means.items():
             if means(topic):
-                found += self._wild[pattern]
+                found += self._interested[pattern]
         return found
-
-    def _table(self, pattern: str) -> dict[str, list[T]]:
-        return self._wild if is_pattern(pattern) else self._plain

@@ -34,7 +34,7 @@ Handler = Callable[[Message], Awaitable[object]]
 
 class _LiveInterest(Interest[T]):
     def matching(self, topic: str) -> list[T]:
-        return self._plain.get(topic, [])
+        return self._interested.get(topic, [])
 
 
 class IteratesAListThatPublishMutates(PublishSubscribeChannel):
