@@ -223,17 +223,14 @@ class Cursor:
             self.end(TOO_SLOW)
         elif offset >= self.position:
             self.position = offset + 1
-            self._miss(offset, EXPIRED if self._is_over(offset) else NOT_RETAINED)
+            self._miss(offset, EXPIRED if _is_over(self.log.message(offset)) else NOT_RETAINED)
         self._expired.discard(offset)
 
     def _needs(self, offset: int) -> bool:
         if offset < self.position:
             return offset in self._out
-        return self._wants(self.log.message(offset).topic) and not self._is_over(offset)
-
-    def _is_over(self, offset: int) -> bool:
         message = self.log.message(offset)
-        return message.deadline is not None and message.has_expired(anyio.current_time())
+        return self._wants(message.topic) and not _is_over(message)
 
     # What a subscriber says
 
@@ -256,10 +253,11 @@ class Cursor:
         """
         while not self.at_end and not self._is_full:
             offset, self.position = self.position, self.position + 1
-            if not self._wants(self.log.message(offset).topic) or offset in self._expired:
+            message = self.log.message(offset)
+            if not self._wants(message.topic) or offset in self._expired:
                 continue
-            if not self._is_over(offset):
-                return self._hand_out(offset, to)
+            if not _is_over(message):
+                return self._hand_out(offset, message, to)
             self._miss(offset, EXPIRED)
             if self._out:
                 self._expired.add(offset)
@@ -302,12 +300,11 @@ class Cursor:
         self.log.room.notify()
         self.wake()
 
-    def _hand_out(self, offset: int, to: str) -> Delivery:
+    def _hand_out(self, offset: int, message: TopicMessage, to: str) -> Delivery:
         before, first = self._times.get(offset, (0, anyio.current_time()))
         self._times[offset] = before + 1, first
-        message = cast(TopicMessage, self.log.message(offset).copy())
-        generation, lease = self.generation, next(self._leases)
-        delivery = Delivery(message, offset, before + 1, first, generation, lease, to, self)
+        copy, lease, generation = cast(TopicMessage, message.copy()), next(self._leases), self.generation
+        delivery = Delivery(copy, offset, before + 1, first, generation, lease, to, self)
         self._out[offset] = delivery
         self._tell(Kind.DELIVERED, delivery, who=to, deliveries=before + 1, generation=generation)
         return delivery
@@ -368,6 +365,10 @@ class Cursor:
     def _wake_holder(self) -> None:
         if self.holder is not None:
             self.holder.signal.notify_all()
+
+
+def _is_over(message: TopicMessage) -> bool:
+    return message.deadline is not None and message.has_expired(anyio.current_time())
 
 
 def _offset(log: RetainedLog, start: int | Start | str) -> int:
