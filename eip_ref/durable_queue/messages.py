@@ -26,6 +26,7 @@ __all__ = ["SQLiteMessages"]
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
 
+# A place may be given again when nothing is behind it; a token never.
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS queues (
         name TEXT PRIMARY KEY,
@@ -76,11 +77,13 @@ class SQLiteMessages:
             with self.database.transaction():
                 self.database.create(SCHEMA + DEDUPLICATION)
                 self.database.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", self._queue)
-            for signal in ("ready", "settled", "_due_earlier"):
-                setattr(self, signal, self.database.signal(f"{signal} in {self._queue}"))
         except BaseException:
             self.database.__exit__()
             raise
+        self.ready = self.database.signal(f"ready in {self._queue}")
+        self.settled = self.database.signal(f"settled in {self._queue}")
+        self._due_earlier = self.database.signal(f"due earlier in {self._queue}")
+        self._next_due, self._version = None, -1  # another connection counts otherwise
 
     def __exit__(self, *error: object) -> None:
         self.database.__exit__()

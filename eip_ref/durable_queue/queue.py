@@ -105,6 +105,8 @@ class SQLiteQueue(LeaseQueue):
 
         Receivers get `QueueClosed` when all messages are settled. Idempotent.
         """
+        if self._closed:
+            return
         self._puts.flush()
         super().close()
         if self._open is not None:
@@ -155,9 +157,7 @@ class SQLiteQueue(LeaseQueue):
     def _accept(
         self, message: Message, content: object, delay: float, who: str
     ) -> QueueFull | QueueClosed | None:
-        if self._accepted is not None and self._knows(
-            message.id
-        ):  # a refusal would be a lie: it was accepted
+        if self._knows(message.id):  # a refusal would be a lie: it was accepted
             self._tell(Kind.DUPLICATE, self.name, message.id, who=who)
             return None
         refusal = super()._accept(message, content, delay, who)

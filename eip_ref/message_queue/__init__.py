@@ -9,8 +9,9 @@ The guarantee is a pair of the queue's lease and the consumer's ack: ack first i
 last is at-least-once, and an effect happens exactly once only at a receiver that is idempotent and
 whose record of the message commits together with the effect.
 
-Read `queue.py` first, then `consumer.py`, `dead_letters.py` and `idempotent.py`; `protocol.py` says
-what any queue must offer, whatever it is made of.
+Read `lease_rules.py` first, then `queue.py`, which keeps the messages in memory; then `consumer.py`,
+`dead_letters.py` and `idempotent.py`. `protocol.py` says what any queue must offer, whatever it is made
+of, and `stored_messages.py` what the rules need of whatever keeps the messages.
 
 *Left out:* surviving the death of the queue's own process (that is a durable queue), routing,
 priorities and transactions over several queues.

@@ -1205,3 +1205,17 @@ def test_the_example_of_the_package_runs(path: Path, capsys: pytest.CaptureFixtu
         "in the end: Counts(ready=0, in_flight=0, acked=3, dead=0, dropped=0, accepted=3)",
     ]
     assert len(lines) <= 30
+
+
+async def test_a_queue_that_is_opened_again_looks_at_everything_anew(orders: Open) -> None:
+    """What another has leased while this one was left is due at its time here too."""
+    one = orders(lease=5)
+    async with one:
+        await fill(one, "order 1")
+        await one.put(Message("later"), delay=500)
+    async with orders(lease=5) as two:
+        await two.receive()
+    start = anyio.current_time()
+    async with one:
+        assert (await one.receive()).message.body == "order 1"
+        assert anyio.current_time() - start == pytest.approx(5)
