@@ -108,6 +108,7 @@ def life_of_persist_queue(folder: Path, synchronous: str) -> Life:
 
     queue = SQLiteAckQueue(str(folder / f"persist-{next(NUMBER)}"))
     for connection in (queue._getter, queue._putter):
+        assert connection is not None  # it is typed so, and open
         connection.execute(f"PRAGMA synchronous = {synchronous}")
 
     def life(count: int) -> None:
