@@ -64,9 +64,9 @@ def project(progress: Progress, course: Sequence[Lesson]) -> Board:
 
 
 def _row(progress: Progress, lesson: Lesson) -> Row:
-    passed, predicted = progress.passed(lesson), progress.predicted(lesson.module)
+    passed, predicted = progress.passed(lesson), progress.predicted(lesson)
     return Row(
-        lesson=f"{lesson.number:02} {lesson.title}",
+        lesson=f"{lesson.label} {lesson.title}",
         passed=len(passed),
         exercises=len(lesson.exercises),
         points=sum(exercise.points for exercise in passed),
@@ -84,7 +84,7 @@ def _next(progress: Progress, course: Sequence[Lesson]) -> str:
             if course
             else "There are no exercises yet."
         )
-    notebook = next(each.notebook for each in course if each.module == exercise.lesson)
+    notebook = next(each.notebook for each in course if exercise in each.exercises)
     return f"Next: {exercise.title}, {exercise.minutes} minutes, in `exercises/{notebook}`."
 
 

@@ -14,7 +14,7 @@ from . import course, page
 from .exercise import Exercise
 from .judging import judge_answer
 from .progress import Fact, remember, so_far
-from .registry import find, lesson
+from .registry import find, lesson_of
 from .report import Report
 
 __all__ = ["Note", "check", "hint", "reset", "solution"]
@@ -105,4 +105,4 @@ def reset(name: str) -> Note:
 
 
 def _notebook(exercise: Exercise) -> str:
-    return lesson(exercise.lesson).notebook
+    return lesson_of(exercise).notebook

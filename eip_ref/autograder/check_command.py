@@ -55,7 +55,7 @@ def report(marks: Marks, lesson: Lesson) -> str:
     """The marks of a notebook as text."""
     titles = {exercise.name: exercise.title for exercise in lesson.exercises}
     parts = [_line(mark, titles[mark.exercise]) for mark in marks.marks]
-    total = f"{lesson.number:02} {lesson.title}: {marks.points} of {marks.most} points."
+    total = f"{lesson.label} {lesson.title}: {marks.points} of {marks.most} points."
     return "\n".join([*parts, *marks.notes, total, f"Answers ran in: {marks.isolation}."])
 
 

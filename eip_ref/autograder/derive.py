@@ -245,7 +245,7 @@ def add(folder: Path, exercise: Exercise) -> int:
 
     The notebook is made if it is not there. An exercise that has a check there already is left alone.
     """
-    lesson = registry.lesson(exercise.lesson)
+    lesson = registry.lesson_of(exercise)
     path = folder / "solutions" / lesson.notebook
     notebook = read(path) if path.exists() else _begun(lesson)
     checked = {n: _checks(cell["source"])[0] for n, cell in enumerate(notebook["cells"], 1)}
@@ -262,7 +262,7 @@ def add(folder: Path, exercise: Exercise) -> int:
 
 
 def _begun(lesson: registry.Lesson) -> Notebook:
-    number = f"{lesson.number:02}"
+    number = lesson.label
     minutes = sum(exercise.minutes for exercise in lesson.exercises)
     size = f"{len(lesson.exercises)} exercises, {lesson.points} points, {minutes} minutes in all."
     words = f"# Exercises {number} · {lesson.title}\n\n{size}"

@@ -60,9 +60,9 @@ class Progress:
     def passed(self, lesson: Lesson) -> list[Exercise]:
         return [exercise for exercise in lesson.exercises if self.of(exercise.name).passed]
 
-    def predicted(self, lesson: str) -> list[bool]:
+    def predicted(self, lesson: Lesson) -> list[bool]:
         """Right or not, for each prediction made in a lesson."""
-        return [right for name, right in self.predictions.items() if name.partition("/")[0] == lesson]
+        return [right for name, right in self.predictions.items() if lesson.asks(name)]
 
     def next(self, lessons: Sequence[Lesson]) -> Exercise | None:
         """The first exercise that is not passed, in the order of the course; None when all are."""

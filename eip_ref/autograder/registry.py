@@ -1,7 +1,8 @@
-"""Lessons and their exercises, found by name: a lesson is a package `eip_ref.course.<lesson>`.
+"""Lessons and their exercises, found by name: a pattern is a package `eip_ref.course.<pattern>`.
 
-Such a package has `NUMBER` and `TITLE` of the lesson and the tuple `EXERCISES`. It is imported when
-somebody asks for it, so nothing here depends on a lesson.
+A lesson is a notebook with its exercises. A package has `NUMBER`, and for its one lesson `TITLE` and the
+tuple `EXERCISES`; a pattern that needs several lessons has them in the tuple `PARTS`. A package is imported
+when somebody asks for it, so nothing here depends on a lesson.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from .exercise import Exercise
 
-__all__ = ["Lesson", "UnknownExercise", "exercises", "find", "lesson", "lessons"]
+__all__ = ["Lesson", "Part", "UnknownExercise", "exercises", "find", "lesson", "lesson_of", "lessons"]
 
 PACKAGE = "eip_ref.course"
 
@@ -26,38 +27,68 @@ class UnknownExercise(LookupError):
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A lesson that has exercises."""
+class Part:
+    """One lesson of a pattern that has several. Their order in `PARTS` gives them the letters a, b, c …"""
 
-    module: str
+    module: str  #: "acks_and_leases": its key, and the name of its notebook
+    title: str
+    exercises: tuple[Exercise, ...]
+    predictions: tuple[str, ...]  #: those of the pattern's predictions that are asked here
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A notebook of the course, and the exercises of the notebook beside it."""
+
+    module: str  #: "acks_and_leases": its key, and the name of its notebook
     number: int
     title: str
     exercises: tuple[Exercise, ...]
+    package: str  #: "message_queue": what the names of its exercises and predictions begin with
+    letter: str = ""  #: "b", where a pattern has several lessons
+    predictions: tuple[str, ...] = ()  #: where a pattern has several lessons: those that this one asks
+
+    @property
+    def label(self) -> str:
+        """Its number as learners read it: "01" or "02b"."""
+        return f"{self.number:02}{self.letter}"
 
     @property
     def notebook(self) -> str:
         """The name of its notebook, the same in every folder."""
-        return f"{self.number:02}_{self.module}.ipynb"
+        return f"{self.label}_{self.module}.ipynb"
 
     @property
     def points(self) -> int:
         return sum(exercise.points for exercise in self.exercises)
 
+    def asks(self, prediction: str) -> bool:
+        """True when the prediction with this name is one of this lesson."""
+        package, _, slug = prediction.partition("/")
+        return package == self.package and (not self.letter or slug in self.predictions)
+
 
 def lesson(module: str) -> Lesson:
     """The lesson with this module name. Raises `UnknownExercise`."""
-    try:
-        found = importlib.import_module(f"{PACKAGE}.{module}")
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith(PACKAGE):
-            raise  # the lesson is there, and something that it imports is not
-        known = names()
-        raise UnknownExercise(f"no lesson {module!r} has exercises{_meant(module, known)}") from error
-    return Lesson(module, int(found.NUMBER), str(found.TITLE), tuple(found.EXERCISES))
+    packages = names()
+    for package in [module] if module in packages else packages:
+        for found in _lessons_in(package):
+            if found.module == module:
+                return found
+    known = [each.module for each in lessons()]
+    raise UnknownExercise(f"no lesson {module!r} has exercises{_meant(module, known)}")
+
+
+def lesson_of(exercise: Exercise) -> Lesson:
+    """The lesson that has this exercise. Raises `UnknownExercise`."""
+    for found in _lessons_in(exercise.lesson):
+        if any(each.name == exercise.name for each in found.exercises):
+            return found
+    raise UnknownExercise(f"no lesson has the exercise {exercise.name!r}")
 
 
 def names() -> list[str]:
-    """The module names of all lessons that have exercises."""
+    """The names of all packages with lessons."""
     try:
         package = importlib.import_module(PACKAGE)
     except ModuleNotFoundError:
@@ -67,7 +98,19 @@ def names() -> list[str]:
 
 def lessons() -> list[Lesson]:
     """All lessons that have exercises, in their order."""
-    return sorted((lesson(module) for module in names()), key=lambda found: found.number)
+    found = (each for package in names() for each in _lessons_in(package))
+    return sorted(found, key=lambda each: each.label)
+
+
+def _lessons_in(package: str) -> list[Lesson]:
+    found = importlib.import_module(f"{PACKAGE}.{package}")
+    number = int(found.NUMBER)
+    if not hasattr(found, "PARTS"):
+        return [Lesson(package, number, str(found.TITLE), tuple(found.EXERCISES), package)]
+    return [
+        Lesson(part.module, number, part.title, part.exercises, package, letter, part.predictions)
+        for letter, part in zip("abcdefgh", found.PARTS, strict=False)
+    ]
 
 
 def exercises(module: str) -> tuple[Exercise, ...]:
@@ -81,7 +124,10 @@ def find(name: str) -> Exercise:
         raise UnknownExercise(
             f"an exercise is named lesson/exercise, such as 'message_queue/mend_the_worker', not {name!r}"
         )
-    known = {exercise.name: exercise for exercise in exercises(name.partition("/")[0])}
+    package = name.partition("/")[0]
+    if package not in names():
+        raise UnknownExercise(f"no lesson {package!r} has exercises{_meant(package, names())}")
+    known = {each.name: each for lesson in _lessons_in(package) for each in lesson.exercises}
     if name not in known:
         raise UnknownExercise(f"there is no exercise {name!r}{_meant(name, list(known))}")
     return known[name]

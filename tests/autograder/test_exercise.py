@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from typing import Any
 
 import anyio
@@ -254,6 +255,20 @@ def test_an_exercise_is_found_by_its_name(toys: registry.Lesson) -> None:
     """The name leads to the lesson's module, which is imported when it is needed."""
     assert find("toy/mend_the_worker").title == "Mend the worker"
     assert (toys.notebook, toys.points) == ("07_toy.ipynb", 6)
+
+
+def test_a_pattern_may_have_several_lessons(toys: registry.Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a notebook, exercises and predictions of its own; the exercises keep their names."""
+    first, *others = toys.exercises
+    parts = (
+        registry.Part("mending", "Mending", (first,), ("a",)),
+        registry.Part("testing", "Testing", tuple(others), ("b",)),
+    )
+    monkeypatch.setattr(sys.modules[f"{registry.PACKAGE}.toy"], "PARTS", parts, raising=False)
+    mending, testing = registry.lessons()
+    assert (mending.notebook, testing.notebook) == ("07a_mending.ipynb", "07b_testing.ipynb")
+    assert registry.lesson("testing") == registry.lesson_of(find(others[0].name)) == testing
+    assert [lesson.asks("toy/b") for lesson in (mending, testing)] == [False, True]
 
 
 @pytest.mark.parametrize(

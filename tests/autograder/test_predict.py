@@ -41,7 +41,7 @@ def test_a_choice_is_remembered_once() -> None:
     """The board counts the first choice for a prediction."""
     _prediction().chosen(1)
     _prediction().chosen(0)
-    assert so_far().predicted("message_queue") == [False]
+    assert list(so_far().predictions.values()) == [False]
 
 
 def test_nothing_is_chosen_beforehand_and_the_answer_stays_in_the_kernel() -> None:

@@ -80,10 +80,10 @@ def test_a_reset_exercise_is_not_begun() -> None:
     assert fold(facts).of(NAME) == Standing()
 
 
-def test_the_first_prediction_counts() -> None:
+def test_the_first_prediction_counts(toys: Lesson) -> None:
     """Running the cell again and choosing what is now known changes nothing."""
     facts = [Fact("predicted", "toy/x", {"right": right}) for right in (False, True)]
-    assert fold(facts).predicted("toy") == [False]
+    assert fold(facts).predicted(toys) == [False]
 
 
 def test_events_of_a_later_version_change_nothing() -> None:

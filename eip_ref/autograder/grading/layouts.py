@@ -107,7 +107,7 @@ class _Search:
         stem = COPY.sub("", path.stem)
         lesson = self.lessons.get(named(stem, self.lessons.values()))
         if lesson:
-            stem = re.sub(rf"(\b|_)(0?{lesson.number}[_ -]*)?{as_written(lesson)}", "", stem)
+            stem = re.sub(rf"(\b|_)(0?{lesson.number}{lesson.letter}[_ -]*)?{as_written(lesson)}", "", stem)
         return stem.strip("_- ") or self.root.resolve().name
 
     def _notebook(self, path: Path) -> _Notebook:
@@ -131,7 +131,7 @@ class _Search:
                 words = "its lesson is unclear; name it with --lesson, or in the file's name"
                 self.problems.append(Problem(self._place(unclear.path), words))
         submissions = [self._choose(*key, notebooks) for key, notebooks in handed_in.items()]
-        numbers = {module: each.number for module, each in self.lessons.items()}
+        numbers = {module: each.label for module, each in self.lessons.items()}
         submissions.sort(key=lambda each: (_order(each.learner), numbers[each.lesson]))
         learners = sorted(set(names.values()), key=_order)
         problems = sorted(self.problems, key=lambda problem: (problem.where, problem.words))

@@ -36,6 +36,6 @@ def mentioned(data: bytes, lessons: Iterable[Lesson]) -> str:
 
 
 def _count(lesson: Lesson, names: Iterable[tuple[str, ...]]) -> int:
-    mine = {(lesson.module, exercise.slug) for exercise in lesson.exercises}
+    mine = {(lesson.package, exercise.slug) for exercise in lesson.exercises}
     slugs = {(exercise.slug, "") for exercise in lesson.exercises}
     return len((mine | slugs) & set(names))

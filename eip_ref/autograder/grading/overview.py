@@ -39,7 +39,7 @@ def overview(book: ClassRecord) -> str:
 
 
 def _title(lesson: Lesson) -> str:
-    return f"{lesson.number:02} · {lesson.title}"
+    return f"{lesson.label} · {lesson.title}"
 
 
 def _numbers(book: ClassRecord) -> list[tuple[str, str]]:
@@ -64,7 +64,7 @@ def _lesson(book: ClassRecord, lesson: Lesson) -> dict[str, Any]:
 
 def _learner_heads(book: ClassRecord) -> list[str]:
     total = [f"Total of {book.most}"] if len(book.lessons) > 1 else []
-    return ["Learner", *(f"{lesson.number:02} {lesson.title}" for lesson in book.lessons), *total]
+    return ["Learner", *(f"{lesson.label} {lesson.title}" for lesson in book.lessons), *total]
 
 
 def _times(book: ClassRecord) -> Markup:

@@ -64,7 +64,7 @@ class Job:
 def main() -> int:
     """Read a job from standard input; write a line of JSON for each exercise to standard output."""
     told = json.load(sys.stdin)
-    found = {each.name: each for each in registry.exercises(told["lesson"])}
+    found = {name: registry.find(name) for name in told["seeds"]}
     job = Job(**{**told, "cells": read(told["cells"])})  # what a lesson hands out is known by now
     _without_pictures()
     _warm_up()
