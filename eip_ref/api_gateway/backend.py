@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar, overload
 
 import anyio
 
@@ -29,6 +30,11 @@ T = TypeVar("T")
 def is_answer(outcome: object) -> bool:
     """True when the backend answered, if with an error that is the client's, such as `NotFound`."""
     return isinstance(outcome, GatewayError) and outcome.status < 500
+
+
+def _may_help(error: Exception) -> bool:
+    """True when another call could end better: the backend was asked and did not answer."""
+    return not (is_answer(error) or isinstance(error, CallRejected | BulkheadFull))
 
 
 class RetryBudget:
@@ -83,11 +89,17 @@ class Backend:
             raise ValueError(f"the breaker of {name} needs another name, such as '{name} breaker'")
         self.budget = budget or RetryBudget()
         self._pauses = [values.duration("pauses", pause) for pause in pauses]
-        self._hedging = hedging
+        self._hedging = hedging and replace(hedging, on_error=lambda e: _may_help(e) and hedging.on_error(e))
         self._numbers = itertools.count(1)
 
-    async def call(self, function: Callable[..., Awaitable[T]], *args: Any, idempotent: bool = False) -> T:
-        """Return or raise what `function(*args)` does. Without `idempotent` it is called once.
+    @overload
+    async def call(
+        self, function: Callable[..., Awaitable[T]], *args: Any, idempotent: bool = False
+    ) -> T: ...
+    @overload
+    async def call(self, function: Callable[..., T], *args: Any, idempotent: bool = False) -> T: ...
+    async def call(self, function: Callable[..., Any], *args: Any, idempotent: bool = False) -> Any:
+        """Return or raise what `function(*args)` does, once without `idempotent`. It may be plain or async.
 
         Raises `BulkheadFull` or a `CallRejected` instead of calling, and `GatewayTimeout`.
         """
@@ -104,24 +116,23 @@ class Backend:
         raise AssertionError("the last attempt returns or raises")
 
     def _again(self, error: Exception, pause: float, idempotent: bool) -> bool:
-        """Only what may happen twice or did not happen, may help, has time left, and is paid for."""
-        if is_answer(error) or isinstance(error, CallRejected | BulkheadFull):
-            return False
+        """Only what may help, may happen twice or did not happen, has time left, and is paid for."""
+        may = _may_help(error) and (idempotent or isinstance(error, NotDone))
         in_time = anyio.current_time() + pause < anyio.current_effective_deadline()
-        return (idempotent or isinstance(error, NotDone)) and in_time and self.budget.spend()
+        return may and in_time and self.budget.spend()
 
     async def _hedged(
-        self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], idempotent: bool, extra: str
-    ) -> T:
+        self, function: Callable[..., Any], args: tuple[Any, ...], idempotent: bool, extra: str
+    ) -> Any:
         if not idempotent or self._hedging is None:
             return await self._attempt(function, args, extra)
 
-        async def attempt(number: int) -> T:
+        async def attempt(number: int) -> Any:
             return await self._attempt(function, args, "hedge" if number else extra)
 
         return await hedged(attempt, self._hedging, self.budget.spend)
 
-    async def _attempt(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...], extra: str) -> T:
+    async def _attempt(self, function: Callable[..., Any], args: tuple[Any, ...], extra: str) -> Any:
         identity = f"{self.name}#{next(self._numbers)}"
         budget = {"extra": extra, "share": self.budget.share, "spare": self.budget.spare} if extra else {}
         async with self.bulkhead.place(identity):
@@ -131,6 +142,6 @@ class Backend:
             ):
                 until = anyio.current_time() + self.timeout
                 with in_time(until, f"{self.name} did not answer within {self.timeout:g} s"):
-                    result = await function(*args)
+                    result = await values.finished(function(*args))
                 permit.returned(result)
                 return result

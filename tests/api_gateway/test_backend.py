@@ -305,6 +305,45 @@ def test_hedges_stay_within_their_budget(play: Play) -> None:
     assert len(hedges) == 3
 
 
+@pytest.mark.parametrize(
+    ("says", "budget", "fate_of_call", "calls", "took"),
+    [
+        ([ConnectionError(), "saved"], 2, "saved", 2, 0.2),
+        ([ConnectionError(), ValueError(), "saved"], 2, "saved", 3, 0.3),
+        ([ConnectionError(), ValueError()], 2, ConnectionError, 3, 0.3),
+        ([ConnectionError(), "saved"], 0, ConnectionError, 1, 0.1),
+        ([NotFound(), "never"], 2, NotFound, 1, 0.1),
+    ],
+)
+async def test_a_failure_may_start_the_next_call_at_once(
+    says: list[Any], budget: int, fate_of_call: Any, calls: int, took: float
+) -> None:
+    """Where `on_error` says so, the delay is not waited for; an answer of the backend is no failure."""
+    service, begun = Service([0.1], says), anyio.current_time()
+    hedging = Hedging(delay=5, max_extra=2, on_error=lambda error: True)
+    users = Backend("users", timeout=1, hedging=hedging, budget=RetryBudget(share=0, spare=budget))
+    assert await fate(users.call(service, idempotent=True)) == fate_of_call
+    assert service.calls == calls
+    assert anyio.current_time() - begun == pytest.approx(took)
+    assert check(recorded(), fan_out_budget, breaker_legality) == []
+
+
+async def test_what_a_rule_of_the_hedging_raises_comes_out_as_itself() -> None:
+    """The calls under way are cancelled and awaited."""
+
+    def broken(*error: Exception) -> bool:
+        raise KeyError("no such budget")
+
+    for failing, hedging, may in (
+        (False, Hedging(delay=0.1), broken),
+        (True, Hedging(delay=9, on_error=broken), lambda: True),
+    ):
+        service = Service([0.5], [ConnectionError()] if failing else None)
+        with pytest.raises(KeyError, match="no such budget"):
+            await hedged(lambda _, s=service: s(), hedging, may)  # type: ignore[misc]
+        assert service.calls == 1
+
+
 async def test_at_most_so_many_hedges_are_made_for_one_call() -> None:
     """One after each delay, up to the number given."""
     service = Service([0.95])
@@ -444,6 +483,29 @@ def test_what_cannot_work_is_refused_when_it_is_made(make: Callable[[], object])
     """Bounds that are no bounds."""
     with pytest.raises(ValueError):  # noqa: PT011 - each says what to do
         make()
+
+
+# Any callable: it works, or it is refused when it is handed over
+
+
+async def test_a_call_may_be_a_plain_function() -> None:
+    """A backend calls it, hedged or not, and the breaker counts no failure."""
+    users = Backend("users", timeout=1, hedging=Hedging(delay=0.1))
+    assert [await users.call(str, 5, idempotent=again) for again in (False, True)] == ["5", "5"]
+    assert await hedged(lambda number: number, Hedging(delay=0.1)) == 0
+    assert users.breaker.health()["failures"] == 0
+
+
+async def test_an_async_rule_of_the_hedging_is_refused() -> None:
+    """Its coroutine would say yes."""
+
+    async def may(*error: Exception) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match=r"on_error .*plain function"):
+        Hedging(delay=0.1, on_error=may)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"may .*plain function"):
+        await hedged(str, Hedging(delay=0.1), may)  # type: ignore[arg-type]
 
 
 # Coalescing
