@@ -181,7 +181,7 @@ class TimesOutOutsideTheBreaker(Backend):
         super().__init__(name, timeout=1_000, **how)
         self._outer = timeout
 
-    async def call(self, function: Any, *args: Any, idempotent: bool = False) -> Any:  # type: ignore[override]
+    async def call(self, function: Any, *args: Any, idempotent: bool = False) -> Any:
         with anyio.fail_after(self._outer):
             return await super().call(function, *args, idempotent=idempotent)
 
