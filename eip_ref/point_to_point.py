@@ -43,7 +43,7 @@ __all__ = [
 
 
 class WhenAway(StrEnum):
-    """What `send` does while no receiver is connected."""
+    """The policy of `send` while no receiver is connected."""
 
     BLOCK = "block"  #: wait until a receiver takes the message
     FAIL = "fail"  #: raise `ReceiverAway` at once

@@ -68,7 +68,7 @@ REFUSALS = (UnknownCommand, InvalidCommand, CommandRejected, WrongExpectedVersio
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What somebody asks for. `target` is the id of the aggregate that it concerns.
+    """A request to change something. `target` is the id of the aggregate that it concerns.
 
     Raises ValueError for a target, a key or a version that cannot be one, TypeError for data that are
     not JSON.

@@ -115,7 +115,7 @@ class Outbox:
             return True
 
     def left(self, claim: Claim) -> float:
-        """How many more seconds the claim lasts; 0 when it is over, or another relay has the key."""
+        """The seconds for which the claim still lasts; 0 when it is over, or another relay has the key."""
         with self.store.transaction() as transaction:
             return max(0.0, claim.until - anyio.current_time()) if self._holds(transaction, claim) else 0.0
 

@@ -140,7 +140,7 @@ class NumberedView(View):
 
 
 class Lag(NamedTuple):
-    """How far the view is behind the write side, in seconds from an event's making to its commit here."""
+    """The delay of the view behind the write side, in seconds from an event's making to its commit here."""
 
     last: float  #: of the event that came last
     largest: float  #: so far
@@ -254,7 +254,7 @@ class ReadModel:
 
     @property
     def lag(self) -> Lag:
-        """How far the view is behind, as measured by this process."""
+        """The delay of the view, as measured by this process."""
         with self.store.reading() as transaction:
             return Lag(*self._lag, self._live(transaction).held_back)
 

@@ -73,7 +73,7 @@ class Monitor:
             self._timers.set(status.heard + self._patience, saga)
 
     def status(self, saga: str) -> SagaStatus:
-        """How a saga stands. Raises LookupError for one that was never heard of."""
+        """The status of a saga. Raises LookupError for one that was never heard of."""
         if saga not in self._statuses:
             raise LookupError(f"{self.name} has heard nothing of saga {saga!r}")
         return self._now(self._statuses[saga])

@@ -200,7 +200,7 @@ class TakenOver(Exception):
 
 
 class _Row(NamedTuple):
-    """How one saga stands: the name of its definition, its place among all sagas, its records, its phase."""
+    """The row of one saga: the name of its definition, its place among all sagas, its records, its phase."""
 
     name: str
     place: str

@@ -342,7 +342,7 @@ class Database(Transactional):
         self._shift = ahead + offset
 
     def _ahead(self) -> float:
-        """How far this file's kind of clock is ahead of anyio's, in seconds."""
+        """The seconds by which this file's kind of clock is ahead of anyio's."""
         if self._clock is None:  # on asyncio they are the same; on trio anyio's starts anywhere
             ahead = 0.0 if alone.get() else time.monotonic() - _now()
             return ahead if abs(ahead) > PAUSE else 0.0

@@ -85,7 +85,7 @@ _ALL, _LEN, _LIST, _MAP = all, len, list, map  #: as they are before an answer c
 
 
 def _places() -> Iterator[_Place]:
-    """What a run rests on: modules, and the classes that are made in them."""
+    """The places on which a run rests: modules, and the classes that are made in them."""
     seen: set[int] = set()
     for module in [m for name, m in sys.modules.items() if top(name) in RESTS_ON and type(m) is ModuleType]:
         held = dict(vars(module))
