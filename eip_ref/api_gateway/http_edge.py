@@ -174,9 +174,11 @@ class HttpBackend:
 async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     """Serve an application on this machine, on a free port unless one is given; gives its URL.
 
-    When the server is told to stop from outside, as by Ctrl-C, the block is cancelled.
+    A WebSocket may say 64 KiB at a time. When the server is told to stop from outside, as by Ctrl-C, the
+    block is cancelled.
     """
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+    bounds: dict[str, Any] = {"timeout_graceful_shutdown": 1, "ws_max_size": 64 * 1024}
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", **bounds)
     with socket.create_server(("127.0.0.1", port)) as listener:  # from here on, clients can connect
         server = uvicorn.Server(config)
         async with background(grace=5) as group:

@@ -111,6 +111,121 @@ def test_a_name_that_is_not_ours_opens_no_door(tmp_path: Path, host: str) -> Non
     run(scenario)
 
 
+# What is too long, too deep or too wide
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(("method", "path"), DOORS)
+def test_every_door_refuses_what_is_too_long_before_it_is_read(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    """One bound for all: the body of a command, of a query, and of what no door takes."""
+
+    async def scenario() -> None:
+        async def endless() -> AsyncIterator[bytes]:
+            while True:
+                yield b"#" * 10_000
+
+        async with in_process(tmp_path) as (_, client):
+            body = await client.request(method, path, content=endless(), headers=JSON)
+            assert (body.status_code, body.json()["error"]) == (413, "TooLong")
+            address = await client.request(method, path + "/" + "x" * 40_000, params={"q": "x" * 40_000})
+            assert (address.status_code, address.json()["error"]) == (414, "TooLong")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b"9" * 5_000, b"\xff", b'"\\ud800"', b"NaN"], ids=repr)
+@pytest.mark.parametrize("path", ["/users", "/graphql"])
+def test_what_is_no_json_that_could_be_kept_is_400_at_every_door(
+    tmp_path: Path, path: str, body: bytes
+) -> None:
+    """However deep or large it is, and inside the fields of a request as well as alone."""
+
+    async def scenario() -> None:
+        async with in_process(tmp_path) as (_, client):
+            for sent in (
+                body,
+                b'{"name": "a", "email": "b", "query": "{lag{last}}", "variables": %b}' % body,
+            ):
+                assert (await client.post(path, content=sent, headers=JSON)).status_code == 400
+
+    run(scenario)
+
+
+SPREADS = " ".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }}" for n in range(40))
+TOO_WIDE = {
+    "wide": "{ customers { customer { ledger(first: 100) { customer { ledger(first: 100) { cents } } } } } }",
+    "by variables": "query($n: Int = 100) { customers { customer { ledger(first: $n) { cents what } } } }",
+    "in fragments": "{ ...f0 } fragment f40 on Query { lag { last } } " + SPREADS,
+    "named again": "{ " + "customers { id } " * 20 + "}",
+    "many operations": " ".join(f"query q{n} {{ customers {{ id }} }}" for n in range(20)),
+}
+
+
+@pytest.mark.parametrize("query", TOO_WIDE.values(), ids=TOO_WIDE)
+def test_a_query_whose_answer_could_be_too_large_is_refused_before_it_is_looked_at(
+    tmp_path: Path, query: str
+) -> None:
+    """The bound is on the product of depth and width, so neighbours do not wait for anybody's answer."""
+
+    async def scenario() -> None:
+        async with in_process(tmp_path) as (_, client):
+            refused = await ask(client, query, operationName="q0" if "q0" in query else None)
+            assert refused.status_code == 400
+            assert "could have more than 2,000 fields" in refused.json()["errors"][0]["message"]
+            fits = await ask(client, "{ customers { customer { name ledger { cents customer { name } } } } }")
+            assert fits.status_code == 200
+
+    run(scenario)
+
+
+def test_fragments_that_spread_each_other_are_told_so(tmp_path: Path) -> None:
+    """Counting them ends, and the rule of GraphQL speaks."""
+
+    async def scenario() -> None:
+        async with in_process(tmp_path) as (_, client):
+            circle = "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }"
+            answer = await ask(client, circle)
+            assert (answer.status_code, "spread" in answer.text) == (400, True)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", ["/stream", "/graphql"])
+def test_a_socket_that_says_too_much_at_a_time_is_closed(tmp_path: Path, path: str) -> None:
+    """At both doors for sockets, with 1009, and nothing of it stays."""
+
+    async def scenario() -> None:
+        async with in_process(tmp_path) as (shop, _), anyio.create_task_group() as group:
+            one = Socket(shop, path=path)
+            group.start_soon(one.serve)
+            assert (await one.next())["type"] == "websocket.accept"
+            await one.to_app.send({"type": "websocket.receive", "text": "x" * 70_000})
+            while (said := await one.next()).get("type") != "websocket.close":
+                assert said["kind"] in ("begin", "live")
+            assert said["code"] == 1009
+            while shop.dashboard.listeners:
+                await anyio.sleep(0.01)
+
+    run(scenario)
+
+
+def test_a_socket_whose_message_is_too_deep_is_closed(tmp_path: Path) -> None:
+    """As one that says no JSON at all."""
+
+    async def scenario() -> None:
+        async with in_process(tmp_path) as (shop, _), anyio.create_task_group() as group:
+            one = Socket(shop, path="/graphql")
+            group.start_soon(one.serve)
+            assert (await one.next())["type"] == "websocket.accept"
+            await one.to_app.send({"type": "websocket.receive", "text": "[" * 60_000})
+            assert (await one.next())["code"] == 4400
+
+    run(scenario)
+
+
 # Commands
 
 
@@ -397,7 +512,13 @@ def test_a_field_that_fails_leaves_its_neighbours(tmp_path: Path) -> None:
     run(scenario)
 
 
-DEEP = "{ customers { customer { ledger { customer { ledger { customer { ledger { cents } } } } } } } }"
+DEEP = (
+    "{ customers(ids: [1]) { customer "
+    + "{ ledger(first: 1) { customer " * 3
+    + "{ id }"
+    + " } }" * 3
+    + " } }"
+)
 WIDE = "{" + " ".join(f"a{n}: lag {{ last }}" for n in range(ALIASES + 1)) + "}"
 LONG_QUERY = "{ lag { " + "last " * 2_100 + "} }"
 
@@ -490,18 +611,19 @@ class Socket:
         stream: Stream | None = None,
         origin: str = "",
         host: str = "shop",
+        path: str = "/stream",
     ) -> None:
         self.to_app, self._receive = anyio.create_memory_object_stream[dict[str, Any]](10)
         self._send, self.from_app = anyio.create_memory_object_stream[dict[str, Any]](0)
         headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
         self._scope = {
             "type": "websocket",
-            "path": "/stream",
-            "raw_path": b"/stream",
+            "path": path,
+            "raw_path": path.encode(),
             "root_path": "",
             "query_string": query.encode(),
             "headers": headers,
-            "subprotocols": [],
+            "subprotocols": [] if path == "/stream" else ["graphql-transport-ws"],
             "scheme": "ws",
         }
         self._app = application(shop, stream=stream, hosts=("shop",))

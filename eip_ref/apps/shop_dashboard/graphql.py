@@ -1,35 +1,47 @@
 """Queries in GraphQL, on the views only: there are no mutations, since commands have a door of their own.
 
-Loads are batched: the ledgers of all customers of a query are one look into the view. A query is
-bounded in depth, aliases and tokens. A field that fails is null and has an entry in `errors`; its
-neighbours are there. Over HTTP it keeps to the rules of GraphQL-over-HTTP: a client that accepts
-`application/graphql-response+json` gets 400 for a request that could not be begun, and 200 for one
-that was; a client that wants `application/json` gets 200 for both.
+Loads are batched: the ledgers of all customers of a query are one look into the view. A query is bounded
+in depth, aliases and tokens, and in the number of fields that its answer may have, which is the product
+of depth and width; that is counted first, because it bounds the work of the other checks. A field that
+fails is null and has an entry in `errors`; its neighbours are there. Over HTTP it keeps to the rules of
+GraphQL-over-HTTP: a client that accepts `application/graphql-response+json` gets 400 for a request that
+could not be begun, and 200 for one that was; a client that wants `application/json` gets 200 for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 import strawberry
-from graphql import GraphQLError
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    SelectionNode,
+    SelectionSetNode,
+    value_from_ast_untyped,
+)
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.dataloader import DataLoader
-from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter, SchemaExtension
 from strawberry.http import GraphQLHTTPResponse
 from strawberry.schema.config import StrawberryConfig
 
 from ...cqrs import Feed, NotYet, TooSlow, read
-from .request_parsing import MAX_TIMEOUT
-from .shop import ShopSystem
+from .request_parsing import MAX_TIMEOUT, json_of
+from .shop import LINES, ShopSystem
+from .stream import MAX_FOLLOWERS
 
 __all__ = ["GraphQLDoor", "schema"]
 
-DEPTH, ALIASES, TOKENS, IDS = 6, 20, 2_000, 100
+DEPTH, ALIASES, TOKENS, FIELDS = 6, 20, 1_000, 2_000
+IDS, FIRST = 100, 5  #: customers at a time; entries of a ledger, unless more are asked for
 GRAPHQL = "application/graphql-response+json"
 
 
@@ -83,7 +95,7 @@ class Customer:
         return self.charged - self.paid
 
     @strawberry.field
-    async def ledger(self, info: strawberry.Info, first: int = 5) -> list[Line] | None:
+    async def ledger(self, info: strawberry.Info, first: int = FIRST) -> list[Line] | None:
         if not 0 <= first <= IDS:
             raise GraphQLError(f"first must be from 0 to {IDS}")
         lines = await _loads(info).ledgers.load(str(self.id))
@@ -171,6 +183,8 @@ class CustomerChanges:
     ) -> AsyncIterator[CustomerChange]:
         if after < 0:
             raise GraphQLError("a position is at least 0")
+        if len(_loads(info).shop.dashboard.listeners) >= MAX_FOLLOWERS:
+            raise GraphQLError("too many follow this view; try again later")
         with Feed(_loads(info).shop.dashboard, after=after, epoch=epoch, name="subscription") as feed:
             try:
                 async for position, key, row in feed:
@@ -182,11 +196,67 @@ class CustomerChanges:
                 raise GraphQLError(str(error)) from error
 
 
+class AnswerLimiter(SchemaExtension):
+    """Refuses a document whose answer could have more than `FIELDS` fields, before anything else."""
+
+    def on_validate(self) -> Iterator[None]:
+        document = self.execution_context.graphql_document
+        assert document is not None, "it has been parsed"
+        if _Fields(document, self.execution_context.variables or {}).all() > FIELDS:
+            words = f"the answer could have more than {FIELDS:,} fields; ask for fewer at a time"
+            self.execution_context.pre_execution_errors = [GraphQLError(words)]
+        yield
+
+
+class _Fields:
+    """Counts the fields that the answer to a document may have; each fragment is counted once."""
+
+    def __init__(self, document: DocumentNode, variables: dict[str, Any]) -> None:
+        self._variables = variables
+        self._roots = [d.selection_set for d in document.definitions if hasattr(d, "selection_set")]
+        fragments = (d for d in document.definitions if isinstance(d, FragmentDefinitionNode))
+        self._bodies = {fragment.name.value: fragment.selection_set for fragment in fragments}
+        self._counted: dict[str, int] = {}
+
+    def all(self) -> int:
+        """The sum over all operations and fragments, used or not: whoever validates looks at each."""
+        return sum(map(self._of, self._roots))
+
+    def _of(self, chosen: SelectionSetNode | None) -> int:
+        return sum(map(self._selected, chosen.selections)) if chosen else 0
+
+    def _selected(self, node: SelectionNode) -> int:
+        if isinstance(node, FragmentSpreadNode):
+            return self._fragment(node.name.value)
+        inside = self._of(node.selection_set)  # type: ignore[attr-defined]
+        return 1 + self._times(node) * inside if isinstance(node, FieldNode) else inside
+
+    def _fragment(self, name: str) -> int:
+        if name not in self._counted:
+            self._counted[name] = 0  # one that spreads itself is refused by the rules of GraphQL
+            self._counted[name] = self._of(self._bodies.get(name))
+        return self._counted[name]
+
+    def _times(self, node: FieldNode) -> int:
+        """The number of entries that the list of this field may have; 1 when it is none."""
+        given = {a.name.value: value_from_ast_untyped(a.value, self._variables) for a in node.arguments or ()}
+        match node.name.value, given:
+            case "customers", {"ids": list(ids)}:
+                return min(len(ids), IDS)
+            case "customers", _:
+                return IDS
+            case "ledger", _:
+                first = given.get("first", FIRST)
+                return max(0, min(first, LINES)) if isinstance(first, int) else LINES
+        return 1
+
+
 schema = strawberry.Schema(
     Query,
     subscription=CustomerChanges,
     config=StrawberryConfig(disable_field_suggestions=True),
     extensions=[
+        AnswerLimiter,
         lambda: QueryDepthLimiter(max_depth=DEPTH),
         lambda: MaxAliasesLimiter(max_alias_count=ALIASES),
         lambda: MaxTokensLimiter(max_token_count=TOKENS),
@@ -200,6 +270,10 @@ class GraphQLDoor(GraphQL[Any, None]):
     def __init__(self, shop: ShopSystem) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=["graphql-transport-ws"])
         self._shop = shop
+
+    def decode_json(self, data: str | bytes) -> object:
+        """The JSON value, under the rule of all doors. Raises JSONDecodeError."""
+        return json_of(data)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Any:
         return {"request": request, "response": response, "loads": Loads(self._shop)}

@@ -7,9 +7,11 @@ from typing import Any
 
 from starlette.requests import Request
 
-__all__ = ["MAX_TIMEOUT", "HttpRefusal", "body_of", "number", "timeout"]
+from ... import values
 
-MAX_BYTES = 64 * 1024
+__all__ = ["MAX_BYTES", "MAX_TIMEOUT", "HttpRefusal", "body_of", "json_of", "number", "timeout"]
+
+MAX_BYTES = 64 * 1024  #: of a body, of a path with its query, and of what a socket says at a time
 MAX_TIMEOUT = 10.0  #: in seconds, of a read
 
 
@@ -21,6 +23,18 @@ class HttpRefusal(Exception):
         self.status = status
 
 
+def json_of(text: str | bytes) -> Any:
+    """The value of a JSON text that this application can keep. Raises JSONDecodeError, whatever is wrong."""
+    try:
+        value = json.loads(text)
+        values.check_json("it", value)
+    except RecursionError:
+        raise json.JSONDecodeError("it is nested too deeply", "", 0) from None
+    except (TypeError, ValueError) as error:
+        raise json.JSONDecodeError(str(error), "", 0) from error
+    return value
+
+
 async def body_of(request: Request) -> dict[str, Any]:
     """The JSON object in the body. Raises HttpRefusal.
 
@@ -28,15 +42,10 @@ async def body_of(request: Request) -> dict[str, Any]:
     """
     if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
         raise HttpRefusal("the body must be application/json", 415)
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise HttpRefusal(f"the body must not be longer than {MAX_BYTES:,} bytes", 413)
     try:
-        data = json.loads(body)
-    except ValueError as error:
-        raise HttpRefusal(f"the body is not JSON: {error}") from error
+        data = json_of(await request.body())
+    except json.JSONDecodeError as error:
+        raise HttpRefusal(f"the body is not JSON: {error.msg}") from error
     if not isinstance(data, dict):
         raise HttpRefusal("the body must be a JSON object")
     return data

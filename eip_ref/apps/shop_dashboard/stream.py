@@ -20,8 +20,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ...cqrs import Feed, RowChange, TooSlow
 from .shop import ShopSystem
 
-__all__ = ["POLICY_VIOLATION", "Stream"]
+__all__ = ["MAX_FOLLOWERS", "POLICY_VIOLATION", "Stream"]
 
+MAX_FOLLOWERS = 1_000  #: of one view, at both doors for sockets
 TRY_AGAIN_LATER = 1013
 POLICY_VIOLATION = 1008
 
@@ -30,7 +31,12 @@ class Stream:
     """The endpoint. `capacity` changes may wait for one socket, and there may be `max_sockets`."""
 
     def __init__(
-        self, shop: ShopSystem, *, capacity: int = 100, patience: float = 10.0, max_sockets: int = 1_000
+        self,
+        shop: ShopSystem,
+        *,
+        capacity: int = 100,
+        patience: float = 10.0,
+        max_sockets: int = MAX_FOLLOWERS,
     ) -> None:
         self._shop = shop
         self._capacity = capacity
