@@ -23,6 +23,7 @@ __all__ = [
     "count",
     "duration",
     "finished",
+    "from_json",
     "is_plain",
     "must_not_be_async",
     "name",
@@ -137,6 +138,20 @@ def to_json(what: str, value: object) -> str:
     """The value as JSON text from which an equal one is read. Raises TypeError as `check_json` does."""
     check_json(what, value)
     return encode(value)
+
+
+def from_json(what: str, text: str | bytes) -> Any:
+    """The value of JSON text that came from outside. Raises ValueError for all that `to_json` never writes.
+
+    So NaN, half of a character and a thousand brackets in each other come no further than here. The
+    length of the text is for its reader to bound.
+    """
+    try:
+        value = json.loads(text)
+        check_json(what, value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{what} cannot be read as JSON: {error}") from error
+    return value
 
 
 def check_json(what: str, value: object) -> None:

@@ -6,12 +6,12 @@ idempotency key stays the same for all attempts at one operation.
 
 from __future__ import annotations
 
-import json
 import math
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote, unquote
 
 import anyio
 
@@ -27,13 +27,16 @@ from .errors import (
     NotDone,
     RemoteErrors,
     TransportError,
+    UnwritableAnswer,
 )
 
 __all__ = [
+    "MAX_BYTES",
     "ReplyContent",
     "ReplyStatus",
     "budget",
     "idempotency_key",
+    "key_on_wire",
     "outcome",
     "read_reply",
     "read_request",
@@ -138,19 +141,22 @@ def budget(request: Message, *, reserve: float) -> float:
 
 # As JSON, for the ways that are no channels. What else they need travels beside it
 
+MAX_BYTES = 1024 * 1024  #: of a request and of a reply on a wire; whoever reads one stops there
+
 
 def write_request(attempt: Message) -> bytes:
-    """The body of an attempt. Raises NotDelivered when it cannot be written."""
-    asked = {"type": attempt.type, "key": attempt.key, "body": attempt.body}
-    try:
-        return json.dumps(asked).encode()
-    except (TypeError, ValueError) as error:
-        raise NotDelivered(f"the request cannot be written as JSON: {error}") from error
+    """The body of an attempt. Raises NotDelivered when no replier would read it."""
+    content = values.encode({"type": attempt.type, "key": attempt.key, "body": attempt.body}).encode()
+    if len(content) > MAX_BYTES:
+        raise NotDelivered(f"the request has {len(content):,} bytes, and a wire carries {MAX_BYTES:,}")
+    return content
 
 
 def read_request(content: bytes, *, correlation: str, idempotency: str | None, left: float) -> Message:
     """The attempt again, with `left` seconds from now on. Raises ValueError, KeyError or TypeError."""
-    asked: dict[str, Any] = json.loads(content)
+    asked = _read("a request", content)
+    if not isinstance(asked["type"], str):
+        raise TypeError(f"the type of a request must be text, not {asked['type']!r}")
     if not math.isfinite(left):
         raise ValueError(f"the time that is left must be a number of seconds, not {left}")
     return Message(
@@ -161,19 +167,37 @@ def read_request(content: bytes, *, correlation: str, idempotency: str | None, l
         correlation_id=correlation,
         reply_to="the response",
         deadline=anyio.current_time() + left,
-        headers={} if idempotency is None else {KEY: idempotency},
+        headers={} if idempotency is None else {KEY: unquote(idempotency, errors="strict")},
     )
 
 
-def write_reply(reply: Message) -> dict[str, Any]:
-    """The body of a reply, to be written as JSON."""
-    name = reply.headers.get(ERROR, "")
-    return {"id": reply.id, "body": reply.body, OUTCOME: reply.headers[OUTCOME], ERROR: name}
+def key_on_wire(attempt: Message) -> str | None:
+    """The idempotency key as a header can hold it: whatever is no plain sign is percent-encoded."""
+    return quote(attempt.headers[KEY], safe="") if KEY in attempt.headers else None
 
 
-def read_reply(attempt: Message, answer: dict[str, Any]) -> Message:
-    """The reply again. Raises TransportError when it is none."""
+def write_reply(reply: Message) -> tuple[Message, bytes]:
+    """The reply and its body. One that is too long for a wire becomes the error that says so."""
+    content = _content(reply)
+    if len(content) > MAX_BYTES:
+        words = f"the answer has {len(content):,} bytes, and a wire carries {MAX_BYTES:,}"
+        facts = {OUTCOME: str(ReplyStatus.ERROR), ERROR: UnwritableAnswer.__name__}
+        reply = reply.copy(body=[words], headers={**reply.headers, **facts})
+        content = _content(reply)
+    return reply, content
+
+
+def _content(reply: Message) -> bytes:
+    how = {OUTCOME: reply.headers[OUTCOME], ERROR: reply.headers.get(ERROR, "")}
+    return values.encode({"to": reply.correlation_id, "id": reply.id, "body": reply.body, **how}).encode()
+
+
+def read_reply(attempt: Message, content: bytes) -> Message:
+    """The reply again. Raises TransportError when it is none, or one to another attempt."""
     try:
+        answer = _read("a reply", content)
+        if answer["to"] != attempt.id:
+            raise TransportError(f"the answer is to another request: {answer['to']!r}")
         return Message(
             answer["body"],
             key=attempt.key,
@@ -182,8 +206,14 @@ def read_reply(attempt: Message, answer: dict[str, Any]) -> Message:
             causation_id=attempt.id,
             headers={OUTCOME: answer[OUTCOME], ERROR: answer[ERROR]},
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise TransportError(f"what came back is no reply: {error!r}") from error
+
+
+def _read(what: str, content: bytes) -> Any:
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{what} has at most {MAX_BYTES:,} bytes, not {len(content):,}")
+    return values.from_json(what, content)
 
 
 def time_left(attempt: Message) -> float:

@@ -12,7 +12,6 @@ first is definite and the second is not, so a connection is made first, and only
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +23,8 @@ import grpc.aio
 from anyio.abc import TaskGroup
 
 from ..message import Message
-from .envelope import KEY, read_reply, read_request, time_left, write_reply, write_request
+from ..tasks import background
+from .envelope import key_on_wire, read_reply, read_request, time_left, write_reply, write_request
 from .errors import NoResponder, RemoteErrors, TransportError
 from .replier import Replier
 from .requestor import Requestor
@@ -62,8 +62,8 @@ class GrpcRequestor(Requestor):
         content = write_request(attempt)
         left = time_left(attempt)
         metadata = [(CORRELATION, attempt.id), (TIMEOUT, f"{left:.6f}")]
-        if KEY in attempt.headers:
-            metadata.append((IDEMPOTENCY, attempt.headers[KEY]))
+        if (operation := key_on_wire(attempt)) is not None:
+            metadata.append((IDEMPOTENCY, operation))
         await self._connect()
         try:
             # The waiter has the deadline; gRPC's own, which it rounds up, is only there to stop the call.
@@ -78,7 +78,7 @@ class GrpcRequestor(Requestor):
             if task is not None and task.cancelling():
                 raise
             raise TransportError("the channel was closed while the answer was awaited") from error
-        await self.receive(_reply(attempt, answer))
+        await self.receive(read_reply(attempt, answer))
 
     async def _connect(self) -> None:
         """Wait until the channel stands. Raises NoResponder when nobody is at its other end."""
@@ -86,16 +86,6 @@ class GrpcRequestor(Requestor):
             if state in _STOPPED:
                 raise NoResponder("nobody answers at the other end of the channel")
             await self._channel.wait_for_state_change(state)
-
-
-def _reply(attempt: Message, content: bytes) -> Message:
-    try:
-        answer = json.loads(content)
-        if answer["to"] != attempt.id:
-            raise TransportError(f"the answer is to another request: {answer['to']!r}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise TransportError(f"what came back is no reply: {error!r}") from error
-    return read_reply(attempt, answer)
 
 
 def service(replier: Replier, group: TaskGroup, name: str = SERVICE) -> grpc.GenericRpcHandler:
@@ -121,7 +111,7 @@ def service(replier: Replier, group: TaskGroup, name: str = SERVICE) -> grpc.Gen
         if reply is None:
             words = "a copy of this very attempt is being worked on"
             raise await context.abort(grpc.StatusCode.ALREADY_EXISTS, words)
-        return json.dumps({"to": asked.id, **write_reply(reply)}).encode()
+        return write_reply(reply)[1]
 
     return grpc.method_handlers_generic_handler(name, {METHOD: grpc.unary_unary_rpc_method_handler(ask)})
 
@@ -147,7 +137,7 @@ async def serve(replier: Replier, name: str = SERVICE) -> AsyncIterator[str]:
     """
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
-    async with replier, anyio.create_task_group() as group:
+    async with replier, background() as group:
         server.add_generic_rpc_handlers((service(replier, group, name),))
         await server.start()
         try:
@@ -155,4 +145,3 @@ async def serve(replier: Replier, name: str = SERVICE) -> AsyncIterator[str]:
         finally:
             replier.close()
             await server.stop(min(replier.grace, _A_DAY))
-            group.cancel_scope.cancel()

@@ -5,17 +5,16 @@ header `Request-Timeout`, in seconds, since two machines have no clock in common
 in `Idempotency-Key`, the correlation id in `Correlation-Id`. Needs the extra `course` (httpx,
 Starlette, uvicorn), on asyncio.
 
-*Left out:* TLS, authentication, limits on bodies, and `scatter`, which needs a way that forks.
+*Left out:* TLS, authentication, and `scatter`, which needs a way that forks.
 """
 
 from __future__ import annotations
 
 import math
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 
-import anyio
 import httpx
 import uvicorn
 from starlette.applications import Starlette
@@ -24,11 +23,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..message import Message
+from ..tasks import background
 from .envelope import (
     ERROR,
-    KEY,
+    MAX_BYTES,
     OUTCOME,
     ReplyStatus,
+    key_on_wire,
     read_reply,
     read_request,
     time_left,
@@ -45,6 +46,7 @@ CORRELATION = "Correlation-Id"
 IDEMPOTENCY = "Idempotency-Key"
 TIMEOUT = "Request-Timeout"
 
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _STATUS = {
     ReplyStatus.ANSWER: 200,
     ReplyStatus.ERROR: 500,
@@ -75,29 +77,45 @@ class HttpRequestor(Requestor):
 
     async def _post(self, attempt: Message) -> None:
         left = time_left(attempt)
-        headers = {"Content-Type": "application/json", CORRELATION: attempt.id, TIMEOUT: f"{left:.6f}"}
-        if KEY in attempt.headers:
-            headers[IDEMPOTENCY] = attempt.headers[KEY]
+        headers = {**_HEADERS, CORRELATION: attempt.id, TIMEOUT: f"{left:.6f}"}
+        if (operation := key_on_wire(attempt)) is not None:
+            headers[IDEMPOTENCY] = operation
         content = write_request(attempt)
         try:
             # The waiter has the deadline; a second clock in the client would only blur whose end it was.
-            response = await self._client.post(self._url, content=content, headers=headers, timeout=None)
+            async with self._client.stream(
+                "POST", self._url, content=content, headers=headers, timeout=None
+            ) as response:
+                reply = await _reply(attempt, response)
         except httpx.ConnectError as error:
             raise NoResponder(f"nobody answers at {self._url}: {error}") from error
         except httpx.UnsupportedProtocol as error:
             raise NotDelivered(f"the request was not sent to {self._url}: {error!r}") from error
         except httpx.TransportError as error:
             raise TransportError(f"the connection to {self._url} broke down: {error!r}") from error
-        await self.receive(_reply(attempt, response))
+        await self.receive(reply)
 
 
-def _reply(attempt: Message, response: httpx.Response) -> Message:
+async def _reply(attempt: Message, response: httpx.Response) -> Message:
     """The response as a reply. Raises NoResponder or TransportError when it is not the replier's."""
     if response.status_code == 404:
         raise NoResponder(f"nobody answers at this path: {response.url}")
     if response.headers.get(CORRELATION) != attempt.id:
         raise TransportError(f"not the replier, but something on the way answered: {response.status_code}")
-    return read_reply(attempt, response.json())
+    content = await _read(response.aiter_raw())  # nothing is unpacked, so nothing can grow
+    if content is None:
+        raise TransportError(f"the answer of {response.url} is longer than {MAX_BYTES:,} bytes")
+    return read_reply(attempt, content)
+
+
+async def _read(chunks: AsyncIterable[bytes]) -> bytes | None:
+    """All of a body, or None for one that is too long: then the rest is not read."""
+    content = bytearray()
+    async for chunk in chunks:
+        content += chunk
+        if len(content) > MAX_BYTES:
+            return None
+    return bytes(content)
 
 
 # The replier
@@ -107,24 +125,29 @@ def service(replier: Replier, path: str = "/") -> Starlette:
     """An application that answers POST requests at `path`; `replier` must be open while it is served."""
 
     async def answer(request: Request) -> Response:
+        content = await _read(request.stream())
+        if content is None:
+            return JSONResponse({"wrong": f"the body is longer than {MAX_BYTES:,} bytes"}, 413)
         try:
-            asked = await _message(request)
+            asked = _message(content, request)
         except (ValueError, KeyError, TypeError) as error:
             return JSONResponse({"wrong": f"this is not a request: {error!r}"}, 400)
         reply = await replier.answer(asked)
         if reply is None:
             return JSONResponse({"wrong": "a copy of this very attempt is being worked on"}, 409)
+        reply, content = write_reply(reply)
         status = _STATUS[ReplyStatus(reply.headers[OUTCOME])]
         if reply.headers[OUTCOME] == ReplyStatus.REFUSED:
             status = _REFUSED.get(reply.headers.get(ERROR, ""), status)
-        return JSONResponse(write_reply(reply), status, headers={CORRELATION: str(reply.correlation_id)})
+        headers = {CORRELATION: str(reply.correlation_id)}
+        return Response(content, status, headers, media_type="application/json")
 
     return Starlette(routes=[Route(path, answer, methods=["POST"])])
 
 
-async def _message(request: Request) -> Message:
+def _message(content: bytes, request: Request) -> Message:
     return read_request(
-        await request.body(),
+        content,
         correlation=request.headers[CORRELATION],
         idempotency=request.headers.get(IDEMPOTENCY),
         left=float(request.headers[TIMEOUT]),
@@ -143,7 +166,7 @@ async def serve(replier: Replier, path: str = "/") -> AsyncIterator[str]:
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:  # from here on, clients can connect
         server = uvicorn.Server(config)
-        async with replier, anyio.create_task_group() as group:
+        async with replier, background(grace=math.inf) as group:
             group.start_soon(server.serve, [listener])
             try:
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}{path}"

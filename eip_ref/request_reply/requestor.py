@@ -30,6 +30,8 @@ from .errors import (
 
 __all__ = ["Asks", "PendingReplies", "PendingReply", "Requestor"]
 
+MAX_KEY = 255  #: signs of an idempotency key, so that a header can hold it on every wire
+
 
 class Asks(Protocol):
     """An end that can ask, by whichever transport: a *Messaging Gateway*, whose user sees no message go."""
@@ -259,6 +261,8 @@ class Requestor:
         deadline = min(deadline, anyio.current_effective_deadline())
         if deadline == math.inf:
             raise ValueError("a request needs a timeout or a deadline, or it may wait for ever")
+        if operation is not None and len(values.name("idempotency_key", operation)) > MAX_KEY:
+            raise ValueError(f"idempotency_key must have at most {MAX_KEY} signs, not {len(operation)}")
         identity = new_id()
         return Message(
             body,
@@ -275,7 +279,7 @@ class Requestor:
     async def _ask(self, attempt: Message, expected_replies: int) -> PendingReply:
         await anyio.lowlevel.checkpoint()
         try:
-            values.check_json("the body of a request", attempt.body)
+            attempt.check_json()
         except TypeError as error:
             raise NotDelivered(f"the request was not sent: {error}") from error
         # Wait before sending: an answer may be quick.

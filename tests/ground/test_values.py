@@ -168,3 +168,21 @@ def test_a_memory_of_0_remembers_nothing_and_a_wrong_one_is_refused() -> None:
     assert not last
     with pytest.raises(ValueError, match="capacity must be a whole number from 0 on"):
         LastN[str, None](-1)
+
+
+NEVER_WRITTEN = (
+    *("NaN", "-Infinity", "1e999", "1" * 5_000, "?", b"\xff", '"\\ud800"', '{"\\ud800": 1}'),
+    *("[" * 60_000, "[" * 201 + "]" * 201),
+)
+
+
+@pytest.mark.parametrize("text", NEVER_WRITTEN, ids=range(len(NEVER_WRITTEN)))
+def test_text_that_no_value_is_written_as_is_refused(text: str | bytes) -> None:
+    """One error, ValueError, whatever is wrong with what came from outside."""
+    with pytest.raises(ValueError, match="a body cannot be read as JSON"):
+        values.from_json("a body", text)
+
+
+def test_what_was_written_is_read() -> None:
+    """As text and as bytes."""
+    assert values.from_json("a body", b'{"a":[1.5,null]}') == values.from_json("", '{"a":[1.5,null]}')

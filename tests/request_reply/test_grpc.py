@@ -22,6 +22,7 @@ from eip_ref.request_reply import (
     Replier,
     TransportError,
 )
+from eip_ref.request_reply.envelope import MAX_BYTES
 from eip_ref.request_reply.grpc import SERVICE, GrpcRequestor, serve
 from tests.request_reply.test_http import ERRORS, LONG, Gate, echo, run
 from tests.request_reply.test_request_reply import Handle, fate
@@ -164,7 +165,11 @@ def test_a_copy_of_an_attempt_is_not_carried_out_a_second_time() -> None:
     assert trace.count("started") == 1
 
 
-@pytest.mark.parametrize("answer", [OTHER, b"?", b"[]"])
+@pytest.mark.parametrize(
+    "answer",
+    [OTHER, b"?", b"[]", b"[" * 60_000, OTHER.replace(b"m99", b"m1").replace(b"1,", b"NaN,")],
+    ids=range(5),
+)
 def test_an_answer_to_another_request_is_never_taken(answer: bytes) -> None:
     """Nor one that is no reply: what came of this request is unknown."""
 
@@ -197,12 +202,15 @@ def test_a_request_without_a_deadline_or_with_none_left_is_not_begun() -> None:
                 await raw(shop, body, named, timeout=None),
                 await raw(shop, b"?", named, timeout=LONG),
                 await raw(shop, b"{}", named, timeout=LONG),
+                await raw(shop, b"[" * 60_000, named, timeout=LONG),
+                await raw(shop, body.replace(b"1", b"NaN"), named, timeout=LONG),
+                await raw(shop, body.replace(b"1", b'"%s"' % (b"x" * MAX_BYTES)), named, timeout=LONG),
                 await raw(shop, body, timeout=LONG),
                 await fate(shop.request({1, 2}, timeout=LONG)),
             ]
 
     trace = run(scenario)
-    assert trace.result == [DeadlinePassed, *["INVALID_ARGUMENT"] * 4, NotDelivered]
+    assert trace.result == [DeadlinePassed, *["INVALID_ARGUMENT"] * 7, NotDelivered]
     assert trace.count("started") == 0
 
 

@@ -6,6 +6,7 @@ can only come true.
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,6 +32,7 @@ from eip_ref.request_reply import (
     TransportError,
     request_again,
 )
+from eip_ref.request_reply.envelope import MAX_BYTES
 from eip_ref.request_reply.http import HttpRequestor, serve
 from eip_ref.trace import Trace, recording
 from tests.request_reply.test_request_reply import CardDeclined, Handle, fate
@@ -216,6 +218,14 @@ async def impostor(answer: bytes) -> AsyncIterator[HttpRequestor]:
         group.cancel_scope.cancel()
 
 
+def said(content: bytes, *headers: bytes) -> bytes:
+    """A response to the first request, as bytes."""
+    head = b"HTTP/1.1 200 OK\r\nCorrelation-Id: m1\r\n%sContent-Length: %d\r\n\r\n"
+    return head % (b"".join(headers), len(content)) + content
+
+
+DEEP = b"[" * 60_000
+BOMB = gzip.compress(bytes(100 * MAX_BYTES))
 OTHER = b'{"id": "m99.stock", "body": "yours", "outcome": "answer", "error": ""}'
 
 
@@ -226,7 +236,10 @@ OTHER = b'{"id": "m99.stock", "body": "yours", "outcome": "answer", "error": ""}
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nCorrelation-Id: m99\r\n\r\n%s" % (len(OTHER), OTHER),
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCorrelation-Id: m1\r\n\r\n{}",
+        *map(said, [DEEP, b"[" * MAX_BYTES + b"[", OTHER[:-1] + b', "to": "m1", "body": NaN}']),
+        said(BOMB, b"Content-Encoding: gzip\r\n"),
     ],
+    ids=["hung up", "502", "another's", "no reply", "deep", "long", "nan", "bomb"],
 )
 def test_a_connection_that_breaks_down_or_a_strange_answer_is_a_transport_error(answer: bytes) -> None:
     """Indefinite: the request may have arrived. An answer to another request is never taken."""
@@ -272,6 +285,11 @@ def test_a_request_that_is_no_json_is_certainly_not_sent() -> None:
                 (b"{}", {"Request-Timeout": "soon", "Correlation-Id": "m1"}),
                 (b'{"body": 1, "type": "", "key": null}', {"Request-Timeout": "nan", "Correlation-Id": "m1"}),
                 (b'{"body": 1, "type": "", "key": null}', {"Request-Timeout": "1"}),
+                (b'{"body": 1, "type": 7, "key": null}', {"Request-Timeout": "1", "Correlation-Id": "m1"}),
+                (b'{"body": NaN, "type": "", "key": null}', {"Request-Timeout": "1", "Correlation-Id": "m1"}),
+                (DEEP, {"Request-Timeout": "1", "Correlation-Id": "m1"}),
+                (gzip.compress(b"{}"), {"Content-Encoding": "gzip"}),
+                (b"[" * MAX_BYTES + b"[", {}),
             ]:
                 codes.append(
                     (await shop._client.post(shop._url, content=content, headers=headers)).status_code
@@ -279,7 +297,7 @@ def test_a_request_that_is_no_json_is_certainly_not_sent() -> None:
             return learned, codes
 
     trace = run(scenario)
-    assert trace.result == ([NotDelivered, NotDelivered], [400] * 5)
+    assert trace.result == ([NotDelivered, NotDelivered], [400] * 9 + [413])
     assert trace.count("started") == 0
 
 

@@ -747,6 +747,21 @@ def test_the_example_in_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -
 async def test_a_body_that_no_wire_can_carry_is_not_sent(body: Any) -> None:
     """Definite, before anything is done, on every way the same."""
     async with wired() as shop:
-        with pytest.raises(NotDelivered, match="the body of a request cannot be written"):
+        with pytest.raises(NotDelivered, match=r"the request was not sent: .*cannot be written"):
             await shop.request(body, timeout=5)
     assert recorded().count("sent") == 0
+
+
+@pytest.mark.parametrize("key", ["", "a\0", "\ud800", "z" * 256, 7, True], ids=ascii)
+async def test_a_key_that_no_way_can_carry_is_refused_where_it_is_given(key: Any) -> None:
+    """On every way the same, before anything is sent."""
+    async with wired() as shop:
+        with pytest.raises(ValueError, match="idempotency_key must"):
+            await shop.request(1, timeout=5, idempotency_key=key)
+
+
+async def test_a_type_that_no_way_can_carry_is_not_sent() -> None:
+    """As a body that is none."""
+    async with wired() as shop:
+        with pytest.raises(NotDelivered):
+            await shop.request(1, type="\ud800", timeout=5)

@@ -1,6 +1,6 @@
 """Request–reply over the wires, HTTP and gRPC alike: answers, errors, timeouts and deadlines.
 
-What is different about each wire stands in `test_request_reply_http.py` and `test_request_reply_grpc.py`.
+What is different about each wire stands in `test_http.py` and `test_grpc.py`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from eip_ref.message import Message
 from eip_ref.request_reply import (
     Indefinite,
     KeyReused,
+    NotDelivered,
     RemoteError,
     Requestor,
     TimedOut,
     TransportError,
     budget,
 )
+from eip_ref.request_reply.envelope import MAX_BYTES
 from tests.request_reply import test_grpc as by_grpc
 from tests.request_reply import test_http as by_http
 from tests.request_reply.test_http import LONG, Gate, echo, run
@@ -130,6 +132,56 @@ def test_a_key_that_is_used_for_something_else_is_refused(online: Online) -> Non
             return [await fate(shop.request(n, timeout=LONG, idempotency_key="op")) for n in (1, 2)]
 
     assert run(scenario).result[1] is KeyReused
+
+
+KEYS = (" 17", "17 ", "Käse", "%3A", "a\r\nb: c", "\x7f", "z" * 255, "😀" * 255)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+def test_a_key_comes_back_as_itself_whatever_is_in_it(online: Online, key: str) -> None:
+    """A repetition is known by its key, and never taken for one with a key that only looks alike."""
+
+    async def scenario() -> list[Any]:
+        asked: list[Any] = []
+
+        async def handle(request: Message) -> int:
+            asked.append(request.body)
+            return len(asked)
+
+        async with online(handle) as shop:
+            keys = (key, key, key.strip()[:-1] + "!", key.replace("%3A", ":")[:-1] + "?")
+            return [await fate(shop.request("op", timeout=LONG, idempotency_key=each)) for each in keys]
+
+    assert run(scenario).result == [1, 1, 2, 3]
+
+
+def test_what_is_too_long_for_a_wire_is_refused(online: Online) -> None:
+    """A request before anything is done; an answer as one that cannot be written: it is no doubt."""
+
+    async def handle(request: Message) -> str:
+        return "x" * request.body if isinstance(request.body, int) else "done"
+
+    async def scenario() -> Any:
+        async with online(handle) as shop:
+            request = await fate(shop.request("x" * MAX_BYTES, timeout=LONG))
+            with pytest.raises(RemoteError, match=r"UnwritableAnswer: the answer has 1,048,[67]\d\d bytes"):
+                await shop.request(MAX_BYTES, timeout=LONG)
+            return request, await fate(shop.request(MAX_BYTES - 200, timeout=LONG))
+
+    trace = run(scenario)
+    assert trace.result == (NotDelivered, "x" * (MAX_BYTES - 200))
+    assert trace.count("started") == 2
+
+
+def test_an_error_of_the_block_comes_out_as_itself(online: Online) -> None:
+    """Not in a group, though servers run beside the block."""
+
+    async def scenario() -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with online(echo):
+                raise ZeroDivisionError
+
+    run(scenario)
 
 
 def test_the_time_that_is_left_is_passed_on_and_shrinks_with_each_hop(online: Online) -> None:
