@@ -15,20 +15,21 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
+from functools import partial
 
 import anyio
-import anyio.lowlevel
 
 from . import values
 from .message import EXPIRED, Handler, Message
+from .signal import EndOfMessages, ReceivingEnd, Signal, on_death
 from .trace import Kind, record, whoami
 
 __all__ = [
     "ChannelFull",
     "NotSent",
+    "Offer",
     "PointToPointChannel",
     "Receiver",
     "ReceiverAway",
@@ -66,7 +67,7 @@ class ReceiverClosed(NotSent):
     """The receiving end is closed for good."""
 
 
-class SenderClosed(Exception):
+class SenderClosed(EndOfMessages):
     """The sending end is closed and everything that it sent has been received."""
 
 
@@ -74,12 +75,22 @@ class SecondReceiver(Exception):
     """Somebody else receives from this channel: a second receiver would take half of the messages."""
 
 
+@dataclass(eq=False, slots=True)
+class Offer:
+    """A message that waits for the receiver: kept in the buffer, or held by a sender that waits."""
+
+    message: Message
+    sender: str = field(default_factory=whoami)
+    settled: anyio.Event = field(default_factory=anyio.Event)  #: the receiver has it, or never will
+    refusal: NotSent | None = None
+
+
 class PointToPointChannel:
     """A one-way channel from its senders to at most one receiver."""
 
     def __init__(self, name: str, *, when_away: WhenAway | str = WhenAway.BLOCK, capacity: int = 0) -> None:
         """`capacity` is the number of messages that the policy `BUFFER` keeps; the others keep none."""
-        self.name = name
+        self.name = values.name("name", name)
         self.when_away = WhenAway(when_away)
         self.capacity = values.count("capacity", capacity, minimum=0)
         if (self.when_away is WhenAway.BUFFER) != (capacity > 0):
@@ -88,11 +99,10 @@ class PointToPointChannel:
             )
         self.undelivered: list[Message] = []  #: accepted, but the receiver closed before taking them
         self.dropped: Counter[str] = Counter()  #: accepted and not delivered, by reason
-        self._waiting: deque[Message] = deque()  # accepted (BUFFER) or offered by a waiting sender
+        self._waiting: deque[Offer] = deque()
         self._receiver: Receiver | None = None
         self._sender_closed = False
         self._receiver_closed = False
-        self._changed = anyio.Event()
         record(Kind.OPENED, name, who="", role="channel", capacity=capacity or None)
 
     def __len__(self) -> int:
@@ -119,14 +129,14 @@ class PointToPointChannel:
         if reason is not None:
             record(Kind.REFUSED, self.name, message.id, reason=str(reason))
             raise reason
-        # Always a new object: the same message may be offered twice at once.
-        mine = replace(message.copy())
-        self._waiting.append(mine)
+        offer = Offer(message.copy())
+        self._waiting.append(offer)
+        if self._receiver is not None:
+            self._receiver.signal.notify()
         if self.when_away is WhenAway.BUFFER:
             record(Kind.ACCEPTED, self.name, message.id)
-        self._wake()
-        if self.when_away is not WhenAway.BUFFER:
-            await self._taken(mine)
+        else:
+            await self._taken(offer)
 
     def _refusal(self) -> NotSent | None:
         if self._receiver_closed:
@@ -137,47 +147,61 @@ class PointToPointChannel:
             return ChannelFull(f"{self.name} holds {self.capacity} messages and can keep no more")
         return None
 
-    async def _taken(self, mine: Message) -> None:
-        record(Kind.BLOCKED, self.name, mine.id)
-        try:
-            while any(offered is mine for offered in self._waiting):
-                reason = self._refusal()
-                if reason is not None:
-                    raise reason
-                await self._changed.wait()
-        except BaseException as error:
-            if self._take_back(mine):
-                reason_in_words = str(error) if isinstance(error, NotSent) else "the sender gave up"
-                record(Kind.REFUSED, self.name, mine.id, reason=reason_in_words)
-            raise
+    async def _taken(self, offer: Offer) -> None:
+        """Wait until the receiver has it. Whoever gives up or dies takes it back."""
+        record(Kind.BLOCKED, self.name, offer.message.id)
+        with on_death(partial(self._take_back, offer, "the sender died")):
+            try:
+                await offer.settled.wait()
+            finally:
+                self._take_back(offer, "the sender gave up")
+        if offer.refusal is not None:
+            raise offer.refusal
 
-    def _take_back(self, mine: Message) -> bool:
-        before = len(self._waiting)
-        self._waiting = deque(offered for offered in self._waiting if offered is not mine)
-        return len(self._waiting) < before
+    def _take_back(self, offer: Offer, reason: str) -> None:
+        """Nobody will have it, unless the receiver has it already."""
+        if not offer.settled.is_set():
+            self._waiting.remove(offer)
+            record(Kind.REFUSED, self.name, offer.message.id, who=offer.sender, reason=reason)
+            offer.settled.set()
+
+    def _refuse_all(self) -> None:
+        """Tell the senders that wait that their message will not be taken, where that is so."""
+        while self._waiting and (refusal := self._refusal()) is not None:
+            offer = self._waiting[0]
+            offer.refusal = refusal
+            self._take_back(offer, str(refusal))
 
     @contextmanager
     def receiver(self) -> Iterator[Receiver]:
-        """Connect as the receiver; leaving the block means being away, not closed.
+        """Connect as the receiver; leaving the block, or dying in it, means being away, not closed.
 
         Raises `SecondReceiver` while another receiver is connected.
         """
         if self._receiver is not None:
             raise SecondReceiver(f"{self.name} has a receiver already: {self._receiver.name or 'unnamed'}")
         receiver = self._receiver = Receiver(self, whoami())
-        self._wake()
-        try:
-            yield receiver
-        finally:
-            self._receiver = None
-            self._wake()
+        with on_death(partial(self._disconnect, receiver)):
+            try:
+                yield receiver
+            finally:
+                self._disconnect(receiver)
+
+    def _disconnect(self, receiver: Receiver) -> None:
+        if self._receiver is not receiver:
+            return
+        self._receiver = None
+        receiver.signal.notify_all()
+        if self.when_away is WhenAway.FAIL:
+            self._refuse_all()
 
     def close(self) -> None:
         """The sender is done: the receiver gets what is kept, and then `SenderClosed`. Idempotent."""
         if not self._sender_closed:
             self._sender_closed = True
             record(Kind.CLOSED, self.name, end="sender")
-            self._wake()
+            if self._receiver is not None:
+                self._receiver.signal.notify_all()
 
     def close_receiver(self) -> None:
         """The receiver is done for good: every `send`, waiting ones too, raises `ReceiverClosed`.
@@ -189,26 +213,25 @@ class PointToPointChannel:
         self._receiver_closed = True
         record(Kind.CLOSED, self.name, end="receiver")
         if self.when_away is WhenAway.BUFFER:
-            while self._waiting:
-                message = self._waiting.popleft()
-                self.undelivered.append(message)
+            self.undelivered += [offer.message for offer in self._waiting]
+            self._waiting.clear()
+            for message in self.undelivered:
                 self._drop(message, "the receiver closed")
-        self._wake()
+        self._refuse_all()
+        if self._receiver is not None:
+            self._receiver.signal.notify_all()
 
     def _drop(self, message: Message, reason: str) -> None:
         self.dropped[reason] += 1
         record(Kind.DROPPED, self.name, message.id, reason=reason)
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
 
-
-class Receiver:
+class Receiver(ReceivingEnd[Message]):
     """The receiving end of a channel, while it is connected. Iterate over it, or call `receive`."""
 
     def __init__(self, channel: PointToPointChannel, name: str) -> None:
         self.name = name
+        self.signal = Signal()
         self._channel = channel
 
     def receive_nowait(self) -> Message:
@@ -221,10 +244,11 @@ class Receiver:
         if channel._receiver is not self or channel._receiver_closed:
             raise anyio.ClosedResourceError(f"this receiver no longer receives from {channel.name}")
         while channel._waiting:
-            message = channel._waiting.popleft()
+            offer = channel._waiting.popleft()
+            offer.settled.set()
+            message = offer.message
             if channel.when_away is not WhenAway.BUFFER:
                 record(Kind.ACCEPTED, channel.name, message.id, who="")
-            channel._wake()
             if not message.has_expired(anyio.current_time()):
                 record(Kind.DELIVERED, channel.name, message.id, who=self.name, lease=None)
                 return message
@@ -232,24 +256,6 @@ class Receiver:
         if channel._sender_closed:
             raise SenderClosed(f"the sender of {channel.name} has closed it")
         raise anyio.WouldBlock
-
-    async def receive(self) -> Message:
-        """Wait for the next message and take it. Raises what `receive_nowait` raises but WouldBlock."""
-        await anyio.lowlevel.checkpoint()
-        while True:
-            try:
-                return self.receive_nowait()
-            except anyio.WouldBlock:
-                await self._channel._changed.wait()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Message:
-        try:
-            return await self.receive()
-        except SenderClosed:
-            raise StopAsyncIteration from None
 
 
 def direct_links(systems: int) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import anyio
 import pytest
 
+from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants import conservation
 from eip_ref.message import Message
 from eip_ref.point_to_point import (
@@ -22,7 +24,7 @@ from eip_ref.point_to_point import (
     hub_links,
 )
 from eip_ref.trace import Kind, acting, record
-from tests.backends import Play, everywhere, recorded
+from tests.backends import Play, everywhere, recorded, virtual_time_only
 
 POLICIES = pytest.mark.parametrize("policy", list(WhenAway))
 
@@ -352,6 +354,91 @@ async def test_a_message_past_its_deadline_is_dropped_and_not_delivered(policy: 
     assert conservation(recorded()) == []
 
 
+@virtual_time_only
+async def test_a_receiver_that_crashed_takes_its_own_place_again() -> None:
+    """Its ghost holds no place: the new life gets what waits."""
+    invoices, got = channel(WhenAway.BLOCK), list[object]()
+
+    async def billing() -> None:
+        with invoices.receiver() as receiver:
+            async for message in receiver:
+                got.append(message.body)
+
+    async with anyio.create_task_group() as group:
+        crash = Crash(at=1, restart_after=2)
+        group.start_soon(Participant("billing", billing, crashes=(crash,)).run)
+        await anyio.sleep(2)
+        assert not invoices.receiver_is_here
+        await invoices.send(Message("invoice 1"))
+        invoices.close()
+    assert got == ["invoice 1"]
+
+
+@virtual_time_only
+async def test_a_sender_that_died_waiting_has_sent_nothing() -> None:
+    """Nobody can have told it that its message was accepted; the trace says that it was not."""
+    invoices = channel(WhenAway.BLOCK)
+
+    async def shop() -> None:
+        await invoices.send(Message("never"))
+
+    await Participant("shop", shop, crashes=(Crash(at=anyio.current_time() + 1),)).run()
+    assert len(invoices) == 0
+    (refused,) = recorded().filter("refused")
+    assert (refused.who, refused.data["reason"]) == ("shop", "the sender died")
+
+
+@virtual_time_only
+async def test_a_message_costs_no_more_however_many_senders_wait() -> None:
+    """One change wakes one sender, the longest waiting first."""
+
+    async def calls(senders: int) -> float:
+        """The calls of functions for each message while so many wait."""
+        invoices, count = channel(WhenAway.BLOCK), 0
+
+        def counts(frame: object, event: str, arg: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        async with anyio.create_task_group() as group:
+            for number in range(senders):
+                group.start_soon(invoices.send, Message(number))
+            await anyio.sleep(1)
+            with invoices.receiver() as receiver:
+                sys.setprofile(counts)
+                got = [(await receiver.receive()).body for _ in range(senders)]
+                sys.setprofile(None)
+        assert got == list(range(senders))
+        return count / senders
+
+    assert await calls(400) < 2 * await calls(20)
+
+
+@everywhere
+def test_a_sender_that_waits_is_told_when_the_receiver_leaves(play: Play) -> None:
+    """Where nobody waits for a receiver; also when it comes back at the very same instant."""
+
+    async def scenario() -> object:
+        invoices, told = channel(WhenAway.FAIL), list[str]()
+
+        async def shop() -> None:
+            with pytest.raises(ReceiverAway) as caught:
+                await invoices.send(Message("invoice 1"))
+            told.append(str(caught.value))
+
+        async with anyio.create_task_group() as group:
+            with invoices.receiver():
+                group.start_soon(shop)
+                await anyio.sleep(1)
+            with invoices.receiver() as receiver, pytest.raises(anyio.WouldBlock):
+                receiver.receive_nowait()
+        return told
+
+    trace = play(scenario)
+    assert trace.result == ["nobody receives from invoices now"]
+    assert conservation(trace) == []
+
+
 def test_every_definite_refusal_is_a_not_sent() -> None:
     """One name for "it certainly was not accepted"."""
     assert {ReceiverAway, ChannelFull, ReceiverClosed} == set(NotSent.__subclasses__())
@@ -365,6 +452,13 @@ def test_a_capacity_without_a_buffer_is_refused(policy: str, capacity: Any) -> N
     """Only a buffer has a capacity, and a buffer must have one."""
     with pytest.raises(ValueError, match="capacity"):
         PointToPointChannel("invoices", when_away=policy, capacity=capacity)
+
+
+@pytest.mark.parametrize("name", ["", "a\0", "\ud800", 7, None], ids=ascii)
+def test_a_channel_has_a_name(name: Any) -> None:
+    """Text that every trace and picture can hold."""
+    with pytest.raises(ValueError, match="name must be text"):
+        PointToPointChannel(name)
 
 
 @pytest.mark.parametrize("systems", range(1, 21))
