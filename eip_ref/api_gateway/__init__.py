@@ -58,7 +58,7 @@ share or that survive a crash; streams, WebSockets, TLS, and a cache of answers.
 """
 
 from .backend import Backend, RetryBudget
-from .coalescing import Coalescer
+from .coalescing import Coalesced, Coalescer
 from .edge import SUBJECT, AdmittedRequest, Identity, Request, Response
 from .errors import (
     AllFailed,
@@ -95,6 +95,7 @@ __all__ = [
     "BranchInput",
     "Bulkhead",
     "BulkheadFull",
+    "Coalesced",
     "Coalescer",
     "ComposedAnswer",
     "FanOut",

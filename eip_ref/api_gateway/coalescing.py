@@ -2,85 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
+from contextlib import AsyncExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Self
 
 import anyio
+import anyio.abc
 
+from .. import values
+from ..tasks import background
 from ..trace import Kind, record
-from .spans import part_of
+from .spans import in_time, on_its_own, part_of, span
 
-__all__ = ["Coalescer"]
+__all__ = ["Coalesced", "Coalescer"]
 
-T = TypeVar("T")
+Key = tuple[str, Hashable]
+
+
+class Coalesced(NamedTuple):
+    """An answer, and the news whether it was for one caller alone."""
+
+    value: Any
+    shared: bool  #: others asked for the same, and got it too
 
 
 @dataclass(eq=False, slots=True)
 class _Flight:
-    leader: str  #: the id of the leader's call
-    ended: anyio.Event = field(default_factory=anyio.Event)
-    followers: int = 0
-    value: Any = None
+    id: str
+    landed: anyio.Event = field(default_factory=anyio.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    callers: int = 0
+    waiting: int = 0
+    original: tuple[Any] | None = None  #: for whoever asked first
+    pristine: tuple[Any] | None = None  #: a copy that nobody else has, where others asked too
     error: Exception | None = None
-    abandoned: bool = True  #: until it ends with a value that can be copied, or an error
 
 
 class Coalescer:
-    """One call per user and key in flight: the first to ask leads, and those who come meanwhile follow.
+    """One call per user and key in flight: whoever asks for the same meanwhile waits for its answer.
 
-    Followers get a copy of the leader's value, or its error. Nothing is kept: who asks after the end
-    leads a call of their own. It is for calls that only read.
+    The call belongs to nobody who waits. It has `timeout` seconds, whatever the deadline of the first who
+    asked, and goes on when that one leaves; it is cancelled when all have left. All but the first get a
+    copy of the value; all get its error. Nothing is kept: who asks after the end begins a call anew. It is
+    for calls that only read. Use it as `async with Coalescer(timeout=1) as coalescer:`.
     """
 
-    def __init__(self, name: str = "coalescer") -> None:
+    def __init__(self, name: str = "coalescer", *, timeout: float) -> None:
         self.name = name
-        self._flights: dict[tuple[str, Hashable], _Flight] = {}
+        self._timeout = values.duration("timeout", timeout, zero=False)
+        self._flights: dict[Key, _Flight] = {}
+        self._stack = AsyncExitStack()
+        self._tasks: anyio.abc.TaskGroup | None = None
 
     def __len__(self) -> int:
         """The number of calls that are in flight."""
         return len(self._flights)
 
-    async def call(self, user: str, key: Hashable, function: Callable[[], Awaitable[T]]) -> T:
-        """Return or raise what `function()` does, or did for the same user and key when this was called.
+    @property
+    def is_open(self) -> bool:
+        """True inside its block."""
+        return self._tasks is not None
 
-        `user` is whoever may see the answer; nobody else's call is joined. When the leader is
-        cancelled, a follower takes over and calls its own `function`.
+    async def __aenter__(self) -> Self:
+        if self.is_open:
+            raise RuntimeError(f"{self.name} is open already: enter it once")
+        self._tasks = await self._stack.enter_async_context(background())
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        self._tasks = None
+        return await self._stack.__aexit__(*error)
+
+    async def call(self, user: str, key: Hashable, function: Callable[[], Any]) -> Coalesced:
+        """Return or raise what `function()`, plain or async, does for the same user and key.
+
+        `user` is whoever may see the answer; nobody else's call is joined. Where a value cannot be copied,
+        all but the first ask for themselves. Raises `GatewayTimeout` when the call's own time is over, and
+        RuntimeError outside the block.
         """
+        values.name("user", user)
         identity = part_of(self.name)
-        while (flight := self._flights.get((user, key))) is not None:
-            record(Kind.DUPLICATE, self.name, identity, of=flight.leader)
-            flight.followers += 1
-            await flight.ended.wait()
-            if flight.error is not None:
-                raise flight.error
-            if not flight.abandoned:
-                value: T = deepcopy(flight.value)
-                return value
-        return await self._lead((user, key), _Flight(identity), function)
+        if (flight := self._flights.get((user, key))) is None:
+            flight = self._begin((user, key), _Flight(identity), function)
+        else:
+            record(Kind.DUPLICATE, self.name, identity, of=flight.id)
+        flight.callers += 1
+        first = flight.callers == 1
+        await self._landing(flight, (user, key))
+        if flight.error is not None:
+            raise flight.error
+        if flight.original is None:
+            raise RuntimeError(f"{self.name} was closed before there was an answer")
+        if first:
+            return Coalesced(flight.original[0], flight.callers > 1)
+        if flight.pristine is None:
+            return Coalesced(await values.finished(function()), False)
+        return Coalesced(deepcopy(flight.pristine[0]), True)
 
-    async def _lead(
-        self, key: tuple[str, Hashable], flight: _Flight, function: Callable[[], Awaitable[T]]
-    ) -> T:
+    def _begin(self, key: Key, flight: _Flight, function: Callable[[], Any]) -> _Flight:
+        if self._tasks is None:
+            raise RuntimeError(f"{self.name} is not open: use it as `async with`")
         self._flights[key] = flight
+        self._tasks.start_soon(self._fly, key, flight, function, name=flight.id)
+        return flight
+
+    async def _landing(self, flight: _Flight, key: Key) -> None:
+        """Wait for the end of a call. The last who leaves before ends it, and sees it ended."""
+        flight.waiting += 1
         try:
-            value = await function()
+            await flight.landed.wait()
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.landed.is_set():
+                self._forget(key, flight)
+                flight.scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await flight.landed.wait()
+
+    async def _fly(self, key: Key, flight: _Flight, function: Callable[[], Any]) -> None:
+        on_its_own()
+        until = anyio.current_time() + self._timeout
+        try:
+            with (
+                flight.scope,
+                span(self.name, flight.id, until=until),
+                in_time(until, f"{self.name} had no answer within {self._timeout:g} s"),
+            ):
+                flight.original = (await values.finished(function()),)
         except Exception as error:
             flight.error = error
-            raise
-        else:
-            self._keep(flight, value)
-            return value
         finally:
-            del self._flights[key]
-            flight.ended.set()
+            self._keep_a_copy(flight)
+            self._forget(key, flight)
+            flight.landed.set()
 
-    def _keep(self, flight: _Flight, value: object) -> None:
-        """Keep a copy for those who follow; without one they ask for themselves."""
-        if not flight.followers:
-            return
-        try:
-            flight.value, flight.abandoned = deepcopy(value), False
-        except Exception as error:
-            record(Kind.NOTE, self.name, flight.leader, text=f"the answer cannot be shared: {error!r}")
+    def _forget(self, key: Key, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+    def _keep_a_copy(self, flight: _Flight) -> None:
+        """Copy the value before the first caller has it, and can change it."""
+        if flight.callers > 1 and flight.original is not None:
+            try:
+                flight.pristine = deepcopy(flight.original)
+            except Exception as error:
+                record(Kind.NOTE, self.name, flight.id, text=f"the answer cannot be shared: {error!r}")

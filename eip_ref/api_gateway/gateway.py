@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -52,7 +53,8 @@ def _anybody(identity: Identity, given: Mapping[str, str]) -> bool:
 class Route:
     """`method` on paths like `/orders/{order}` goes to `handler`, for those whom `allow` lets.
 
-    With `coalesce`, equal requests of one user share a call while it is in flight; for reading only.
+    With `coalesce`, equal requests of one user share a call while it is in flight; for reading only. That
+    call has the gateway's whole timeout, and no client's deadline.
     """
 
     method: str
@@ -102,7 +104,8 @@ class Gateway:
     """Answers every request within `timeout` seconds, and before the client's deadline.
 
     `authenticate` finds out who asks, `rate_limit` counts how often, at most `max_concurrent` requests are
-    under way at a time, and bodies have at most `max_body` bytes.
+    under way at a time, and bodies have at most `max_body` bytes. Where routes coalesce, use it as
+    `async with Gateway(…) as gateway:`.
     """
 
     def __init__(
@@ -125,7 +128,14 @@ class Gateway:
         self._timeout = timeout
         self._rate_limit = rate_limit
         self._load_shedder = LoadShedder(max_concurrent=max_concurrent)
-        self._coalescer = Coalescer(f"{name} coalescer")
+        self._coalescer = Coalescer(f"{name} coalescer", timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        await self._coalescer.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self._coalescer.__aexit__(*error)
 
     @property
     def under_way(self) -> int:
@@ -135,8 +145,11 @@ class Gateway:
     async def handle(self, request: Request) -> Response:
         """The response to a request, whatever happens: errors become a status and a code.
 
-        Only cancellation comes out of here, as cancellation.
+        Only cancellation comes out of here, as cancellation, and RuntimeError where routes coalesce and
+        nobody has entered the gateway.
         """
+        if not self._coalescer.is_open and any(route.coalesce for route in self._routes):
+            raise RuntimeError(f"{self.name} has routes that coalesce: use it as `async with`")
         await anyio.lowlevel.checkpoint()
         until = min(anyio.current_time() + self._timeout, request.deadline)
         try:
@@ -174,8 +187,9 @@ class Gateway:
         call = AdmittedRequest(identity, path, path_params, onward(request.headers, identity), request)
         if not route.coalesce:
             return await values.finished(route.handler(call))
+        call = replace(call, request=replace(request, deadline=math.inf))  # that was one client's own
         key = request.method, path, request.query, call.headers  # all that the answer may depend on
-        return await self._coalescer.call(identity.subject, key, lambda: values.finished(route.handler(call)))
+        return (await self._coalescer.call(identity.subject, key, partial(route.handler, call))).value
 
     async def _known(self, request: Request) -> Identity:
         identity = await self._authenticate(request)

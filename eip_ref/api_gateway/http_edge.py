@@ -56,18 +56,31 @@ async def _read(chunks: AsyncIterable[bytes], limit: int) -> bytes:
 
 
 def application(gateway: Gateway) -> ASGIApp:
-    """An application whose every path and method is answered by the gateway, in its own form."""
+    """An application whose every path and method is answered by the gateway, in its own form.
+
+    The gateway is open from ASGI's lifespan event "startup" to "shutdown"; without them, enter it yourself.
+    """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await _live(gateway, receive, send)
         request = HttpRequest(scope, receive)
         try:
             body = await _read(request.stream(), gateway.max_body)
         except _TooLong:  # one byte too many is enough for the gateway to refuse it
             body = bytes(gateway.max_body + 1)
         response = _out(await gateway.handle(_in(request, body)))
-        await response(scope, receive, send)
+        return await response(scope, receive, send)
 
     return answer
+
+
+async def _live(gateway: Gateway, receive: Receive, send: Send) -> None:
+    await receive()
+    async with gateway:
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 def _in(request: HttpRequest, body: bytes) -> Request:
@@ -76,7 +89,7 @@ def _in(request: HttpRequest, body: bytes) -> Request:
         request.method,
         path.decode("latin-1"),
         request.url.query,
-        headers=tuple(request.headers.items()),
+        headers=tuple((n, v) for n, v in request.headers.items() if n != TIMEOUT.lower()),
         body=body,
         deadline=_deadline(request.headers.get(TIMEOUT)),
     )
@@ -178,7 +191,7 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     block is cancelled.
     """
     bounds: dict[str, Any] = {"timeout_graceful_shutdown": 1, "ws_max_size": 64 * 1024}
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", **bounds)
+    config = uvicorn.Config(app, log_level="critical", lifespan="auto", **bounds)
     with socket.create_server(("127.0.0.1", port)) as listener:  # from here on, clients can connect
         server = uvicorn.Server(config)
         async with background(grace=5) as group:

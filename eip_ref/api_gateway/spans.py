@@ -12,7 +12,7 @@ import anyio
 from ..trace import Kind, listening, new_id, record
 from .errors import GatewayTimeout
 
-__all__ = ["in_time", "part_of", "span"]
+__all__ = ["in_time", "on_its_own", "part_of", "span"]
 
 _current: ContextVar[str] = ContextVar("span", default="")
 
@@ -20,6 +20,11 @@ _current: ContextVar[str] = ContextVar("span", default="")
 def part_of(name: str) -> str:
     """An id for a part of the work that runs here: "r1.user"; for work of its own a new id."""
     return f"{_current.get()}.{name}" if _current.get() else new_id("r")
+
+
+def on_its_own() -> None:
+    """From here on, what runs in this task is part of nobody's work."""
+    _current.set("")
 
 
 class span:

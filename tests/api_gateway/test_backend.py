@@ -14,7 +14,6 @@ from eip_ref.api_gateway import (
     Branch,
     Bulkhead,
     BulkheadFull,
-    Coalescer,
     FanOut,
     GatewayTimeout,
     Hedging,
@@ -508,95 +507,6 @@ async def test_an_async_rule_of_the_hedging_is_refused() -> None:
         await hedged(str, Hedging(delay=0.1), may)  # type: ignore[arg-type]
 
 
-# Coalescing
-
-
-async def together(*calls: Any) -> list[Any]:
-    """Their fates, in the order given; they begin a tenth of a second apart."""
-    got: list[Any] = [None] * len(calls)
-
-    async def one(number: int) -> None:
-        await anyio.sleep(number / 10)
-        got[number] = await fate(calls[number])
-
-    async with anyio.create_task_group() as group:
-        for number in range(len(calls)):
-            group.start_soon(one, number)
-    return got
-
-
-async def test_callers_of_the_same_share_one_call() -> None:
-    """One call per key in flight; each gets a value of their own."""
-    service = Service([0.5], [["tea"]])
-    shared = Coalescer()
-    got = await together(*(shared.call("ann", "order 17", service) for _ in range(3)))
-    assert len(shared) == 0
-    trace = recorded()
-    assert (got, len({id(value) for value in got})) == ([["tea"]] * 3, 3)
-    assert (service.calls, trace.count("duplicate")) == (1, 2)
-
-
-async def test_what_the_leader_does_with_its_value_is_its_own_affair() -> None:
-    """Also when it changes it before a follower wakes."""
-    service = Service([0.5], [["tea"]])
-    shared = Coalescer()
-
-    async def leader() -> None:
-        (await shared.call("ann", 17, service)).append("coffee")
-
-    assert await together(leader(), shared.call("ann", 17, service)) == [None, ["tea"]]
-
-
-async def test_a_shared_error_is_not_cached() -> None:
-    """Who waits gets it; who comes after it makes a call of their own. Values are not kept either."""
-    service = Service([0.15], [KeyError(), "ok"])
-    shared = Coalescer()
-    assert await together(*(shared.call("ann", 17, service) for _ in range(5))) == [
-        KeyError,
-        KeyError,
-        "ok 1",
-        "ok 1",
-        "ok 2",
-    ]
-
-
-async def test_a_follower_takes_over_from_a_cancelled_leader() -> None:
-    """The leader's cancellation is its own; one follower leads anew, and the rest follow it."""
-    service = Service([0.5])
-    shared = Coalescer()
-
-    async def impatient() -> Any:
-        with anyio.move_on_after(0.35):
-            return await shared.call("ann", 17, service)
-        return "gave up"
-
-    result = await together(impatient(), *(shared.call("ann", 17, service) for _ in range(3)))
-    assert result == ["gave up", "ok 1", "ok 1", "ok 1"]
-    assert (service.calls, service.cancelled) == (2, 1)
-
-
-async def test_a_cancelled_follower_leaves_the_call_alone() -> None:
-    """The leader and the others get their answer."""
-    service = Service([0.5])
-    shared = Coalescer()
-
-    async def impatient() -> None:
-        with anyio.move_on_after(0.1):
-            await shared.call("ann", 17, service)
-
-    assert await together(shared.call("ann", 17, service), impatient()) == ["ok 0", None]
-    assert service.cancelled == 0
-
-
-async def test_other_keys_and_other_users_are_called_for_themselves() -> None:
-    """Never across users."""
-    service = Service([0.5])
-    shared = Coalescer()
-    assert await together(
-        shared.call("ann", 17, service), shared.call("bob", 17, service), shared.call("ann", 18, service)
-    ) == ["ok 0", "ok 1", "ok 2"]
-
-
 def test_a_failure_of_the_backend_is_no_answer() -> None:
     """What the breaker counts: failures and timeouts, not what the client did wrong."""
     from eip_ref.api_gateway.backend import is_answer
@@ -607,34 +517,6 @@ def test_a_failure_of_the_backend_is_no_answer() -> None:
 
 
 # Side work does not replace an outcome
-
-
-async def test_an_answer_that_cannot_be_copied_is_the_leaders_all_the_same() -> None:
-    """Followers ask for themselves, and the trace says why."""
-    calls, answers = list[int](), list[object]()
-
-    async def ask() -> object:
-        calls.append(1)
-        await anyio.sleep(1)
-        return uncopyable
-
-    class Uncopyable:
-        def __deepcopy__(self, memo: object) -> object:
-            raise TypeError("a socket cannot be copied")
-
-    uncopyable, coalescer = Uncopyable(), Coalescer()
-    assert await coalescer.call("ann", "k", ask) is uncopyable
-
-    async def follow() -> None:
-        answers.append(await coalescer.call("ann", "k", ask))
-
-    async with anyio.create_task_group() as group:
-        for _ in range(2):
-            group.start_soon(follow)
-            await anyio.sleep(0.1)
-    assert answers == [uncopyable, uncopyable]
-    assert len(calls) == 3
-    assert "cannot be shared" in recorded().filter("note")[0].data["text"]
 
 
 async def test_a_loser_that_cannot_be_disposed_of_does_not_spoil_the_race() -> None:

@@ -62,12 +62,12 @@ def own(identity: Identity, given: Mapping[str, str]) -> bool:
     return given.get("user") == identity.subject
 
 
-def gateway(shop: Shop, **how: Any) -> Gateway:
+def gateway(shop: Shop, *, coalesce: bool = False, **how: Any) -> Gateway:
     routes = [
         Route("GET", "/orders/{order}", shop),
         Route("GET", "/users/{user}", shop, allow=own),
         Route("POST", "/orders", shop),
-        Route("GET", "/prices", shop, coalesce=True),
+        Route("GET", "/prices", shop, coalesce=coalesce),
     ]
     return Gateway(routes, **{"authenticate": authenticate, "timeout": 1.0, **how})
 
@@ -426,7 +426,6 @@ def test_equal_requests_of_one_user_share_a_call(play: Play) -> None:
     shop = Shop(0.5)
 
     async def scenario() -> list[Any]:
-        door = gateway(shop)
         got: list[Any] = []
 
         async def client(token: str, path: str, query: str, language: str = "en") -> None:
@@ -434,7 +433,7 @@ def test_equal_requests_of_one_user_share_a_call(play: Play) -> None:
             response = await door.handle(ask(path, headers, query=query))
             got.append(response.body["who"])
 
-        async with anyio.create_task_group() as group:
+        async with gateway(shop, coalesce=True) as door, anyio.create_task_group() as group:
             for token, path, query in [
                 ("Bearer ann", "/prices", ""),
                 ("Bearer ann", "/prices/", ""),

@@ -66,7 +66,8 @@ async def in_process(timeout: float = 20.0) -> AsyncIterator[httpx.AsyncClient]:
     mounts = {url: httpx.ASGITransport(services()[name]) for name, url in URLS.items()}
     async with (
         httpx.AsyncClient(mounts=mounts) as behind,
-        to(application(gateway(URLS, behind, timeout=timeout))) as client,
+        gateway(URLS, behind, timeout=timeout) as door,
+        to(application(door)) as client,
     ):
         yield client
 

@@ -286,16 +286,16 @@ def test_coalescing_across_users_gives_away_what_is_anothers() -> None:
     """Two users ask for the same path: each must get their own."""
 
     async def scenario(make: type[Coalescer]) -> list[str]:
-        shared, got = make(), []
+        got = list[str]()
 
         async def ask(user: str) -> None:
             async def profile() -> str:
                 await anyio.sleep(0.1)
                 return f"{user}'s card"
 
-            got.append(f"{user} sees {await shared.call(user, '/me', profile)}")
+            got.append(f"{user} sees {(await shared.call(user, '/me', profile)).value}")
 
-        async with anyio.create_task_group() as group:
+        async with make(timeout=1) as shared, anyio.create_task_group() as group:
             group.start_soon(ask, "ann")
             group.start_soon(ask, "bob")
         return got

@@ -16,6 +16,7 @@ from eip_ref.api_gateway import (
     Branch,
     BranchInput,
     Bulkhead,
+    Coalesced,
     Coalescer,
     ComposedAnswer,
     FanOut,
@@ -158,8 +159,8 @@ def retries(call: Callable[[], Awaitable[T]], times: int) -> Callable[[], Awaita
 class SharesAcrossUsers(Coalescer):
     """The key is what is asked for; who asks is forgotten."""
 
-    async def call(self, user: str, key: Hashable, function: Callable[[], Awaitable[T]]) -> T:
-        return await super().call("", key, function)
+    async def call(self, user: str, key: Hashable, function: Any) -> Coalesced:
+        return await super().call("somebody", key, function)
 
 
 class _Endless(RetryBudget):

@@ -74,7 +74,7 @@ class Shop:
         self.door = Gateway(
             [route], authenticate=self._who, timeout=TIMEOUT, rate_limit=limit, max_concurrent=8
         )
-        self.door._coalescer = coalescer("coalescer")
+        self.door._coalescer = coalescer("coalescer", timeout=TIMEOUT)
 
     async def _who(self, request: Request) -> Identity | None:
         name = request.header("authorization")
@@ -132,7 +132,7 @@ def play_gateway(
             lives.append(None)
             shop = Shop(faults, len(lives), backend, coalescer, view)
             assert whoami() == "gateway"
-            async with anyio.create_task_group() as group:
+            async with shop.door, anyio.create_task_group() as group:
                 for number in range(10):
                     chance = faults.random(f"customer {number} {len(lives)}")
                     group.start_soon(customer, shop, number, chance)
