@@ -16,7 +16,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import InitVar, dataclass, field, fields, replace
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
@@ -59,15 +59,23 @@ class Message:
     version: int = 1  #: of the schema of the body
     headers: Mapping[str, Any] = field(default_factory=dict)
     created: float = field(default_factory=_now)
+    ttl: InitVar[float | None] = field(default=None, kw_only=True)  #: instead of a deadline: seconds to live
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, ttl: float | None) -> None:
         values.name("a message id", self.id)
         if self.key not in (None, ""):
             values.name("a message key", self.key)
+        if ttl is not None:
+            self._set_deadline(ttl)
         if self.deadline is not None:
             deadline = values.number("a message's deadline", self.deadline)
             object.__setattr__(self, "deadline", None if deadline == math.inf else deadline)
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
+
+    def _set_deadline(self, ttl: float) -> None:
+        if self.deadline is not None:
+            raise ValueError("a message has a deadline or a ttl, not both")
+        object.__setattr__(self, "deadline", self.created + values.duration("ttl", ttl, infinite=True))
 
     def copy(self, **changes: Any) -> Message:
         """The same message, with the same id, that shares nothing changeable with this one."""

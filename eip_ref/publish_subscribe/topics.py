@@ -67,9 +67,9 @@ class TopicMessage(Message):
 
     topic: str = ""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, ttl: float | None) -> None:
         if not isinstance(self.headers, MappingProxyType):  # else it was copied, and checked before
-            Message.__post_init__(self)
+            Message.__post_init__(self, ttl)
 
     @classmethod
     def of(cls, topic: str, message: Message) -> Self:

@@ -1,30 +1,23 @@
 """The contract of every queue with leases: the sentences of the protocol, one test each.
 
-An implementation joins by adding its class to QUEUES, and to `make` if it needs more than a name.
+Who keeps it is in `queues.py`; what more a queue can do is in `test_queue_operations.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.message import Message
 from eip_ref.message_queue import (
     NEVER,
     DeadLetterPolicy,
     Empty,
-    Lease,
-    MessageQueue,
-    Queue,
     QueueClosed,
     QueueFull,
     Settled,
@@ -33,83 +26,12 @@ from eip_ref.message_queue import (
 )
 
 from ..backends import Play, everywhere
+from .queues import QUEUES, TICK, AnyQueue, Make, bodies, letters, make
+
+__all__ = ["make"]
 
 
-class TwoOpeners:
-    """A durable queue that two have open: what the one is given the other hands out, and the one settles."""
-
-    def __init__(self, path: Path, name: str, **settings: Any) -> None:
-        self.one, self.two = (SQLiteQueue(path, name, **settings) for _ in range(2))
-
-    async def __aenter__(self) -> Self:
-        await self.one.__aenter__()
-        await self.two.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: Any) -> None:
-        await self.two.__aexit__(*error)
-        await self.one.__aexit__(*error)
-
-    async def receive(self, **settings: Any) -> Lease:
-        lease = await self.two.receive(**settings)
-        lease.queue = self.one
-        return lease
-
-    def receive_nowait(self, **settings: Any) -> Lease:
-        return self.two.receive_nowait(**settings)
-
-    def close(self) -> None:
-        self.one.close()
-        self.two.close()
-
-    def __len__(self) -> int:
-        return len(self.two)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.one, name)
-
-
-QUEUES = pytest.mark.parametrize("make", [MessageQueue, SQLiteQueue, TwoOpeners], indirect=True)
-AnyQueue = MessageQueue | SQLiteQueue
-Make = Callable[..., AnyQueue]
 pytestmark = [everywhere, QUEUES]
-
-TICK = 0.001
-
-
-@pytest.fixture
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """Makes queues of one class; those that live in a file have one to themselves in each test.
-
-    No power fails here, so nothing has to be written through to the disk.
-    """
-    made: Make = request.param
-    return made if made is MessageQueue else partial(made, tmp_path / "queues.db", synchronous="OFF")
-
-
-async def bodies(queue: Queue) -> list[Any]:
-    """Receive and ack everything that is ready now."""
-    found: list[Any] = []
-    while True:
-        try:
-            lease = await queue.receive(timeout=0)
-        except (Empty, QueueClosed):
-            return found
-        found.append(lease.message.body)
-        await lease.ack()
-
-
-async def letters(queue: AnyQueue) -> list[Message]:
-    """The dead letters, taken out."""
-    assert queue.dead_letters is not None
-    found: list[Message] = []
-    while True:
-        try:
-            lease = await queue.dead_letters.receive(timeout=0)
-        except (Empty, QueueClosed):
-            return found
-        found.append(lease.message)
-        await lease.ack()
 
 
 # 1. States
@@ -990,7 +912,7 @@ def test_calls_that_do_not_wait_do_the_same(play: Play, make: Make) -> None:
             assert queue.ack_nowait(lease) is Settled.DONE
             assert await lease.nack() is Settled.REFUSED
             queue.put_nowait(Message("order 2"))
-            assert queue.counts == (1, 0, 1, 0, 0, 2)
+            assert queue.counts == (1, 0, 1, 0, 0, 2, 0)
 
     play(scenario)
 
