@@ -183,6 +183,14 @@ class SQLiteMessages:
             return None, left
         return self._first("key = ? ORDER BY sequence", stored.key), left
 
+    def purge(self) -> list[StoredMessage]:
+        free = "state IN ('ready', 'resting', 'behind')"
+        purge = f"DELETE FROM messages WHERE queue = ? AND {free} RETURNING {COLUMNS}"
+        purged = [self._stored(row) for row in self.database.execute(purge, self._queue).fetchall()]
+        count = "UPDATE queues SET dropped = dropped + ? WHERE name = ?"
+        self.database.execute(count, len(purged), self._queue)
+        return sorted(purged, key=lambda stored: stored.sequence)
+
     def next_token(self) -> int:
         step = "UPDATE queues SET tokens = tokens + 1 WHERE name = ? RETURNING tokens"
         return int(self.database.one(step, self._queue)[0])
@@ -199,6 +207,10 @@ class SQLiteMessages:
 
     def take_ready(self) -> StoredMessage | None:
         return self._first("state = 'ready' ORDER BY due, sequence")
+
+    def ready_ones(self) -> Iterator[StoredMessage]:
+        query = f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND state = 'ready' ORDER BY due, sequence"
+        return map(self._stored, self.database.execute(query, self._queue))
 
     def holder(self, lease: Lease) -> StoredMessage | None:
         return self._first("state = 'leased' AND sequence = ? AND token = ?", lease.sequence, lease.token)
@@ -246,10 +258,11 @@ class SQLiteMessages:
 
     def counts(self) -> Counts:
         """Row by row for those that are here, and by the counters for those that are gone."""
-        query = "SELECT count(*), coalesce(sum(state = 'leased'), 0) FROM messages WHERE queue = ?"
-        here, leased = self.database.one(query, self._queue)
+        here = "SELECT count(*), total(state = 'leased'), total(state = 'ready') FROM messages"
+        every, leased, now = map(int, self.database.one(f"{here} WHERE queue = ?", self._queue))
         gone = "SELECT acked, dead, dropped, accepted FROM queues WHERE name = ?"
-        return Counts(here - leased, leased, *self.database.one(gone, self._queue))
+        acked, dead, dropped, accepted = self.database.one(gone, self._queue)
+        return Counts(every - leased, leased, acked, dead, dropped, accepted, delayed=every - leased - now)
 
     def _in_file(self, seconds: float) -> int:
         return microseconds(seconds + self.database.shift)

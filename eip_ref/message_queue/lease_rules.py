@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -130,6 +132,48 @@ class LeaseQueue(ABC):
         """The number of ready messages."""
         return self.counts.ready
 
+    def __repr__(self) -> str:
+        """The name and the counts, as they are written down: asking does not even do what is due."""
+        words = "not open"
+        if self._open is not None:
+            counts = self._messages.counts()._asdict()
+            words = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
+        return f"<{type(self).__name__} {self.name}: {words}>"
+
+    async def peek(self, limit: int = 10) -> list[Message]:
+        """The next messages that are ready, at most `limit`, as copies. Nothing is leased, counted or moved.
+
+        For a look at the dead letters: `await queue.dead_letters.peek()`.
+        """
+        self._must_be_open()
+        values.count("limit", limit)
+        await anyio.lowlevel.checkpoint()
+        return await self._messages.run(self._peek, limit)
+
+    def _peek(self, limit: int) -> list[Message]:
+        now = self._catch_up()
+        messages = map(self._messages.read, self._messages.ready_ones())
+        return list(islice((message for message in messages if not message.has_expired(now)), limit))
+
+    async def purge(self) -> int:
+        """Drop every message that nobody has in hand, the delayed ones too, and return how many.
+
+        Leased ones stay, and so do those on their way to the dead letters. Ids that `dedup` remembers
+        stay remembered.
+        """
+        self._must_be_open()
+        await anyio.lowlevel.checkpoint()
+        return await self._messages.run(self._purge)
+
+    def _purge(self) -> int:
+        self._catch_up()
+        purged = self._messages.purge()
+        for stored in purged:
+            self._tell(Kind.DROPPED, self.name, stored.id, who="", lease=stored.token, reason="purged")
+        if purged and not self._messages.unsettled():
+            self._messages.after_commit(self._all_settled)
+        return len(purged)
+
     # In
 
     @abstractmethod
@@ -165,11 +209,36 @@ class LeaseQueue(ABC):
         Those who wait are served in the order in which they came. Cancelling a waiting receive takes
         nothing. Raises `Empty` and `QueueClosed`.
         """
+        return await self._wait(self._receive, lease, timeout, consumer)
+
+    async def _wait(
+        self,
+        receive: Callable[[float, str], T | Empty | QueueClosed],
+        lease: float | None,
+        timeout: float,
+        consumer: str | None,
+    ) -> T:
         if timeout != math.inf:
             values.duration("timeout", timeout)
-        take = partial(self._take, self._seconds(lease), whoami() if consumer is None else consumer)
+        who = whoami() if consumer is None else consumer
+        take = partial(self._take, receive, self._seconds(lease), who)
         await anyio.lowlevel.checkpoint()
         return await self._messages.ready.first(take, Empty, timeout=timeout)
+
+    async def receive_batch(
+        self,
+        max_messages: int,
+        *,
+        lease: float | None = None,
+        timeout: float = math.inf,
+        consumer: str | None = None,
+    ) -> list[Lease]:
+        """Wait as `receive` does until one message is ready; take it and what else is, at most so many.
+
+        All are granted in one step, each with a lease of its own. Raises what `receive` raises.
+        """
+        values.count("max_messages", max_messages)
+        return await self._wait(partial(self._receive_batch, max_messages), lease, timeout, consumer)
 
     def receive_nowait(self, *, lease: float | None = None, consumer: str | None = None) -> Lease:
         """Take the ready message with the lowest place. Raises `Empty` when there is none now."""
@@ -177,9 +246,11 @@ class LeaseQueue(ABC):
         who = whoami() if consumer is None else consumer
         return _returned(self._messages.run_nowait(self._receive, self._seconds(lease), who))
 
-    async def _take(self, seconds: float, consumer: str) -> Lease:
+    async def _take(
+        self, receive: Callable[[float, str], T | Empty | QueueClosed], seconds: float, consumer: str
+    ) -> T:
         self._must_be_open()
-        return _returned(await self._messages.run(self._receive, seconds, consumer))
+        return _returned(await self._messages.run(receive, seconds, consumer))
 
     def _seconds(self, lease: float | None) -> float:
         return self.lease if lease is None else values.duration("lease", lease, zero=False, infinite=True)
@@ -196,6 +267,17 @@ class LeaseQueue(ABC):
         if self._closed and not self._messages.unsettled():
             return QueueClosed(f"{self.name} is closed and every message is settled")
         return Empty(f"no message is ready in {self.name}")
+
+    def _receive_batch(
+        self, max_messages: int, seconds: float, consumer: str
+    ) -> list[Lease] | Empty | QueueClosed:
+        leases: list[Lease] = []
+        while len(leases) < max_messages:
+            granted = self._receive(seconds, consumer)
+            if not isinstance(granted, Lease):
+                return leases or granted
+            leases.append(granted)
+        return leases
 
     def _grant(
         self, stored: StoredMessage, message: Message, now: float, seconds: float, consumer: str
@@ -240,6 +322,16 @@ class LeaseQueue(ABC):
             values.duration("delay", delay)
         return await self._messages.run(self._nack, lease, delay, reason)
 
+    async def reject(self, lease: Lease, *, reason: str = "") -> Settled:
+        """Settle as never to be done: a dead letter now, whatever the policy would have allowed.
+
+        Raises RuntimeError for a queue without dead letters.
+        """
+        self._must_be_mine(lease)
+        if self.dead_letters is None:
+            raise RuntimeError(f"{self.name} has no dead letters; ack what shall not come again")
+        return await self._messages.run(self._reject, lease, reason)
+
     async def extend(self, lease: Lease, seconds: float) -> Settled:
         """Let the lease end `seconds` from now; 0 releases the message."""
         self._must_be_mine(lease)
@@ -264,6 +356,18 @@ class LeaseQueue(ABC):
         self._tell(Kind.NACKED, self.name, stored.id, lease=lease.token, delay=rest, reason=reason)
         self._end(lease, "nacked")
         self._try_again(stored, rest, reason or "nacked")
+        return Settled.DONE
+
+    def _reject(self, lease: Lease, reason: str) -> Settled:
+        stored = self._holder(lease, "reject")
+        if isinstance(stored, Settled):
+            return stored
+        stored.failures += 1
+        stored.dead_letter_reason = f"rejected: {reason}" if reason else "rejected"
+        why = stored.dead_letter_reason
+        self._tell(Kind.NACKED, self.name, stored.id, lease=lease.token, delay=None, reason=why)
+        self._end(lease, "rejected")
+        self._die(stored)
         return Settled.DONE
 
     def _extend(self, lease: Lease, seconds: float) -> Settled:

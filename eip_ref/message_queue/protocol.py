@@ -26,7 +26,7 @@ class Empty(Exception):
 
 
 class Settled(Enum):
-    """The answer to an ack, nack or extend. Only `DONE` is true."""
+    """The answer to an ack, nack, reject or extend. Only `DONE` is true."""
 
     DONE = "done"  #: it is so, by this lease, from now on or from before
     REFUSED = "refused"  #: this lease was already settled in the other way
@@ -54,7 +54,7 @@ class Lease:
     consumer: str
     queue: Queue
     over: bool = False  #: settled, released or expired
-    outcome: str = ""  #: "acked" or "nacked", once this lease has settled the message
+    outcome: str = ""  #: "acked", "nacked" or "rejected", once this lease has settled the message
     on_end: list[Callable[[], None]] = field(default_factory=list)  #: called once, when it is over
 
     async def ack(self) -> Settled:
@@ -68,6 +68,13 @@ class Lease:
         is ready at once, in its old place.
         """
         return await self.queue.nack(self, delay=delay, reason=reason)
+
+    async def reject(self, reason: str = "") -> Settled:
+        """The work can never be done: move the message to the dead letters now. Idempotent.
+
+        Raises RuntimeError when the queue has no dead letters.
+        """
+        return await self.queue.reject(self, reason=reason)
 
     async def extend(self, seconds: float | None = None) -> Settled:
         """Let the lease end `seconds` from now instead, by default as long as it was granted for.
@@ -107,5 +114,7 @@ class Queue(Protocol):
     async def ack(self, lease: Lease) -> Settled: ...
 
     async def nack(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled: ...
+
+    async def reject(self, lease: Lease, *, reason: str = "") -> Settled: ...
 
     async def extend(self, lease: Lease, seconds: float) -> Settled: ...

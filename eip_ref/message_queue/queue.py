@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
@@ -159,6 +159,18 @@ class MessagesInMemory:
         del self._keys[key]
         return None
 
+    def purge(self) -> list[StoredMessage]:
+        free = (MessageState.READY, MessageState.RESTING, MessageState.BEHIND)
+        purged = [stored for stored in self.unsettled_messages.values() if stored.state in free]
+        for stored in purged:
+            stored.state = MessageState.GONE
+            del self.unsettled_messages[stored.sequence]
+        self._ready.clear()
+        heads = (line[0] for line in self._keys.values() if line[0].state != MessageState.GONE)
+        self._keys = {str(head.key): deque([head]) for head in heads}  # in hand, or dead
+        self._counted["dropped"] += len(purged)
+        return purged
+
     def next_token(self) -> int:
         return next(self._tokens)
 
@@ -170,6 +182,9 @@ class MessagesInMemory:
 
     def take_ready(self) -> StoredMessage | None:
         return self.unsettled_messages[heapq.heappop(self._ready)] if self._ready else None
+
+    def ready_ones(self) -> Iterator[StoredMessage]:
+        return (self.unsettled_messages[place] for place in sorted(self._ready))
 
     def holder(self, lease: Lease) -> StoredMessage | None:
         stored = self._leased.get(lease.sequence)
@@ -197,7 +212,8 @@ class MessagesInMemory:
 
     def counts(self) -> Counts:
         in_flight = len(self._leased)
-        return Counts(len(self.unsettled_messages) - in_flight, in_flight, **self._counted)
+        ready = len(self.unsettled_messages) - in_flight
+        return Counts(ready, in_flight, **self._counted, delayed=ready - len(self._ready))
 
 
 def _is_live(when: float, stored: StoredMessage) -> bool:

@@ -13,7 +13,7 @@ at which they were put, and the lowest place goes first: a message that comes ba
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
 
@@ -57,9 +57,9 @@ class StoredMessage:
 
 
 class Counts(NamedTuple):
-    """The numbers of messages in each state.
+    """The numbers of messages in each state, and how many of the ready ones nobody can have yet.
 
-    Messages that rest, wait behind another, or are on their way to the dead letters count as ready.
+    *Delayed* are those that rest, wait behind another, or are on their way to the dead letters.
     """
 
     ready: int
@@ -68,6 +68,7 @@ class Counts(NamedTuple):
     dead: int
     dropped: int
     accepted: int
+    delayed: int  #: of the ready ones
 
 
 class MessageTable(Protocol):
@@ -129,6 +130,10 @@ class MessageTable(Protocol):
         """
         ...
 
+    def purge(self) -> list[StoredMessage]:
+        """Forget what nobody has in hand, and count it as dropped; returns what that was, in its order."""
+        ...
+
     def next_token(self) -> int:
         """A number for a lease, higher than all before."""
         ...
@@ -141,6 +146,10 @@ class MessageTable(Protocol):
 
     def take_ready(self) -> StoredMessage | None:
         """The ready message with the lowest place; it must be leased or removed in this step."""
+        ...
+
+    def ready_ones(self) -> Iterator[StoredMessage]:
+        """The ready messages in the order of their places, to be looked at in this step."""
         ...
 
     def holder(self, lease: Lease) -> StoredMessage | None:

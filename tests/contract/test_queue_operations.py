@@ -11,12 +11,16 @@ import pytest
 from eip_ref.lab import invariants
 from eip_ref.message import Message
 from eip_ref.message_queue import (
+    NEVER,
     DeadLetterPolicy,
     Empty,
+    QueueClosed,
+    Settled,
+    replay,
 )
 
 from ..backends import recorded
-from .queues import QUEUES, TICK, Make, make
+from .queues import QUEUES, TICK, Make, bodies, letters, make
 
 __all__ = ["make"]
 pytestmark = QUEUES
@@ -33,6 +37,299 @@ def holds() -> None:
     """The trace up to here keeps what the laboratory asks of every queue."""
     asked = invariants.conservation, invariants.lease_fencing, invariants.one_in_flight_per_key
     invariants.assert_holds(recorded(), *asked)
+
+
+# Batches
+
+
+async def test_a_batch_is_what_is_ready_and_at_most_so_many(make: Make) -> None:
+    """In the order of the queue, each message with a lease of its own."""
+    async with make("orders") as queue:
+        await fill(queue, *range(5))
+        first = await queue.receive_batch(3, lease=7, consumer="worker")
+        rest = await queue.receive_batch(3)
+        assert [lease.message.body for lease in (*first, *rest)] == [0, 1, 2, 3, 4]
+        assert [lease.token for lease in (*first, *rest)] == [1, 2, 3, 4, 5]
+        assert {(lease.seconds, lease.consumer) for lease in first} == {(7, "worker")}
+        assert await first[1].ack() is Settled.DONE
+        assert await first[2].nack(delay=0) is Settled.DONE
+        assert queue.counts[:3] == (1, 3, 1)
+        await anyio.sleep(7)
+        assert await first[0].ack() is Settled.STALE
+        assert queue.counts[:3] == (2, 2, 1)
+    holds()
+
+
+async def test_a_batch_waits_for_one_message_and_not_for_more(make: Make) -> None:
+    """At least one, or `Empty` after exactly the timeout, or the end of the queue."""
+    async with make("orders") as queue, anyio.create_task_group() as group:
+        start = anyio.current_time()
+        with pytest.raises(Empty):
+            await queue.receive_batch(10, timeout=3)
+        assert anyio.current_time() - start == pytest.approx(3)
+        await queue.put(Message("later"), delay=2)
+        (lease,) = await queue.receive_batch(10)
+        assert anyio.current_time() - start == pytest.approx(5)
+
+        async def wait() -> None:
+            with pytest.raises(QueueClosed):
+                await queue.receive_batch(10)
+
+        group.start_soon(wait)
+        await anyio.sleep(1)
+        queue.close()
+        await lease.ack()
+
+
+async def test_a_batch_has_one_of_a_key_and_nothing_that_has_expired(make: Make) -> None:
+    """What holds for one receive holds for each of a batch."""
+    async with make("orders") as queue:
+        for body, key in (("a1", "a"), ("a2", "a"), ("b1", "b")):
+            await queue.put(Message(body, key=key))
+        await queue.put(Message("over", ttl=0))
+        await queue.put(Message("free"))
+        batch = await queue.receive_batch(10)
+        assert [lease.message.body for lease in batch] == ["a1", "b1", "free"]
+        assert (queue.counts.dropped, queue.counts.delayed) == (1, 1)
+    holds()
+
+
+async def test_a_batch_leaves_the_rest_to_others_who_wait(make: Make) -> None:
+    """One that takes little wakes nobody in vain, and nobody waits beside a ready message."""
+    async with make("orders") as queue, anyio.create_task_group() as group:
+        taken: list[list[Any]] = []
+
+        async def take() -> None:
+            taken.append([lease.message.body for lease in await queue.receive_batch(2)])
+
+        for _ in range(2):
+            group.start_soon(take)
+        await anyio.sleep(1)
+        await fill(queue, *range(4))
+        await anyio.sleep(1)
+        assert sum(map(len, taken)) == 4 or queue.counts.ready
+        assert len(taken) == 2
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2"])
+async def test_a_batch_of_no_whole_number_is_refused(make: Make, wrong: Any) -> None:
+    """In words, by the parameter's name."""
+    async with make("orders") as queue:
+        with pytest.raises(ValueError, match="max_messages must be a whole number"):
+            await queue.receive_batch(wrong)
+
+
+# Rejection
+
+
+async def test_a_rejected_message_is_a_dead_letter_at_once(make: Make) -> None:
+    """Whatever the policy would have allowed, with its reason, and its key goes on."""
+    async with make("orders") as queue:
+        await queue.put(Message("bad", key="a"))
+        await queue.put(Message("next", key="a"))
+        lease = await queue.receive()
+        assert await lease.reject("no such product") is Settled.DONE
+        await anyio.sleep(TICK)
+        assert queue.counts[:4] == (1, 0, 0, 1)
+        (letter,) = await letters(queue)
+        assert letter.headers["dead-letter-reason"] == "rejected: no such product"
+        assert (letter.headers["dead-letter-deliveries"], letter.headers["dead-letter-failures"]) == (1, 1)
+        assert await bodies(queue) == ["next"]
+    assert recorded().filter("nacked")[0].data["reason"] == "rejected: no such product"
+    holds()
+
+
+async def test_rejecting_is_idempotent_and_excludes_the_other_ways(make: Make) -> None:
+    """As ack and nack do each other; with a lease that is over it is stale."""
+    async with make("orders", lease=5) as queue:
+        await fill(queue, "rejected", "acked", "expired")
+        rejected, acked, expired = await queue.receive_batch(3)
+        assert [await rejected.reject(), await rejected.reject()] == [Settled.DONE] * 2
+        assert await rejected.ack() is Settled.REFUSED
+        assert await rejected.nack() is Settled.REFUSED
+        assert await rejected.extend() is Settled.REFUSED
+        await acked.ack()
+        assert await acked.reject() is Settled.REFUSED
+        await anyio.sleep(5)
+        assert await expired.reject() is Settled.STALE
+        assert queue.counts == (1, 0, 1, 1, 0, 3, 0)
+    holds()
+
+
+async def test_without_dead_letters_nothing_can_be_rejected(make: Make) -> None:
+    """It is said, and nothing is done: a message that went nowhere would be lost."""
+    async with make("orders", policy=NEVER) as queue:
+        await fill(queue, "order 1")
+        lease = await queue.receive()
+        with pytest.raises(RuntimeError, match="orders has no dead letters"):
+            await lease.reject("never mind")
+        assert await lease.ack() is Settled.DONE
+
+
+async def test_a_rejected_message_can_be_replayed(make: Make) -> None:
+    """When whatever was wrong is right again; its counts begin anew."""
+    async with make("orders") as queue:
+        await fill(queue, "order 1")
+        await (await queue.receive()).reject("not yet")
+        await anyio.sleep(TICK)
+        assert queue.dead_letters is not None
+        assert await replay(queue.dead_letters, queue) == 1
+        assert (await queue.receive()).failures == 0
+    holds()
+
+
+# Purging
+
+
+async def test_a_purge_drops_what_nobody_has_in_hand(make: Make) -> None:
+    """Ready, delayed, and behind another of its key; what is in flight stays with its consumer."""
+    async with make("orders", lease=100) as queue:
+        for body, key in (
+            ("held", "a"),
+            ("behind", "a"),
+            ("ready", "b"),
+            ("behind too", "b"),
+            ("free", None),
+        ):
+            await queue.put(Message(body, key=key))
+        await queue.put(Message("later"), delay=5)
+        held = await queue.receive()
+        assert await queue.purge() == 5
+        assert queue.counts == (0, 1, 0, 0, 5, 6, 0)
+        assert await queue.purge() == 0
+        await queue.put(Message("new", key="a"))
+        assert queue.counts.delayed == 1
+        assert await held.nack(delay=0) is Settled.DONE
+        assert await bodies(queue) == ["held", "new"]
+        await anyio.sleep(10)
+        assert queue.counts == (0, 0, 2, 0, 5, 7, 0)
+    dropped = recorded().filter("dropped")
+    assert {event.data["reason"] for event in dropped} == {"purged"}
+    assert len(dropped) == 5
+    holds()
+
+
+async def test_a_purge_makes_room_and_ends_the_wait_for_the_last(make: Make) -> None:
+    """Whoever joins the queue, or receives from one that is closed, is told that nothing is left."""
+    async with make("orders", capacity=1) as queue, anyio.create_task_group() as group:
+        await fill(queue, "order 1")
+        assert await queue.purge() == 1
+        await queue.put(Message("order 2"), delay=1000)
+        queue.close()
+
+        async def wait() -> None:
+            with pytest.raises(QueueClosed):
+                await queue.receive()
+
+        group.start_soon(queue.join)
+        group.start_soon(wait)
+        await anyio.sleep(1)
+        assert await queue.purge() == 1
+    holds()
+
+
+async def test_a_purge_leaves_what_is_on_its_way_to_the_dead_letters(make: Make) -> None:
+    """It is in the hands of whoever moves it: it dies, and is not lost halfway."""
+    async with make("graveyard", policy=NEVER, capacity=1) as graveyard:
+        await fill(graveyard, "first")
+        async with make("orders", policy=ONCE, dead_letters=graveyard) as queue:
+            await fill(queue, "poison")
+            await (await queue.receive()).nack()
+            assert await queue.purge() <= 1
+            await anyio.sleep(TICK)
+            counts = queue.counts
+            assert counts.ready + counts.dead + counts.dropped == 1
+    holds()
+
+
+async def test_the_dead_letters_can_be_purged(make: Make) -> None:
+    """They are a queue like any other."""
+    async with make("orders", policy=ONCE) as queue:
+        await fill(queue, "poison")
+        await (await queue.receive()).nack()
+        await anyio.sleep(TICK)
+        assert queue.dead_letters is not None
+        assert await queue.dead_letters.purge() == 1  # type: ignore[attr-defined]
+        assert queue.counts == (0, 0, 0, 1, 0, 1, 0)
+    holds()
+
+
+# Looking
+
+
+async def test_a_look_at_the_dead_letters_changes_nothing(make: Make) -> None:
+    """No lease, no count, nobody's turn; and what the looker changes, nobody else sees."""
+    async with make("orders", policy=ONCE) as queue:
+        for n in range(3):
+            await queue.put(Message([n]))
+            await (await queue.receive()).nack(reason="no stock")
+        await anyio.sleep(TICK)
+        dead: Any = queue.dead_letters
+        before, facts = dead.counts, len(recorded())
+        for _ in range(2):
+            seen = await dead.peek()
+            assert [message.body for message in seen] == [[0], [1], [2]]
+            assert "no stock" in seen[0].headers["dead-letter-reason"]
+            seen[0].body.append("changed")
+        assert len(await dead.peek(2)) == 2
+        assert (dead.counts, len(recorded())) == (before, facts)
+        first = await dead.receive()
+        assert (first.message.body, first.deliveries) == ([0], 1)
+        assert [message.body for message in await dead.peek()] == [[1], [2]]
+
+
+async def test_a_look_shows_what_a_receiver_would_get(make: Make) -> None:
+    """Neither what rests, or waits behind another of its key, nor what has expired."""
+    async with make("orders") as queue:
+        await queue.put(Message("over", ttl=1))
+        await queue.put(Message("later"), delay=5)
+        for body in ("a1", "a2", "b1"):
+            await queue.put(Message(body, key=body[0]))
+        await anyio.sleep(1)
+        assert [message.body for message in await queue.peek()] == ["a1", "b1"]
+        assert [message.body for message in await queue.peek(1)] == ["a1"]
+        assert queue.counts.dropped == 0
+        for wrong in (0, 1.5):
+            with pytest.raises(ValueError, match="limit must be a whole number"):
+                await queue.peek(wrong)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="not open"):
+        await queue.peek()
+
+
+async def test_the_counts_tell_what_is_ready_from_what_is_delayed(make: Make) -> None:
+    """Delayed ones are among the ready; without them remain those that can be had now."""
+    async with make("orders", lease=100) as queue:
+        await queue.put(Message("later"), delay=5)
+        for body in ("a1", "a2", "b1"):
+            await queue.put(Message(body, key=body[0]))
+        assert (queue.counts.ready, queue.counts.delayed) == (4, 2)
+        head = await queue.receive()
+        await (await queue.receive()).nack(delay=9)
+        assert (queue.counts.ready, queue.counts.delayed) == (3, 3)
+        await head.ack()
+        assert (queue.counts.ready, queue.counts.delayed) == (3, 2)
+        await anyio.sleep(9)
+        assert (queue.counts.ready, queue.counts.delayed) == (3, 0)
+
+
+async def test_a_queue_shows_its_name_and_counts_and_changes_nothing_by_it(make: Make) -> None:
+    """Before, inside and after its block; not even what is due is done by asking."""
+    queue = make("orders", lease=5)
+    name = type(getattr(queue, "one", queue)).__name__
+    assert _shown(queue) == f"<{name} orders: not open>"
+    async with queue:
+        await fill(queue, *range(3))
+        await (await queue.receive()).nack(delay=100)
+        await queue.receive()
+        words = "2 ready, 1 in flight, 0 acked, 0 dead, 0 dropped, 3 accepted, 1 delayed"
+        facts = len(recorded())
+        assert _shown(queue) == f"<{name} orders: {words}>"
+        assert len(recorded()) == facts
+    assert _shown(queue) == f"<{name} orders: not open>"
+
+
+def _shown(queue: Any) -> str:
+    return repr(getattr(queue, "one", queue))
 
 
 # Time to live

@@ -126,7 +126,7 @@ def test_a_crash_at_any_await_loses_nothing_and_doubles_nothing(
         resent += trace.count("duplicate", where="orders")
         assert trace.result.confirmed == ORDERS
         assert trace.result.charged == ORDERS
-        assert trace.result.counts == (0, 0, 3, 0, 0, 3)
+        assert trace.result.counts == (0, 0, 3, 0, 0, 3, 0)
         invariants.assert_holds(
             trace,
             invariants.conservation,

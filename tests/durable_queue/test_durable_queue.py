@@ -202,9 +202,9 @@ def test_order_and_counts_survive_a_restart(play: Play, orders: Open) -> None:
             await queue.put(Message("late", deadline=anyio.current_time()))
             before = queue.counts
         async with orders(policy=DeadLetterPolicy(max_failures=1)) as queue:
-            assert queue.counts == before == (4, 1, 1, 1, 0, 7)
+            assert queue.counts == before == (4, 1, 1, 1, 0, 7, 0)
             assert await bodies(queue) == [3, 4, 5]
-            assert queue.counts == (0, 1, 4, 1, 1, 7)
+            assert queue.counts == (0, 1, 4, 1, 1, 7, 0)
 
     invariants.assert_holds(play(scenario), invariants.conservation, invariants.lease_fencing)
 
@@ -405,7 +405,7 @@ def test_a_resend_of_a_dead_message_is_a_duplicate_and_its_replay_is_not(play: P
             await fill(queue, "order 1")
             await (await queue.receive()).nack()
             await fill(queue, "order 1")
-            assert queue.counts == (0, 0, 0, 1, 0, 1)
+            assert queue.counts == (0, 0, 0, 1, 0, 1, 0)
             assert queue.dead_letters is not None
             assert await replay(queue.dead_letters, queue) == 1
             await fill(queue, "order 1")
@@ -930,7 +930,7 @@ async def test_of_two_openers_one_moves_the_dead_elsewhere(orders: Open) -> None
             await (await one.receive()).nack()
         await anyio.sleep(100)
         assert sorted(await bodies(graveyard)) == [0, 1, 2]
-        assert one.counts == (0, 0, 0, 3, 0, 3)
+        assert one.counts == (0, 0, 0, 3, 0, 3, 0)
 
 
 @virtual_time_only
@@ -1199,10 +1199,10 @@ def test_the_example_of_the_package_runs(path: Path, capsys: pytest.CaptureFixtu
     exec(code, names)
     simulate(names["story"], path)
     assert capsys.readouterr().out.splitlines() == [
-        "after the restart: Counts(ready=1, in_flight=1, acked=1, dead=0, dropped=0, accepted=3)",
+        "after the restart: Counts(ready=1, in_flight=1, acked=1, dead=0, dropped=0, accepted=3, delayed=0)",
         "  0 s  order 3, delivery 1",
         " 30 s  order 2, delivery 2",
-        "in the end: Counts(ready=0, in_flight=0, acked=3, dead=0, dropped=0, accepted=3)",
+        "in the end: Counts(ready=0, in_flight=0, acked=3, dead=0, dropped=0, accepted=3, delayed=0)",
     ]
     assert len(lines) <= 30
 
