@@ -20,10 +20,14 @@ import anyio.lowlevel
 from .. import values
 from ..message import Handler
 from ..tasks import background
+from ..timers import Sleeper
 from ..trace import Kind, record, whoami
 from .protocol import Lease, Queue, QueueClosed, Settled
 
 __all__ = ["AckMode", "Consumer", "Worker", "heartbeat", "process"]
+
+
+MARGIN = 0.1  #: the part of a lease that a message may lose by waiting, and that its way back may take
 
 
 class AckMode(StrEnum):
@@ -37,7 +41,11 @@ class Consumer:
     """Takes leases ahead of its work, never more than `prefetch` unsettled at a time.
 
     `async with Consumer(queue) as leases: async for lease in leases: …` ends when the queue is
-    closed and settled, or after `stop`. Leaving the block returns what was not begun.
+    closed and settled, or after `stop`. Leaving the block returns what was not begun. What the queue's
+    `receive` raises comes out of the iteration.
+
+    No message fails by having waited here: a lease that has waited is extended when its work begins, and
+    one that would run out before is returned in time.
     """
 
     def __init__(
@@ -49,14 +57,17 @@ class Consumer:
         self._lease = lease
         self._credit = anyio.Semaphore(prefetch, max_value=prefetch)
         self._fetched: deque[Lease] = deque()  # and not begun
+        self._sleeper = Sleeper()  # until the first of them must be returned
         self._news = anyio.Event()
         self._intake = anyio.CancelScope()
         self._stopped = False
+        self._fault: Exception | None = None  # of the queue
         self._tasks = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         tasks = await self._tasks.enter_async_context(background())
         tasks.start_soon(self._fetch, name=f"fetch for {self.name or 'a consumer'}")
+        tasks.start_soon(self._return_in_time, name=f"returns of {self.name or 'a consumer'}")
         return self
 
     async def __aexit__(
@@ -82,10 +93,10 @@ class Consumer:
         while not self._stopped:
             while self._fetched:
                 lease = self._fetched.popleft()
-                if lease.message.has_expired(anyio.current_time()):
-                    await lease.extend(0)  # the queue drops what nobody needs any more
-                elif not lease.over:  # it may have waited here for too long
+                if await self._may_begin(lease):
                     return lease
+            if self._fault is not None:
+                raise self._fault
             self._news = anyio.Event()
             await self._news.wait()
         raise StopAsyncIteration
@@ -97,18 +108,57 @@ class Consumer:
                 try:
                     lease = await self._queue.receive(lease=self._lease, consumer=self.name)
                 except QueueClosed:
+                    self._stopped = True
+                    break
+                except Exception as error:
+                    self._fault = error
                     break
                 lease.on_end.append(self._credit.release)
                 self._fetched.append(lease)
+                self._sleeper.not_after(_last_call(lease))
                 self._news.set()
-        self._stopped = True
         self._news.set()
+
+    async def _may_begin(self, lease: Lease) -> bool:
+        """True for a lease with nearly all of its time before it, or that has just got it again."""
+        now = anyio.current_time()
+        if lease.message.has_expired(now):
+            await self._extend(lease, 0)  # the queue drops what nobody needs any more
+            return False
+        if not lease.over and lease.expires - now < lease.seconds * (1 - MARGIN):
+            return bool(await self._extend(lease, lease.seconds))
+        return not lease.over
+
+    async def _extend(self, lease: Lease, seconds: float) -> Settled:
+        try:
+            return await lease.extend(seconds)
+        except anyio.get_cancelled_exc_class():
+            self._fetched.appendleft(lease)  # still not begun, and to be returned
+            raise
+
+    async def _return_in_time(self) -> None:
+        """Release those that nobody has begun, before their leases run out and count as failures."""
+        while True:
+            while self._fetched and _last_call(self._fetched[0]) <= anyio.current_time():
+                lease = self._fetched.popleft()
+                if lease.over:
+                    continue
+                try:
+                    await self._extend(lease, 0)
+                except Exception as error:  # the lease will end by itself: that must not end the block
+                    record(Kind.NOTE, self.name, lease.message.id, text=f"not returned: {error!r}")
+            await self._sleeper.until(_last_call(self._fetched[0]) if self._fetched else math.inf)
 
     async def _return_unstarted(self) -> None:
         while self._fetched:
             lease = self._fetched.popleft()
             if not lease.over:
                 await lease.extend(0)
+
+
+def _last_call(lease: Lease) -> float:
+    """The time at which a lease that nobody has begun is returned."""
+    return math.inf if lease.seconds == math.inf else lease.expires - MARGIN * lease.seconds
 
 
 @asynccontextmanager

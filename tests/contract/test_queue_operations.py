@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from eip_ref.lab import invariants
 from eip_ref.message import Message
 from eip_ref.message_queue import (
     NEVER,
+    Consumer,
     DeadLetterPolicy,
     Empty,
     QueueClosed,
@@ -358,3 +360,87 @@ async def test_a_time_to_live_that_is_no_duration_is_refused(make: Make, wrong: 
         Message("order", ttl=wrong)
     with pytest.raises(ValueError, match="not both"):
         Message("order", ttl=5, deadline=7)
+
+
+# Prefetched
+
+
+@pytest.mark.parametrize("prefetch", [2, 4])
+async def test_what_was_prefetched_does_not_die_of_leases_that_nobody_began(
+    make: Make, prefetch: int
+) -> None:
+    """A slow worker holds more than it can do in time: what it did not begin comes back without a failure."""
+    async with make("orders", lease=10, policy=ONCE) as queue:
+        await fill(queue, *range(6))
+        done: list[Any] = []
+        async with Consumer(queue, prefetch=prefetch) as leases:
+            async for lease in leases:
+                await anyio.sleep(8)
+                assert await lease.ack() is Settled.DONE
+                assert lease.failures == 0
+                done.append(lease.message.body)
+                if len(done) == 6:
+                    break
+        assert sorted(done) == list(range(6))
+        assert queue.counts == (0, 0, 6, 0, 0, 6, 0)
+    holds()
+
+
+async def test_what_a_worker_began_and_did_not_end_does_count(make: Make) -> None:
+    """A lease that runs out in somebody's hands is a failure, however it was fetched."""
+    async with make("orders", lease=10, policy=ONCE) as queue:
+        await fill(queue, 1, 2)
+        async with Consumer(queue, prefetch=2) as leases:
+            async for _ in leases:
+                await anyio.sleep(10 + TICK)
+                break
+        assert (queue.counts.dead, queue.counts.ready) == (1, 1)
+        assert (await queue.receive()).failures == 0
+    holds()
+
+
+@pytest.mark.parametrize("error", [None, ConnectionError("away")], ids=["cancelled", "error"])
+async def test_a_consumer_that_is_left_returns_what_it_has_not_begun(
+    make: Make, error: Exception | None
+) -> None:
+    """By a cancellation or an error of the block: ready at once, while the lease in hand runs on."""
+
+    async def work() -> None:
+        async with Consumer(queue, prefetch=3) as leases:
+            async for _ in leases:
+                if error is not None:
+                    raise error
+                await anyio.sleep(5)
+
+    async with make("orders", lease=1000, policy=ONCE) as queue:
+        await fill(queue, *range(4))
+        with anyio.move_on_after(1), suppress(ConnectionError):
+            await work()
+        assert queue.counts[:2] == (3, 1)
+    holds()
+
+
+async def test_a_fault_of_the_queue_comes_out_of_the_iteration_as_itself(make: Make) -> None:
+    """Not in a group, and after what had been fetched before it."""
+
+    class Fails:
+        def __init__(self, queue: Any) -> None:
+            self._queue, self.name, self._fetched = queue, queue.name, 0
+
+        async def receive(self, **settings: Any) -> Any:
+            self._fetched += 1
+            if self._fetched > 2:
+                raise ConnectionError("the broker is down")
+            return await self._queue.receive(**settings)
+
+    async def work(queue: Any) -> None:
+        async with Consumer(Fails(queue), prefetch=4) as leases:  # type: ignore[arg-type]
+            async for lease in leases:
+                await anyio.sleep(1)
+                await lease.ack()
+
+    async with make("orders") as queue:
+        await fill(queue, *range(4))
+        with pytest.raises(ConnectionError, match="the broker is down"):
+            await work(queue)
+        assert queue.counts[:3] == (2, 0, 2)

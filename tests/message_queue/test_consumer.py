@@ -155,10 +155,10 @@ def test_a_consumer_asks_for_leases_of_its_own_length(play: Play) -> None:
 
 @everywhere
 def test_a_lease_that_expired_while_it_waited_is_not_handed_out(play: Play) -> None:
-    """A prefetched message whose lease ran out belongs to somebody else by now."""
+    """A prefetched message whose lease ran out, since its return took too long, is somebody else's by now."""
 
     async def scenario() -> None:
-        async with MessageQueue("orders", lease=5, policy=DeadLetterPolicy(max_failures=None)) as queue:
+        async with FarAway("orders", lease=5, policy=DeadLetterPolicy(max_failures=None)) as queue:
             await fill(queue, 4)
             async with Consumer(queue, prefetch=4) as leases:
                 async for lease in leases:
@@ -534,7 +534,7 @@ def test_an_error_in_the_block_of_a_consumer_comes_out_as_itself(play: Play) -> 
 
 @everywhere
 def test_a_fault_of_the_queue_comes_out_of_the_consumer(play: Play) -> None:
-    """Its iteration does not go on without messages, as if there were none."""
+    """As itself; its iteration does not go on without messages, as if there were none."""
 
     class Broken(MessageQueue):
         async def receive(self, **settings: Any) -> Lease:
@@ -542,9 +542,8 @@ def test_a_fault_of_the_queue_comes_out_of_the_consumer(play: Play) -> None:
 
     async def scenario() -> None:
         async with Broken("orders") as queue:
-            with pytest.raises(ExceptionGroup) as caught:
+            with pytest.raises(ConnectionError, match="the broker is down"):
                 await Worker(queue, slow).run()
-            assert caught.group_contains(ConnectionError, match="the broker is down")
 
     play(scenario)
 
@@ -559,7 +558,7 @@ def test_a_message_that_expired_while_it_waited_is_not_handed_out(play: Play) ->
             await queue.put(Message("late", deadline=anyio.current_time() + 2))
             queue.close()
             await Worker(queue, slow, prefetch=2).run()
-            assert queue.counts == (0, 0, 1, 0, 1, 2)
+            assert queue.counts == (0, 0, 1, 0, 1, 2, 0)
 
     assert play(scenario).count("started") == 1
 
