@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from .. import values
 from ..trace import new_id
 from .errors import BadRequest
 
@@ -48,6 +49,12 @@ class Request:
     body: bytes = b""
     deadline: float = math.inf
     id: str = field(default_factory=lambda: new_id("r"))
+
+    @property
+    def head(self) -> int:
+        """The number of characters in path, query and headers."""
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.path) + len(self.query) + headers
 
     def header(self, name: str) -> str | None:
         """The value of a header, if there is exactly one of that name."""
@@ -85,6 +92,13 @@ class AdmittedRequest:
     path_params: Mapping[str, str]  #: what stood in the route's places
     headers: tuple[Header, ...]  #: for backends: the client's without internal ones, and the identity
     request: Request
+
+    def json(self) -> Any:
+        """The body, read as JSON. Raises `BadRequest` for what is none, or is deeper than any answer."""
+        try:
+            return values.from_json("the body", self.request.body)
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
 
 
 # Paths

@@ -21,6 +21,7 @@ __all__ = [
     "Forbidden",
     "GatewayError",
     "GatewayTimeout",
+    "HeadTooLarge",
     "MethodNotAllowed",
     "NeedFailed",
     "NotFound",
@@ -80,6 +81,12 @@ class BodyTooLarge(GatewayError):
     """The body is longer than the gateway takes."""
 
     status, code = 413, "body too large"
+
+
+class HeadTooLarge(GatewayError):
+    """Path, query and headers are longer together than the gateway takes."""
+
+    status, code = 431, "head too large"  # RFC 6585, section 5
 
 
 class RateLimited(GatewayError):

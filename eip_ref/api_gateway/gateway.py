@@ -22,6 +22,7 @@ from .errors import (
     BodyTooLarge,
     Forbidden,
     GatewayError,
+    HeadTooLarge,
     MethodNotAllowed,
     NotFound,
     Overloaded,
@@ -104,7 +105,8 @@ class Gateway:
     """Answers every request within `timeout` seconds, and before the client's deadline.
 
     `authenticate` finds out who asks, `rate_limit` counts how often, at most `max_concurrent` requests are
-    under way at a time, and bodies have at most `max_body` bytes. Where routes coalesce, use it as
+    under way at a time, bodies have at most `max_body` bytes, and what comes before them, path, query and
+    headers, at most `max_head` characters. Where routes coalesce, use it as
     `async with Gateway(…) as gateway:`.
     """
 
@@ -117,12 +119,13 @@ class Gateway:
         rate_limit: RateLimit | None = None,
         max_concurrent: int = 100,
         max_body: int = 64 * 1024,
+        max_head: int = 16 * 1024,
         name: str = "gateway",
     ) -> None:
         values.duration("timeout", timeout, zero=False)
-        values.count("max_body", max_body, minimum=0)
         self.name = name
-        self.max_body = max_body
+        self.max_body = values.count("max_body", max_body, minimum=0)
+        self._max_head = values.count("max_head", max_head)
         self._routes = routes
         self._authenticate = authenticate
         self._timeout = timeout
@@ -175,6 +178,8 @@ class Gateway:
 
     async def _answer(self, request: Request) -> Any:
         """The checks, in their order: what is cheap and needs no trust comes first."""
+        if request.head > self._max_head:
+            raise HeadTooLarge(f"path, query and headers have {request.head} of {self._max_head} characters")
         path = normalise(request.path)
         if len(request.body) > self.max_body:
             raise BodyTooLarge(f"the body has {len(request.body)} bytes, and {self.max_body} are allowed")

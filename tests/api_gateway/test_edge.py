@@ -448,6 +448,18 @@ def test_equal_requests_of_one_user_share_a_call(play: Play) -> None:
     assert len(shop.calls) == 4
 
 
+@pytest.mark.parametrize("body", [b"[" * 60_000, b"NaN", b"{", b"\xff", b'{"a": "\\ud800"}'])
+async def test_a_handler_that_reads_a_body_refuses_what_is_no_json(body: bytes) -> None:
+    """400 at once, however deep; the same rule for every handler."""
+
+    def handler(call: AdmittedRequest) -> Any:
+        return call.json()
+
+    door = Gateway([Route("POST", "/a", handler)], authenticate=authenticate, timeout=1)
+    assert (await door.handle(ask("/a", method="POST", body=body))).status == 400
+    assert (await door.handle(ask("/a", method="POST", body=b'{"a": [1]}'))).body == {"a": [1]}
+
+
 # Every way out is the gateway's own
 
 
