@@ -197,7 +197,7 @@ class Gateway:
         return (await self._coalescer.call(identity.subject, key, partial(route.handler, call))).value
 
     async def _known(self, request: Request) -> Identity:
-        identity = await self._authenticate(request)
+        identity = await values.finished(self._authenticate(request))
         if identity is None:
             raise Unauthenticated("no credentials, or none that are known")
         return identity

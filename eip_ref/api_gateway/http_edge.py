@@ -164,11 +164,12 @@ class HttpBackend:
     async def _once(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> Response:
         left = anyio.current_effective_deadline() - anyio.current_time()
         kept = [(name, value) for name, value in headers if name not in _SAID_ANEW]
-        headers = [*kept, (TIMEOUT, f"{left:.6f}"), ("accept-encoding", "identity")]
+        said = [*kept, (TIMEOUT, f"{left:.6f}"), ("accept-encoding", "identity")]
+        sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in said]
         try:
             # The backend has the deadline; a second clock in the client would only blur whose end it was.
             async with self._client.stream(
-                method, url, headers=headers, content=body, timeout=None, follow_redirects=False
+                method, url, headers=sent, content=body, timeout=None, follow_redirects=False
             ) as response:
                 content = await _read(response.aiter_raw(), self._max_body)
         except _TooLong as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import pytest
@@ -26,7 +27,7 @@ from eip_ref.api_gateway import (
     Route,
     Unauthenticated,
 )
-from eip_ref.api_gateway.edge import Header, encode, end_to_end, normalise, onward
+from eip_ref.api_gateway.edge import ROLES, SUBJECT, Header, encode, end_to_end, normalise, onward
 from eip_ref.circuit_breaker import CircuitBreaker
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace
@@ -178,6 +179,35 @@ def test_the_identity_is_passed_on_and_cannot_be_sent(play: Play) -> None:
         ("x-identity-roles", "customer"),
     )
     assert dict(onward([], EVE))["x-identity-roles"] == "audit,staff"
+
+
+@pytest.mark.parametrize("name", ["Łukasz", "a\r\nx-role: admin", "100 %", "a,b"])
+def test_an_identity_comes_back_from_its_headers_as_it_was(name: str) -> None:
+    """Whatever its letters: no other header begins in it, and one role never becomes two."""
+    headers = dict(onward([], Identity(name, frozenset({name, "staff"}))))
+    assert all(value.isascii() and value.isprintable() for value in headers.values())
+    assert unquote(headers[SUBJECT]) == name
+    assert {unquote(role) for role in headers[ROLES].split(",")} == {name, "staff"}
+    assert dict(onward([], Identity("ann@example.org")))[SUBJECT] == "ann@example.org"
+
+
+@pytest.mark.parametrize(
+    ("subject", "roles"), [("", ()), (None, ()), ("a\0", ()), ("ann", "staff"), ("ann", [""])]
+)
+def test_an_identity_is_somebody(subject: Any, roles: Any) -> None:
+    """Nobody in particular is no subject: limits and answers would be shared. Roles are a set of names."""
+    with pytest.raises((ValueError, TypeError), match=r"subject|role"):
+        Identity(subject, roles)
+
+
+async def test_who_asks_may_be_found_out_by_a_plain_function() -> None:
+    """As by an async one."""
+
+    def known(request: Request) -> Identity | None:
+        return Identity("ann") if request.header("authorization") else None
+
+    door = Gateway([Route("GET", "/a", lambda call: call.identity.subject)], authenticate=known, timeout=1)
+    assert [(await door.handle(ask("/a", headers))).status for headers in (HEADERS, [])] == [200, 401]
 
 
 def test_hop_by_hop_headers_end_here() -> None:

@@ -214,6 +214,18 @@ def test_forwarding_passes_on_what_the_gateway_lets_through() -> None:
     assert 0 < float(left) <= 5
 
 
+def test_letters_beyond_ascii_pass_in_headers() -> None:
+    """As the bytes that the client has sent."""
+    seen: list[HttpRequest] = []
+
+    async def scenario() -> Any:
+        async with before(echo(seen, lambda: HttpResponse("", headers={"X-Tea": "thé"}))) as backend:
+            return await backend.forward(call(headers=[("x-name", "Zoë")]))
+
+    assert ("x-tea", "thé") in run(scenario).result.headers
+    assert seen[0].headers["x-name"] == "Zoë"
+
+
 def test_what_stands_in_a_path_cannot_leave_it() -> None:
     """A decoded path is encoded again: what it holds becomes neither a query nor another place."""
     seen: list[HttpRequest] = []

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import httpx
@@ -70,7 +71,7 @@ def _lookup(path: str, table: Mapping[str, Any]) -> Starlette:
             items = values.from_json("the order", await request.body())["items"]
         except (KeyError, TypeError, ValueError):
             return JSONResponse({"error": 'an order is JSON such as {"items": ["tea"]}'}, 400)
-        return JSONResponse({"id": "20", "user": request.headers[SUBJECT], "items": items}, 201)
+        return JSONResponse({"id": "20", "user": unquote(request.headers[SUBJECT]), "items": items}, 201)
 
     return Starlette(routes=[HttpRoute(f"{path}/{{key}}", found), HttpRoute(path, made, methods=["POST"])])
 
