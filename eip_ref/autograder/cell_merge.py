@@ -77,7 +77,7 @@ def merge(base: Notebook, mine: Notebook, new: Notebook, edition: str) -> Merged
 
 
 def _kept(mine: Cell, base: Cell | None, new: Cell | None, merged: Merged) -> list[Cell]:
-    """What stands in the place of the learner's cell."""
+    """The cells that stand in the place of the learner's cell."""
     was_touched = base is None or _said(mine) != _said(base)
     if new is None:
         if not was_touched:

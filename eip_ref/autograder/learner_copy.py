@@ -68,7 +68,7 @@ def edition_in(folder: Path) -> dict[str, Notebook]:
 
 @dataclass
 class Update:
-    """What is to be written, and in words what it changes. Nothing is written before `apply`."""
+    """A planned update: the notebooks to write, and the changes in words. `apply` writes."""
 
     words: list[str] = field(default_factory=list)
     writes: dict[str, tuple[Notebook, Notebook]] = field(
