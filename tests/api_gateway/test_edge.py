@@ -317,7 +317,7 @@ def test_a_client_that_asks_too_often_hears_when_to_come_back(play: Play) -> Non
 
         async def status(token: str = "Bearer ann") -> Any:
             response = await door.handle(ask(headers=[("authorization", token)]))
-            return response.status, *response.headers
+            return response.status, *(header for header in response.headers if header[0] == "retry-after")
 
         got = [await status() for _ in range(3)]
         got.append(await status("Bearer eve"))
@@ -328,6 +328,27 @@ def test_a_client_that_asks_too_often_hears_when_to_come_back(play: Play) -> Non
 
     trace = holds(play, scenario)
     assert trace.result == [(200,), (200,), wait(3), (200,), wait(2), (200,)]
+
+
+async def test_every_answer_says_how_often_the_client_may_still_ask() -> None:
+    """In the fields of the IETF's draft, on refusals too; nobody is told before it is known who asks."""
+    door = gateway(Shop(0), rate_limit=RateLimit(rate=0.4, burst=2))
+
+    async def limits(path: str = "/orders/17", **how: Any) -> tuple[int, str | None, str | None, str | None]:
+        response = await door.handle(ask(path, **how))
+        headers = dict(response.headers)
+        names = ("ratelimit-policy", "ratelimit", "retry-after")
+        return response.status, *(headers.get(name) for name in names)  # type: ignore[return-value]
+
+    policy = '"client";q=2;w=5'
+    assert await limits(headers=[]) == (401, None, None, None)
+    assert await limits() == (200, policy, '"client";r=1;t=3', None)
+    assert await limits("/nowhere") == (404, policy, '"client";r=0;t=3', None)
+    assert await limits() == (429, policy, '"client";r=0;t=3', "3")
+    await anyio.sleep(1.0)
+    assert await limits() == (429, policy, '"client";r=0;t=2', "2")
+    await anyio.sleep(2.0)
+    assert await limits() == (200, policy, '"client";r=0;t=2', None)
 
 
 async def test_the_memory_of_clients_is_bounded() -> None:
