@@ -28,6 +28,7 @@ from .errors import (
     Overloaded,
     RequiredFailed,
     Unauthenticated,
+    log_failure,
     public_error,
 )
 from .fan_out import ComposedAnswer
@@ -168,6 +169,7 @@ class Gateway:
             if told.status < 500 or isinstance(error, Overloaded):
                 who = whoami() or self.name
                 record(Kind.REFUSED, self.name, request.id, who=who, reason=told.code, status=told.status)
+            log_failure(f"request {request.id}", error)
             return _refusal(error, request)
         except Exception:  # the edge: nobody further out could do more than this
             _log.exception("request %s failed", request.id)

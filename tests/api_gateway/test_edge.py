@@ -16,19 +16,22 @@ from eip_ref.api_gateway import (
     BackendFailed,
     BadRequest,
     Branch,
+    BulkheadFull,
     ComposedAnswer,
     FanOut,
     FieldError,
     Gateway,
     Identity,
+    NotFound,
     RateLimit,
     Request,
+    RequiredFailed,
     Response,
     Route,
     Unauthenticated,
 )
 from eip_ref.api_gateway.edge import ROLES, SUBJECT, Header, encode, end_to_end, normalise, onward
-from eip_ref.circuit_breaker import CircuitBreaker
+from eip_ref.circuit_breaker import CallRejected, CircuitBreaker
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace
 from tests.backends import Play, Scenario, everywhere
@@ -509,6 +512,26 @@ async def test_a_handler_that_reads_a_body_refuses_what_is_no_json(body: bytes) 
     door = Gateway([Route("POST", "/a", handler)], authenticate=authenticate, timeout=1)
     assert (await door.handle(ask("/a", method="POST", body=body))).status == 400
     assert (await door.handle(ask("/a", method="POST", body=b'{"a": [1]}'))).body == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [(BackendFailed("a"), True), (RequiredFailed("a", KeyError("b")), True), (NotFound("a"), False),
+     (BulkheadFull("a"), False), (CallRejected("users", "is open"), False)],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+async def test_a_failure_behind_the_gateway_is_in_the_log(
+    error: Exception, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its traceback and the request's id; what was refused, or was the client's, is not."""
+
+    def handler(call: AdmittedRequest) -> None:
+        raise error
+
+    door = Gateway([Route("GET", "/a", handler)], authenticate=authenticate, timeout=1)
+    await door.handle(ask("/a", id="r77"))
+    found = [record.exc_info[1] for record in caplog.records if record.exc_info and "r77" in record.message]
+    assert found == ([error] if logged else [])
 
 
 # Every way out is the gateway's own
