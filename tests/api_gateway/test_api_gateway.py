@@ -166,7 +166,8 @@ async def test_a_second_failure_of_a_required_branch_is_in_the_log(caplog: pytes
         finally:
             raise KeyError("on the way out")
 
-    def away(ask: BranchInput) -> None:
+    async def away(ask: BranchInput) -> None:
+        await anyio.sleep(0.1)
         raise ConnectionError("db-7 is away")
 
     with pytest.raises(RequiredFailed) as failed:
