@@ -121,6 +121,14 @@ def test_delivered_while_in_flight_breaks_conservation() -> None:
     assert finding.events[-1] is story.events[-1]
 
 
+def test_reading_a_log_takes_nothing_away() -> None:
+    """Two groups may read the same message, and one of them again."""
+    story = Story().put("m1")
+    for group in ("billing", "search", "search"):
+        story.deliver("m1", group, None, offset=0, group=group)
+    assert conservation(story.trace) == []
+
+
 def test_acked_twice_breaks_conservation() -> None:
     """The finding names the first ack."""
     story = normal().at(9).settle("acked", "m1", "worker-2", 7)
