@@ -13,8 +13,8 @@ BIN     = $(VENV)/bin
 WORKERS = 2
 ARGS    =
 UPGRADE = --upgrade
-AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
-INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
+PIP     = $(BIN)/python -m pip install --disable-pip-version-check
+INSTALL = $(PIP) -qq
 
 .PHONY: help lab setup test lint check-notebooks pytest notebooks seeds bench bench-browser bench-graders \
     coverage docs constraints format clean
@@ -22,8 +22,8 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
 
-lab: setup ## Open the course in JupyterLab
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(AS_ROOT) $(ARGS)
+lab: setup ## Open your copy of the course in JupyterLab
+	$(BIN)/eip start $(ARGS)
 
 setup: $(VENV)/.course ## Install what a learner needs
 
@@ -77,15 +77,15 @@ constraints: $(VENV)/.test ## Choose the newest version of every dependency; UPG
 	    --no-annotate --no-header pyproject.toml -o constraints.txt
 	rm -rf build/uv
 
-clean: ## Remove the environment and all caches; a learner's progress stays
+clean: ## Remove the environment and all caches; a learner's copy and progress stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 # A stamp says what was installed, so that the next time is quick.
 
 $(VENV)/.course: pyproject.toml constraints.txt $(VENV)/.python
-	@echo "Installing the course into $(VENV) (a few minutes the first time)"
-	@$(INSTALL) -c constraints.txt -e ".[course]"
+	@echo "Installing the course into $(VENV): about 110 packages, two to five minutes the first time."
+	@$(PIP) -c constraints.txt -e ".[course]"
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.python

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -112,12 +112,9 @@ class Group:
     until: float
     numbers: list[int] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
     stored: list[str] = field(default_factory=list)  #: the keys of its messages in the store
     lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
-
-    def has(self, message: Message) -> bool:
-        """True for a message that came before, as at least once delivery brings it."""
-        return any(other.id == message.id for other in self.messages)
 
     def add(self, number: int, message: Message) -> None:
         """Put a message in its place. Raises `DuplicateSequence` when another one has it."""
@@ -126,10 +123,12 @@ class Group:
             raise DuplicateSequence(f"{self.key} has another message with the number {number} already")
         self.numbers.insert(place, number)
         self.messages.insert(place, message.copy())
+        self.ids.add(message.id)
 
     def remove(self, number: int) -> None:
         """Take it out again."""
         place = bisect_left(self.numbers, number)
+        self.ids.remove(self.messages[place].id)
         del self.numbers[place], self.messages[place]
 
 
@@ -155,10 +154,10 @@ class Aggregator:
     or `timeout` seconds after its first message, as far as it has come.
 
     Use it as `async with Aggregator(…) as orders:` and hand messages to `orders.receive`. A message
-    whose group is over goes to `late`. At most `max_groups` are open, and the last `remember` that are
-    over are known as such. Leaving the block hands out the groups that are open, as far as they have
-    come; when it is left by an error or cancelled, they are recorded as dropped. With a `store` they
-    stay there instead, and are taken up again at the next opening.
+    whose group is over goes to `late`. At most `max_groups` are open; of the last `remember` that are over
+    it knows that, and the ids of their messages. Leaving the block hands out the groups that are open, as
+    far as they have come; when it is left by an error or cancelled, they are recorded as dropped. With a
+    `store` they stay there instead, and are taken up again at the next opening.
 
     What `emit` raises comes out of `receive`, or, after a timeout, out of the block. The hand-over is
     at least once: an `emit` that was cancelled or failed may have sent the group, and is repeated.
@@ -185,7 +184,7 @@ class Aggregator:
         self._timeout = values.duration("timeout", timeout, zero=False)
         self._correlation, self._sequence = correlation, sequence
         self._max_groups = values.count("max_groups", max_groups)
-        self._over = LastN[str, None](values.count("remember", remember))
+        self._over = LastN[str, Container[str]](values.count("remember", remember))
         self._store = _Kept(store, name, remember) if store is not None else None
         self._open: dict[str, Group] = {}
         self._waiting: OrderedDict[Group, None] = OrderedDict()  # for their timeout: the oldest first
@@ -223,7 +222,7 @@ class Aggregator:
     def _take_up(self) -> None:
         """Go on with what the store has."""
         if self._store is not None:
-            self._open, self._over = self._store.load(self._over)
+            self._open = self._store.load(self._over)
             self._waiting = OrderedDict.fromkeys(sorted(self._open.values(), key=lambda group: group.until))
 
     def _drop_what_is_open(self) -> None:
@@ -240,7 +239,7 @@ class Aggregator:
     async def receive(self, message: Message) -> None:
         """Take a message into its group, or hand it to `late`. Returns when whatever it led to is done.
 
-        A message with an id that the group has is a duplicate: nothing more is done. Raises a
+        A message with an id that the group has, or had, is a duplicate: nothing more is done. Raises a
         `RejectedPart` when it is not taken. When `emit` or `complete` raises or is cancelled, it is not
         taken either, and may come again.
         """
@@ -257,17 +256,22 @@ class Aggregator:
         except RejectedPart as error:
             record(Kind.REFUSED, self.name, message.id, who=self.name, reason=error.reason)
             raise
+        if message.id in self._over[key]:
+            self._record_duplicate(message, key)
+            return
         record(Kind.REFUSED, self.name, message.id, who=self.name, reason="late", group=key)
         await values.finished(self._late(message))
 
     def _place_of(self, message: Message) -> tuple[str, int]:
         """The group of a message and its number there. Raises `NoCorrelation` and `NoSequence`."""
-        key, number = self._correlation(message), self._sequence(message)
-        if not isinstance(key, str) or not key:
-            raise NoCorrelation(f"message {message.id} says nothing about what it belongs to")
-        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-            raise NoSequence(f"message {message.id} has no number from 0 on that says its place")
-        return key, number
+        try:
+            key = values.name("the correlation", self._correlation(message) or "")
+        except ValueError as error:
+            raise NoCorrelation(f"message {message.id} does not say what it belongs to: {error}") from error
+        try:
+            return key, values.count("the number", self._sequence(message), minimum=0)
+        except ValueError as error:
+            raise NoSequence(f"message {message.id} does not say its place: {error}") from error
 
     def _group(self, key: str) -> Group | None:
         """The open group with this key, a new one when there was none, or None when it is over."""
@@ -293,8 +297,8 @@ class Aggregator:
         return True
 
     async def _add(self, group: Group, number: int, message: Message) -> None:
-        if group.has(message):
-            record(Kind.DUPLICATE, self.name, message.id, who=self.name, group=group.key)
+        if message.id in group.ids:
+            self._record_duplicate(message, group.key)
             return
         group.add(number, message)
         if len(group.messages) == 1:
@@ -313,6 +317,9 @@ class Aggregator:
                 record(Kind.CANCELLED, self.name, group.key, who=self.name)
             raise
 
+    def _record_duplicate(self, message: Message, key: str) -> None:
+        record(Kind.DUPLICATE, self.name, message.id, who=self.name, group=key)
+
     def _record_taken(self, message: Message, group: Group) -> None:
         record(Kind.ACCEPTED, self.name, message.id, who=self.name, label=message.label, group=group.key)
 
@@ -326,7 +333,7 @@ class Aggregator:
         if last is not None:
             self._record_taken(last, group)
         self._remove(group)
-        self._over[group.key] = None
+        self._over[group.key] = group.ids
         kind = Kind.TIMED_OUT if why == "timed out" else Kind.FINISHED
         record(kind, self.name, group.key, who=self.name, why=why, messages=len(group.messages))
 
@@ -352,15 +359,15 @@ class Aggregator:
 
 
 class _Kept:
-    """The open groups of an aggregator in a store, and the keys of the last ones that are over."""
+    """The open groups of an aggregator in a store, and the last ones that are over."""
 
     def __init__(self, store: Store, name: str, remember: int) -> None:
         self._store = store
         self._parts, self._groups, self._over = f"{name}.parts", f"{name}.groups", f"{name}.over"
         self._remember = remember
 
-    def load(self, over: LastN[str, None]) -> tuple[dict[str, Group], LastN[str, None]]:
-        """The open groups by key, and the keys of those that are over."""
+    def load(self, over: LastN[str, Container[str]]) -> dict[str, Group]:
+        """The open groups by key. Those that are over, with the ids of their messages, go into `over`."""
         shift = self._store.shift
         with self._store.transaction() as transaction:
             open_ = {key: Group(key, until - shift) for key, until in transaction.scan(self._groups)}
@@ -368,8 +375,8 @@ class _Kept:
                 open_[key].add(number, Message.from_json(text, shift=shift))
                 open_[key].stored.append(place)
             for _, key in transaction.scan(f"{self._over}.order"):
-                over[key] = None
-        return open_, over
+                over[key] = frozenset(transaction.get(self._over, key))
+        return open_
 
     def add(self, group: Group, number: int, message: Message) -> None:
         shift = self._store.shift
@@ -384,4 +391,4 @@ class _Kept:
             transaction.delete(self._groups, group.key)
             for place in group.stored:
                 transaction.delete(self._parts, place)
-            transaction.remember(self._over, group.key, True, capacity=self._remember)
+            transaction.remember(self._over, group.key, sorted(group.ids), capacity=self._remember)

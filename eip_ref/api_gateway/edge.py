@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from .. import values
 from ..trace import new_id
 from .errors import BadRequest
 
@@ -49,6 +50,12 @@ class Request:
     deadline: float = math.inf
     id: str = field(default_factory=lambda: new_id("r"))
 
+    @property
+    def head(self) -> int:
+        """The number of characters in path, query and headers."""
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.path) + len(self.query) + headers
+
     def header(self, name: str) -> str | None:
         """The value of a header, if there is exactly one of that name."""
         found = [value for given, value in self.headers if given.lower() == name.lower()]
@@ -71,8 +78,14 @@ class Identity:
     subject: str
     roles: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        values.name("the subject", self.subject)
+        if isinstance(self.roles, str):
+            raise TypeError(f"roles must be a set of names, such as {{{self.roles!r}}}")
+        object.__setattr__(self, "roles", frozenset(values.name("a role", role) for role in self.roles))
 
-Authenticate = Callable[[Request], Awaitable[Identity | None]]
+
+Authenticate = Callable[[Request], Awaitable[Identity | None] | Identity | None]
 """Finds out who asks; None when nobody knows. May raise `Unauthenticated`."""
 
 
@@ -85,6 +98,13 @@ class AdmittedRequest:
     path_params: Mapping[str, str]  #: what stood in the route's places
     headers: tuple[Header, ...]  #: for backends: the client's without internal ones, and the identity
     request: Request
+
+    def json(self) -> Any:
+        """The body, read as JSON. Raises `BadRequest` for what is none, or is deeper than any answer."""
+        try:
+            return values.from_json("the body", self.request.body)
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
 
 
 # Paths
@@ -161,13 +181,19 @@ def end_to_end(headers: Iterable[Header]) -> list[Header]:
 
 def onward(headers: Iterable[Header], identity: Identity) -> tuple[Header, ...]:
     """The headers that a backend gets: the client's end-to-end ones without credentials and internal
-    names, and the identity as the gateway knows it."""
+    names, and the identity as the gateway knows it, its names percent-encoded beyond ASCII."""
     kept = [
         (name.lower(), value)
         for name, value in end_to_end(headers)
         if _plain(name) not in _ENDS_HERE and not _plain(name).startswith(_INTERNAL)
     ]
-    return (*kept, (SUBJECT, identity.subject), (ROLES, ",".join(sorted(identity.roles))))
+    roles = ",".join(_in_a_header(role) for role in sorted(identity.roles))
+    return (*kept, (SUBJECT, _in_a_header(identity.subject)), (ROLES, roles))
+
+
+def _in_a_header(name: str) -> str:
+    """The name with nothing that could end its header, or one of several names in it."""
+    return quote(name, safe="!#$&'()*+-./:;<=>?@[]^_`{|}~")
 
 
 def _plain(name: str) -> str:

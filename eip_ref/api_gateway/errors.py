@@ -7,6 +7,7 @@ so a client gets the code alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ __all__ = [
     "Forbidden",
     "GatewayError",
     "GatewayTimeout",
+    "HeadTooLarge",
     "MethodNotAllowed",
     "NeedFailed",
     "NotFound",
@@ -30,8 +32,13 @@ __all__ = [
     "RequiredFailed",
     "Skipped",
     "Unauthenticated",
+    "log_failure",
     "public_error",
 ]
+
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())  # backends fail every day: nothing is printed until somebody asks
 
 
 class GatewayError(Exception):
@@ -80,6 +87,12 @@ class BodyTooLarge(GatewayError):
     """The body is longer than the gateway takes."""
 
     status, code = 413, "body too large"
+
+
+class HeadTooLarge(GatewayError):
+    """Path, query and headers are longer together than the gateway takes."""
+
+    status, code = 431, "head too large"  # RFC 6585, section 5
 
 
 class RateLimited(GatewayError):
@@ -151,6 +164,13 @@ def public_error(error: Exception) -> PublicError:
     if isinstance(error, TimeoutError):
         return PublicError(GatewayTimeout.status, GatewayTimeout.code)
     return PublicError(BackendFailed.status, BackendFailed.code)
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """Log the error with its traceback, unless nothing was begun, or it is the client's own."""
+    refused = isinstance(error, CallRejected | BulkheadFull | Overloaded | NeedFailed)
+    if not refused and public_error(error).status >= 500:
+        _log.warning("%s failed", what, exc_info=error)
 
 
 class RequiredFailed(GatewayError):

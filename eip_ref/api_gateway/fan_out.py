@@ -18,7 +18,7 @@ import anyio.lowlevel
 
 from .. import values
 from ..trace import Kind, acting, record, whoami
-from .errors import AllFailed, GatewayTimeout, NeedFailed, RequiredFailed, Skipped, public_error
+from .errors import AllFailed, GatewayTimeout, NeedFailed, RequiredFailed, Skipped, log_failure, public_error
 from .spans import in_time, part_of, span
 
 __all__ = ["Branch", "BranchInput", "ComposedAnswer", "FanOut", "FieldError", "WhenMissing"]
@@ -221,6 +221,8 @@ class _Run:
             if branch.required and self._fatal is None:
                 self._fatal = branch.name, error
                 siblings.cancel()
+            else:
+                log_failure(f"the branch {branch.name} of {self._identity}", error)
         self._settled[branch.name].set()
 
     async def _value(self, branch: Branch) -> Any:

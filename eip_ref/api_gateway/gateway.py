@@ -16,17 +16,19 @@ from .. import values
 from ..circuit_breaker import CallRejected
 from ..trace import Kind, acting, record, whoami
 from .coalescing import Coalescer
-from .edge import AdmittedRequest, Authenticate, Identity, Request, Response, normalise, onward
+from .edge import AdmittedRequest, Authenticate, Header, Identity, Request, Response, normalise, onward
 from .errors import (
     BackendFailed,
     BodyTooLarge,
     Forbidden,
     GatewayError,
+    HeadTooLarge,
     MethodNotAllowed,
     NotFound,
     Overloaded,
     RequiredFailed,
     Unauthenticated,
+    log_failure,
     public_error,
 )
 from .fan_out import ComposedAnswer
@@ -103,9 +105,10 @@ def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route, dict[s
 class Gateway:
     """Answers every request within `timeout` seconds, and before the client's deadline.
 
-    `authenticate` finds out who asks, `rate_limit` counts how often, at most `max_concurrent` requests are
-    under way at a time, and bodies have at most `max_body` bytes. Where routes coalesce, use it as
-    `async with Gateway(…) as gateway:`.
+    `authenticate` finds out who asks. `rate_limit` counts how often, and each answer says what is left.
+    At most `max_concurrent` requests are under way at a time. Bodies have at most `max_body` bytes, and what
+    comes before them, path, query and headers, at most `max_head` characters. Where routes coalesce, use
+    it as `async with Gateway(…) as gateway:`.
     """
 
     def __init__(
@@ -117,12 +120,13 @@ class Gateway:
         rate_limit: RateLimit | None = None,
         max_concurrent: int = 100,
         max_body: int = 64 * 1024,
+        max_head: int = 16 * 1024,
         name: str = "gateway",
     ) -> None:
         values.duration("timeout", timeout, zero=False)
-        values.count("max_body", max_body, minimum=0)
         self.name = name
-        self.max_body = max_body
+        self.max_body = values.count("max_body", max_body, minimum=0)
+        self._max_head = values.count("max_head", max_head)
         self._routes = routes
         self._authenticate = authenticate
         self._timeout = timeout
@@ -150,37 +154,48 @@ class Gateway:
         """
         if not self._coalescer.is_open and any(route.coalesce for route in self._routes):
             raise RuntimeError(f"{self.name} has routes that coalesce: use it as `async with`")
+        limits: list[Header] = []  # told to the client in every answer, once it is known who asks
+        response = await self._outcome(request, limits)
+        return replace(response, headers=(*response.headers, *limits))
+
+    async def _outcome(self, request: Request, limits: list[Header]) -> Response:
         await anyio.lowlevel.checkpoint()
         until = min(anyio.current_time() + self._timeout, request.deadline)
         try:
             with acting(whoami() or self.name), self._load_shedder.admitted():
-                return await self._in_time(request, until)
+                return await self._in_time(request, until, limits)
         except (GatewayError, CallRejected) as error:
             told = public_error(error)
             if told.status < 500 or isinstance(error, Overloaded):
                 who = whoami() or self.name
                 record(Kind.REFUSED, self.name, request.id, who=who, reason=told.code, status=told.status)
+            log_failure(f"request {request.id}", error)
             return _refusal(error, request)
         except Exception:  # the edge: nobody further out could do more than this
             _log.exception("request %s failed", request.id)
             return _refusal(GatewayError(), request)
 
-    async def _in_time(self, request: Request, until: float) -> Response:
+    async def _in_time(self, request: Request, until: float, limits: list[Header]) -> Response:
         label = f"{request.method} {request.path}"
         with (
             span(self.name, request.id, label=label, until=until),
             in_time(until, f"{label} was not answered in time"),
         ):
-            return _response(await self._answer(request))
+            return _response(await self._answer(request, limits))
 
-    async def _answer(self, request: Request) -> Any:
+    async def _answer(self, request: Request, limits: list[Header]) -> Any:
         """The checks, in their order: what is cheap and needs no trust comes first."""
+        if request.head > self._max_head:
+            raise HeadTooLarge(f"path, query and headers have {request.head} of {self._max_head} characters")
         path = normalise(request.path)
         if len(request.body) > self.max_body:
             raise BodyTooLarge(f"the body has {len(request.body)} bytes, and {self.max_body} are allowed")
         identity = await self._known(request)
         if self._rate_limit is not None:
-            self._rate_limit.check(identity.subject)
+            try:
+                self._rate_limit.check(identity.subject)
+            finally:
+                limits += self._rate_limit.headers(identity.subject)
         route, path_params = find(self._routes, request.method, path)
         if not await values.finished(route.allow(identity, path_params)):
             raise Forbidden(f"{identity.subject} may not {request.method} {path}")
@@ -192,7 +207,7 @@ class Gateway:
         return (await self._coalescer.call(identity.subject, key, partial(route.handler, call))).value
 
     async def _known(self, request: Request) -> Identity:
-        identity = await self._authenticate(request)
+        identity = await values.finished(self._authenticate(request))
         if identity is None:
             raise Unauthenticated("no credentials, or none that are known")
         return identity

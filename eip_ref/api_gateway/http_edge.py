@@ -8,7 +8,6 @@ clock in common. Needs the extra `course` (httpx, Starlette, uvicorn), on asynci
 
 from __future__ import annotations
 
-import json
 import math
 import socket
 from collections.abc import AsyncIterable, AsyncIterator
@@ -23,6 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.responses import Response as HttpResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .. import values
 from ..tasks import background
 from .backend import Backend
 from .edge import AdmittedRequest, Request, Response, encode, end_to_end
@@ -34,8 +34,10 @@ __all__ = ["TIMEOUT", "HttpBackend", "application", "serving"]
 TIMEOUT = "Request-Timeout"
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, section 9.2.2
-# Of a backend's response: the body was decoded on its way in, and the gateway is a server itself
+# Of a backend's response: the gateway is a server itself
 _ENDS_HERE = frozenset({"content-length", "content-encoding", "date", "server"})
+# Of a request to it: nothing is unpacked here, so that nothing can grow
+_SAID_ANEW = frozenset({TIMEOUT.lower(), "accept-encoding"})
 
 
 class _TooLong(Exception):
@@ -143,7 +145,7 @@ class HttpBackend:
         if response.status != 200:
             raise BackendFailed(f"{self._backend.name} answered {response.status} for {path}")
         try:
-            return json.loads(response.body)
+            return values.from_json("the answer", response.body)
         except ValueError as error:
             raise BackendFailed(f"{self._backend.name} answered no JSON for {path}") from error
 
@@ -161,13 +163,15 @@ class HttpBackend:
 
     async def _once(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> Response:
         left = anyio.current_effective_deadline() - anyio.current_time()
-        headers = [*((n, v) for n, v in headers if n != TIMEOUT.lower()), (TIMEOUT, f"{left:.6f}")]
+        kept = [(name, value) for name, value in headers if name not in _SAID_ANEW]
+        said = [*kept, (TIMEOUT, f"{left:.6f}"), ("accept-encoding", "identity")]
+        sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in said]
         try:
             # The backend has the deadline; a second clock in the client would only blur whose end it was.
             async with self._client.stream(
-                method, url, headers=headers, content=body, timeout=None, follow_redirects=False
+                method, url, headers=sent, content=body, timeout=None, follow_redirects=False
             ) as response:
-                content = await _read(response.aiter_bytes(), self._max_body)
+                content = await _read(response.aiter_raw(), self._max_body)
         except _TooLong as error:
             raise BackendFailed(f"{url} answered with more than {self._max_body} bytes") from error
         except httpx.HTTPError as error:
@@ -176,6 +180,8 @@ class HttpBackend:
             raise GatewayTimeout(f"{url} had no answer in time")
         if response.status_code >= 500:
             raise BackendFailed(f"{url} answered {response.status_code}")
+        if (coding := response.headers.get("content-encoding", "identity")) != "identity":
+            raise BackendFailed(f"{url} answered with the encoding {coding}, which it was not asked for")
         kept = end_to_end(response.headers.multi_items())
         return Response(response.status_code, content, [(n, v) for n, v in kept if n not in _ENDS_HERE])
 

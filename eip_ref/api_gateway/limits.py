@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -11,9 +12,12 @@ from .. import values
 from ..backpressure import TokenBucket
 from ..bounded import LastN
 from ..trace import Kind, record
+from .edge import Header
 from .errors import BulkheadFull, Overloaded, RateLimited
 
 __all__ = ["Bulkhead", "LoadShedder", "RateLimit"]
+
+_ROUNDING = 1e-9
 
 
 class RateLimit:
@@ -34,15 +38,33 @@ class RateLimit:
 
     def check(self, client: str) -> None:
         """Count one request of the client. Raises `RateLimited` when it has asked too often."""
+        bucket = self._bucket(client)
+        try:
+            bucket.take_nowait()
+        except anyio.WouldBlock:
+            raise RateLimited(client, (1 - bucket.tokens) / self._rate) from None
+
+    def headers(self, client: str) -> list[Header]:
+        """The limit, and what is left of it for the client, in the fields of the IETF's draft.
+
+        They are those of draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4: `q` requests in `w`
+        seconds, of which `r` are left for the next `t` seconds.
+        """
+        tokens = self._bucket(client).tokens
+        left = max(0, math.floor(tokens + _ROUNDING))
+        window, until_next = self._burst / self._rate, (left + 1 - tokens) / self._rate
+        return [
+            ("ratelimit-policy", f'"client";q={self._burst};w={math.ceil(window)}'),
+            ("ratelimit", f'"client";r={left};t={math.ceil(until_next - _ROUNDING)}'),
+        ]
+
+    def _bucket(self, client: str) -> TokenBucket:
         bucket = self._buckets.get(client)
         if bucket is None:
             bucket = TokenBucket(f"limit of {client}", rate=self._rate, burst=self._burst)
             self._buckets[client] = bucket
         self._buckets.move_to_end(client)
-        try:
-            bucket.take_nowait()
-        except anyio.WouldBlock:
-            raise RateLimited(client, (1 - bucket.tokens) / self._rate) from None
+        return bucket
 
 
 class Bulkhead:
@@ -79,9 +101,7 @@ class LoadShedder:
     """Turns work away at the door when too many requests are under way: quicker than to fail it later."""
 
     def __init__(self, *, max_concurrent: int = 100) -> None:
-        if max_concurrent < 1:
-            raise ValueError(f"at least 1 request must be let in, not {max_concurrent}")
-        self._at_most = max_concurrent
+        self._at_most = values.count("max_concurrent", max_concurrent)
         self.under_way = 0  #: now
 
     @contextmanager

@@ -41,10 +41,12 @@ class Note:
 def check(name: str, answer: object) -> Report | None:
     """Run and judge an answer, remember how it went, and return the report to be displayed.
 
-    Raises `UnknownExercise` for a name that no exercise has. Where nbgrader runs the notebook (it sets
+    Raises `UnknownExercise` for a name that no exercise has, and `Mixture` in a copy that does not go with
+    the package. Where nbgrader runs the notebook (it sets
     NBGRADER_EXECUTION) it returns nothing, since nbgrader takes what a cell shows for its points, and
     raises AssertionError with the report's text unless the answer passes.
     """
+    course.refuse_mixture()
     exercise = find(name)
     verdict = judge_answer(exercise, answer)
     report = Report(verdict)
@@ -86,15 +88,16 @@ def solution(name: str, *, show: bool = False) -> Note:
 
 
 def reset(name: str) -> Note:
-    """Put the stub back into the exercise's cells of the notebook and count it as not begun.
+    """Put the stub back into the exercise's cells of your copy and count it as not begun.
 
     The notebook as it was is kept beside the progress, in `.eip/backups/`. Raises `UnknownExercise`,
-    and `NoCourse` where the folder of the course is not found.
+    `NoCourse` where the folder of the course is not found, and FileNotFoundError where there is no copy.
     """
     exercise = find(name)
     from . import workbook
 
-    backup = workbook.reset(course.root(), course.backups(), _notebook(exercise), exercise)
+    mine = course.my() / "exercises" / _notebook(exercise)
+    backup = workbook.reset(course.root(), mine, course.backups(), exercise)
     remember(Fact("reset", name))
     words = (
         f"`{exercise.answer}` is as it was in the beginning. The notebook as you had saved it is kept in "

@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import indent
 
 from . import registry
+from .course import own
 from .grading.feedback import next_step
 from .grading.lesson_detection import mentioned, named
 from .marks import Mark, Marks
@@ -35,9 +36,12 @@ def run(options: argparse.Namespace) -> int:
     from .isolation.isolated import SandboxFailed, grade_notebook  # what learners' other commands do without
     from .isolation.sandbox import best_isolation
 
+    notebook = own(options.notebook)
+    if notebook != options.notebook:
+        print(f"Graded is your copy, {notebook}.")
     try:
-        data = options.notebook.read_bytes()
-        lesson = registry.lesson(options.lesson) if options.lesson else _lesson(options.notebook, data)
+        data = notebook.read_bytes()
+        lesson = registry.lesson(options.lesson) if options.lesson else _lesson(notebook, data)
         marks = grade_notebook(data, lesson, secret=secrets.token_bytes(32), isolation=best_isolation())
         if options.results:
             _write(marks, lesson, options.results)

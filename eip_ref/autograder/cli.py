@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..apps import start
-from . import check_command, grade_command
+from . import check_command, course, grade_command
 from .board import board
 from .check import reset
 from .doctor import examine
@@ -17,11 +17,15 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 when all is well, 1 when not, 2 for a wrong call."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    if more and options.command is not _start:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    options.more = more
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (FileNotFoundError, LookupError) as error:
+    except (FileNotFoundError, LookupError, course.Refused) as error:
         print(f"eip: {error}", file=sys.stderr)
         return 1
 
@@ -35,6 +39,13 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
+    add("start", _start, "Open your copy of the course in JupyterLab, which gets all other arguments.")
+    newer = add("update", _update, "Bring your copy up to date, cell by cell; what you wrote stays.")
+    source = "a teacher's correction, a folder or its address; else the course itself, after `git pull`"
+    newer.add_argument("source", nargs="?", default="", metavar="FROM", help=source)
+    newer.add_argument("--yes", action="store_true", help="take a correction without being asked")
+    before = "first take over what you wrote into the course's own notebooks, such as stash@{0}"
+    newer.add_argument("--bring-over", metavar="COMMIT", help=before)
     add("doctor", _doctor, "Is this machine ready? Says what is missing and how to mend it.")
     check_command.add_arguments(add("check", check_command.run, check_command.WORDS))
     grade_command.add_arguments(add("grade", grade_command.run, grade_command.WORDS))
@@ -55,6 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--check", action="store_true", help="write nothing; show what differs")
     made.add_argument("--add", metavar="EXERCISE", help="write the cells of a new exercise into solutions/")
     return parser
+
+
+def _start(options: argparse.Namespace) -> int:
+    from . import update_command  # it loads nbformat and nbclient, which the other commands do without
+
+    return update_command.start(options.more)
+
+
+def _update(options: argparse.Namespace) -> int:
+    from . import update_command
+
+    return update_command.update(options)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -79,7 +102,7 @@ def _app(options: argparse.Namespace) -> int:
 
 
 def _derive(options: argparse.Namespace) -> int:
-    from . import derive  # it loads nbformat and nbclient, which the other commands do without
+    from . import derive
 
     return derive.run(options)
 

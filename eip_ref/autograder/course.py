@@ -1,8 +1,9 @@
-"""Where the course is on this machine, and where a learner's own files go.
+"""The places of the course on this machine, and of what is a learner's own.
 
 The course is the folder with `exercises/` and `pyproject.toml`, found from the working folder
-upwards, else beside the installed package. A learner's files are in `.eip/` there; the environment
-variable EIP_HOME names another folder to hold `.eip/`, and the course too when it has one.
+upwards, else beside the installed package. Beside it are the learner's copy of its notebooks, in `my/`,
+and what is remembered, in `.eip/`; the environment variable EIP_HOME names another folder for these two,
+and the course too when it has one.
 """
 
 from __future__ import annotations
@@ -11,11 +12,37 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["NoCourse", "backups", "in_solutions", "progress_file", "root"]
+__all__ = [
+    "EDITION",
+    "FOLDERS",
+    "Mixture",
+    "NoCourse",
+    "Refused",
+    "backups",
+    "base",
+    "in_solutions",
+    "my",
+    "own",
+    "progress_file",
+    "refuse_mixture",
+    "root",
+    "stamp",
+]
+
+EDITION = "0.1.0"  #: of package and notebooks; they go together
+FOLDERS = ("notebooks", "exercises")  #: what a learner gets a copy of
 
 
 class NoCourse(FileNotFoundError):
     """The folder of the course was not found."""
+
+
+class Refused(ValueError):
+    """Nothing was done with the learner's copy; the text says why, and what to do."""
+
+
+class Mixture(Refused):
+    """Notebooks and package are of two editions."""
 
 
 def root() -> Path:
@@ -29,14 +56,56 @@ def root() -> Path:
     )
 
 
+def my() -> Path:
+    """The folder of the learner's copy, which need not exist. Raises `NoCourse`."""
+    return _home() / "my"
+
+
+def own(path: Path) -> Path:
+    """The learner's copy of the course's notebook at `path`, where there is one; any other path as it is.
+
+    A path that leads nowhere is looked for in the copy.
+    """
+    try:
+        within = path.resolve().relative_to(root()) if path.exists() else path
+        copied = my() / within
+    except (NoCourse, ValueError):
+        return path
+    return copied if copied.is_file() else path
+
+
 def progress_file() -> Path:
     """The file that progress is kept in, which need not exist. Raises `NoCourse`."""
-    return _own() / "progress.jsonl"
+    return _remembered() / "progress.jsonl"
 
 
 def backups() -> Path:
-    """The folder for copies of notebooks that were reset, which need not exist. Raises `NoCourse`."""
-    return _own() / "backups"
+    """The folder for copies of notebooks that were changed, which need not exist. Raises `NoCourse`."""
+    return _remembered() / "backups"
+
+
+def base() -> Path:
+    """The folder for notebooks as the learner got them, which need not exist. Raises `NoCourse`."""
+    return _remembered() / "base"
+
+
+def stamp() -> Path:
+    """The file that tells the edition of the learner's copy, which need not exist. Raises `NoCourse`."""
+    return base() / "edition"
+
+
+def refuse_mixture() -> None:
+    """Raise `Mixture` in a notebook of the learner's copy that does not go with the package."""
+    here = Path.cwd()
+    try:
+        told = stamp().read_text(encoding="utf-8") if my() in (here, *here.parents) else EDITION
+    except OSError:  # no course here, or no copy
+        return
+    if told != EDITION:
+        raise Mixture(
+            f"your copy is of edition {told}, and the course of edition {EDITION}. Save and close your "
+            "notebooks, then run `eip update` (or `make lab`); what you wrote stays"
+        )
 
 
 def in_solutions() -> bool:
@@ -45,9 +114,13 @@ def in_solutions() -> bool:
     return here.name == "solutions" and (here.parent / "pyproject.toml").is_file()
 
 
-def _own() -> Path:
+def _home() -> Path:
     chosen = os.environ.get("EIP_HOME")
-    return (Path(chosen) if chosen else root()) / ".eip"
+    return Path(chosen) if chosen else root()
+
+
+def _remembered() -> Path:
+    return _home() / ".eip"
 
 
 def _candidates() -> Iterator[Path]:

@@ -29,13 +29,26 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-__all__ = ["METADATA", "WidgetWithoutPicture", "check", "execute", "main", "normalise", "read", "write"]
+from . import course
+
+__all__ = [
+    "METADATA",
+    "WidgetWithoutPicture",
+    "check",
+    "execute",
+    "main",
+    "normalise",
+    "parsed",
+    "read",
+    "write",
+]
 
 Notebook = dict[str, Any]
 
 FOLDERS = ("notebooks", "solutions")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 METADATA = {
+    "eip": {"edition": course.EDITION},
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
 }
@@ -48,7 +61,12 @@ class WidgetWithoutPicture(ValueError):
 
 def read(path: Path) -> Notebook:
     """The notebook at `path`, as plain data in format 4.5."""
-    return _plain(_read(path))
+    return parsed(path.read_text(encoding="utf-8"))
+
+
+def parsed(text: str) -> Notebook:
+    """The notebook that a file's text holds, as plain data in format 4.5."""
+    return _plain(_node(text))
 
 
 def write(notebook: Notebook, path: Path) -> None:
@@ -63,7 +81,7 @@ def execute(path: Path, *, timeout: float = 120, allow_errors: bool = False) -> 
     progress shows in an output. Raises `CellExecutionError` for a cell that fails, unless
     `allow_errors`, and `CellTimeoutError` for one that runs longer than `timeout` seconds.
     """
-    notebook = _read(path)
+    notebook = _node(path.read_text(encoding="utf-8"))
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -81,8 +99,8 @@ def execute(path: Path, *, timeout: float = 120, allow_errors: bool = False) -> 
     return _plain(notebook)
 
 
-def _read(path: Path) -> Any:
-    return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)  # type: ignore[no-untyped-call]
+def _node(text: str) -> Any:
+    return nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
 
 
 def _plain(notebook: object) -> Notebook:

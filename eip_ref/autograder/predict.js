@@ -80,6 +80,13 @@ function render({ model, el }) {
     );
   }
 
+  // The button that has the focus goes; with the next cell in focus, Shift+Enter goes on from there.
+  function goOn() {
+    const cell = root.closest(".jp-Cell");
+    const next = cell?.nextElementSibling;
+    (next?.matches(".jp-Cell") ? next : cell)?.focus({ preventScroll: true });
+  }
+
   fieldset.addEventListener("change", () => {
     commit.disabled = false;
   });
@@ -88,6 +95,7 @@ function render({ model, el }) {
     model.set("choice", inputs.findIndex((input) => input.checked));
     model.save_changes();
     show();
+    goOn();
   });
   model.on("change:outcome", show);
   el.append(element("style", { textContent: STYLE }), root);

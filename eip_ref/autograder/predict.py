@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import page
+from . import course, page
 from .progress import Fact, remember
 from .registry import PACKAGE
 
@@ -84,8 +84,10 @@ class Prediction:
 def predict(name: str) -> Prediction:
     """Ask for the prediction "lesson/name" of `eip_ref.course.<lesson>.predictions`.
 
-    Raises `UnknownPrediction`, with the names that there are.
+    Raises `UnknownPrediction`, with the names that there are, and `Mixture` in a copy that does not go with
+    the package.
     """
+    course.refuse_mixture()
     lesson = name.partition("/")[0]
     known = {each.name: each for each in predictions(lesson)}
     if name not in known:

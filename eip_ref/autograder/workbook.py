@@ -47,16 +47,15 @@ def solved(root: Path, name: str, exercise: Exercise) -> str:
     return "\n\n\n".join(model_answer(cell["source"]) for cell in _model_cells(root, name, exercise))
 
 
-def reset(root: Path, backups: Path, name: str, exercise: Exercise) -> Path:
-    """Put the stubs back into the answer cells of exercise notebook `name`; return where its copy is.
+def reset(root: Path, path: Path, backups: Path, exercise: Exercise) -> Path:
+    """Put the stubs back into the answer cells of the learner's notebook; return where a copy of it is.
 
     A cell that was deleted comes back, before the exercise's check. Raises `NoAnswer`, and
-    FileNotFoundError when there is no exercise notebook.
+    FileNotFoundError when the learner has no such notebook.
     """
-    path = root / "exercises" / name
     if not path.exists():
-        raise FileNotFoundError(f"there is no exercises/{name} to reset; `eip derive` makes it")
-    models = _model_cells(root, name, exercise)
+        raise FileNotFoundError(f"there is no {path} to reset; `eip start` makes your copy of the course")
+    models = _model_cells(root, path.name, exercise)
     backup = back_up(path, backups)
     notebook = read(path)
     mine = {grading(cell)["grade_id"]: cell for cell in answer_cells(notebook, exercise)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from eip_ref.aggregator import (
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
-from eip_ref.storage import SQLiteStore
+from eip_ref.storage import MemoryStore, SQLiteStore
 from eip_ref.trace import Trace
 from tests.backends import Play, everywhere, recorded, virtual_time_only
 
@@ -414,14 +415,62 @@ async def test_the_same_message_again_is_a_duplicate_and_done_with() -> None:
     assert recorded().messages("duplicate", where="lines") == [first.id, second.id]
 
 
-@pytest.mark.parametrize("key", [None, "", 7])
-async def test_a_message_without_a_correlation_is_rejected_whatever_function_says_so(key: Any) -> None:
-    """Else all that have none would come out as one."""
-    desk = Desk(correlation=lambda message: message.headers.get("order", key))
+@pytest.fixture(params=["without a store", "in memory", "on disk"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Where open groups are kept."""
+    if request.param == "without a store":
+        yield {}
+    else:
+        with MemoryStore() if request.param == "in memory" else SQLiteStore(tmp_path / "a.db") as store:
+            yield {"store": store}
+
+
+async def test_a_part_that_comes_again_is_a_duplicate_and_another_in_its_place_is_rejected(
+    kept: dict[str, Any],
+) -> None:
+    """By its id, while the group is open, and when it is over; the channel for late ones hears of neither."""
+    desk = Desk(**kept)
+    parts = [part(number) for number in (1, 2, 3)]
     async with desk.aggregator:
-        with pytest.raises(NoCorrelation):
+        await desk.take(*parts[:2], *parts[:2])
+        with pytest.raises(DuplicateSequence, match="another message with the number 2"):
+            await desk.take(part(2, body="another"))
+        await desk.take(parts[2], *parts, part(1, "order 18"))
+        await anyio.sleep(11)
+        assert desk.late == []
+        await desk.take(part(3, body="another"))
+    if kept:
+        desk.aggregator = Desk(**kept).aggregator
+        async with desk.aggregator:
+            await desk.take(parts[0])
+    assert [message.body for message in desk.late] == ["another"]
+    assert said(desk)[0] == ("order 17", ["line 1", "line 2", "line 3"], "complete")
+    again = [parts[n].id for n in (0, 1, 0, 1, 2)] + [parts[0].id] * bool(kept)
+    assert recorded().messages("duplicate", where="lines") == again
+    assert [each.data["reason"] for each in recorded().filter("refused")] == ["duplicate sequence", "late"]
+
+
+@pytest.mark.parametrize("key", [None, "", 7, "order\0", "half \ud800"], ids=ascii)
+async def test_a_message_without_a_correlation_is_rejected_whatever_function_says_so(
+    key: Any, kept: dict[str, Any]
+) -> None:
+    """Else all that have none would come out as one; and what no store can hold is no key of any."""
+    desk = Desk(correlation=lambda message: message.headers.get("order", key), **kept)
+    async with desk.aggregator:
+        with pytest.raises(NoCorrelation, match="correlation"):
             await desk.take(part(1))
         assert len(desk.aggregator) == 0
+
+
+@pytest.mark.parametrize("number", [None, "1", True, -1, 1.0, math.nan, math.inf])
+async def test_a_number_is_a_whole_number_whatever_function_says_so(
+    number: Any, kept: dict[str, Any]
+) -> None:
+    """In memory as on disk."""
+    desk = Desk(sequence=lambda message: number, **kept)
+    async with desk.aggregator:
+        with pytest.raises(NoSequence, match="number"):
+            await desk.take(part(1))
 
 
 @pytest.mark.parametrize("slot", ["complete", "correlation", "sequence"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import textwrap
 from collections.abc import Awaitable, Callable
@@ -131,6 +132,48 @@ def test_an_optional_failure_gives_a_partial_answer(play: Play) -> None:
         },
     }
     assert trace.count("cancelled") == 0
+
+
+async def test_what_an_optional_branch_raised_is_in_the_log_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And in the trace; what was never asked is in the trace alone."""
+
+    def away(ask: BranchInput) -> None:
+        raise ConnectionError("db-7 is away")
+
+    view = FanOut(
+        Branch("order", lambda ask: 17),
+        Branch("user", away),
+        Branch("photo", away, needs=["user"]),
+        timeout=1,
+    )
+    assert set((await view()).errors) == {"user", "photo"}
+    (logged,) = caplog.records
+    assert "the branch user" in logged.getMessage()
+    assert logged.exc_info is not None
+    assert isinstance(logged.exc_info[1], ConnectionError)
+    assert "in away" in logging.Formatter().formatException(logged.exc_info)
+    assert recorded().filter("failed", where="user")[0].data["error"] == "ConnectionError('db-7 is away')"
+
+
+async def test_a_second_failure_of_a_required_branch_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The first comes out, with its cause."""
+
+    async def fail(ask: BranchInput) -> None:
+        try:
+            await anyio.sleep(9)
+        finally:
+            raise KeyError("on the way out")
+
+    async def away(ask: BranchInput) -> None:
+        await anyio.sleep(0.1)
+        raise ConnectionError("db-7 is away")
+
+    with pytest.raises(RequiredFailed) as failed:
+        await FanOut(Branch("a", fail, required=True), Branch("b", away, required=True), timeout=1)()
+    assert isinstance(failed.value.__cause__, ConnectionError)
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [KeyError]
 
 
 @everywhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import pytest
@@ -15,19 +16,22 @@ from eip_ref.api_gateway import (
     BackendFailed,
     BadRequest,
     Branch,
+    BulkheadFull,
     ComposedAnswer,
     FanOut,
     FieldError,
     Gateway,
     Identity,
+    NotFound,
     RateLimit,
     Request,
+    RequiredFailed,
     Response,
     Route,
     Unauthenticated,
 )
-from eip_ref.api_gateway.edge import Header, encode, end_to_end, normalise, onward
-from eip_ref.circuit_breaker import CircuitBreaker
+from eip_ref.api_gateway.edge import ROLES, SUBJECT, Header, encode, end_to_end, normalise, onward
+from eip_ref.circuit_breaker import CallRejected, CircuitBreaker
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace
 from tests.backends import Play, Scenario, everywhere
@@ -180,6 +184,35 @@ def test_the_identity_is_passed_on_and_cannot_be_sent(play: Play) -> None:
     assert dict(onward([], EVE))["x-identity-roles"] == "audit,staff"
 
 
+@pytest.mark.parametrize("name", ["Łukasz", "a\r\nx-role: admin", "100 %", "a,b"])
+def test_an_identity_comes_back_from_its_headers_as_it_was(name: str) -> None:
+    """Whatever its letters: no other header begins in it, and one role never becomes two."""
+    headers = dict(onward([], Identity(name, frozenset({name, "staff"}))))
+    assert all(value.isascii() and value.isprintable() for value in headers.values())
+    assert unquote(headers[SUBJECT]) == name
+    assert {unquote(role) for role in headers[ROLES].split(",")} == {name, "staff"}
+    assert dict(onward([], Identity("ann@example.org")))[SUBJECT] == "ann@example.org"
+
+
+@pytest.mark.parametrize(
+    ("subject", "roles"), [("", ()), (None, ()), ("a\0", ()), ("ann", "staff"), ("ann", [""])]
+)
+def test_an_identity_is_somebody(subject: Any, roles: Any) -> None:
+    """Nobody in particular is no subject: limits and answers would be shared. Roles are a set of names."""
+    with pytest.raises((ValueError, TypeError), match=r"subject|role"):
+        Identity(subject, roles)
+
+
+async def test_who_asks_may_be_found_out_by_a_plain_function() -> None:
+    """As by an async one."""
+
+    def known(request: Request) -> Identity | None:
+        return Identity("ann") if request.header("authorization") else None
+
+    door = Gateway([Route("GET", "/a", lambda call: call.identity.subject)], authenticate=known, timeout=1)
+    assert [(await door.handle(ask("/a", headers))).status for headers in (HEADERS, [])] == [200, 401]
+
+
 def test_hop_by_hop_headers_end_here() -> None:
     """Those of the list, and those that Connection names."""
     kept = end_to_end(
@@ -287,7 +320,7 @@ def test_a_client_that_asks_too_often_hears_when_to_come_back(play: Play) -> Non
 
         async def status(token: str = "Bearer ann") -> Any:
             response = await door.handle(ask(headers=[("authorization", token)]))
-            return response.status, *response.headers
+            return response.status, *(header for header in response.headers if header[0] == "retry-after")
 
         got = [await status() for _ in range(3)]
         got.append(await status("Bearer eve"))
@@ -298,6 +331,27 @@ def test_a_client_that_asks_too_often_hears_when_to_come_back(play: Play) -> Non
 
     trace = holds(play, scenario)
     assert trace.result == [(200,), (200,), wait(3), (200,), wait(2), (200,)]
+
+
+async def test_every_answer_says_how_often_the_client_may_still_ask() -> None:
+    """In the fields of the IETF's draft, on refusals too; nobody is told before it is known who asks."""
+    door = gateway(Shop(0), rate_limit=RateLimit(rate=0.4, burst=2))
+
+    async def limits(path: str = "/orders/17", **how: Any) -> tuple[int, str | None, str | None, str | None]:
+        response = await door.handle(ask(path, **how))
+        headers = dict(response.headers)
+        names = ("ratelimit-policy", "ratelimit", "retry-after")
+        return response.status, *(headers.get(name) for name in names)  # type: ignore[return-value]
+
+    policy = '"client";q=2;w=5'
+    assert await limits(headers=[]) == (401, None, None, None)
+    assert await limits() == (200, policy, '"client";r=1;t=3', None)
+    assert await limits("/nowhere") == (404, policy, '"client";r=0;t=3', None)
+    assert await limits() == (429, policy, '"client";r=0;t=3', "3")
+    await anyio.sleep(1.0)
+    assert await limits() == (429, policy, '"client";r=0;t=2', "2")
+    await anyio.sleep(2.0)
+    assert await limits() == (200, policy, '"client";r=0;t=2', None)
 
 
 async def test_the_memory_of_clients_is_bounded() -> None:
@@ -446,6 +500,38 @@ def test_equal_requests_of_one_user_share_a_call(play: Play) -> None:
 
     assert holds(play, scenario).result == ["ann", "ann", "ann", "ann", "bob"]
     assert len(shop.calls) == 4
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b"NaN", b"{", b"\xff", b'{"a": "\\ud800"}'])
+async def test_a_handler_that_reads_a_body_refuses_what_is_no_json(body: bytes) -> None:
+    """400 at once, however deep; the same rule for every handler."""
+
+    def handler(call: AdmittedRequest) -> Any:
+        return call.json()
+
+    door = Gateway([Route("POST", "/a", handler)], authenticate=authenticate, timeout=1)
+    assert (await door.handle(ask("/a", method="POST", body=body))).status == 400
+    assert (await door.handle(ask("/a", method="POST", body=b'{"a": [1]}'))).body == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [(BackendFailed("a"), True), (RequiredFailed("a", KeyError("b")), True), (NotFound("a"), False),
+     (BulkheadFull("a"), False), (CallRejected("users", "is open"), False)],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+async def test_a_failure_behind_the_gateway_is_in_the_log(
+    error: Exception, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its traceback and the request's id; what was refused, or was the client's, is not."""
+
+    def handler(call: AdmittedRequest) -> None:
+        raise error
+
+    door = Gateway([Route("GET", "/a", handler)], authenticate=authenticate, timeout=1)
+    await door.handle(ask("/a", id="r77"))
+    found = [record.exc_info[1] for record in caplog.records if record.exc_info and "r77" in record.message]
+    assert found == ([error] if logged else [])
 
 
 # Every way out is the gateway's own

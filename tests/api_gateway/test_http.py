@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -212,6 +214,18 @@ def test_forwarding_passes_on_what_the_gateway_lets_through() -> None:
     assert 0 < float(left) <= 5
 
 
+def test_letters_beyond_ascii_pass_in_headers() -> None:
+    """As the bytes that the client has sent."""
+    seen: list[HttpRequest] = []
+
+    async def scenario() -> Any:
+        async with before(echo(seen, lambda: HttpResponse("", headers={"X-Tea": "thé"}))) as backend:
+            return await backend.forward(call(headers=[("x-name", "Zoë")]))
+
+    assert ("x-tea", "thé") in run(scenario).result.headers
+    assert seen[0].headers["x-name"] == "Zoë"
+
+
 def test_what_stands_in_a_path_cannot_leave_it() -> None:
     """A decoded path is encoded again: what it holds becomes neither a query nor another place."""
     seen: list[HttpRequest] = []
@@ -250,6 +264,66 @@ def test_what_a_service_says_becomes_an_error_of_the_gateway(
 
     run(scenario)
     assert len(seen) == calls
+
+
+BOMB = gzip.compress(bytes(20_000_000))  # 20 kB, and a thousand times as much unpacked
+
+
+@pytest.mark.parametrize("how", ["get", "forward"])
+def test_nothing_that_a_service_packed_is_unpacked(how: str) -> None:
+    """It is asked for bytes as they are, whatever the client takes; what comes packed has failed."""
+    seen: list[HttpRequest] = []
+
+    async def scenario() -> int:
+        app = echo(seen, lambda: HttpResponse(BOMB, headers={"Content-Encoding": "gzip"}))
+        async with before(app) as backend:
+            tracemalloc.start()
+            asked = call(headers=[("accept-encoding", "gzip")])
+            with pytest.raises(BackendFailed, match="gzip"):
+                await (backend.forward(asked) if how == "forward" else backend.get("/a", asked))
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            return peak
+
+    assert run(scenario).result < 5_000_000
+    assert seen[0].headers.getlist("accept-encoding") == ["identity"]
+
+
+@pytest.mark.parametrize("text", ["[" * 60_000, "[" * 300 + "]" * 300, "NaN", '"\\ud800"', "1" * 5_000])
+def test_an_answer_that_nobody_could_write_is_a_failure_of_the_service(text: str) -> None:
+    """Deep lists, NaN, half of a character, endless digits: 502 as for what is no JSON at all."""
+
+    async def scenario() -> None:
+        async with before(echo([], lambda: HttpResponse(text))) as backend:
+            with pytest.raises(BackendFailed, match="no JSON"):
+                await backend.get("/a", call())
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "path", "status"),
+    [
+        (b"[" * 60_000, {}, "/orders", 413),
+        (b"[" * 1_000, {}, "/orders", 400),
+        (b'{"items": NaN}', {}, "/orders", 400),
+        (b"{}", {"X-Long": "x" * 20_000}, "/orders", 431),
+        (b"{}", {}, f"/orders?{'x' * 20_000}", 431),
+        (b"{}", {}, "/orders/" + "a/" * 10_000, 431),
+    ],
+)
+def test_deep_or_huge_input_is_refused_at_once(
+    content: bytes, headers: dict[str, str], path: str, status: int
+) -> None:
+    """In the gateway's own form or the service's, and the breaker counts no failure."""
+
+    async def scenario() -> Any:
+        async with in_process() as client:
+            bad = [(await client.post(path, headers=ANN | headers, content=content)) for _ in range(5)]
+            good = await client.post("/orders", headers=ANN, json={"items": ["tea"]})
+            return {response.status_code for response in bad}, "error" in bad[0].json(), good.status_code
+
+    assert run(scenario).result == ({status}, True, 201)
 
 
 def test_a_write_is_sent_once() -> None:

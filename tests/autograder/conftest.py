@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from eip_ref.autograder import derive, registry
+from eip_ref.autograder.learner_copy import edition_in, plan
 from eip_ref.autograder.notebooks import write
 
 from .answers import SOLUTION, notebook
@@ -40,7 +41,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.Lesson]:
 
 @pytest.fixture
 def course(toys: registry.Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a course with the toy lesson's notebooks; a learner works in `exercises/`."""
+    """The folder of a course with the toy lesson's notebooks; a learner works in their copy, `my/`."""
     folder = tmp_path / "course"
     (folder / "solutions").mkdir(parents=True)
     (folder / "exercises").mkdir()
@@ -48,5 +49,6 @@ def course(toys: registry.Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write(notebook(*SOLUTION), folder / "solutions" / toys.notebook)
     assert derive.update(folder) == 0
     monkeypatch.setenv("EIP_HOME", str(folder))
-    monkeypatch.chdir(folder / "exercises")
+    plan(edition_in(folder), whole=True, source="the course").apply()
+    monkeypatch.chdir(folder / "my" / "exercises")
     return folder

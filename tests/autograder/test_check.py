@@ -119,7 +119,7 @@ def test_the_solution_is_shown_on_explicit_request() -> None:
 
 def _work(course: Path, source: str) -> Path:
     """The learner changes and saves the answer cell."""
-    path = course / "exercises" / "07_toy.ipynb"
+    path = course / "my" / "exercises" / "07_toy.ipynb"
     notebook = read(path)
     notebook["cells"][2]["source"] = source
     write(notebook, path)
@@ -128,7 +128,7 @@ def _work(course: Path, source: str) -> Path:
 
 def test_reset_brings_back_the_stub_and_keeps_a_copy(course: Path) -> None:
     """The other cells stay as they are, and the board counts the exercise as not begun."""
-    before = read(course / "exercises" / "07_toy.ipynb")
+    before = read(course / "my" / "exercises" / "07_toy.ipynb")
     path = _work(course, "my work")
     check(NAME, answers.ack_last)
     shown = reset(NAME)
@@ -140,11 +140,18 @@ def test_reset_brings_back_the_stub_and_keeps_a_copy(course: Path) -> None:
 
 def test_reset_brings_back_a_cell_that_was_deleted(course: Path) -> None:
     """It stands before its check again."""
-    path = course / "exercises" / "07_toy.ipynb"
+    path = course / "my" / "exercises" / "07_toy.ipynb"
     before = read(path)
     write(before | {"cells": before["cells"][:2] + before["cells"][3:]}, path)
     reset(NAME)
     assert [cell["source"] for cell in read(path)["cells"]] == [cell["source"] for cell in before["cells"]]
+
+
+def test_reset_without_a_copy_changes_nothing(course: Path) -> None:
+    """The course's own notebook is never written to; the error tells how to get a copy."""
+    (course / "my" / "exercises" / "07_toy.ipynb").unlink()
+    with pytest.raises(FileNotFoundError, match="`eip start` makes your copy"):
+        reset(NAME)
 
 
 def test_a_second_reset_keeps_the_first_copy(course: Path) -> None:

@@ -90,6 +90,14 @@ def test_the_repositories_of_github_classroom(tmp_path: Path) -> None:
     assert found(tmp_path).submissions[0].notes == ()
 
 
+def test_clones_of_the_course_in_which_learners_worked(tmp_path: Path) -> None:
+    """Their copy is graded, and the course's own notebook beside it is nobody's work."""
+    parts = ("exercises", "notebooks", "solutions", "my/exercises", "my/notebooks", ".eip/base/exercises")
+    hand_in(tmp_path, *(f"alice/{part}/{NAMES[1]}" for part in parts))
+    assert whose(tmp_path) == [("alice", "message_queue", f"alice/my/exercises/{NAMES[1]}")]
+    assert found(tmp_path).submissions[0].notes == ()
+
+
 def test_folders_that_are_no_repositories_keep_their_whole_names(tmp_path: Path) -> None:
     """Two learners of one family are not an assignment."""
     hand_in(tmp_path, f"de-boer/{NAMES[1]}", f"de-vries/{NAMES[1]}")

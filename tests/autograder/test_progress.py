@@ -135,7 +135,7 @@ def test_what_a_solution_passes_is_nobodys_progress(course: Path, monkeypatch: p
     """Running the model answers leaves the board as it was."""
     monkeypatch.chdir(course / "solutions")
     remember(Fact("passed", NAME))
-    assert not (course / ".eip").exists()
+    assert not (course / ".eip" / "progress.jsonl").exists()
 
 
 def test_a_place_that_cannot_be_written_to_is_no_reason_to_fail(

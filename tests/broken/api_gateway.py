@@ -28,6 +28,7 @@ from eip_ref.api_gateway import (
     Response,
     RetryBudget,
 )
+from eip_ref.api_gateway.edge import Header
 from eip_ref.api_gateway.gateway import find
 from eip_ref.api_gateway.spans import part_of, span
 
@@ -105,7 +106,7 @@ class TellsEverything(Gateway):
 
     async def handle(self, request: Request) -> Response:
         try:
-            return await self._in_time(request, anyio.current_time() + self._timeout)
+            return await self._in_time(request, anyio.current_time() + self._timeout, [])
         except Exception as error:
             return Response(getattr(error, "status", 500), {"error": repr(error)})
 
@@ -190,7 +191,7 @@ class TimesOutOutsideTheBreaker(Backend):
 class CallsBeforeItAsksWho(Gateway):
     """Begins the work, and finds out meanwhile whether it was allowed to."""
 
-    async def _answer(self, request: Request) -> Any:
+    async def _answer(self, request: Request, limits: list[Header]) -> Any:
         route, given = find(self._routes, request.method, request.path)
         call = AdmittedRequest(Identity("somebody"), request.path, given, tuple(request.headers), request)
         value = await route.handler(call)
@@ -201,7 +202,7 @@ class CallsBeforeItAsksWho(Gateway):
 class BelievesTheClient(Gateway):
     """Routes by the path as it was written, and passes all headers on."""
 
-    async def _answer(self, request: Request) -> Any:
+    async def _answer(self, request: Request, limits: list[Header]) -> Any:
         identity = await self._known(request)
         route, given = find(self._routes, request.method, request.path)
         return await route.handler(

@@ -57,6 +57,8 @@ class Server:
 def jupyterlab(home: Path) -> Iterator[Server]:
     """Serve a copy of the course's notebooks from below `home`; nothing outside it is read or written.
 
+    A learner's own copy is in `my/` there.
+
     Raises `RuntimeError` with the server's log when it does not answer within a minute.
     """
     root, settings = home / "course", home / "settings"
@@ -65,6 +67,8 @@ def jupyterlab(home: Path) -> Iterator[Server]:
     shutil.copy(
         ROOT / "pyproject.toml", root
     )  # by which the course knows its folder, and keeps progress there
+    copied = [sys.executable, "-m", "eip_ref.autograder.cli", "update"]  # the learner's copy, in my/
+    subprocess.run(copied, cwd=root, env=_environment(home, ""), check=True, capture_output=True)
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(SETTINGS))
     token, port = secrets.token_hex(16), _free_port()

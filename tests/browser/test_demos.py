@@ -96,7 +96,7 @@ def name_of(control: Locator) -> str:
 @each_lesson
 def test_each_control_of_each_demo_changes_the_picture(lab: LabPage, lesson: Path) -> None:
     """By keyboard alone, and without an error."""
-    lab.open(f"notebooks/{lesson.name}")
+    lab.open(f"my/notebooks/{lesson.name}")
     lab.run_all()
     controls = lab.page.locator(CONTROLS).all()
     idle = {name_of(control) for control in controls if not matters(lab.page, control)}
@@ -134,7 +134,7 @@ def test_a_player_is_wound_and_stepped_by_keyboard(lab: LabPage, lesson: Path) -
 
 
 def first_player(lab: LabPage, lesson: Path) -> Locator:
-    lab.open(f"notebooks/{lesson.name}")
+    lab.open(f"my/notebooks/{lesson.name}")
     lab.run_all()
     player = lab.page.locator(".eip-player").first
     if not player.count():

@@ -36,7 +36,7 @@ def verdicts(lab: LabPage, words: str) -> Locator:
 def test_each_exercise_fails_with_its_stub_and_passes_with_the_right_answer(lab: LabPage, path: Path) -> None:
     """The learner sees the verdict in both cases, and never an error."""
     cells, answers = answer_cells(path.name), model_answers(path.name)
-    lab.open(f"exercises/{path.name}")
+    lab.open(f"my/exercises/{path.name}")
     lab.run_all()
     expect(verdicts(lab, "✗ Not passed yet:")).not_to_have_count(0)
     expect(verdicts(lab, "✓ Passed:")).to_have_count(0)
@@ -54,7 +54,7 @@ def test_an_answer_that_is_typed_is_what_is_judged(lab: LabPage, path: Path) -> 
     """By keyboard, in the cell, with Shift and Enter; the verdict follows when the check is run."""
     name, index = next(iter(answer_cells(path.name).items()))
     answer = model_answers(path.name)[name]
-    lab.open(f"exercises/{path.name}")
+    lab.open(f"my/exercises/{path.name}")
     lab.run_all()
     lab.type(index, answer)
     assert lab.sources()[index] == answer

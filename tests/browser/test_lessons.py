@@ -24,7 +24,7 @@ def test_a_lesson_that_is_opened_shows_its_stored_pictures_and_no_error(lab: Lab
 @each_lesson
 def test_a_lesson_runs_from_top_to_bottom_without_an_error(lab: LabPage, lesson: Path) -> None:
     """Neither in an output nor in the place of a widget nor in the scripts of the page."""
-    lab.open(f"notebooks/{lesson.name}")
+    lab.open(f"my/notebooks/{lesson.name}")
     lab.run_all()
     lab.screenshot(lesson.stem)
     assert lab.not_run() == []

@@ -9,10 +9,10 @@ Order 18's invoices take too long, so its answer is partial.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import httpx
@@ -21,6 +21,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route as HttpRoute
 
+from ... import values
 from ...api_gateway import (
     SUBJECT,
     AdmittedRequest,
@@ -67,10 +68,10 @@ def _lookup(path: str, table: Mapping[str, Any]) -> Starlette:
 
     async def made(request: HttpRequest) -> JSONResponse:
         try:
-            items = json.loads(await request.body())["items"]
+            items = values.from_json("the order", await request.body())["items"]
         except (KeyError, TypeError, ValueError):
             return JSONResponse({"error": 'an order is JSON such as {"items": ["tea"]}'}, 400)
-        return JSONResponse({"id": "20", "user": request.headers[SUBJECT], "items": items}, 201)
+        return JSONResponse({"id": "20", "user": unquote(request.headers[SUBJECT]), "items": items}, 201)
 
     return Starlette(routes=[HttpRoute(f"{path}/{{key}}", found), HttpRoute(path, made, methods=["POST"])])
 

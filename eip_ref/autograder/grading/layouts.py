@@ -4,6 +4,7 @@
 - A folder for each learner: `alice/02_message_queue.ipynb`, at any depth.
 - nbgrader: `submitted/alice/lesson-2/02_message_queue.ipynb`.
 - GitHub Classroom: `lesson-2-alice/exercises/02_message_queue.ipynb`, a copy of the course for each.
+- A learner's clone of the course: `alice/my/exercises/02_message_queue.ipynb`.
 
 The lesson is told by the file's name, else by the exercises that the notebook mentions, else it is
 the one that was named for all, else the only one that the class handed in.
@@ -167,12 +168,18 @@ class _Search:
 
 
 def _of_the_course(path: Path, folder: Path) -> bool:
-    """True for a lesson or a model answer of the course, in a learner's copy of all of it."""
+    """True for a notebook of the course in which a learner with all of it does not answer.
+
+    That is a lesson, a model answer, and an exercise of which they have a copy to work in.
+    """
     parts = path.relative_to(folder).parts
-    return any(
-        part in ("notebooks", "solutions") and (folder.joinpath(*parts[:depth]) / "exercises").is_dir()
-        for depth, part in enumerate(parts[:-1])
-    )
+    for depth, part in enumerate(parts[:-1]):
+        above = folder.joinpath(*parts[:depth])
+        if part in ("notebooks", "solutions") and (above / "exercises").is_dir():
+            return True
+        if part == "exercises" and (above / "my" / "exercises" / path.name).is_file():
+            return True
+    return False
 
 
 def _common(first: str, last: str) -> str:
