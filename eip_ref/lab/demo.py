@@ -21,7 +21,7 @@ from typing import Any
 import anywidget
 import ipywidgets
 
-from ..trace import Trace
+from ..trace import Event, Trace
 from .clock import simulate
 from .figures import Figure, sequence
 from .player import Player
@@ -33,6 +33,10 @@ __all__ = ["Control", "Demo", "choice", "demo", "slider", "toggle"]
 _DELAY = 0.1  # seconds without a change after which the figures below the player are drawn
 _FIGURE = template(
     '<div style="background:#fff;border-radius:6px;overflow-x:auto;padding:4px">{{ svg | safe }}</div>'
+)
+_FIRST = template(  # the picture of a demo without a player, small enough to be seen with the controls
+    "<style>.eip-first svg { height: auto; max-height: 430px; max-width: 100%; width: auto; }</style>"
+    '<div class="eip-first">{{ figure | safe }}</div>'
 )
 _STATUS = template('<div role="status" style="line-height:1.5">{{ words }}</div>')
 _TITLE = template("<b>{{ title }}</b>")
@@ -97,6 +101,19 @@ class Demo:
             for end in control.ends:
                 yield {**self.default_values, name: end}
 
+    def seed_matters(self) -> bool:
+        """True when another seed gives another trace: at the start, at a preset, at the end of a control."""
+        return any(
+            self._events(self._default_seed, values) != self._events(self._default_seed + 1, values)
+            for values in ({}, *self.presets.values(), *self.end_points())
+        )
+
+    def _events(self, seed: int, values: Mapping[str, Any]) -> Sequence[Event]:
+        try:
+            return self.run(seed=seed, **values).events
+        except Exception as error:
+            return getattr(error, "trace", Trace(())).events
+
     def run(self, *, seed: int | None = None, **values: Any) -> Trace:
         """The trace for these values, the others as at the start. Nothing that is shown changes.
 
@@ -147,18 +164,19 @@ class Demo:
         self._drawings = [ipywidgets.HTML() for _ in self.figures]
         for widget in (*self.widgets.values(), self.seed):
             widget.observe(self._changed, "value")
-        grid = ipywidgets.GridBox(
+        self._grid = ipywidgets.GridBox(
             [*self.widgets.values(), self.seed],
             layout={"grid_template_columns": _COLUMNS, "grid_gap": "2px 24px"},
         )
-        heading = [ipywidgets.HTML(_TITLE.render(title=title))] if title else []
+        heading = [ipywidgets.HTML(_TITLE.render(title=title), layout={"margin": "2px 16px 2px 2px"})]
+        bar = ipywidgets.HBox([*heading[: bool(title)], *self._buttons()], layout={"flex_flow": "row wrap"})
         shown = [self.player] if self.player else []
-        parts = [*heading, self._buttons(), grid, SliderNames(), self._message, *shown, *self._drawings]
+        parts = [bar, self._grid, SliderNames(), self._message, *shown, *self._drawings]
         box = ipywidgets.VBox(parts, layout={"max_width": "1100px"})
         box.add_class("eip-demo")
         return box
 
-    def _buttons(self) -> Any:
+    def _buttons(self) -> list[Any]:
         acts = {name: partial(self.press, name) for name in [*self.presets, "Reset"]}
         buttons = []
         for name, act in acts.items():
@@ -166,7 +184,7 @@ class Demo:
             button = ipywidgets.Button(description=name, icon=icon, layout={"width": "auto"})
             button.on_click(lambda _, act=act: act())
             buttons.append(button)
-        return ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"})
+        return buttons
 
     def _changed(self, _: object) -> None:
         if not self._quiet:
@@ -209,9 +227,10 @@ class Demo:
             await self._waiting
 
     def _draw(self) -> None:
-        for shown, figure in zip(self._drawings, self.figures, strict=True):
+        for n, (shown, figure) in enumerate(zip(self._drawings, self.figures, strict=True)):
             try:
-                shown.value = _FIGURE.render(svg=figure(self.trace).svg)
+                drawn = _FIGURE.render(svg=figure(self.trace).svg)
+                shown.value = drawn if n or self.player else _FIRST.render(figure=drawn)
             except Exception as error:
                 shown.value = _alert("This figure could not be drawn.", error)
 
@@ -220,6 +239,8 @@ class Demo:
             trace = self.run()
             figure = self.figures[0] if self.figures else sequence
             self._image = static_image(figure(trace).svg, self.summary(trace))
+            if not self.seed_matters():
+                self._grid.children = tuple(self.widgets.values())
         return {**self.box._repr_mimebundle_(**options), **self._image}
 
 

@@ -49,9 +49,10 @@ class Player {
     this.history = element("div", { class: "eip-history", hidden: "" });
     this.legend = element("ul", { class: "eip-legend", "aria-label": "What the tokens mean" });
     this.told = element("div", { class: "eip-unseen", role: "status", "aria-live": "polite" });
-    this.help = element("div", { class: "eip-unseen", id: `eip-${crypto.getRandomValues(new Uint32Array(2)).join("-")}` },
-      "Space plays and pauses. Left and right arrow step from event to event. Home and End go to the start and the end. " +
-      "Up and down arrow choose a message and show its history; Escape hides it.");
+    const key = (...names) => names.map((name) => element("kbd", {}, name));
+    this.help = element("div", { class: "eip-keys", id: `eip-${crypto.getRandomValues(new Uint32Array(2)).join("-")}` },
+      "Keys: ", ...key("Space"), " play or pause, ", ...key("←", "→"), " one event, ", ...key("Home", "End"),
+      " start and end, ", ...key("↑", "↓"), " a message and its history, ", ...key("Esc"), " hides it");
     this.canvas.setAttribute("aria-describedby", this.help.id);
     this.controls = element("div", { class: "eip-controls", role: "group", "aria-label": "Playback" },
       button("first", "To the start", () => this.go(0)), button("back", "Previous event", () => this.step(-1)),
@@ -61,7 +62,7 @@ class Player {
         element("label", {}, "Speed", this.speedSelect)));
     this.scroll = element("div", { class: "eip-scroll" }, this.canvas);
     this.root = element("div", { class: "eip-player", "data-lm-suppress-shortcuts": "true" }, this.title, this.scroll,
-      this.caption, this.stripCanvas, this.slider, this.controls, this.legend, this.history, this.told, this.help);
+      this.caption, this.stripCanvas, this.slider, this.controls, this.help, this.legend, this.history, this.told);
     el.append(this.root);
   }
 
@@ -283,12 +284,13 @@ class Player {
   key(event) {
     event.stopPropagation();
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const onStage = event.target === this.canvas, onTime = onStage || event.target === this.slider;
+    const { target } = event, own = target.matches("button, select"); // a button takes Space, a list the arrows
+    const steps = !target.matches("select"), chooses = steps && target !== this.slider;
     const acts = {
-      " ": (onTime || event.target === this.root) && (() => this.toggle()),
-      ArrowRight: onTime && (() => this.step(1)), ArrowLeft: onTime && (() => this.step(-1)),
-      Home: onTime && (() => this.go(0)), End: onTime && (() => this.go(Infinity)),
-      ArrowDown: onStage && (() => this.choose(1)), ArrowUp: onStage && (() => this.choose(-1)),
+      " ": !own && (() => this.toggle()),
+      ArrowRight: steps && (() => this.step(1)), ArrowLeft: steps && (() => this.step(-1)),
+      Home: steps && (() => this.go(0)), End: steps && (() => this.go(Infinity)),
+      ArrowDown: chooses && (() => this.choose(1)), ArrowUp: chooses && (() => this.choose(-1)),
       Escape: () => this.select(-1),
     };
     if (!acts[event.key]) return;
@@ -308,13 +310,13 @@ class Player {
     const box = message < 0 ? this.stage.boxAt(event.offsetX, event.offsetY) : -1;
     this.canvas.title = box >= 0 ? this.film.boxes[box][0] : "";
     this.canvas.style.cursor = message < 0 ? "default" : "pointer";
-    this.point(message, event.offsetX, event.offsetY);
+    this.point(message, event.offsetX);
   }
 
   select(message) {
     this.stage.selected = message;
     this.picker.value = message;
-    this.point(message, 0, this.stage.plan.height - 20);
+    this.point(message);
     this.told.textContent = message < 0 ? "" : this.history.innerText;
     this.wake();
   }
@@ -325,7 +327,7 @@ class Player {
     return lines;
   }
 
-  point(message, x = 0, y = 0) {
+  point(message, x = 0) {
     if (message < 0) { this.history.hidden = true; return; }
     const [id, label] = this.film.messages[message], lines = this.story(message), later = this.film.about.filter((m, i) => m === message && i > this.index).length;
     const shown = lines.slice(-12).map(([at, say]) => element("li", {}, element("span", {}, at), element("span", {}, say)));
@@ -334,7 +336,7 @@ class Player {
     this.history.hidden = false;
     const left = clamp(x - 40, 4, Math.max(4, this.root.clientWidth - this.history.offsetWidth - 8));
     this.history.style.left = left + "px";
-    this.history.style.top = this.scroll.offsetTop + y + 18 + "px";
+    this.history.style.top = this.legend.offsetTop + "px"; // what is above, words and controls, stays to be seen
   }
 
   choose(by) {

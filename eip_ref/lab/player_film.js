@@ -4,7 +4,7 @@
 const STATES = ["SENT", "BLOCKED", "READY", "DELAYED", "IN_FLIGHT", "RECEIVED", "GHOST", "LATE", "ACKED",
   "DONE", "DEAD", "DROPPED", "LOST", "REFUSED", "GONE"];
 const S = Object.fromEntries(STATES.map((name, i) => [name, i]));
-const MARK = { CRASHED: 0, RESTARTED: 1, EFFECT: 2, FAILED: 3, DUPLICATE: 4, STALE: 5, CLOSED: 6 };
+const MARK = { CRASHED: 0, RESTARTED: 1, EFFECT: 2, FAILED: 3, DUPLICATE: 4, STALE: 5, CLOSED: 6, AWAY: 7, HERE: 8 };
 
 const BLUE = "#0072B2", ORANGE = "#E69F00", GREEN = "#009E73", RED = "#D55E00", PURPLE = "#CC79A7", GREY = "#6b7280";
 // How a token looks: fill, or only an outline (dashed or not), and a sign, so that colour is never alone.
@@ -55,6 +55,20 @@ const before = (values, value) => {
 };
 const seconds = (value, end) => value.toFixed(end < 1000 ? 3 : 1) + " s";
 
+/** Fill a rectangle with slanting lines. */
+const hatch = (c, x, y, w, h, colour) => {
+  c.save();
+  c.beginPath();
+  c.rect(x, y, w, h);
+  c.clip();
+  c.beginPath();
+  for (let d = -h; d < w; d += 8) { c.moveTo(x + d, y + h); c.lineTo(x + d + h, y); }
+  c.strokeStyle = colour;
+  c.lineWidth = 1;
+  c.stroke();
+  c.restore();
+};
+
 /** A scene that can be wound to any event: where each token is and what each counter says there. */
 class Film {
   constructor(scene) {
@@ -82,6 +96,7 @@ class Film {
     this.counts = this.boxes.map(() => new Int32Array(STATES.length));
     this.crashed = this.boxes.map(() => false);
     this.closed = this.boxes.map(() => false);
+    this.away = this.boxes.map(() => false);
     this.effects = this.boxes.map(() => 0);
     this.flash = this.boxes.map(() => null);
   }
@@ -111,6 +126,16 @@ class Film {
     }
   }
 
+  /** The times of which a box is away, as [box, from, to]. */
+  absences() {
+    const found = [], since = new Map();
+    for (const [event, box, mark] of this.marks) {
+      if (mark === MARK.AWAY) since.set(box, this.at[event]);
+      else if (mark === MARK.HERE && since.has(box)) { found.push([box, since.get(box), this.at[event]]); since.delete(box); }
+    }
+    return [...found, ...[...since].map(([box, from]) => [box, from, this.end])];
+  }
+
   seek(index) {
     if (index < this.index) this.rewind();
     for (; this.nextMove < this.moves.length && this.moves[this.nextMove][0] <= index; this.nextMove++) {
@@ -129,6 +154,7 @@ class Film {
     for (; this.nextMark < this.marks.length && this.marks[this.nextMark][0] <= index; this.nextMark++) {
       const [event, box, mark] = this.marks[this.nextMark];
       if (mark === MARK.CRASHED || mark === MARK.RESTARTED) this.crashed[box] = mark === MARK.CRASHED;
+      else if (mark === MARK.AWAY || mark === MARK.HERE) this.away[box] = mark === MARK.AWAY;
       else if (mark === MARK.CLOSED) this.closed[box] = true;
       else this.flash[box] = [event, mark];
       if (mark === MARK.EFFECT) this.effects[box]++;
@@ -201,11 +227,24 @@ class Strip {
     this.band(c, film, (i) => y(all(i)), (i) => y(whole(i)), GREY);
     c.fillStyle = this.stage.line;
     c.fillRect(8, base, this.width - 16, 1);
+    this.markAbsences(c, film);
     this.markCrashes(c, film);
     c.font = FONT;
     c.textBaseline = "top";
     c.fillStyle = this.stage.soft;
-    c.fillText(`${film.waiting.some(Boolean) ? "waiting, " : ""}ready and in flight over ${seconds(film.end, 1e9)}, at most ${most}`, 10, 1);
+    c.fillText(this.legend(film, most), 10, 1);
+  }
+
+  legend(film, most) {
+    const said = [`${film.waiting.some(Boolean) ? "waiting, " : ""}ready and in flight over ${seconds(film.end, 1e9)}, at most ${most}`];
+    const away = new Set(film.absences().map(([box]) => film.boxes[box][0]));
+    if (film.marks.some(([, , mark]) => mark === MARK.CRASHED)) said.push("× a crash");
+    if (away.size) said.push(`hatched: ${[...away].join(", ")} away`);
+    return said.join(" · ");
+  }
+
+  markAbsences(c, film) {
+    for (const [, from, to] of film.absences()) hatch(c, this.x(from), 17, this.x(to) - this.x(from), this.height - 19, this.stage.soft);
   }
 
   /** The area between two step lines. */

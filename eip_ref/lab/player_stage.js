@@ -248,18 +248,19 @@ class Stage extends Brush {
   }
 
   drawParticipant(i, beat) {
-    const c = this.context, r = this.plan.rects[i], film = this.film, down = film.crashed[i];
+    const c = this.context, r = this.plan.rects[i], film = this.film, down = film.crashed[i], away = film.away[i] && !down;
     c.globalAlpha = down ? 0.75 : 1;
     this.round(r.x, r.y, r.w, r.h, 6);
     c.fillStyle = this.boxFill;
     c.fill();
     c.lineWidth = 1.5;
     c.strokeStyle = down ? RED : this.line;
-    c.setLineDash(down ? [5, 4] : []);
+    c.setLineDash(down || away ? [5, 4] : []);
     c.stroke();
     c.setLineDash([]);
+    if (away) hatch(c, r.x + 1, r.y + r.top, r.w - 2, r.h - r.top - 20, this.line);
     this.drawFlash(i, beat);
-    r.lines.forEach((line, n) => this.write(line, r.x + 8, r.y + 12 + 15 * n, r.w - 16, BOLD, down ? this.soft : this.ink));
+    r.lines.forEach((line, n) => this.write(line, r.x + 8, r.y + 12 + 15 * n, r.w - 16, BOLD, down || away ? this.soft : this.ink));
     const text = this.footer(i);
     if (text && r.tight) this.write(text, r.x + r.w - 6 - this.textWidth(text), r.y + r.h - 13, 60, FONT, this.soft);
     else if (text) this.write(text, r.x + 8, r.y + r.h - 11, r.w - 16, FONT, this.soft);
@@ -269,6 +270,7 @@ class Stage extends Brush {
 
   footer(i) {
     if (this.film.crashed[i]) return this.plan.rects[i].tight ? "" : "crashed";
+    if (this.film.away[i]) return "away";
     return this.film.effects[i] ? (this.plan.rects[i].tight ? "✓ " : "effects ") + this.film.effects[i] : "";
   }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..trace import Event, Kind, Trace
 
-__all__ = ["LINK", "MARKS", "Mark", "Replay", "State", "Token"]
+__all__ = ["LINK", "Mark", "Replay", "State", "Token", "mark_of"]
 
 LINK = (Kind.LOST, Kind.DUPLICATED, Kind.ARRIVED)  #: what happens on links alone
 _ENDED = (Kind.FINISHED, Kind.FAILED, Kind.CANCELLED)
@@ -49,9 +49,19 @@ class Mark(IntEnum):
     DUPLICATE = 4
     STALE = 5
     CLOSED = 6
+    AWAY = 7  #: a receiver left its channel, which it may come back to
+    HERE = 8  #: it is back
 
 
-MARKS = {str(Kind[mark.name]): mark for mark in Mark}  #: by kind of event
+MARKS = {str(Kind[mark.name]): mark for mark in Mark if mark < Mark.AWAY}  #: by kind of event
+
+
+def mark_of(event: Event) -> tuple[str, Mark] | None:
+    """The box that an event marks, and the mark."""
+    if event.kind == Kind.STATE and event.data.get("now") in ("away", "here"):
+        return event.who, Mark[str(event.data["now"]).upper()]
+    return (event.where, MARKS[event.kind]) if event.kind in MARKS else None
+
 
 _VISIBLE = frozenset(State) - {State.ACKED, State.DONE, State.DROPPED, State.LOST, State.REFUSED, State.GONE}
 _MOVES: dict[str, tuple[tuple[State, ...], State, bool]] = {

@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from ..trace import Event, Kind, Trace
-from .replay import LINK, MARKS, Replay
+from .replay import LINK, Replay, mark_of
 from .wording import caption, labels, one_line
 
 __all__ = ["Box", "beats", "boxes", "scene"]
@@ -55,9 +55,9 @@ def scene(trace: Trace, columns: Sequence[Sequence[str]] | None = None) -> dict[
         "about": [number[event.message] for event in trace],
         "moves": replay.moves,
         "marks": [
-            [i, place[e.where], int(MARKS[e.kind])]
+            [i, place[marked[0]], int(marked[1])]
             for i, e in enumerate(trace)
-            if e.kind in MARKS and e.where in place
+            if (marked := mark_of(e)) and marked[0] in place
         ],
         "poster": -replay.busiest[1],
     }

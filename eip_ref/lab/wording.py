@@ -146,6 +146,8 @@ _SENTENCES: dict[str, str] = {
     Kind.CANCELLED: "{who} is cancelled while it works on {m}",
     Kind.DUPLICATE: "{who} knows {m} already and does nothing",
     Kind.NOTE: "{text}",
+    f"{Kind.STATE} away": "{who} goes away from {where}",
+    f"{Kind.STATE} here": "{who} is back at {where}",
 }
 
 _EXTRAS: dict[str, Callable[[Any], str]] = {
@@ -178,7 +180,8 @@ def caption(event: Event, label: str = "", remark: str = "") -> str:
     name = event.message if label in ("", event.message) else f"{label} ({event.message})"
     facts = {"attempted": "settle", "effect": "effect", "text": "", **event.data}
     who = event.who or event.where
-    said = _SENTENCES.get(event.kind, "{where}: " + event.kind).format_map(
+    known = _SENTENCES.get(f"{event.kind} {event.data.get('now', '')}") or _SENTENCES.get(event.kind)
+    said = (known or "{where}: " + event.kind).format_map(
         {**facts, "m": name, "where": event.where, "who": who}
     )
     extras = [_EXTRAS[key](event.data[key]) for key in _SAID_BY.get(event.kind, ()) if event.data.get(key)]

@@ -16,7 +16,7 @@ from eip_ref.lab.scene import scene
 from eip_ref.lab.wording import describe
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
-from eip_ref.trace import Trace, acting
+from eip_ref.trace import Event, Trace, acting
 
 MOUNT = """async ([script, style, state]) => {
   const sheet = document.createElement("style");
@@ -126,6 +126,69 @@ def test_arrows_up_and_down_show_the_history_of_a_message(open_player: Open) -> 
     assert "orders accepts order" in page.locator(".eip-unseen[role=status]").inner_text()
     stage.press("Escape")
     assert history.is_hidden()
+
+
+def test_the_history_covers_neither_the_caption_nor_the_controls(open_player: Open) -> None:
+    """It opens below them."""
+    page = open_player(burst(5))
+    page.locator("canvas.eip-stage").press("ArrowDown")
+    box = page.locator(".eip-history").bounding_box()
+    controls = page.locator(".eip-controls").bounding_box()
+    assert box
+    assert controls
+    assert box["y"] >= controls["y"] + controls["height"]
+
+
+def test_arrows_step_while_a_button_has_the_focus(open_player: Open) -> None:
+    """Space still presses the button, and a list keeps its arrows."""
+    page = open_player(burst(3))
+    play = page.get_by_role("button", name="Play", exact=True)
+    play.press("Home")
+    play.press("ArrowRight")
+    assert page.evaluate("player.index") == 1
+    play.press("Space")
+    assert page.evaluate("player.playing") is True
+    page.get_by_role("button", name="Pause").press("Space")
+    index = page.evaluate("player.index")
+    page.get_by_role("combobox", name="Speed").press("ArrowRight")
+    assert page.evaluate("[player.index, player.playing]") == [index, False]
+
+
+def test_the_keys_are_told_on_the_screen(open_player: Open) -> None:
+    """And to a screen reader, as the description of the stage."""
+    page = open_player(burst(3))
+    keys = page.locator(".eip-keys")
+    assert keys.is_visible()
+    assert "→ one event" in keys.inner_text()
+    assert page.locator("canvas.eip-stage").get_attribute("aria-describedby") == keys.get_attribute("id")
+
+
+def away_for_a_while() -> Trace:
+    """A receiver that crashes, and one that goes away and comes back."""
+    facts: list[tuple[float, str, str, dict[str, Any]]] = [
+        (0, "delivered", "m1", {}),
+        (1, "state", "", {"was": "here", "now": "away"}),
+        (3, "state", "", {"was": "away", "now": "here"}),
+        (4, "delivered", "m2", {}),
+    ]
+    events = [
+        Event(at, kind, "invoices", data.pop("message", ""), "billing", data) for at, kind, data in facts
+    ]
+    return Trace((*events, Event(5, "crashed", "billing", "", "billing", {})))
+
+
+def test_a_receiver_that_is_away_is_hatched_and_said(open_player: Open) -> None:
+    """Its box, and the time in the strip, which explains its signs."""
+    page = open_player(away_for_a_while())
+    billing = page.evaluate("player.film.boxes.findIndex((box) => box[0] === 'billing')")
+    seen = []
+    for event in range(5):
+        page.evaluate(f"player.go({event}); player.render(0)")
+        seen.append(page.evaluate(f"player.stage.footer({billing})"))
+    assert seen == ["", "away", "", "", "crashed"]
+    assert page.evaluate("player.film.absences()") == [[billing, 1, 3]]
+    legend = page.evaluate("player.strip.legend(player.film, 1)")
+    assert legend.endswith("· × a crash · hatched: billing away")
 
 
 def test_every_control_has_a_name(open_player: Open) -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from eip_ref.lab.demo import Control, Demo, choice, demo, slider, toggle
+from eip_ref.lab.faults import Faults
 from eip_ref.lab.figures import Figure
 from eip_ref.lab.static_image import image
 from eip_ref.trace import Kind, Trace, record
@@ -200,3 +201,25 @@ def test_a_control_that_cannot_be_is_refused(wrong: Any, says: str) -> None:
     """With what to do instead."""
     with pytest.raises(ValueError, match=says):
         wrong()
+
+
+def in_the_grid(made: Demo) -> list[str]:
+    made._repr_mimebundle_()
+    return [widget.description for widget in made._grid.children]
+
+
+def test_the_seed_is_shown_where_it_changes_something() -> None:
+    """At the start, at a preset, or at the end of a control; else it would only be in the way."""
+
+    async def at_random(loss: int = 0) -> None:
+        record(Kind.NOTE, "dice", text=str(Faults().random("dice").random() if loss else 0))
+
+    assert in_the_grid(demo(at_random, {"loss": slider(0, 1)})) == ["Loss", "Seed"]
+    assert "Seed" not in in_the_grid(shop())
+
+
+def test_the_first_picture_of_a_demo_without_a_player_is_small() -> None:
+    """So that it is seen with the controls; what comes below keeps its size."""
+    made = shop(figures=[figure_of, figure_of], player=False)
+    assert ["max-height" in drawn.value for drawn in made._drawings] == [True, False]
+    assert "max-height" not in shop(figures=[figure_of])._drawings[0].value

@@ -295,6 +295,22 @@ def test_the_browser_has_the_same_states_and_marks() -> None:
     assert re.findall(r"(\w+): (\d+)", marks[1]) == [(mark.name, str(int(mark))) for mark in Mark]
 
 
+def test_a_receiver_that_is_away_is_marked_until_it_is_back() -> None:
+    """On the receiver's own box, as the channel's facts say, and in words."""
+    trace = Trace(
+        (
+            event(0, "delivered", "invoices", "m1", "billing"),
+            event(1, "state", "invoices", who="billing", was="here", now="away"),
+            event(3, "state", "invoices", who="billing", was="away", now="here"),
+            event(4, "state", "breaker", was="closed", now="open"),
+        )
+    )
+    made = scene(trace)
+    billing = [box[0] for box in made["boxes"]].index("billing")
+    assert made["marks"] == [[1, billing, Mark.AWAY], [2, billing, Mark.HERE]]
+    assert made["say"][1:3] == ["billing goes away from invoices", "billing is back at invoices"]
+
+
 def test_the_display_holds_the_widget_a_figure_and_a_sentence() -> None:
     """Where there is no kernel, the figure and the sentence remain; they are the same in every run."""
     (first, _), (second, _) = (player(queue_trace())._repr_mimebundle_() for _ in range(2))
