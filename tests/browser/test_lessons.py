@@ -27,7 +27,7 @@ def test_a_lesson_that_is_opened_shows_its_stored_pictures_and_no_error(lab: Lab
 
 @each_lesson
 def test_a_lesson_runs_from_top_to_bottom_without_an_error(lab: LabPage, lesson: Path) -> None:
-    """Neither in an output nor in a widget nor in the page. A demo's first picture is seen with its controls."""
+    """Not in an output, a widget, the page. A demo's first picture is seen with its controls."""
     lab.open(f"my/notebooks/{lesson.name}")
     lab.run_all()
     lab.screenshot(lesson.stem)

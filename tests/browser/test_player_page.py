@@ -171,9 +171,7 @@ def away_for_a_while() -> Trace:
         (3, "state", "", {"was": "away", "now": "here"}),
         (4, "delivered", "m2", {}),
     ]
-    events = [
-        Event(at, kind, "invoices", data.pop("message", ""), "billing", data) for at, kind, data in facts
-    ]
+    events = [Event(at, kind, "invoices", message, "billing", data) for at, kind, message, data in facts]
     return Trace((*events, Event(5, "crashed", "billing", "", "billing", {})))
 
 
