@@ -179,7 +179,7 @@ class Aggregator:
     ) -> None:
         for what, function in (("complete", complete), ("correlation", correlation), ("sequence", sequence)):
             values.must_not_be_async(what, function)
-        self.name = name
+        self.name = values.name("name", name)
         self._emit, self._late, self._complete = emit, late, complete
         self._timeout = values.duration("timeout", timeout, zero=False)
         self._correlation, self._sequence = correlation, sequence

@@ -81,7 +81,7 @@ class Backend:
         hedging: Hedging | None = None,
         budget: RetryBudget | None = None,
     ) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.timeout = values.duration("timeout", timeout, zero=False, infinite=True)
         self.bulkhead = Bulkhead(name, max_concurrent=max_concurrent, max_waiting=max_waiting)
         self.breaker = breaker or CircuitBreaker(f"{name} breaker", predicates=Predicates(success=is_answer))

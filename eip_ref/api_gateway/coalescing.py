@@ -50,7 +50,7 @@ class Coalescer:
     """
 
     def __init__(self, name: str = "coalescer", *, timeout: float) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self._timeout = values.duration("timeout", timeout, zero=False)
         self._flights: dict[Key, _Flight] = {}
         self._stack = AsyncExitStack()

@@ -58,6 +58,7 @@ class Branch:
     when_missing: WhenMissing | None = None  #: by default a required one fails, another is skipped
 
     def __post_init__(self) -> None:
+        values.name("the name of a branch", self.name)
         values.duration(f"the timeout of branch {self.name}", self.timeout, zero=False, infinite=True)
         if isinstance(self.needs, str):
             raise ValueError(f"branch {self.name} needs a list of names; write needs=[{self.needs!r}]")
@@ -149,14 +150,15 @@ class FanOut:
         reserve: float = 0.05,
         max_concurrent: int = 16,
     ) -> None:
-        if not 0 < reserve < timeout:
+        values.duration("timeout", timeout, zero=False, infinite=True)
+        if not values.duration("the reserve", reserve, zero=False) < timeout:
             raise ValueError(
-                f"the reserve must be more than 0 s and less than the timeout of {timeout:g} s, "
-                f"not {reserve:g}: it is the time to cancel what is left and to put the answer together"
+                f"the reserve must be less than the timeout of {timeout:g} s, not {reserve:g}: it is the "
+                "time to cancel what is left and to put the answer together"
             )
         values.count("max_concurrent", max_concurrent)
         check_branches(branches, timeout - reserve)
-        self.name = name
+        self.name = values.name("name", name)
         self.branches = branches
         self._timeout = timeout
         self._reserve = reserve

@@ -124,7 +124,7 @@ class Gateway:
         name: str = "gateway",
     ) -> None:
         values.duration("timeout", timeout, zero=False)
-        self.name = name
+        self.name = values.name("name", name)
         self.max_body = values.count("max_body", max_body, minimum=0)
         self._max_head = values.count("max_head", max_head)
         self._routes = routes

@@ -74,7 +74,7 @@ class Bulkhead:
     """
 
     def __init__(self, name: str, *, max_concurrent: int = 10, max_waiting: int = 0) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.max_concurrent = values.count("max_concurrent", max_concurrent)
         self._places = anyio.Semaphore(max_concurrent, fast_acquire=True)
         self._max_waiting = values.count("max_waiting", max_waiting, minimum=0)

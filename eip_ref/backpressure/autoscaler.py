@@ -128,7 +128,7 @@ class ConsumerPool:
         launch: Launch | None = None,
     ) -> None:
         """`launch(name, work)` runs the work of one worker, by default in a task; it may die there."""
-        self.name = name
+        self.name = values.name("name", name)
         self.wanted = scaling.min_consumers  #: the number of workers that there should be
         self._queue = queue
         self._handle = handle

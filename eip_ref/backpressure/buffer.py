@@ -106,7 +106,7 @@ class Buffer(ReceivingEnd[Message]):
         the trace. Raises ValueError, and TypeError for an `on_drops` that is async.
         """
         values.must_not_be_async("on_drops", on_drops)
-        self.name = name
+        self.name = values.name("name", name)
         self.capacity = values.count("capacity", capacity)
         self.when_full = WhenFull(when_full)
         self.low_water = values.count("low_water", low_water, minimum=0)

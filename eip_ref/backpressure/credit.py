@@ -24,7 +24,7 @@ class Credit:
 
     def __init__(self, name: str, granted: int = 0) -> None:
         """`granted` is the first grant; 0 means that nothing may be sent yet."""
-        self.name = name
+        self.name = values.name("name", name)
         self.available = 0
         self._signal = Signal()
         if values.count("granted", granted, minimum=0):

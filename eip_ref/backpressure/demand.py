@@ -26,7 +26,7 @@ class Demand:
     """
 
     def __init__(self, name: str, source: AsyncIterable[Message], receive: Handler) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.ended = ""  #: the reason why nothing more will come: "complete", "cancelled" or "failed"
         self._source = aiter(source)
         self._receive = receive

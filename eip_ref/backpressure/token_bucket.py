@@ -81,7 +81,7 @@ class TokenBucket:
 
     def __init__(self, name: str, *, rate: float, burst: float) -> None:
         """`rate` is in tokens a second, `burst` in tokens. The bucket starts full."""
-        self.name = name
+        self.name = values.name("name", name)
         self.rate = values.rate("rate", rate)
         self.burst = values.amount("burst", burst)
         self._rounding = _ROUNDING / self.rate  # in seconds

@@ -237,7 +237,7 @@ class FailFast(Fallback):
     """
 
     def __init__(self, dependency: str, *, retry_after: float = 1.0) -> None:
-        self._dependency = dependency
+        self._dependency = values.name("dependency", dependency)
         self._retry_after = values.duration("retry_after", retry_after)
 
     async def answer(self, cause: Exception, args: tuple[Any, ...]) -> SourcedValue:

@@ -102,6 +102,12 @@ class Policy(Protocol):
         """The count as it stands, for a reader."""
 
 
+def check_threshold(share: float) -> None:
+    """Raise ValueError unless it is a share above 0."""
+    if isinstance(share, bool | str | None) or not 0 < share <= 1:
+        raise ValueError(f"threshold must be a share above 0, up to 1, not {share!r}; 50 % is 0.5")
+
+
 @dataclass
 class ConsecutiveFailures:
     """Open at the `threshold`-th failure in a row: 5 means the fifth, not the sixth."""
@@ -135,8 +141,7 @@ class _Rate:
 
     def __post_init__(self) -> None:
         values.count("min_calls", self.min_calls)
-        if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold must be a share above 0, up to 1, not {self.threshold}; 50 % is 0.5")
+        check_threshold(self.threshold)
         if isinstance(self.window, LastCalls) and self.min_calls > self.window.size:
             words = f"a window of {self.window.size} calls never holds min_calls={self.min_calls}"
             raise ValueError(f"{words}: it would never open")

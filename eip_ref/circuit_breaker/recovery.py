@@ -11,7 +11,7 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from .. import values
-from .policies import Verdict
+from .policies import Verdict, check_threshold
 
 
 class State(StrEnum):
@@ -76,7 +76,7 @@ class OpenDuration:
             raise ValueError(
                 f"first must be at most max_duration, {self.max_duration:g} s, not {self.first:g}"
             )
-        if not 1 <= self.factor <= 100:
+        if not 1 <= values.number("factor", self.factor) <= 100:
             raise ValueError(
                 f"factor must be at least 1, for no duration may shrink, and at most 100, not {self.factor}"
             )
@@ -121,8 +121,7 @@ class ProbeRate:
 
     def __post_init__(self) -> None:
         values.count("probes", self.probes)
-        if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold must be a share above 0, up to 1, not {self.threshold}")
+        check_threshold(self.threshold)
 
     def of(self, probes: int, bad: int) -> tuple[Verdict, str]:
         verdict = Verdict.FAILURE if bad / probes >= self.threshold else Verdict.SUCCESS
