@@ -12,13 +12,23 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
 from trio.testing import MockClock
 
 from eip_ref.lab.clock import simulate
 from eip_ref.signal import alone
 from eip_ref.trace import Trace, _recorder, recording
 
-__all__ = ["Play", "Scenario", "everywhere", "on_trio", "on_virtual_asyncio", "recorded", "virtual_time_only"]
+__all__ = [
+    "Play",
+    "Scenario",
+    "everywhere",
+    "in_two_runs",
+    "on_trio",
+    "on_virtual_asyncio",
+    "recorded",
+    "virtual_time_only",
+]
 
 Scenario = Callable[[], Awaitable[Any]]
 Play = Callable[[Scenario], Trace]
@@ -36,6 +46,14 @@ def on_trio(scenario: Scenario) -> Trace:
         return Trace(recorder.events, result=result)
 
     return anyio.run(main, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
+
+
+def in_two_runs(first: Callable[[], Any], second: Callable[[], Any]) -> None:
+    """Each run has a clock of its own, and that of the second is far behind."""
+    for scenario, start in ((first, 60_000.0), (second, 7_200.0)):
+        clock = MockClock(autojump_threshold=0)
+        clock.jump(start)
+        trio.run(scenario, clock=clock)
 
 
 def recorded() -> Trace:

@@ -68,7 +68,8 @@ class Scaling:
 
     def need(self, load: Load) -> float:
         """The number of consumers, not rounded, that keep up with the arrivals and catch up in time."""
-        return (load.arrivals + load.lag / self.catch_up) / load.service
+        arrivals = values.number("arrivals", load.arrivals)
+        return (arrivals + load.lag / self.catch_up) / values.rate("service", load.service)
 
     def target(self, load: Load, consumers: int) -> int:
         """The number of consumers that there should be, where there are `consumers` now."""
@@ -89,7 +90,7 @@ class Scaler:
 
     def decide(self, load: Load, consumers: int, now: float) -> int:
         """The number of consumers from `now` on, in seconds; the same as before during a cooldown."""
-        if now < self._changed_at + self.scaling.cooldown:
+        if 0 <= now - self._changed_at < self.scaling.cooldown:  # below 0: on another loop's clock
             return consumers
         target = self.scaling.target(load, consumers)
         if target != consumers:

@@ -89,11 +89,23 @@ class TokenBucket:
         self._line: OrderedDict[Reservation, None] = OrderedDict()  # promised, and not due yet
         self._promised = 0.0  # tokens, to all in the line
         self._moved_at = -math.inf  # when somebody gave tokens back, so that the others moved up
+        self._looked_at = -math.inf  # the last time on the clock
+
+    def _now(self) -> float:
+        """The time. When it is before the last one, the clock is another event loop's: start anew, full."""
+        now = anyio.current_time()
+        if now < self._looked_at:
+            self._full_at = self._moved_at = -math.inf
+            self._line.clear()
+            self._promised = 0.0
+        self._looked_at = now
+        return now
 
     @property
     def tokens(self) -> float:
         """The tokens that could be taken now; below 0 when some are promised that have not fallen yet."""
-        return self.burst - max(0.0, self._full_at - anyio.current_time()) * self.rate
+        now = self._now()
+        return self.burst - max(0.0, self._full_at - now) * self.rate
 
     async def take(self, tokens: float = 1, *, timeout: float = math.inf) -> None:
         """Wait for so many tokens and use them; cancelling the wait gives them back.
@@ -108,7 +120,7 @@ class TokenBucket:
             self.take_nowait(tokens)
             return
         except anyio.WouldBlock:
-            now = anyio.current_time()
+            now = self._now()
             _, at = self._after(tokens, now)
             if at > now + timeout:
                 record(Kind.REFUSED, self.name, reason=f"not within {timeout:g} s", tokens=tokens)
@@ -119,7 +131,7 @@ class TokenBucket:
     def take_nowait(self, tokens: float = 1) -> None:
         """Use so many tokens. Raises `anyio.WouldBlock` when they are not there now, and `AboveBurst`."""
         self._must_fit(tokens)
-        now = anyio.current_time()
+        now = self._now()
         full_at, at = self._after(tokens, now)
         if at > now:
             raise anyio.WouldBlock
@@ -139,7 +151,7 @@ class TokenBucket:
         return reservation
 
     def _promise(self, reservation: Reservation) -> None:
-        now = anyio.current_time()
+        now = self._now()
         self._pass_those_due(now)
         self._full_at, reservation._due = self._after(reservation.tokens, now)
         if reservation._due > now:
@@ -176,7 +188,7 @@ class TokenBucket:
         self._call_the_first()
 
     def _first_waiting(self) -> Reservation | None:
-        self._pass_those_due(anyio.current_time())
+        self._pass_those_due(self._now())
         return next((each for each in self._line if each._called is not None), None)
 
     def _call_the_first(self) -> None:
@@ -212,7 +224,7 @@ class TokenBucket:
         Tokens that were not used in time come back less what has fallen since: for that there might
         have been no room, had nobody reserved them.
         """
-        now = anyio.current_time()
+        now = self._now()
         self._pass_those_due(now)
         fell = 0.0 if gone in self._line else (now - gone._due) * self.rate
         if gone in self._line:

@@ -122,6 +122,7 @@ class CircuitBreaker:
         self._generation = 0
         self._numbers = itertools.count(1)
         self._openings = 0  # since it was last closed
+        self._changed_at: float | None = None
         self._open_for = 0.0  # when open: the open duration, and where it ends
         self._until = 0.0
         self.last_error: BaseException | None = None  #: of the last failure since it was closed
@@ -147,18 +148,21 @@ class CircuitBreaker:
     def health(self) -> dict[str, Any]:
         """The breaker as it stands, in JSON values for a health page. Asking changes nothing.
 
-        Counts are since the last transition, whose `reason` is told; `measured` says in words what the
-        policy has counted of them.
+        Counts are since the last transition, `seconds` ago, None before the first, whose `reason` is told.
+        `measured` says in words what the policy has counted of them, and `measured_rate` is the share of
+        bad calls in its window, None where it has none.
         """
-        calls = self._successes + self._failures
+        calls, now = self._successes + self._failures, anyio.current_time()
         return {
             "state": self._state,
             "reason": self._reason,
+            "seconds": None if self._changed_at is None else max(0.0, now - self._changed_at),
             "calls": calls,
             "failures": self._failures,
             "failure_rate": self._failures / calls if calls else 0.0,
             "rejected": self._rejected,
-            "measured": self._counted.words(anyio.current_time()),
+            "measured": self._counted.words(now),
+            "measured_rate": self._counted.rate(now),
             "retry_after": self.retry_after,
             "last_error": self.last_error and _in_words(self.last_error),
         }
@@ -321,7 +325,7 @@ class CircuitBreaker:
 
     def _change(self, now: State, reason: str, *, by: str = "", manual: bool = False, **more: Any) -> None:
         """One transition. Tell the trace and the callback when it is complete."""
-        was = self._state
+        was, self._changed_at = self._state, anyio.current_time()
         self._start_generation(now, reason)
         if now is OPEN:
             self._openings += 1
@@ -331,7 +335,7 @@ class CircuitBreaker:
             self._openings, self.last_error = 0, None
         told = {"generation": self._generation, "by": by, "manual": manual, **more}
         record(Kind.STATE, self.name, who="", was=was, now=now, reason=reason, **told)
-        self._tell(Transition(self.name, was, now, reason, self._generation, anyio.current_time()))
+        self._tell(Transition(self.name, was, now, reason, self._generation, self._changed_at))
 
     def _start_generation(self, state: State, reason: str) -> None:
         """A new generation, with nothing counted."""

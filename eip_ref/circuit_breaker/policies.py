@@ -101,6 +101,9 @@ class Policy(Protocol):
     def words(self, at: float) -> str:
         """The count as it stands, for a reader."""
 
+    def rate(self, at: float) -> float | None:
+        """The share of bad calls as it stands, or None where none is measured."""
+
 
 def check_threshold(share: float) -> None:
     """Raise ValueError unless it is a share above 0."""
@@ -130,6 +133,9 @@ class ConsecutiveFailures:
     def words(self, at: float) -> str:
         return f"{self._failures} failure{'' if self._failures == 1 else 's'} in a row"
 
+    def rate(self, at: float) -> None:
+        """None: only the last calls in a row count."""
+
 
 @dataclass
 class _Rate:
@@ -155,6 +161,10 @@ class _Rate:
         calls = self._calls
         calls.add(bad, at)
         return calls.total >= self.min_calls and calls.bad / calls.total >= self.threshold
+
+    def rate(self, at: float) -> float | None:
+        self._calls.expire(at)
+        return self._calls.bad / self._calls.total if self._calls.total else None
 
     def _words(self, at: float, did: str) -> str:
         self._calls.expire(at)
@@ -221,6 +231,10 @@ class AnyOf:
 
     def words(self, at: float) -> str:
         return "; ".join(policy.words(at) for policy in self._policies)
+
+    def rate(self, at: float) -> float | None:
+        rates = [rate for policy in self._policies if (rate := policy.rate(at)) is not None]
+        return max(rates, default=None)
 
 
 # Windows: over which calls a rate is taken

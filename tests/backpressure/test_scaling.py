@@ -74,6 +74,20 @@ def test_a_change_waits_until_the_last_one_is_a_cooldown_ago() -> None:
     assert scaler.decide(busy, 1, 65) == 5
 
 
+def test_a_change_in_another_run_is_no_reason_to_wait() -> None:
+    """Its time was on a clock that is far ahead."""
+    scaler, load = Scaler(Scaling(cooldown=30)), Load(lag=100, arrivals=5, service=1)
+    assert scaler.decide(load, 1, 60_000) > 1
+    assert scaler.decide(load, 1, 7_200) > 1
+
+
+def test_a_load_must_be_measured() -> None:
+    """A service rate of nothing, or NaN, is refused by its name, and is no division by zero."""
+    for bad in (Load(1, 1, 0), Load(1, 1, math.nan), Load(1, math.nan, 1)):
+        with pytest.raises(ValueError, match=r"service|arrivals"):
+            Scaling().need(bad)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

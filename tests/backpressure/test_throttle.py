@@ -15,7 +15,7 @@ from eip_ref.lab.invariants import assert_holds, conservation
 from eip_ref.lab.invariants.demand import demand_never_exceeded, rate_never_exceeded
 from eip_ref.message import Message
 from eip_ref.trace import acting
-from tests.backends import Play, everywhere, virtual_time_only
+from tests.backends import Play, everywhere, in_two_runs, virtual_time_only
 
 
 async def orders(count: int) -> AsyncIterator[Message]:
@@ -649,6 +649,26 @@ def test_a_caller_that_cannot_be_served_in_time_is_refused_at_once(play: Play) -
 
 
 # Demand
+
+
+@pytest.mark.parametrize("left", ["empty", "with a promise"])
+def test_a_bucket_that_another_run_left_empty_is_full_in_the_next(left: str) -> None:
+    """Its clock is another one: nobody waits for hours, and a promise of that run holds up nobody."""
+    bucket = TokenBucket("bucket", rate=1, burst=2)
+
+    async def first() -> None:
+        await bucket.take(2)
+        if left == "with a promise":
+            bucket.reserve(2)
+
+    async def second() -> None:
+        assert bucket.tokens == 2
+        bucket.take_nowait(2)
+        begun = anyio.current_time()
+        await bucket.take(timeout=1)
+        assert anyio.current_time() - begun == pytest.approx(1)
+
+    in_two_runs(first, second)
 
 
 @everywhere

@@ -9,10 +9,9 @@ from typing import Any
 
 import anyio
 import pytest
-import trio
-import trio.testing
 
 from eip_ref.circuit_breaker import (
+    AnyOf,
     BreakerOpen,
     Breakers,
     Cached,
@@ -26,15 +25,17 @@ from eip_ref.circuit_breaker import (
     LastCalls,
     LastSeconds,
     OpenDuration,
+    Policy,
     Predicates,
     QueueForLater,
+    SlowCallRate,
     Source,
     if_error,
     if_result,
     with_fallback,
 )
 from eip_ref.message_queue import MessageQueue
-from tests.backends import recorded
+from tests.backends import in_two_runs, recorded
 
 TICK = 0.001
 
@@ -238,6 +239,57 @@ async def test_a_health_page_can_be_written_as_json() -> None:
     assert health["last_error"] == "TimeoutError()"
 
 
+async def test_a_health_page_says_since_when() -> None:
+    """Seconds since the last transition; None for a breaker that had none."""
+    payments = breaker()
+    assert payments.health()["seconds"] is None
+    payments.force_open()
+    await anyio.sleep(3)
+    assert payments.health()["seconds"] == pytest.approx(3)
+    payments.reset()
+    assert payments.health()["seconds"] == 0
+
+
+def test_a_health_page_in_another_run_knows_of_no_time_before() -> None:
+    """The clock there is another one."""
+    payments = breaker()
+
+    async def first() -> None:
+        payments.force_open()
+
+    async def second() -> None:
+        assert payments.health()["seconds"] == 0
+
+    in_two_runs(first, second)
+
+
+@pytest.mark.parametrize(
+    ("policy", "measured"),
+    [
+        (ConsecutiveFailures(9), None),
+        (FailureRate(0.9, LastCalls(2), min_calls=2), 0.5),
+        (SlowCallRate(0.9, LastSeconds(60), slow_after=1), 0.0),
+        (
+            AnyOf(
+                ConsecutiveFailures(9),
+                FailureRate(0.9, LastCalls(2), 2),
+                FailureRate(0.9, LastCalls(9), 9),
+            ),
+            0.5,
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_a_health_page_has_the_rate_of_the_window(policy: Policy, measured: float | None) -> None:
+    """As the policy measures it; of several, the worst; an empty window has none."""
+    payments = breaker(policy=policy)
+    assert payments.health()["measured_rate"] in (None, 0)
+    for verdict in (True, False, True):
+        payments.admit().success() if verdict else payments.admit().failure()
+    assert payments.health()["measured_rate"] == measured
+    assert payments.health()["failure_rate"] == pytest.approx(1 / 3)
+
+
 async def test_health_of_a_time_window_forgets_with_the_time() -> None:
     """An hour later nothing is measured, although no call came to move the window; asking moves nothing."""
     payments = breaker(policy=FailureRate(0.5, LastSeconds(60), min_calls=4))
@@ -311,14 +363,6 @@ async def test_a_predicate_may_look_at_results_or_errors_alone(outcome: Any, fai
 
 
 # A clock of another run
-
-
-def in_two_runs(first: Callable[[], Any], second: Callable[[], Any]) -> None:
-    """Each run has a clock of its own, and that of the second is far behind."""
-    for scenario, start in ((first, 60_000.0), (second, 7_200.0)):
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        clock.jump(start)
-        trio.run(scenario, clock=clock)
 
 
 def test_an_open_breaker_stays_open_for_one_open_time_at_most_in_another_run() -> None:
