@@ -8,13 +8,15 @@ receives from a channel waits in such a line: it is a `ReceivingEnd`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
-from collections import OrderedDict
+from bisect import bisect_left, insort
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from operator import attrgetter
 from typing import Any, Generic, Self, TypeVar, overload
 
 import anyio
@@ -56,18 +58,23 @@ def on_death(leave: Callable[[], object]) -> Iterator[None]:
 class _Turn:
     """A place in the line. It has been woken, or not yet."""
 
-    __slots__ = ("event", "over", "woken")
+    __slots__ = ("event", "number", "over", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.event = anyio.Event()
         self.woken = self.over = False
+
+
+_by_number = attrgetter("number")
 
 
 class Signal:
     """Those who wait for one thing: in a line, for `notify`, or all together, for `notify_all`."""
 
     def __init__(self) -> None:
-        self._line: OrderedDict[_Turn, None] = OrderedDict()  # not woken yet, the longest waiting first
+        self._line: list[_Turn] = []  # not woken yet, the longest waiting first
+        self._numbers = itertools.count()
         self._on_their_way = 0  # woken, and not run yet
         self._late = False  # somebody has joined the line while others were on their way
         self._everybody: anyio.Event | None = None
@@ -80,7 +87,7 @@ class Signal:
     def notify(self) -> None:
         """Wake the one who has waited longest in the line, if there is one."""
         if self._line:
-            turn, _ = self._line.popitem(last=False)
+            turn = self._line.pop(0)
             self._on_their_way += 1
             turn.woken = True
             turn.event.set()
@@ -162,16 +169,15 @@ class Signal:
             self._leave(turn)
 
     def _join(self) -> _Turn:
-        turn = _Turn()
-        self._line[turn] = None
+        turn = _Turn(next(self._numbers))
+        self._line.append(turn)
         self._late = self._late or self._on_their_way > 0
         return turn
 
     def _wait_again(self, turn: _Turn) -> None:
         self._on_their_way -= 1
         turn.event, turn.woken = anyio.Event(), False
-        self._line[turn] = None
-        self._line.move_to_end(turn, last=False)
+        insort(self._line, turn, key=_by_number)  # others may have been woken in vain together with it
 
     def _done(self, turn: _Turn) -> None:
         """Leave with what there was. Whoever stood behind may have missed what else there is."""
@@ -190,7 +196,7 @@ class Signal:
             self._on_their_way -= 1
             self.notify()
         else:
-            self._line.pop(turn, None)
+            del self._line[bisect_left(self._line, turn.number, key=_by_number)]
 
 
 class EndOfMessages(Exception):

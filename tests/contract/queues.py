@@ -16,6 +16,8 @@ from eip_ref.durable_queue import SQLiteQueue
 from eip_ref.message import Message
 from eip_ref.message_queue import Empty, Lease, MessageQueue, Queue, QueueClosed
 
+from .second_process import TwoProcesses
+
 __all__ = ["QUEUES", "TICK", "AnyQueue", "Make", "TwoOpeners", "bodies", "letters", "make"]
 
 
@@ -59,7 +61,8 @@ class TwoOpeners:
         return getattr(self.one, name)
 
 
-QUEUES = pytest.mark.parametrize("make", [MessageQueue, SQLiteQueue, TwoOpeners], indirect=True)
+KEEPERS = [MessageQueue, SQLiteQueue, TwoOpeners, TwoProcesses]
+QUEUES = pytest.mark.parametrize("make", KEEPERS, indirect=True)
 AnyQueue = MessageQueue | SQLiteQueue
 Make = Callable[..., AnyQueue]
 TICK = 0.001

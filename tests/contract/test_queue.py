@@ -765,8 +765,13 @@ def test_work_is_shared_among_idle_consumers(play: Play, make: Make) -> None:
 
 
 @pytest.mark.parametrize(("pause", "least"), [(TICK, 75), (0, 40)], ids=["one by one", "in a rush"])
-def test_four_workers_share_what_is_there(play: Play, make: Make, pause: float, least: int) -> None:
-    """Each is served in its turn, the longest waiting first; in a rush the scheduler mixes them a little."""
+def test_four_workers_share_what_is_there(
+    play: Play, make: Make, pause: float, least: int, request: pytest.FixtureRequest
+) -> None:
+    """Each is served in its turn, the longest waiting first; in a rush the scheduler mixes them a little.
+
+    So it does where another process puts: then everybody looks.
+    """
 
     async def scenario() -> list[int]:
         taken = [0] * 4
@@ -791,7 +796,7 @@ def test_four_workers_share_what_is_there(play: Play, make: Make, pause: float, 
 
     taken = play(scenario).result
     assert sum(taken) == 300
-    assert min(taken) >= least
+    assert min(taken) >= (40 if "TwoProcesses" in request.node.name else least)
 
 
 # Expiration

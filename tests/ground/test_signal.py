@@ -148,6 +148,33 @@ async def test_whoever_is_woken_for_nothing_keeps_its_place() -> None:
     assert served == ["a", "b"]
 
 
+async def test_those_who_are_woken_together_for_nothing_keep_their_order() -> None:
+    """However often all of them look in vain, the one who came first is served first."""
+    signal, things, served = Signal(), list[int](), list[int]()
+
+    def take() -> int:
+        if not things:
+            raise anyio.WouldBlock
+        return things.pop()
+
+    async def wait(who: int) -> None:
+        await signal.first(take, anyio.WouldBlock)
+        served.append(who)
+
+    async with anyio.create_task_group() as group:
+        for who in range(4):
+            group.start_soon(wait, who)
+            await anyio.sleep(1)
+        for thing in range(4):
+            for _ in range(thing + 1):
+                signal.notify_all()
+                await anyio.sleep(1)
+            things.append(thing)
+            signal.notify()
+            await anyio.sleep(1)
+    assert served == [0, 1, 2, 3]
+
+
 async def test_a_latecomer_does_not_miss_what_came_while_another_was_on_its_way() -> None:
     """Two things, one of them with nobody in the line: both are taken."""
     shelf, taken = Shelf(), list[int]()
