@@ -24,6 +24,7 @@ __all__ = [
     "duration",
     "finished",
     "from_json",
+    "is_name",
     "is_plain",
     "must_not_be_async",
     "name",
@@ -82,8 +83,11 @@ def share(parameter: str, value: float) -> float:
 
 
 def count(parameter: str, value: int, *, minimum: int = 1) -> int:
-    """The value, if it is a whole number, at least `minimum`. Raises ValueError that names the parameter."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= minimum:
+    """The value, if it is a whole number, at least `minimum`, that a database can hold: below 2**63.
+
+    Raises ValueError that names the parameter.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and minimum <= value < MAX_PLAIN:
         return value
     raise ValueError(f"{parameter} must be a whole number from {minimum} on, not {value!r}")
 
@@ -93,9 +97,14 @@ def name(parameter: str, value: str) -> str:
 
     Raises ValueError that names the parameter.
     """
-    if isinstance(value, str) and value and "\0" not in value and _is_unicode(value):
+    if is_name(value):
         return value
     raise ValueError(f"{parameter} must be text, not empty and without NUL, not {value!r}")
+
+
+def is_name(value: object) -> TypeGuard[str]:
+    """True for what `name` accepts."""
+    return isinstance(value, str) and value != "" and "\0" not in value and _is_unicode(value)
 
 
 def _is_unicode(text: str) -> bool:

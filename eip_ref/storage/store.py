@@ -85,7 +85,7 @@ class Transaction(ABC):
     """The documents, as this transaction sees them: its own writes, and what is committed.
 
     Each method raises RuntimeError once the transaction is over, and those that write also while it
-    is only read.
+    is only read; ValueError for a table, a key or a limit that cannot be one.
     """
 
     def __init__(self, shift: float, *, writes: bool) -> None:
@@ -129,33 +129,38 @@ class Transaction(ABC):
     def get(self, table: str, key: str, default: Any = None) -> Any:
         """The document under this key, as a copy of its own, or `default`."""
         self._must_go_on()
+        _check_place(table, key)
         text = self._read(table, key)
         return default if text is None else json.loads(text)
 
     def put(self, table: str, key: str, document: Any) -> None:
-        """Write a document. Raises TypeError for one that would come back changed, ValueError for its key."""
+        """Write a document. Raises TypeError for one that would come back changed."""
         self._will_write()
-        values.name(f"the key of a document in {table}", key)
+        _check_place(table, key)
         self._write(table, key, values.to_json(f"{key!r} of {table}", document))
 
     def delete(self, table: str, key: str) -> None:
         """Remove the document under this key, if there is one."""
         self._will_write()
+        _check_place(table, key)
         self._write(table, key, None)
 
     def scan(self, table: str, *, after: str | None = None, limit: int = -1) -> list[tuple[str, Any]]:
         """Keys and documents in the order of the keys, those beyond `after`; -1 is no limit."""
         self._must_go_on()
+        _check_place(table, "any" if after in (None, "") else after)
+        values.count("limit", limit, minimum=-1)
         return [(key, json.loads(text)) for key, text in self._scan(table, after, limit)]
 
-    def count(self, counter: str, by: int = 1) -> int:
-        """Add to a counter, which begins at 0, and return it."""
-        value = int(self.get("counters", counter, 0)) + by
+    def count(self, counter: str) -> int:
+        """Add 1 to a counter, which begins at 0, and return it."""
+        value = int(self.get("counters", counter, 0)) + 1
         self.put("counters", counter, value)
         return value
 
     def remember(self, table: str, key: str, document: Any, *, capacity: int) -> None:
         """Put a document under a new key, and forget the oldest beyond the last `capacity` of them."""
+        values.count("capacity", capacity)
         number = self.count(f"{table}.order")
         self.put(table, key, document)
         self.put(f"{table}.order", key_of(number), key)
@@ -167,12 +172,20 @@ class Transaction(ABC):
     def size(self, table: str) -> int:
         """The number of documents in the table."""
         self._must_go_on()
+        _check_place(table)
         return self._size(table)
 
     def clear(self, table: str) -> None:
         """Remove every document of the table."""
         self._will_write()
+        _check_place(table)
         self._clear(table)
+
+
+def _check_place(table: str, key: str | None = "any") -> None:
+    if not (values.is_name(table) and values.is_name(key)):
+        values.name("the name of a table", table)
+        values.name(f"the key of a document in {table}", key)  # type: ignore[arg-type]
 
 
 # In memory
