@@ -14,15 +14,20 @@ from typing import Any
 
 import anyio
 
-__all__ = ["APPS", "start"]
+__all__ = ["APPS", "CannotStart", "start"]
 
+PORT_REFUSED = {errno.EADDRINUSE: "taken", errno.EACCES: "not for everybody"}
 APPS = {"dashboard": "shop_dashboard", "gateway": "gateway_shop"}
+
+
+class CannotStart(Exception):
+    """The application has not begun; the words say what to do."""
 
 
 def start(name: str, port: int, **settings: Any) -> int:
     """Run an application with its settings on loopback until Ctrl-C or SIGTERM; the answer is the exit code.
 
-    Says in one line what to do when its port is taken, or when a library is missing.
+    Says in one line what to do when its port is taken, a library is missing, or its files are not its own.
     """
     try:
         application = import_module(f"{__name__}.{APPS[name]}.serve")
@@ -36,10 +41,13 @@ def start(name: str, port: int, **settings: Any) -> int:
         anyio.run(partial(application.serve, port, **settings))
     except KeyboardInterrupt:
         pass
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 1
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
+        if error.errno not in PORT_REFUSED:
             raise
-        print(f"port {port} is taken; choose another one with --port", file=sys.stderr)
+        print(f"port {port} is {PORT_REFUSED[error.errno]}; choose another one with --port", file=sys.stderr)
         return 1
     print("stopped")
     return 0

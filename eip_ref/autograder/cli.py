@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from .. import values
 from ..apps import start
 from . import check_command, course, grade_command
 from .board import board
@@ -57,11 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     dashboard = apps.add_parser("dashboard", help="users and billing: commands, a live view, and its lag")
     dashboard.add_argument("--folder", help="where its files live (a folder that is removed at the end)")
     dashboard.add_argument(
-        "--slow", type=float, default=0.0, help="seconds that the projector rests per event"
+        "--slow", type=_seconds, default=0.0, help="seconds that the projector waits per event"
     )
     gateway = apps.add_parser("gateway", help="a gateway before three services")
     for each in (dashboard, gateway):
-        each.add_argument("--port", type=int, default=0, help="where it listens (a free port)")
+        each.add_argument("--port", type=_port, default=0, help="where it listens (a free port)")
     made = add("derive", _derive, "Make exercises/ from solutions/ (for those who write them).")
     made.add_argument("--check", action="store_true", help="write nothing; show what differs")
     made.add_argument("--add", metavar="EXERCISE", help="write the cells of a new exercise into solutions/")
@@ -78,6 +79,19 @@ def _update(options: argparse.Namespace) -> int:
     from . import update_command
 
     return update_command.update(options)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"a port is a whole number up to 65535, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return values.duration("it", float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"it must be a number of seconds from 0 on, not {text!r}") from error
 
 
 def _doctor(options: argparse.Namespace) -> int:

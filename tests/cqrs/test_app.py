@@ -6,22 +6,22 @@ import json
 import os
 import re
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from eip_ref.api_gateway.http_edge import serving
 from eip_ref.apps.shop_dashboard.graphql import ALIASES, GRAPHQL, Loads, schema
 from eip_ref.apps.shop_dashboard.shop import ShopSystem
 from eip_ref.apps.shop_dashboard.stream import Stream
@@ -53,18 +53,8 @@ async def in_process(folder: Path) -> AsyncIterator[tuple[ShopSystem, httpx.Asyn
 @asynccontextmanager
 async def online(folder: Path) -> AsyncIterator[tuple[ShopSystem, str]]:
     """The application on a free port of this machine."""
-    shop = ShopSystem(folder, synchronous="OFF")
-    config = uvicorn.Config(application(shop), log_level="critical", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with anyio.create_task_group() as group:
-            group.start_soon(server.serve, [listener])
-            while not server.started:
-                await anyio.sleep(0.01)
-            try:
-                yield shop, f"127.0.0.1:{listener.getsockname()[1]}"
-            finally:
-                server.should_exit = True
+    async with ShopSystem(folder, synchronous="OFF") as shop, serving(application(shop)) as url:
+        yield shop, url.partition("//")[2]
 
 
 # The guard before all doors
@@ -842,10 +832,60 @@ def test_the_command_says_where_the_page_and_its_data_are_and_cleans_up(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
-        assert httpx.get(lines[0].split()[-1], trust_env=False).status_code == 200
+        page = httpx.get(lines[0].split()[-1], trust_env=False)
+        assert (page.status_code, lines[1].strip() in page.text) == (200, True)
         process.send_signal(signum)
         assert process.stdout.read() == "stopped\n"
         assert process.wait(30) == 0
-    assert lines[1] == (f"Its data are in {tmp_path}\n" if kept else "Its data are removed when it stops\n")
+    assert lines[1] == (f"Its data are in {tmp_path}.\n" if kept else "Its data are removed when it stops.\n")
     assert {*Path(tempfile.gettempdir()).glob("eip-dashboard-*")} == before
     assert any(tmp_path.iterdir()) == kept
+
+
+def eip(*arguments: str) -> tuple[int, str, str]:
+    """The exit code of a command that cannot begin, and what it says and complains."""
+    command = [sys.executable, "-m", "eip_ref.autograder.cli", "app", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_folder_with_the_files_of_another_program_is_refused_in_one_line(tmp_path: Path) -> None:
+    """They stay as they are."""
+    with closing(sqlite3.connect(tmp_path / "users.db")) as theirs:
+        theirs.execute("CREATE TABLE theirs (x)")
+    code, said, complained = eip("dashboard", "--folder", str(tmp_path))
+    assert (code, said, complained.count("\n")) == (1, "", 1)
+    assert complained.startswith(f"{tmp_path / 'users.db'} is the file of another program")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--port", "65536"), ("--port", "-1"), ("--port", "x"), ("--slow", "-1"), ("--slow", "nan")],
+)
+def test_an_option_that_makes_no_sense_is_refused_by_its_name(option: str, value: str) -> None:
+    """Before anything is started."""
+    code, said, complained = eip("dashboard", f"{option}={value}")
+    assert (code, said) == (2, "")
+    assert f"argument {option}: " in complained.splitlines()[-1]
+    assert repr(value) in complained.splitlines()[-1]
+
+
+@pytest.mark.parametrize("application", ["dashboard", "gateway"])
+def test_help_starts_nothing(application: str) -> None:
+    """It says the options, and ends."""
+    code, said, _ = eip(application, "--help")
+    assert (code, "--port" in said) == (0, True)
+
+
+def test_a_missing_library_is_said_in_one_line_with_the_extra_that_has_it() -> None:
+    """And not as a traceback."""
+    hidden = "import sys; sys.modules['strawberry'] = None; from eip_ref.apps import start"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{hidden}; sys.exit(start('dashboard', 0))"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "strawberry is missing; install it with: python -m pip install -e '.[field]'\n"

@@ -26,13 +26,9 @@ class HttpRefusal(Exception):
 def json_of(text: str | bytes) -> Any:
     """The value of a JSON text that this application can keep. Raises JSONDecodeError, whatever is wrong."""
     try:
-        value = json.loads(text)
-        values.check_json("it", value)
-    except RecursionError:
-        raise json.JSONDecodeError("it is nested too deeply", "", 0) from None
-    except (TypeError, ValueError) as error:
+        return values.from_json("the body", text)
+    except ValueError as error:
         raise json.JSONDecodeError(str(error), "", 0) from error
-    return value
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -45,7 +41,7 @@ async def body_of(request: Request) -> dict[str, Any]:
     try:
         data = json_of(await request.body())
     except json.JSONDecodeError as error:
-        raise HttpRefusal(f"the body is not JSON: {error.msg}") from error
+        raise HttpRefusal(error.msg) from error
     if not isinstance(data, dict):
         raise HttpRefusal("the body must be a JSON object")
     return data

@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ... import values
 from ...cqrs import (
     REFUSALS,
     Command,
@@ -128,8 +129,7 @@ class Doors:
     async def _command(
         self, request: Request, service: str, type: str, target: Any, data: dict[str, Any]
     ) -> Response:
-        if not isinstance(target, str) or not ID.fullmatch(target):
-            raise HttpRefusal("an id must be 1 to 64 letters of a to z, digits and hyphens")
+        _must_be_id(target)
         key = request.headers.get("Idempotency-Key")
         if key is not None and not 0 < len(key) <= 200:
             raise HttpRefusal("an Idempotency-Key must have 1 to 200 letters")
@@ -150,7 +150,8 @@ class Doors:
     async def outcome(self, request: Request) -> Response:
         """The fate of a command that was answered with 202."""
         service, key = request.path_params["service"], request.path_params["key"]
-        status = self._shop.later[service].status(key) if service in self._shop.later else None
+        asked = service in self._shop.later and values.is_name(key)
+        status = self._shop.later[service].status(key) if asked else None
         if status is None:
             raise HttpRefusal("no such command was accepted here", 404)
         if status.result is not None:
@@ -165,6 +166,7 @@ class Doors:
     async def look(self, request: Request) -> Response:
         """One customer; with versions in the query, not before the view has them."""
         id, query = request.path_params["id"], request.query_params
+        _must_be_id(id)
         wanted = {
             f"{name}/{id}": number(query[name], name) or 0 for name in ("users", "billing") if name in query
         }
@@ -200,6 +202,11 @@ class Doors:
         except RuntimeError as error:
             raise HttpRefusal(str(error), 409) from error
         return JSONResponse({"rebuilt": len(self._shop.dashboard.rows())})
+
+
+def _must_be_id(id: Any) -> None:
+    if not isinstance(id, str) or not ID.fullmatch(id):
+        raise HttpRefusal("an id must be 1 to 64 letters of a to z, digits and hyphens")
 
 
 def _done(service: str, result: CommandResult) -> Response:

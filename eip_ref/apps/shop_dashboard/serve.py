@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+from contextlib import AsyncExitStack
 
 import anyio
 
 from ...api_gateway.http_edge import serving
+from .. import CannotStart
 from .shop import ShopSystem
 from .web import application
 
@@ -16,14 +19,18 @@ __all__ = ["serve"]
 async def serve(port: int, folder: str | None = None, slow: float = 0.0) -> None:
     """Serve the dashboard until cancelled, from the files in `folder`, or from ones that do not stay.
 
-    `slow` is the number of seconds for which the projector waits before each event.
+    `slow` is the number of seconds for which the projector waits before each event. Raises
+    `CannotStart` for a folder in which there is something else.
     """
-    with tempfile.TemporaryDirectory(prefix="eip-dashboard-") as temporary:
-        async with (
-            ShopSystem(folder or temporary, slow=slow) as shop,
-            serving(application(shop), port) as url,
-        ):
-            print(f"The dashboard is at {url}/")
-            print(f"Its data are in {folder}" if folder else "Its data are removed when it stops")
-            print("Ctrl-C stops it.", flush=True)
-            await anyio.sleep_forever()
+    data = f"Its data are in {folder}." if folder else "Its data are removed when it stops."
+    async with AsyncExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="eip-dashboard-"))
+        try:
+            shop = await stack.enter_async_context(ShopSystem(folder or temporary, slow=slow))
+        except (OSError, ValueError, sqlite3.Error) as error:
+            raise CannotStart(str(error)) from error
+        url = await stack.enter_async_context(serving(application(shop, data=data), port))
+        print(f"The dashboard is at {url}/")
+        print(data)
+        print("Ctrl-C stops it.", flush=True)
+        await anyio.sleep_forever()

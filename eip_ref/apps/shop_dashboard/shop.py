@@ -19,11 +19,12 @@ from typing import Any, Self
 import anyio
 import anyio.abc
 
+from ... import values
 from ...cqrs import CommandQueue, Commands, ReadModel, Relay
 from ...durable_queue import ConsumerGroup, SQLiteLog
 from ...event_sourcing import Recorded, View
 from ...message import Message
-from ...storage import SQLiteStore
+from ...storage import SQLiteStore, despite_faults
 from ...tasks import background
 from .services import DASHBOARD, billing, users
 
@@ -57,10 +58,10 @@ class ShopSystem:
         synchronous: str = "NORMAL",
         clock: Callable[[], float] | None = time.time,
     ) -> None:
+        self.slow = values.duration("slow", slow)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         settings: dict[str, Any] = {"synchronous": synchronous, "clock": clock}
-        self.slow = slow
         self._write = {name: SQLiteStore(folder / f"{name}.db", **settings) for name in ("users", "billing")}
         self._read = SQLiteStore(folder / "dashboard.db", **settings)
         self.log = SQLiteLog(folder / "log.db", "events", dedup=100_000, **settings)
@@ -105,12 +106,15 @@ class ShopSystem:
     async def _project(self) -> None:
         """Bring what is in the log onto the views, and commit the position afterwards."""
         while True:
-            for offset, message, _ in await self._group.read(limit=20):
-                if self.slow:
-                    await anyio.sleep(self.slow)
-                await self.dashboard(message)
-                await self.ledger(message)
-                await self._group.commit(offset + 1)
+            await despite_faults(self._project_some, "projector")
+
+    async def _project_some(self) -> None:
+        for offset, message, _ in await self._group.read(limit=20):
+            if self.slow:
+                await anyio.sleep(self.slow)
+            await self.dashboard(message)
+            await self.ledger(message)
+            await self._group.commit(offset + 1)
 
     async def rebuild(self) -> None:
         """Build both views again from the log, beside the live ones, and swap them in."""

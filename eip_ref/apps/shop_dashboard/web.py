@@ -8,8 +8,8 @@ door either: a body or an address that is too long is refused, and a socket that
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
+from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -123,17 +123,13 @@ def _name_of(host: str) -> str | None:
 
 
 def application(
-    shop: ShopSystem, *, stream: Stream | None = None, hosts: Collection[str] = LOOPBACK
+    shop: ShopSystem, *, stream: Stream | None = None, hosts: Collection[str] = LOOPBACK, data: str = ""
 ) -> Starlette:
-    """The web application of this shop, which is opened when the application starts."""
+    """The web application of this shop, which is open already. `data` says on the page where its data are."""
 
     async def page(request: Request) -> Response:
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=SAFE)
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with shop:
-            yield
+        text = PAGE.read_text(encoding="utf-8").replace("{{ data }}", escape(data))
+        return HTMLResponse(text, headers=SAFE)
 
     door = GraphQLDoor(shop)
     return Starlette(
@@ -144,6 +140,5 @@ def application(
             Route("/graphql", door),
             WebSocketRoute("/graphql", door),
         ],
-        lifespan=lifespan,
         middleware=[Middleware(_Guard, hosts=hosts)],
     )
