@@ -10,10 +10,11 @@ is carried out with an idempotency key of its own, so a crash in the middle does
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import anyio.lowlevel
 
-from ..storage import key_of
+from ..storage import Transaction, despite_faults, key_of
 from ..trace import Kind, record
 from .commands import REFUSALS, Command, CommandResult, Commands, IdempotencyKeyReused
 
@@ -49,17 +50,18 @@ class CommandQueue:
         """
         await anyio.lowlevel.checkpoint()
         name = command.key or command.id
-        command = replace(command, key=name)
-        with self._store.transaction() as transaction:
-            known = transaction.get(self._accepted, name)
-            if known is not None and known != command.fingerprint:
-                raise IdempotencyKeyReused(f"the idempotency key {name!r} was used for another command")
-            if known is None:
-                transaction.put(self._accepted, name, command.fingerprint)
-                transaction.put(self.name, key_of(transaction.count(self.name)), asdict(command))
-                transaction.after_commit(lambda: record(Kind.ACCEPTED, self.name, command.id))
+        await self._store.run(partial(self._accept, name, replace(command, key=name)))
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return name
+
+    def _accept(self, name: str, command: Command, transaction: Transaction) -> None:
+        known = transaction.get(self._accepted, name)
+        if known is not None and known != command.fingerprint:
+            raise IdempotencyKeyReused(f"the idempotency key {name!r} was used for another command")
+        if known is None:
+            transaction.put(self._accepted, name, command.fingerprint)
+            transaction.put(self.name, key_of(transaction.count(self.name)), asdict(command))
+            transaction.after_commit(lambda: record(Kind.ACCEPTED, self.name, command.id))
 
     def status(self, name: str) -> CommandStatus | None:
         """The state of the command; None when nobody has accepted it."""
@@ -72,9 +74,9 @@ class CommandQueue:
         return CommandStatus(CommandResult(**kept["result"]) if kept["result"] else None, kept["refused"])
 
     async def run(self) -> None:
-        """Carry out what was accepted, for ever."""
+        """Carry out what was accepted, for ever. A fault of the disk is noted, and it goes on later."""
         while True:
-            if not await self.run_once():
+            if not await despite_faults(self.run_once, self.name):
                 await self._store.news()
 
     async def run_once(self) -> bool:
@@ -86,11 +88,13 @@ class CommandQueue:
         ((place, kept),) = oldest
         command = Command(**kept)
         status = await self._carry_out(command)
-        with self._store.transaction() as transaction:
-            transaction.put(self._statuses, str(command.key), asdict(status))
-            transaction.delete(self.name, place)
-            transaction.after_commit(lambda: record(Kind.ACKED, self.name, command.id))
+        await self._store.run(partial(self._done, place, command, status))
         return True
+
+    def _done(self, place: str, command: Command, status: CommandStatus, transaction: Transaction) -> None:
+        transaction.put(self._statuses, str(command.key), asdict(status))
+        transaction.delete(self.name, place)
+        transaction.after_commit(lambda: record(Kind.ACKED, self.name, command.id))
 
     async def _carry_out(self, command: Command) -> CommandStatus:
         try:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
 
 from .. import values
 from ..event_sourcing import stream_version
-from ..message import Message
+from ..message import EXPIRED, Message
 from ..storage import Store, Transaction, key_of
 from ..trace import Kind, record
 
@@ -65,11 +66,14 @@ class Outbox:
     def add(self, transaction: Transaction, message: Message) -> None:
         """Write the message in the transaction that changes the state.
 
-        Raises ValueError when it has no key or lacks its version, TypeError when it is not JSON.
+        Raises ValueError when it has no key, lacks its version or is an event with a deadline, TypeError
+        when it is not JSON.
         """
         if not message.key:
             raise ValueError(f"message {message.id!r} must have a key, within which its order counts")
         facts: dict[str, Any] = {"key": message.key}
+        if self._versioned and message.deadline is not None:
+            raise ValueError(f"event {message.id} has a deadline, but what has happened does not expire")
         if self._versioned:
             facts |= {"stream": message.key, "version": stream_version(message)}
         place = key_of(transaction.count(self.name))
@@ -84,8 +88,12 @@ class Outbox:
     def claim(self, relay: str, *, seconds: float, limit: int) -> list[ClaimedMessage]:
         """At most `limit` messages whose keys no other relay has claimed, oldest first.
 
-        All that are handed out of one key are its oldest, in order. The claims last `seconds`.
+        All that are handed out of one key are its oldest, in order. The claims last `seconds`. Raises
+        ValueError for a name, a number of seconds or a limit that is none.
         """
+        values.name("the name of a relay", relay)
+        values.duration("seconds", seconds, zero=False)
+        values.count("limit", limit)
         claimed: list[ClaimedMessage] = []
         claims: dict[str, Claim | None] = {}
         with self.store.transaction() as transaction:
@@ -106,17 +114,30 @@ class Outbox:
     def mark(self, claimed: ClaimedMessage) -> bool:
         """The message is published: remove it. False, and nothing is changed, when the claim is over."""
         with self.store.transaction() as transaction:
-            if not self._holds(transaction, claimed.claim):
-                self._say(transaction, Kind.STALE, claimed, attempted="mark")
-                return False
-            transaction.delete(self.name, claimed.place)
-            transaction.count(f"{self.name}.published")
-            self._say(transaction, Kind.ACKED, claimed)
-            return True
+            if removed := self._removed(transaction, claimed, "mark"):
+                transaction.count(f"{self.name}.published")
+                self._say(transaction, Kind.ACKED, claimed)
+            return removed
+
+    def drop(self, claimed: ClaimedMessage) -> bool:
+        """The deadline of the message has passed: remove it. False as for `mark`."""
+        with self.store.transaction() as transaction:
+            if removed := self._removed(transaction, claimed, "drop"):
+                self._say(transaction, Kind.RETURNED, claimed, reason=EXPIRED)
+                told = partial(record, Kind.DROPPED, self.name, claimed.message.id, who="", reason=EXPIRED)
+                transaction.after_commit(told)
+            return removed
+
+    def _removed(self, transaction: Transaction, claimed: ClaimedMessage, attempted: str) -> bool:
+        if not self._holds(transaction, claimed.claim):
+            self._say(transaction, Kind.STALE, claimed, attempted=attempted)
+            return False
+        transaction.delete(self.name, claimed.place)
+        return True
 
     def left(self, claim: Claim) -> float:
         """The seconds for which the claim still lasts; 0 when it is over, or another relay has the key."""
-        with self.store.transaction() as transaction:
+        with self.store.reading() as transaction:
             return max(0.0, claim.until - anyio.current_time()) if self._holds(transaction, claim) else 0.0
 
     def release(self, claimed: list[ClaimedMessage]) -> None:
@@ -132,19 +153,19 @@ class Outbox:
 
     def __len__(self) -> int:
         """The number of messages that are not published yet."""
-        with self.store.transaction() as transaction:
+        with self.store.reading() as transaction:
             return transaction.size(self.name)
 
     @property
     def published(self) -> int:
         """The number of messages that have been marked since the store was made."""
-        with self.store.transaction() as transaction:
+        with self.store.reading() as transaction:
             return int(transaction.get("counters", f"{self.name}.published", 0))
 
     @property
     def age(self) -> float:
         """The seconds for which the oldest message has waited; 0 when none waits."""
-        with self.store.transaction() as transaction:
+        with self.store.reading() as transaction:
             for _, (_, envelope) in transaction.scan(self.name, limit=1):
                 return max(0.0, anyio.current_time() - self._opened(envelope).created)
         return 0.0
@@ -155,7 +176,7 @@ class Outbox:
 
         A relay that died after its last mark has left a claim on nothing, for which nobody waits.
         """
-        with self.store.transaction() as transaction:
+        with self.store.reading() as transaction:
             waiting = {key for _, (key, _) in transaction.scan(self.name)}
             claims = transaction.scan(self._claims)
             ends = [until for key, (_, _, until, _) in claims if key in waiting]

@@ -178,7 +178,7 @@ class ReadModel:
     async def __call__(self, message: Message) -> bool:
         """Take the event and return after the commit; false when it was known. See `handle`."""
         await anyio.lowlevel.checkpoint()
-        new = self.handle(message)
+        new = await self.store.run(lambda _: self.handle(message))
         # Between the commit and the ack something can always happen to the consumer.
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return new
@@ -235,7 +235,8 @@ class ReadModel:
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The rows that exist, by key, all of one moment."""
         with self._query() as view:
-            return {key: row for key in keys if (row := view.get(key)) is not None}
+            asked = filter(values.is_name, keys)  # what is no key has no row
+            return {key: row for key in asked if (row := view.get(key)) is not None}
 
     def rows(self) -> dict[str, Any]:
         """All rows by key, as they are now."""
@@ -261,11 +262,14 @@ class ReadModel:
     @property
     def epoch(self) -> str:
         """The name of this history of positions: the same as long as the store lives, and no other has it."""
-        with self.store.transaction() as transaction:
+        with self.store.reading() as transaction:
             known: str | None = transaction.get("epochs", self.name)
-            if known is None:
-                known = uuid4().hex
-                transaction.put("epochs", self.name, known)
+        return self._begin_epoch() if known is None else known
+
+    def _begin_epoch(self) -> str:
+        with self.store.transaction() as transaction:
+            known: str = transaction.get("epochs", self.name, uuid4().hex)
+            transaction.put("epochs", self.name, known)
         return known
 
     @contextmanager
@@ -290,36 +294,33 @@ class ReadModel:
             raise RuntimeError(f"{self.name} is being rebuilt already; wait for that")
         self._failure = None
         handlers = self._projection.handlers if handlers is None else handlers
-        self._beside = beside = self._begin_beside(handlers)
+        self._beside = beside = await self.store.run(partial(self._begin_beside, handlers))
         try:
             async for message in history:
                 self._must_go_well()
-                beside.handle(message)
-                await anyio.lowlevel.checkpoint()
+                await beside(message)
             self._must_go_well()
-            with self.store.transaction() as transaction:
-                self._swap(transaction, beside)
+            await self.store.run(partial(self._swap, beside))
             self._projection = replace(self._projection, handlers=handlers)
             self._intake = None
         finally:
             self._beside = None
         self.store.erase_deleted()
 
-    def _begin_beside(self, handlers: Mapping[str, EventHandler]) -> Resequencer:
+    def _begin_beside(self, handlers: Mapping[str, EventHandler], transaction: Transaction) -> Resequencer:
         """The way into a new and empty generation. No history is too jumbled for it."""
-        with self.store.transaction() as transaction:
-            generation = live_generation(transaction, self.name) + 1
-            projection = _EveryType(self.name, handlers, generation, view_type=NumberedView)
-            take = Projector(self.store, projection).take
-            beside = Resequencer(self.store, projection.view, take, capacity=sys.maxsize)
-            self._clear(transaction, beside)  # what a rebuild that crashed has left
+        generation = live_generation(transaction, self.name) + 1
+        projection = _EveryType(self.name, handlers, generation, view_type=NumberedView)
+        take = Projector(self.store, projection).take
+        beside = Resequencer(self.store, projection.view, take, capacity=sys.maxsize)
+        self._clear(transaction, beside)  # what a rebuild that crashed has left
         return beside
 
     def _must_go_well(self) -> None:
         if self._failure is not None:
             raise self._failure
 
-    def _swap(self, transaction: Transaction, beside: Resequencer) -> None:
+    def _swap(self, beside: Resequencer, transaction: Transaction) -> None:
         live = self._live(transaction)
         for stream, version in live.versions().items():
             if beside.version(stream) < version:

@@ -17,7 +17,10 @@ readers of a stream know its versions and put that right.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from random import Random
+from typing import TypeVar, TypeVarTuple
 
 import anyio
 import anyio.lowlevel
@@ -25,10 +28,14 @@ import anyio.lowlevel
 from .. import values
 from ..message import Handler
 from ..message_queue import Backoff
+from ..storage import despite_faults
 from ..trace import Kind, acting, record
 from .outbox import ClaimedMessage, Outbox
 
 __all__ = ["Relay"]
+
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 
 class Relay:
@@ -36,9 +43,9 @@ class Relay:
 
     `publish(message)`, plain or `async`, returns after the broker has confirmed the message, and raises
     any Exception when it has not. `claim` is for how many seconds the relay owns a key, and so the
-    longest that publishing one message may take; every `poll` seconds it looks for what other processes
-    have put into the store. With `random`, a delay is anything between a half and the whole of what
-    `backoff` says.
+    longest that publishing one message may take, and that a relay which died holds up its keys; every
+    `poll` seconds it looks for what other processes have put into the store. With `random`, a delay is
+    anything between a half and the whole of what `backoff` says.
     """
 
     def __init__(
@@ -69,18 +76,22 @@ class Relay:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Work until `stop`. On cancellation the claims are given back, and it is raised again."""
+        """Work until `stop`. On cancellation the claims are given back, and it is raised again.
+
+        A fault of the disk on which the outbox is gets noted, and the relay goes on later.
+        """
         record(Kind.OPENED, self.name, who=self.name, role="participant")
         with acting(self.name):
             while not self._stopping.is_set():
-                if await self.run_once():
+                if await despite_faults(self.run_once, self.name):
                     continue
                 await self._back_off() if self.failures else await self._news()
 
     async def run_once(self) -> int:
         """Publish one batch; returns how many messages of it were published and marked."""
         await anyio.lowlevel.checkpoint()
-        claimed = self.outbox.claim(self.name, seconds=self._claim, limit=self._batch)
+        claim = partial(self.outbox.claim, self.name, seconds=self._claim, limit=self._batch)
+        claimed = await self._in_store(claim)
         done = 0
         try:
             for each in claimed:
@@ -89,14 +100,21 @@ class Relay:
                 done += 1
         finally:  # also when it is cancelled, so that nobody has to wait for the claims to end
             if claimed:
-                self.outbox.release(claimed)
+                with anyio.CancelScope(shield=True):
+                    await self._in_store(self.outbox.release, claimed)
         return done
+
+    async def _in_store(self, step: Callable[[*Given], T], *given: *Given) -> T:
+        """What the step returns, after its commit, for which this waits while the loop goes on."""
+        return await self.outbox.store.run(lambda _: step(*given))
 
     async def _publish_and_mark(self, claimed: ClaimedMessage) -> bool:
         """False when one of the two was not possible."""
         left = self.outbox.left(claimed.claim)
         if left <= 0:
             return False
+        if claimed.message.has_expired(anyio.current_time()):
+            return await self._in_store(self.outbox.drop, claimed)
         try:
             with anyio.fail_after(left):
                 await values.finished(self._publish(claimed.message))
@@ -105,7 +123,7 @@ class Relay:
             record(Kind.FAILED, self.name, claimed.message.id, error=repr(error), failures=self.failures)
             return False
         self.failures = 0
-        return self.outbox.mark(claimed)
+        return await self._in_store(self.outbox.mark, claimed)
 
     async def _back_off(self) -> None:
         seconds = self._backoff.seconds(self.failures)

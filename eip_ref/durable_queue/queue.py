@@ -7,7 +7,7 @@ after any crash, and a crash before the commit leaves the queue as it was.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from ..message_queue import (
     QueueFull,
     StoredMessage,
 )
-from ..storage import Database, ForeignTransaction
+from ..storage import Database, despite_faults
 from ..trace import Kind, record, whoami
 from .deduplication import Deduplication
 from .group_commit import GroupCommit
@@ -110,7 +110,7 @@ class SQLiteQueue(LeaseQueue):
         self._puts.flush()
         super().close()
         if self._open is not None:
-            self._tasks.start_soon(self._despite_faults, self._tell_the_end, name=f"end of {self.name}")
+            self._tasks.start_soon(despite_faults, self._tell_the_end, self.name, name=f"end of {self.name}")
 
     async def _tell_the_end(self) -> None:
         """Receivers wait for the end too, and another who has the file open may settle the last message."""
@@ -184,16 +184,7 @@ class SQLiteQueue(LeaseQueue):
     # Time
 
     async def _expire_in_time(self) -> None:
-        await self._despite_faults(super()._expire_in_time)
-
-    async def _despite_faults(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Work until it is done: a fault of the disk, or a lock that lasts, must not end the block."""
-        while True:
-            try:
-                return await work()
-            except (sqlite3.Error, ForeignTransaction) as error:
-                record(Kind.NOTE, self.name, who="", text=f"tried again later: {error!r}")
-            await anyio.sleep(self.database.poll)
+        await despite_faults(super()._expire_in_time, self.name)
 
     def _look(self) -> tuple[StoredMessage | None, float]:
         """Also end the leases of this process that another process has seen expire."""

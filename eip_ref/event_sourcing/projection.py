@@ -26,7 +26,7 @@ import anyio
 import anyio.lowlevel
 
 from .. import values
-from ..storage import Store, Transaction
+from ..storage import Store, Transaction, despite_faults
 from ..trace import Kind, record
 from .event_types import EventTypes
 from .store import EventStore, Reader, Recorded
@@ -135,12 +135,15 @@ class Projector:
         return self.position
 
     async def run(self, events: EventStore) -> None:
-        """Take in all that comes, until a newer generation is live. Raises `PoisonEvent`."""
+        """Take in all that comes, until a newer generation is live. Raises `PoisonEvent`.
+
+        A fault of the disk on which the views are is noted, and it goes on later.
+        """
         try:
             with self.views.reading() as transaction:
                 self._must_not_be_retired(transaction)
             async for batch in self._reader(events):
-                await self._take_in(batch, events.name)
+                await despite_faults(partial(self._take_in, batch, events.name), self.name)
         except Retired:
             return
 
@@ -237,23 +240,22 @@ class Projector:
             await anyio.lowlevel.checkpoint()
             if event.stream not in failed:
                 try:
-                    done += self._retry(event)
+                    done += await self.views.run(partial(self._retry, event))
                 except PoisonEvent as poison:
                     self._say(Kind.FAILED, event, error=repr(poison.error))
                     failed.add(event.stream)
         return done
 
-    def _retry(self, event: Recorded) -> bool:
+    def _retry(self, event: Recorded, transaction: Transaction) -> bool:
         """True when the event is in the view now; false when somebody else was quicker."""
-        with self.views.transaction() as transaction:
-            view = self.projection.view_type(transaction, self.name)
-            if not view.is_parked(event.position):
-                return False
-            replayed = partial(record, Kind.REPLAYED, f"{self.name}.parked", event.message.id)
-            transaction.after_commit(partial(replayed, who=self.name, to=self.name))
-            self._project(transaction, view, event)
-            view.unpark(event.position)
-            return True
+        view = self.projection.view_type(transaction, self.name)
+        if not view.is_parked(event.position):
+            return False
+        replayed = partial(record, Kind.REPLAYED, f"{self.name}.parked", event.message.id)
+        transaction.after_commit(partial(replayed, who=self.name, to=self.name))
+        self._project(transaction, view, event)
+        view.unpark(event.position)
+        return True
 
     # Generations, and what is told
 

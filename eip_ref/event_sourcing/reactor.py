@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from .. import values
-from ..storage import Store, Transaction
+from ..storage import Store, Transaction, despite_faults
 from ..trace import Kind, acting, record, working
 from .store import EventStore, Reader, Recorded
 from .view import View
@@ -43,12 +43,16 @@ class Reactor:
         self._history = history
 
     async def run(self, events: EventStore) -> None:
-        """React to all that comes. What a handler raises comes out; the next run begins at its event."""
+        """React to all that comes. What a handler raises comes out; the next run begins at its event.
+
+        A fault of the disk on which the positions are is noted, and the same event is not reacted to again.
+        """
         start = await self._positions.run(partial(self._start, events))
         async for batch in Reader(events, self.name, after=start, limit=1):
             for event in batch:
                 await self._react(event)
-                await self._positions.run(partial(self._note, event.position, events.name))
+                note = partial(self._note, event.position, events.name)
+                await despite_faults(partial(self._positions.run, note), self.name)
 
     def _start(self, events: EventStore, transaction: Transaction) -> int:
         view = View(transaction, self.name)

@@ -72,7 +72,7 @@ class Resequencer:
     async def __call__(self, message: Message) -> bool:
         """Take the event and return after the commit; false when it was known. See `handle`."""
         await anyio.lowlevel.checkpoint()
-        new = self.handle(message)
+        new = await self.store.run(lambda _: self.handle(message))
         # Between the commit and the ack something can always happen to the consumer.
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return new

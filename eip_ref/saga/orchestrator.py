@@ -21,6 +21,7 @@ from .. import values
 from ..cqrs import Outbox
 from ..message import Message
 from ..signal import Signal
+from ..storage import Transaction
 from ..trace import Kind, record
 from .definition import Saga, Step, StepKind
 from .executor import CommandExecutor, Execute, in_words
@@ -149,6 +150,7 @@ class Run:
         way = self._answer if isinstance(execute, Outbox) else execute
         self._executor = CommandExecutor(saga.name, way, self._send_again)
         self._pending: list[LogRecord] = []
+        self._writing = anyio.Lock(fast_acquire=True)
         self._number = state.number
         self._sent: set[str] = set()  # the commands in the outbox, or sent from there
         self._answers: dict[str, Any] = {}  # to these
@@ -327,11 +329,15 @@ class Run:
         if not records and not outgoing:
             return
         self._sent.update(command.id for command in outgoing)  # before they leave: an answer may be quick
-        with self._log.store.transaction() as transaction:
+
+        def write(transaction: Transaction) -> None:
             self._log.append(self.state.id, self._number, records)
             for command in outgoing:
                 self._outbox.add(transaction, command)  # type: ignore[union-attr]
-        self._number += len(records)
+
+        async with self._writing:  # in the order in which it was noted, also while a lock is waited for
+            await self._log.store.run(write)
+            self._number += len(records)
         await anyio.lowlevel.cancel_shielded_checkpoint()  # it is written: say so, come what may
 
     async def _send_again(self, command: Message) -> None:

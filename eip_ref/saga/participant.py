@@ -15,6 +15,7 @@ production records are kept for as long as the slowest channel may hold a messag
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import anyio.lowlevel
@@ -154,9 +155,9 @@ class Participant:
         if operation := command.headers.get(_ASKS):
             answer = self._ask(operation)
         elif operation := command.headers.get(_UNDOES):
-            answer = self._undo(command, operation)
+            answer = await self._undo(command, operation)
         else:
-            answer = self._act(command)
+            answer = await self._act(command)
         await anyio.lowlevel.cancel_shielded_checkpoint()  # it is done: anything can happen on the way back
         return answer
 
@@ -165,19 +166,24 @@ class Participant:
         with self.store.reading() as transaction:
             return dict(transaction.scan(self.name))
 
-    def _act(self, command: Message) -> Any:
-        handler = self._handler(command)
-        with self.store.transaction() as transaction:
-            known = before = transaction.get(self._operations, command.id)
-            if known is None:
-                known = self._executed(handler, command)
-                transaction.put(self._operations, command.id, known)
+    async def _act(self, command: Message) -> Any:
+        repeated, known = await self.store.run(partial(self._once, self._handler(command), command))
         if known["state"] != "done":
             record(Kind.REFUSED, self.name, command.id, who=self.name, reason=known["reason"])
             raise (Revoked if known["state"] == "revoked" else Refused)(known["reason"])
-        if before is not None:
+        if repeated:
             record(Kind.DUPLICATE, self.name, command.id, who=self.name)
         return known["answer"]
+
+    def _once(
+        self, handler: LocalHandler, command: Message, transaction: Transaction
+    ) -> tuple[bool, dict[str, Any]]:
+        """True for a command that was executed before; and what is remembered of it."""
+        if (before := transaction.get(self._operations, command.id)) is not None:
+            return True, before
+        known = self._executed(handler, command)
+        transaction.put(self._operations, command.id, known)
+        return False, known
 
     def _executed(self, handler: LocalHandler, command: Message) -> dict[str, Any]:
         """Execute the command, and return what to remember. What a refusing handler wrote is undone."""
@@ -189,16 +195,10 @@ class Participant:
             return {"state": "refused", "reason": str(refusal)}
         return {"state": "done", "answer": answer}
 
-    def _undo(self, command: Message, operation: str) -> Any:
-        handler = self._handler(command)
+    async def _undo(self, command: Message, operation: str) -> Any:
+        revoke = partial(self._revoke, self._handler(command), command, operation)
         try:
-            with self.store.transaction() as transaction:
-                state = transaction.get(self._operations, operation, {"state": "unknown"})["state"]
-                if state == "done":
-                    handler(command, LocalTransaction(transaction, self.name, command))
-                if state in ("done", "unknown"):
-                    tombstone = {"state": "revoked", "reason": f"{operation} was revoked before"}
-                    transaction.put(self._operations, operation, tombstone)
+            state = await self.store.run(revoke)
         except Refused as refusal:
             record(Kind.REFUSED, self.name, command.id, who=self.name, reason=str(refusal))
             raise
@@ -206,6 +206,18 @@ class Participant:
             record(Kind.STATE, self.name, operation, who=self.name, was="unknown", now="revoked")
         elif state != "done":
             record(Kind.DUPLICATE, self.name, command.id, who=self.name)
+
+    def _revoke(
+        self, handler: LocalHandler, command: Message, operation: str, transaction: Transaction
+    ) -> str:
+        """The state in which the operation was; afterwards it is undone, and can never be done."""
+        state: str = transaction.get(self._operations, operation, {"state": "unknown"})["state"]
+        if state == "done":
+            handler(command, LocalTransaction(transaction, self.name, command))
+        if state in ("done", "unknown"):
+            tombstone = {"state": "revoked", "reason": f"{operation} was revoked before"}
+            transaction.put(self._operations, operation, tombstone)
+        return state
 
     def _ask(self, operation: str) -> dict[str, Any]:
         with self.store.reading() as transaction:

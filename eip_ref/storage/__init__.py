@@ -17,7 +17,7 @@ Read `transactions.py` first, then `store.py` and `log.py`; `database.py` is the
 so each call to SQLite stops the event loop for the length of one short transaction.
 """
 
-from .database import FOREVER, Database, microseconds
+from .database import FOREVER, Database, despite_faults, microseconds
 from .log import Log, MemoryLog, OffsetGone, Record
 from .store import MemoryStore, SQLiteStore, Store, Transaction, key_of
 from .transactions import ForeignTransaction
@@ -34,6 +34,7 @@ __all__ = [
     "SQLiteStore",
     "Store",
     "Transaction",
+    "despite_faults",
     "key_of",
     "microseconds",
 ]

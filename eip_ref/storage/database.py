@@ -21,7 +21,7 @@ import math
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar, TypeVarTuple
@@ -31,9 +31,10 @@ import anyio.lowlevel
 
 from .. import values
 from ..signal import Signal, alone
+from ..trace import Kind, record
 from .transactions import ForeignTransaction, Transactional
 
-__all__ = ["FOREVER", "Database", "microseconds"]
+__all__ = ["FOREVER", "Database", "despite_faults", "microseconds"]
 
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
@@ -42,6 +43,7 @@ APPLICATION = 0x45495052  #: in the header of each file that was made here
 VERSION = 3  #: of the format
 FOREVER = 10**18  #: microseconds; what is due then is never due
 PAUSE = 0.005  #: seconds between two tries to get hold of a file that another process has locked
+RETRY = 0.1  #: seconds until a task in the background tries again what a fault of the disk has stopped
 TICK = 1_000_000  #: microseconds; the time is written down this often
 LATEST = 1e11  #: seconds; a clock that is beyond the year 5138 counts something else
 
@@ -56,6 +58,20 @@ _signals: weakref.WeakValueDictionary[tuple[object, Path, str], Signal] = weakre
 def microseconds(seconds: float) -> int:
     """A time or a duration as the file keeps it; at most `FOREVER`."""
     return round(min(seconds, FOREVER / 1e6) * 1e6)
+
+
+async def despite_faults(work: Callable[[], Awaitable[T]], who: str) -> T:
+    """Return what `work()` returns, for a task in the background, which must not end because of a disk.
+
+    A fault of SQLite, such as a lock that lasts longer than `busy_timeout`, is recorded as a note, and
+    the work is tried again `RETRY` seconds later.
+    """
+    while True:
+        try:
+            return await work()
+        except (sqlite3.Error, ForeignTransaction) as error:
+            record(Kind.NOTE, who, who="", text=f"tried again later: {error!r}")
+        await anyio.sleep(RETRY)
 
 
 class Database(Transactional):

@@ -272,7 +272,8 @@ class IgnoresWhatIsLate(ReadModel):
 class CheckpointBeforeTheView(ReadModel):
     """Commits how far it is, and then the view: a failure between the two loses the event."""
 
-    def handle(self, message: Message) -> bool:
+    async def __call__(self, message: Message) -> bool:
+        await anyio.lowlevel.checkpoint()
         version = stream_version(message)
         with self.store.transaction() as transaction:
             live = self._live(transaction).name

@@ -194,10 +194,10 @@ class MovesEndedSagas(SagaLog):
 class WithoutTombstones(Participant):
     """Has nothing to take back when the compensation comes first, and then carries out the late action."""
 
-    def _undo(self, command: Message, operation: str) -> Any:
+    async def _undo(self, command: Message, operation: str) -> Any:
         if self._ask(operation)["state"] == "unknown":
             return None
-        return super()._undo(command, operation)
+        return await super()._undo(command, operation)
 
 
 class CompensatesTwice(Participant):

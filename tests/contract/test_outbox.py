@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.cqrs import DomainEvent, Outbox, event
+from eip_ref.cqrs import DomainEvent, Outbox, Relay, event
 from eip_ref.lab import invariants
-from eip_ref.message import Message
+from eip_ref.message import EXPIRED, Message
 from eip_ref.storage import MemoryStore, SQLiteStore, Store, Transaction, key_of
 
 from ..backends import Play, everywhere
@@ -365,3 +366,50 @@ def test_what_is_no_event_needs_a_key_and_no_version(play: Play, store_of: Open)
             return [(c.message.id, c.claim.key) for c in outbox.claim("relay", seconds=1, limit=9)]
 
     assert play(scenario).result == [("m1", "order-1"), ("m2", "order-1")]
+
+
+@everywhere
+def test_what_has_happened_does_not_expire(play: Play, store_of: Open) -> None:
+    """An event with a deadline is refused where it is added; else readers would wait for it for ever."""
+
+    async def scenario() -> None:
+        refused = pytest.raises(ValueError, match="has happened does not expire")
+        with store_of() as store, store.transaction() as transaction, refused:
+            Outbox(store).add(transaction, fact("a", 1).copy(deadline=9.0))
+
+    play(scenario)
+
+
+@everywhere
+def test_a_command_whose_deadline_has_passed_is_dropped_and_the_next_one_leaves(
+    play: Play, store_of: Open
+) -> None:
+    """Counted and recorded, and published to nobody."""
+    published: list[str] = []
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            outbox, now = Outbox(store, "commands", versioned=False), anyio.current_time()
+            with store.transaction() as transaction:
+                outbox.add(transaction, Message("late", key="o1", id="m1", deadline=now + 1))
+                outbox.add(transaction, Message("in time", key="o1", id="m2", deadline=now + 9))
+            await anyio.sleep(1)
+            relay = Relay(outbox, lambda message: published.append(message.id))
+            return await relay.run_once(), len(outbox), outbox.published
+
+    trace = play(scenario)
+    assert (published, trace.result) == (["m2"], (2, 0, 1))
+    assert [(e.message, e.data["reason"]) for e in trace.filter("dropped")] == [("m1", EXPIRED)]
+    invariants.assert_holds(trace, invariants.conservation, invariants.lease_fencing)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seconds": math.nan}, {"seconds": 0}, {"limit": 0}, {"limit": 1.5}, {"relay": ""}],
+    ids=repr,
+)
+def test_a_claim_that_makes_no_sense_is_refused_by_name(store_of: Open, wrong: dict[str, Any]) -> None:
+    """Where it is given."""
+    given: dict[str, Any] = {"relay": "relay", "seconds": 1, "limit": 1} | wrong
+    with store_of() as store, pytest.raises(ValueError, match=next(iter(wrong))):
+        Outbox(store).claim(given.pop("relay"), **given)
