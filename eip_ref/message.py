@@ -65,6 +65,10 @@ class Message:
         values.name("a message id", self.id)
         if self.key not in (None, ""):
             values.name("a message key", self.key)
+        if type(self.version) is not int or self.version < 0:
+            values.count("a message's version", self.version, minimum=0)
+        if type(self.created) is not float or math.isnan(self.created):
+            values.number("a message's time, created,", self.created)
         if ttl is not None:
             self._set_deadline(ttl)
         if self.deadline is not None:

@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from . import values
+
 __all__ = ["Sleeper", "Timers"]
 
 K = TypeVar("K")
@@ -52,6 +54,7 @@ class Timers(Generic[K]):
     """
 
     def __init__(self, is_live: Callable[[float, K], bool]) -> None:
+        values.must_not_be_async("is_live", is_live)
         self._is_live = is_live
         self._heap: list[tuple[float, int, K]] = []
         self._numbers = itertools.count()  # of timers that are due together the first set is the first

@@ -66,6 +66,8 @@ class Route:
     coalesce: bool = False
 
     def __post_init__(self) -> None:
+        for what in ("method", "path"):
+            values.name(what, getattr(self, what))
         if not self.path.startswith("/") or self.method != self.method.upper():
             raise ValueError(
                 f"a route is a method such as GET and a path from /, not {self.method} {self.path}"

@@ -191,7 +191,7 @@ class Cached(Fallback):
 class Degraded(Fallback):
     """A lesser answer, from a function with the same arguments, plain or async."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Awaitable[Any] | Any]) -> None:
         self._function = function
 
     async def answer(self, cause: Exception, args: tuple[Any, ...]) -> SourcedValue:

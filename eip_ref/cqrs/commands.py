@@ -82,6 +82,7 @@ class Command:
     id: str = field(default_factory=lambda: new_id("c"))
 
     def __post_init__(self) -> None:
+        values.name("the type of a command", self.type)
         values.name("the target of a command", self.target)
         if self.key is not None:
             values.name("an idempotency key", self.key)

@@ -54,7 +54,7 @@ class Feed:
         name: str = "",
     ) -> None:
         self.model = model
-        self.name = name or whoami() or "follower"
+        self.name = values.name("name", name or whoami() or "follower")
         self.position = values.count("after", after, minimum=0)  #: of the last change that was handed out
         self.epoch = epoch  #: of `position`; that of the view once the feed was entered
         self.skipped = 0  #: how often it dropped to the latest

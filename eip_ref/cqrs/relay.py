@@ -61,7 +61,7 @@ class Relay:
         random: Random | None = None,
     ) -> None:
         self.outbox = outbox
-        self.name = name
+        self.name = values.name("name", name)
         self.failures = 0  #: attempts that failed since the last one that did not
         self._publish = publish
         self._claim = values.duration("claim", claim, zero=False)

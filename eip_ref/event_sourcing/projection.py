@@ -75,6 +75,7 @@ class Projection:
     def __post_init__(self) -> None:
         values.name("the name of a projection", self.name)
         values.count("generation", self.generation)
+        values.must_not_be_async("view_type", self.view_type)
         for type_, handler in self.handlers.items():
             values.must_not_be_async(f"the handler of {type_}", handler)
 

@@ -106,7 +106,7 @@ class Reader:
     """
 
     def __init__(self, store: EventStore, name: str, *, after: int = 0, limit: int = 100) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.position = values.count("after", after, minimum=0)  #: of the last event that it was given
         self._store = store
         self._limit = values.count("limit", limit)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -22,10 +22,10 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from ..message import Message
+from .. import values
+from ..message import Handler, Message
 from ..tasks import background
 from ..trace import Kind, acting, record, whoami
-from ..values import count, duration, finished, share
 from .clock import current_seed, in_simulation
 from .crash import Life
 
@@ -39,7 +39,7 @@ class Constant:
     seconds: float
 
     def __post_init__(self) -> None:
-        duration("seconds", self.seconds)
+        values.duration("seconds", self.seconds)
 
     def draw(self, random: Random) -> float:
         return self.seconds
@@ -53,7 +53,7 @@ class Uniform:
     high: float
 
     def __post_init__(self) -> None:
-        if duration("low", self.low) > duration("high", self.high):
+        if values.duration("low", self.low) > values.duration("high", self.high):
             raise ValueError(f"low must not be above high, and {self.low!r} is above {self.high!r}")
 
     def draw(self, random: Random) -> float:
@@ -67,7 +67,7 @@ class Exponential:
     mean: float
 
     def __post_init__(self) -> None:
-        duration("mean", self.mean)
+        values.duration("mean", self.mean)
 
     def draw(self, random: Random) -> float:
         return -self.mean * math.log(1.0 - random.random())
@@ -79,7 +79,7 @@ Latency = float | Constant | Uniform | Exponential
 def _latency(parameter: str, latency: Latency) -> Constant | Uniform | Exponential:
     if isinstance(latency, Constant | Uniform | Exponential):
         return latency
-    return Constant(float(duration(parameter, latency)))
+    return Constant(float(values.duration(parameter, latency)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +95,11 @@ class Crash:
         if (self.at is None) == (self.step is None):
             raise ValueError("a crash happens either at a time or at a step: give one of the two")
         if self.at is not None:
-            duration("at", self.at)
+            values.duration("at", self.at)
         if self.step is not None:
-            count("step", self.step)
+            values.count("step", self.step)
         if self.restart_after is not None:
-            duration("restart_after", self.restart_after)
+            values.duration("restart_after", self.restart_after)
 
 
 class Faults:
@@ -119,12 +119,16 @@ class Faults:
         """Sleep for a time drawn from the generator with that name."""
         await anyio.sleep(_latency("latency", latency).draw(self.random(name)))
 
-    def link(self, name: str, deliver: Callable[[Message], object], **faults: Any) -> Link:
+    def link(self, name: str, deliver: Handler, **faults: Any) -> Link:
         """A link that carries messages to `deliver`; see `Link` for its faults."""
         return Link(name, deliver, self.random(f"link {name}"), self.random(f"latency {name}"), **faults)
 
     def participant(
-        self, name: str, main: Callable[..., object], *args: Any, crashes: tuple[Crash, ...] = ()
+        self,
+        name: str,
+        main: Callable[..., Awaitable[object] | object],
+        *args: Any,
+        crashes: tuple[Crash, ...] = (),
     ) -> Participant:
         """A participant that runs `main(*args)` and crashes as told."""
         return Participant(name, main, args, crashes)
@@ -143,7 +147,7 @@ class Link:
     def __init__(
         self,
         name: str,
-        deliver: Callable[[Message], object],
+        deliver: Handler,
         random: Random,
         delays: Random,
         *,
@@ -153,14 +157,14 @@ class Link:
         reordering: float = 0.0,
         hold: Latency = 1.0,
     ) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self._deliver = deliver
         self._random = random
         self._delays = delays
         self._latency = _latency("latency", latency)
-        self._loss = share("loss", loss)
-        self._duplication = share("duplication", duplication)
-        self._reordering = share("reordering", reordering)
+        self._loss = values.share("loss", loss)
+        self._duplication = values.share("duplication", duplication)
+        self._reordering = values.share("reordering", reordering)
         self._hold = _latency("hold", hold)
         self._under_way: list[tuple[float, int, Message, str]] = []  # heap by time of arrival
         self._number = itertools.count()
@@ -218,7 +222,7 @@ class Link:
             _, _, message, sender = heapq.heappop(self._under_way)
             record(Kind.ARRIVED, self.name, message.id, who="")
             with acting(sender):
-                await finished(self._deliver(message))
+                await values.finished(self._deliver(message))
 
 
 class Participant:
@@ -230,11 +234,11 @@ class Participant:
     def __init__(
         self,
         name: str,
-        main: Callable[..., object],
+        main: Callable[..., Awaitable[object] | object],
         args: tuple[Any, ...] = (),
         crashes: tuple[Crash, ...] = (),
     ) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.steps = 0  #: steps of all its lives so far: a crash at each of them covers every await
         self._main = main
         self._args = args
@@ -262,7 +266,7 @@ class Participant:
         async def main() -> None:
             nonlocal failure
             try:
-                await finished(self._main(*self._args))
+                await values.finished(self._main(*self._args))
             except Exception as error:
                 failure = error  # it is the caller's own, and so comes out as itself and not in a group
             group.cancel_scope.cancel()

@@ -52,9 +52,9 @@ class Consumer:
         self, queue: Queue, *, prefetch: int = 1, name: str | None = None, lease: float | None = None
     ) -> None:
         values.count("prefetch", prefetch)
-        self.name = whoami() if name is None else name
+        self.name = whoami() if name is None else values.name("name", name)
         self._queue = queue
-        self._lease = lease
+        self._lease = None if lease is None else values.duration("lease", lease, zero=False, infinite=True)
         self._credit = anyio.Semaphore(prefetch, max_value=prefetch)
         self._fetched: deque[Lease] = deque()  # and not begun
         self._sleeper = Sleeper()  # until the first of them must be returned

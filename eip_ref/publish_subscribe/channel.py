@@ -153,7 +153,7 @@ class PublishSubscribeChannel:
 
     def __init__(self, name: str, *, retain: int = 0) -> None:
         """`retain` is how many messages the log keeps; 0 means no log and no durable subscriptions."""
-        self.name = name
+        self.name = values.name("name", name)
         kept = values.count("retain", retain, minimum=0)
         self.log = RetainedLog(f"{name}.log", kept) if kept else None
         self._interest: Interest[SubscriberBuffer] = Interest()

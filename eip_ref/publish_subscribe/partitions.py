@@ -37,7 +37,7 @@ class PartitionedTopic:
 
     def __init__(self, name: str, *, partitions: int, retain: int) -> None:
         """`retain` is how many messages each partition keeps."""
-        check_topic(name)
+        check_topic(values.name("name", name))
         numbers = range(values.count("partitions", partitions))
         self.name = name
         self.logs = [RetainedLog(f"{name}[{number}]", retain) for number in numbers]

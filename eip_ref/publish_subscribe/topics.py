@@ -17,6 +17,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Generic, Self, TypeVar
 
+from .. import values
 from ..backpressure import WhenFull
 from ..message import Message
 from ..signal import EndOfMessages
@@ -111,7 +112,7 @@ def policy_of(who: str, when_full: WhenFull | str, allowed: tuple[WhenFull, ...]
 
 def check_topic(topic: str) -> None:
     """Raise ValueError unless a message can be published to this topic."""
-    if not _TOPIC.fullmatch(topic):
+    if not _TOPIC.fullmatch(values.name("a topic", topic)):
         raise ValueError(
             f"{topic!r} is no topic: use words with dots between them, such as 'orders.paid', "
             "without spaces; wildcards are for subscribers"
@@ -120,7 +121,7 @@ def check_topic(topic: str) -> None:
 
 def check_pattern(pattern: str) -> None:
     """Raise ValueError unless it is a topic or a pattern of topics."""
-    if not _PATTERN.fullmatch(pattern):
+    if not _PATTERN.fullmatch(values.name("a pattern", pattern)):
         raise ValueError(
             f"{pattern!r} is no pattern: use words with dots between them; '*' stands for one word, "
             "'>' at the end for one or more, as in 'orders.*' and 'orders.>'"

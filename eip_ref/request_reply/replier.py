@@ -127,7 +127,7 @@ class Replier:
     ) -> None:
         values.count("concurrency", concurrency)
         values.count("backlog", backlog, minimum=0)
-        self.name = name or whoami() or "replier"
+        self.name = values.name("name", name or whoami() or "replier")
         self.unsent = 0  #: replies that the way back did not take
         self._handle = handle
         self._send = send

@@ -167,7 +167,7 @@ class Requestor:
         max_waiting: int = 1_000,
         remember: int = 10_000,
     ) -> None:
-        self.name = name or whoami() or "requestor"
+        self.name = values.name("name", name or whoami() or "requestor")
         self._send = send
         self._errors = errors or RemoteErrors()
         self._pending = PendingReplies(self.name, max_waiting=max_waiting, remember=remember)

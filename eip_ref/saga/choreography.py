@@ -72,6 +72,7 @@ class Choreography:
     leads_to: Mapping[str, frozenset[str]] = field(init=False)  #: from an event to those it causes
 
     def __post_init__(self) -> None:
+        values.name("begins", self.begins)
         graph: dict[str, frozenset[str]] = {}
         for reaction in self.reactions:
             graph[reaction.on] = graph.get(reaction.on, frozenset()) | frozenset(reaction.says)

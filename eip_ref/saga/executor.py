@@ -40,7 +40,7 @@ class CommandExecutor:
     def __init__(
         self, where: str, execute: Execute, send_again: Callable[[Message], Awaitable[None]]
     ) -> None:
-        self._where = where
+        self._where = values.name("where", where)
         self._execute = execute
         self._send_again = send_again
 

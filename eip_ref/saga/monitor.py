@@ -40,7 +40,7 @@ class Monitor:
     """Keeps one status for each correlation id."""
 
     def __init__(self, choreography: Choreography, *, name: str = "monitor", patience: float = 60.0) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.contradictions: list[tuple[str, str]] = []  #: sagas that ended, and the other end heard later
         self._choreography = choreography
         self._patience = values.duration("patience", patience, zero=False, infinite=True)

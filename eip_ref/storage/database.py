@@ -100,6 +100,7 @@ class Database(Transactional):
         self.synchronous = synchronous
         self.busy_timeout = values.duration("busy_timeout", busy_timeout, infinite=True)
         self.poll = values.duration("poll", poll, zero=False)
+        values.must_not_be_async("clock", clock)
         self._clock = clock
         self._shift = 0.0
         self._users = 0

@@ -75,7 +75,7 @@ class MemoryLog:
     """
 
     def __init__(self, name: str, *, capacity: int | None = None) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.capacity = None if capacity is None else values.count("capacity", capacity)
         self.first = 0  #: the offset of the oldest message that is kept, or `end` when there is none
         self.end = 0  #: the offset that the next message will have
