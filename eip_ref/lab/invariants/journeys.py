@@ -113,8 +113,8 @@ class Journeys:
         """Follow one event; False when its step is illegal. Events that are no step are legal."""
         if event.kind not in STEPS or not event.message:
             return True
-        if event.kind == Kind.DELIVERED and "offset" in event.data:
-            return True  # read from a log, which takes nothing away
+        if event.kind == Kind.DELIVERED and "offset" in event.data and "lease" not in event.data:
+            return True  # read from a log, which takes nothing away; a subscription has it out
         return self.of(event).step(event)
 
     def of(self, event: Event) -> Copies:
