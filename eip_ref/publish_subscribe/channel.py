@@ -195,7 +195,7 @@ class PublishSubscribeChannel:
         Raises ValueError when the group exists with another capacity or policy, or a subscriber has its
         name, and `ChannelClosed`.
         """
-        where = f"{pattern} → {group}"
+        where = f"{pattern} → {values.name('group', group)}"
         if where not in self._groups:
             buffer = self._open(where, pattern, when_full, capacity)
             self._groups.add(where)
@@ -311,7 +311,7 @@ class PublishSubscribeChannel:
                 f"{self.name} retains nothing, so nothing can be durable here: make it with retain=…, "
                 "the number of messages to keep"
             )
-        where = f"{pattern} → {name}"
+        where = f"{pattern} → {values.name('name', name)}"
         self._must_be_open_and_free(where)
         return Cursor(self.log, where, pattern, when_full=when_full, start=start)
 

@@ -373,8 +373,8 @@ def _is_over(message: TopicMessage) -> bool:
 
 def _offset(log: RetainedLog, start: int | Start | str) -> int:
     """The offset at which a new cursor starts. Raises ValueError for one that is not in the log."""
-    if not isinstance(start, int):
-        return log.first if Start(start) is Start.EARLIEST else log.end
+    if isinstance(start, bool | str) or not isinstance(start, int):
+        return log.first if Start(str(start)) is Start.EARLIEST else log.end
     if log.first <= start <= log.end:
         return start
     raise ValueError(

@@ -107,7 +107,7 @@ class PartitionGroup:
     def __init__(
         self, name: str, logs: list[RetainedLog], when_full: WhenFull | str, start: Start, session: float
     ) -> None:
-        self.name = name
+        self.name = values.name("group", name)
         self.when_full = policy_of("a group", when_full, (WhenFull.BLOCK, WhenFull.DROP_OLDEST))
         self.session = values.duration("session", session, zero=False)
         self.cursors = [

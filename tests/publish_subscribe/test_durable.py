@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import tracemalloc
 
 import anyio
@@ -995,6 +996,12 @@ def test_bad_durable_subscriptions_say_what_to_do() -> None:
         channel.durable("stock", ">", when_full="block")
     with pytest.raises(ValueError, match="no pattern"):
         channel.durable("b", ">.paid", when_full="block")
+    for wrong in ("", "a\0", "\ud800", 7):
+        with pytest.raises(ValueError, match="name must be text"):
+            channel.durable(wrong, ">", when_full="block")  # type: ignore[arg-type]
+    for start in (True, math.nan, 0.0, "soon"):
+        with pytest.raises(ValueError, match="is not a valid Start"):
+            channel.durable("b", ">", when_full="block", start=start)  # type: ignore[arg-type]
 
 
 @everywhere

@@ -627,6 +627,9 @@ def test_bad_topics_and_groups_say_what_to_do() -> None:
         for session in (0, -1, math.nan):
             with pytest.raises(ValueError, match="session must be a finite number of seconds above 0"):
                 topic.join("g", name="a", when_full="block", session=session)
+        for group in ("", "a\0", "\ud800", 7):
+            with pytest.raises(ValueError, match="group must be text"):
+                topic.join(group, when_full="block")  # type: ignore[arg-type]
         assert topic.groups == {}
         first = topic.join("g", when_full="block")
         assert first.name == "member-1"

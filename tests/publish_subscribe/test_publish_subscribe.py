@@ -776,9 +776,22 @@ def test_a_cancelled_handler_is_neither_failed_nor_dead(play: Play) -> None:
 # Bad input
 
 
-@pytest.mark.parametrize(
-    "topic", ["", "orders.", ".paid", "orders..paid", "orders paid", "orders.*", ">", "a>b"]
+NO_TOPICS = (
+    "",
+    "orders.",
+    ".paid",
+    "orders..paid",
+    "orders paid",
+    "orders.*",
+    ">",
+    "a>b",
+    "a\0",
+    "\ud800",
+    7,
 )
+
+
+@pytest.mark.parametrize("topic", NO_TOPICS, ids=ascii)
 def test_a_topic_that_is_none_is_refused_before_anything_happens(topic: str) -> None:
     """Wildcards are for subscribers; the error says what a topic looks like."""
 
@@ -802,6 +815,13 @@ def test_bad_subscriptions_say_what_to_do() -> None:
         channel.subscribe("orders.*", name="b", when_full="block", capacity=0)
     with pytest.raises(ValueError, match="no pattern"):
         channel.subscribe("orders.>.paid", when_full="block")
+    for wrong in ("a.\0", "\ud800", 7):
+        with pytest.raises(ValueError, match="no pattern"):
+            channel.subscribe(wrong, name="b", when_full="block")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="name must be text"):
+            channel.subscribe("orders.*", name=wrong, when_full="block")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="group must be text"):
+            channel.join(wrong, "orders.*", when_full="block")  # type: ignore[arg-type]
     channel.join("stock", "orders.*", when_full="block", capacity=4)
     with pytest.raises(ValueError, match="buffer of 4 and the policy 'block'"):
         channel.join("stock", "orders.*", when_full="drop newest", capacity=4)
