@@ -6,10 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import page
+from .exercise import Exercise
 from .progress import Progress, so_far
 from .registry import Lesson, lessons
 
-__all__ = ["Board", "Row", "board", "project"]
+__all__ = ["Board", "Row", "Task", "board", "project"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One exercise on the board."""
+
+    title: str
+    size: str  #: "Repair · easy · 3 points · 10 minutes"
+    passed: bool
+
+    @property
+    def mark(self) -> str:
+        return "✓" if self.passed else "○"
+
+    def __str__(self) -> str:
+        return f"{self.mark} {self.title}: {self.size}"
 
 
 @dataclass(frozen=True)
@@ -17,6 +34,8 @@ class Row:
     """One lesson on the board."""
 
     lesson: str
+    tasks: tuple[Task, ...]
+    comes_next: bool  #: what to do next is in this lesson
     passed: int
     exercises: int
     points: int
@@ -27,6 +46,10 @@ class Row:
     @property
     def done(self) -> str:
         return f"{self.passed} of {self.exercises}" if self.exercises else "no"
+
+    @property
+    def earned(self) -> str:
+        return f"{self.points} of {self.out_of}" if self.out_of else ""
 
     @property
     def predictions(self) -> str:
@@ -45,12 +68,13 @@ class Board:
 
     def __str__(self) -> str:
         width = max([len(row.lesson) for row in self.rows], default=0)
-        lines = [
-            f"{row.lesson:<{width}}  {row.done} exercises, "
-            f"{row.points} of {row.out_of} points, predictions: {row.predictions}"
-            for row in self.rows
-        ]
-        return "\n".join(["Your progress", *lines, self.next])
+        lines = ["Your progress"]
+        for row in self.rows:
+            facts = (f"{row.done} exercises", row.earned and f"{row.earned} points")
+            said = ", ".join(filter(None, (*facts, f"predictions: {row.predictions}")))
+            lines.append(f"{row.lesson:<{width}}  {said}")
+            lines += [f"    {task}" for task in row.tasks if row.comes_next]
+        return "\n".join([*lines, self.next])
 
     __repr__ = __str__
 
@@ -60,13 +84,17 @@ class Board:
 
 def project(progress: Progress, course: Sequence[Lesson]) -> Board:
     """The board for this progress in a course of these lessons. Pure."""
-    return Board(tuple(_row(progress, lesson) for lesson in course), _next(progress, course))
+    lesson, exercise = progress.next(course)
+    rows = tuple(_row(progress, each, each == lesson) for each in course)
+    return Board(rows, _next(lesson, exercise) if course else "There are no exercises yet.")
 
 
-def _row(progress: Progress, lesson: Lesson) -> Row:
+def _row(progress: Progress, lesson: Lesson, comes_next: bool) -> Row:
     passed, predicted = progress.passed(lesson), progress.predicted(lesson)
     return Row(
         lesson=f"{lesson.label} {lesson.title}",
+        tasks=tuple(Task(each.title, each.size, each in passed) for each in lesson.exercises),
+        comes_next=comes_next,
         passed=len(passed),
         exercises=len(lesson.exercises),
         points=sum(exercise.points for exercise in passed),
@@ -76,16 +104,13 @@ def _row(progress: Progress, lesson: Lesson) -> Row:
     )
 
 
-def _next(progress: Progress, course: Sequence[Lesson]) -> str:
-    exercise = progress.next(course)
+def _next(lesson: Lesson | None, exercise: Exercise | None) -> str:
+    if lesson is None:
+        return "All exercises have passed their checks. A teacher's grading adds seeds of its own."
     if exercise is None:
-        return (
-            "All exercises have passed their checks. A teacher's grading adds seeds of its own."
-            if course
-            else "There are no exercises yet."
-        )
-    notebook = next(each.notebook for each in course if exercise in each.exercises)
-    return f"Next: {exercise.title}, {exercise.minutes} minutes, in `exercises/{notebook}`."
+        then = ", and then its exercises" if lesson.exercises else ""
+        return f"Next: the lesson {lesson.title}, in `notebooks/{lesson.notebook}`{then}."
+    return f"Next: {exercise.title} ({exercise.size}), in `exercises/{lesson.notebook}`."
 
 
 def board() -> Board:

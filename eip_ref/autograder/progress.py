@@ -64,11 +64,21 @@ class Progress:
         """Right or not, for each prediction made in a lesson."""
         return [right for name, right in self.predictions.items() if lesson.asks(name)]
 
-    def next(self, lessons: Sequence[Lesson]) -> Exercise | None:
-        """The first exercise that is not passed, in the order of the course; None when all are."""
-        return next(
-            (each for lesson in lessons for each in lesson.exercises if not self.of(each.name).passed), None
-        )
+    def has_begun(self, lesson: Lesson) -> bool:
+        """True when a prediction of the lesson was made, or something was done in one of its exercises."""
+        touched = any(self.of(each.name) != Standing() for each in lesson.exercises)
+        return touched or bool(self.predicted(lesson))
+
+    def next(self, lessons: Sequence[Lesson]) -> tuple[Lesson | None, Exercise | None]:
+        """The first lesson that is not done, and its next exercise; a lesson alone is one to begin with.
+
+        Both are None when all is done.
+        """
+        for lesson in lessons:
+            left = [each for each in lesson.exercises if not self.of(each.name).passed]
+            if left or not self.has_begun(lesson):
+                return lesson, left[0] if self.has_begun(lesson) else None
+        return None, None
 
 
 def fold(facts: Iterable[Fact]) -> Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,13 +92,31 @@ def test_events_of_a_later_version_change_nothing() -> None:
     assert fold([Fact("praised", NAME)]) == fold([])
 
 
-def test_a_board_without_events_suggests_the_first_exercise(toys: Lesson) -> None:
-    """It is the same for everybody, so a notebook may store it."""
+def test_a_board_without_events_suggests_the_first_lesson(toys: Lesson) -> None:
+    """Not its exercises. It is the same for everybody, so a notebook may store it."""
     assert str(project(fold([]), [toys])) == (
         "Your progress\n"
         "07 Toys  0 of 3 exercises, 0 of 6 points, predictions: none yet\n"
-        "Next: Mend the worker, 10 minutes, in `exercises/07_toy.ipynb`."
+        + "".join(f"    ○ {each.title}: {each.size}\n" for each in toys.exercises)
+        + "Next: the lesson Toys, in `notebooks/07_toy.ipynb`, and then its exercises."
     )
+
+
+@pytest.mark.parametrize("fact", [Fact("predicted", "toy/a"), Fact("checked", NAME), Fact("hinted", NAME)])
+def test_who_has_begun_a_lesson_is_sent_to_its_exercises(toys: Lesson, fact: Fact) -> None:
+    """With kind, difficulty, points and minutes of the next one."""
+    shown = project(fold([fact]), [toys]).next
+    assert shown == f"Next: Mend the worker ({toys.exercises[0].size}), in `exercises/07_toy.ipynb`."
+    assert "minutes" in shown
+
+
+def test_each_exercise_stands_below_its_lesson_with_its_size(toys: Lesson) -> None:
+    """Those of the lesson that comes next are unfolded."""
+    page = project(fold([Fact("passed", NAME)]), [toys])._repr_mimebundle_()["text/html"]
+    assert page.count("<details open>") == 1
+    for each in toys.exercises:
+        assert f"<b>{each.title}</b> · {each.size}" in page
+    assert page.count('aria-label="passed"') == 1
 
 
 def test_the_board_shows_what_was_passed_and_predicted(toys: Lesson) -> None:
@@ -106,6 +125,15 @@ def test_the_board_shows_what_was_passed_and_predicted(toys: Lesson) -> None:
     shown = str(project(fold(facts), [toys]))
     assert "1 of 3 exercises, 3 of 6 points, predictions: 1 of 2 right" in shown
     assert "Next: Choose the mode" in shown
+
+
+def test_a_lesson_without_exercises_is_suggested_until_it_is_begun(toys: Lesson) -> None:
+    """Then the next one is."""
+    first = dataclasses.replace(toys, title="Start", number=6, package="start", exercises=())
+    assert project(fold([]), [first, toys]).next == "Next: the lesson Start, in `notebooks/06_toy.ipynb`."
+    begun = project(fold([Fact("predicted", "start/a")]), [first, toys])
+    assert begun.next.startswith("Next: the lesson Toys")
+    assert "06 Start  no exercises, predictions: 0 of 1 right" in str(begun)
 
 
 def test_the_board_says_when_all_is_done(toys: Lesson) -> None:
