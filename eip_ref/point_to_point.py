@@ -101,6 +101,7 @@ class PointToPointChannel:
         self.dropped: Counter[str] = Counter()  #: accepted and not delivered, by reason
         self._waiting: deque[Offer] = deque()
         self._receiver: Receiver | None = None
+        self._was_away = False  # a receiver has left, and may be missed
         self._sender_closed = False
         self._receiver_closed = False
         record(Kind.OPENED, name, who="", role="channel", capacity=capacity or None)
@@ -181,11 +182,21 @@ class PointToPointChannel:
         if self._receiver is not None:
             raise SecondReceiver(f"{self.name} has a receiver already: {self._receiver.name or 'unnamed'}")
         receiver = self._receiver = Receiver(self, whoami())
+        if self._was_away:
+            self._was_away = False
+            record(Kind.STATE, self.name, who=receiver.name, was="away", now="here")
         with on_death(partial(self._disconnect, receiver)):
             try:
                 yield receiver
             finally:
-                self._disconnect(receiver)
+                self._leave(receiver)
+
+    def _leave(self, receiver: Receiver) -> None:
+        more_may_come = bool(self._waiting) or not self._sender_closed
+        if self._receiver is receiver and more_may_come and not self._receiver_closed:
+            self._was_away = True
+            record(Kind.STATE, self.name, who=receiver.name, was="here", now="away")
+        self._disconnect(receiver)
 
     def _disconnect(self, receiver: Receiver) -> None:
         if self._receiver is not receiver:

@@ -147,6 +147,25 @@ def test_fail_says_at_once_that_the_receiver_is_away(play: Play) -> None:
 
 
 @everywhere
+def test_a_receiver_that_goes_away_and_comes_back_is_in_the_trace(play: Play) -> None:
+    """With its name; the end of a channel that its sender closed is no absence."""
+
+    async def scenario() -> None:
+        invoices = channel(WhenAway.BUFFER)
+        with acting("billing"):
+            for _ in range(2):
+                with invoices.receiver():
+                    await anyio.sleep(1)
+                await anyio.sleep(1)
+            with invoices.receiver():
+                invoices.close()
+
+    told = [(e.where, e.who, e.data["was"], e.data["now"]) for e in play(scenario).filter(Kind.STATE)]
+    left, back = ("invoices", "billing", "here", "away"), ("invoices", "billing", "away", "here")
+    assert told == [left, back, left, back]
+
+
+@everywhere
 def test_buffer_keeps_up_to_its_capacity_and_then_refuses(play: Play) -> None:
     """Policy BUFFER: bounded; what it accepted is delivered, what it refused never is."""
 

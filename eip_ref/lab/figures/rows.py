@@ -320,7 +320,9 @@ class _Reader:
         self._mark(event, str(event.data.get("effect", "effect")))
 
     def _state(self, event: Event) -> None:
-        self._mark(event, str(event.data.get("now", "state")))
+        now = str(event.data.get("now", "state"))
+        on_its_own_line = now in ("away", "here") and event.who
+        self._mark(event._replace(where=event.who) if on_its_own_line else event, now)
 
     def _crashed(self, event: Event) -> None:
         for who, message in [key for key in self.working if key[0] == event.who]:
