@@ -26,6 +26,7 @@ __all__ = [
     "from_json",
     "is_name",
     "is_plain",
+    "is_text",
     "must_not_be_async",
     "name",
     "number",
@@ -104,10 +105,10 @@ def name(parameter: str, value: str) -> str:
 
 def is_name(value: object) -> TypeGuard[str]:
     """True for what `name` accepts."""
-    return isinstance(value, str) and value != "" and "\0" not in value and _is_unicode(value)
+    return isinstance(value, str) and value != "" and "\0" not in value and is_text(value)
 
 
-def _is_unicode(text: str) -> bool:
+def is_text(text: str) -> bool:
     """True for text that can be written as UTF-8: it has no half of a surrogate pair."""
     if text.isascii():
         return True
@@ -184,7 +185,7 @@ def _json_fault(value: object, depth: int) -> str | None:
     if isinstance(value, dict | list):
         return _fault_inside(value, depth)
     if isinstance(value, str):
-        return None if _is_unicode(value) else f"{value!r} has half of a character"
+        return None if is_text(value) else f"{value!r} has half of a character"
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):

@@ -38,7 +38,8 @@ class ConsumerGroup:
     @property
     def lag(self) -> int:
         """The number of offsets that the group has not committed yet."""
-        return self.log.end - self.committed
+        with self.log.database.reading():  # at one moment: it is never below 0
+            return self.log.end - self.committed
 
     async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
         """The next messages, at least one, unless `timeout` seconds pass without any: then none.
@@ -78,7 +79,7 @@ class ConsumerGroup:
         return self._write(offset, "sought")
 
     def _must_be_within(self, first: int, offset: int) -> None:
-        if not first <= offset <= self.log.end:
+        if type(offset) is not int or not first <= offset <= self.log.end:
             raise ValueError(f"{self.log.name} has offsets from {first} to {self.log.end}, and not {offset}")
 
     def _write(self, offset: int, reason: str) -> int:

@@ -158,6 +158,7 @@ class SQLiteLog:
         retention has removed, so that a reader who came too late is told, and ValueError for one
         that nobody has been given yet.
         """
+        values.count("offset", offset, minimum=0)
         values.count("limit", limit)
         await anyio.lowlevel.checkpoint()
         with self.database.reading():
@@ -179,6 +180,7 @@ class SQLiteLog:
 
         For what another process appends it looks every `poll` seconds of the `Database`.
         """
+        values.count("offset", offset, minimum=0)
         while self.end <= offset:
             await self.database.news(self._appended)
 

@@ -165,18 +165,28 @@ def _last_call(lease: Lease) -> float:
 async def heartbeat(lease: Lease, interval: float | None = None) -> AsyncIterator[None]:
     """Extend the lease again and again while the block runs, by default after each third of it.
 
-    When the lease turns out to be over, somebody else may have the message: the block is cancelled.
+    When the lease turns out to be over, somebody else may have the message: the block is cancelled. A
+    fault of the queue that passes while the lease still runs ends nothing: the next beat comes.
     """
     pause = lease.seconds / 3 if interval is None else values.duration("interval", interval, zero=False)
 
     async def beat() -> None:
-        while await lease.extend():
+        while await _extended(lease):
             await anyio.sleep(pause)
         tasks.cancel_scope.cancel()
 
     async with background() as tasks:
         tasks.start_soon(beat, name="heartbeat")
         yield
+
+
+async def _extended(lease: Lease) -> bool:
+    """True while the lease runs; it may be that this could not be asked."""
+    try:
+        return bool(await lease.extend())
+    except Exception as error:
+        record(Kind.NOTE, lease.consumer, lease.message.id, text=f"not extended: {error!r}")
+        return anyio.current_time() < lease.expires
 
 
 async def process(
@@ -220,8 +230,9 @@ async def _handled(lease: Lease, handle: Handler, timeout: float, *, extending: 
         record(Kind.CANCELLED, where, message.id, lease=lease.token)
         raise
     except Exception as error:
-        record(Kind.FAILED, where, message.id, lease=lease.token, error=repr(error))
-        return f"the handler raised {error!r}"
+        words = repr(error).encode(errors="backslashreplace").decode()  # what nobody can write is no reason
+        record(Kind.FAILED, where, message.id, lease=lease.token, error=words)
+        return f"the handler raised {words}"
     if returned:
         record(Kind.FINISHED, where, message.id, lease=lease.token)
         return None

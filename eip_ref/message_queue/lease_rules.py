@@ -220,8 +220,7 @@ class LeaseQueue(ABC):
     ) -> T:
         if timeout != math.inf:
             values.duration("timeout", timeout)
-        who = whoami() if consumer is None else consumer
-        take = partial(self._take, receive, self._seconds(lease), who)
+        take = partial(self._take, receive, self._seconds(lease), _consumer(consumer))
         await anyio.lowlevel.checkpoint()
         return await self._messages.ready.first(take, Empty, timeout=timeout)
 
@@ -243,8 +242,8 @@ class LeaseQueue(ABC):
     def receive_nowait(self, *, lease: float | None = None, consumer: str | None = None) -> Lease:
         """Take the ready message with the lowest place. Raises `Empty` when there is none now."""
         self._must_be_open()
-        who = whoami() if consumer is None else consumer
-        return _returned(self._messages.run_nowait(self._receive, self._seconds(lease), who))
+        receive = partial(self._receive, self._seconds(lease), _consumer(consumer))
+        return _returned(self._messages.run_nowait(receive))
 
     async def _take(
         self, receive: Callable[[float, str], T | Empty | QueueClosed], seconds: float, consumer: str
@@ -318,6 +317,7 @@ class LeaseQueue(ABC):
     async def nack(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled:
         """Settle as not done: ready again after `delay` seconds, or a dead letter."""
         self._must_be_mine(lease)
+        _must_be_text("reason", reason)
         if delay is not None:
             values.duration("delay", delay)
         return await self._messages.run(self._nack, lease, delay, reason)
@@ -328,6 +328,7 @@ class LeaseQueue(ABC):
         Raises RuntimeError for a queue without dead letters.
         """
         self._must_be_mine(lease)
+        _must_be_text("reason", reason)
         if self.dead_letters is None:
             raise RuntimeError(f"{self.name} has no dead letters; ack what shall not come again")
         return await self._messages.run(self._reject, lease, reason)
@@ -529,6 +530,17 @@ class LeaseQueue(ABC):
         """They refused it: it rests here, and dies again later."""
         self._tell(Kind.NOTE, self.name, stored.id, who="", text=f"dead letter refused: {error!r}")
         self._rest(stored, self.backoff.seconds(max(1, stored.failures)))
+
+
+def _consumer(name: str | None) -> str:
+    return whoami() if name is None else _must_be_text("consumer", name)
+
+
+def _must_be_text(parameter: str, text: str) -> str:
+    """The text, if a file can keep it: a dead letter that could not be written would never be one."""
+    if isinstance(text, str) and values.is_text(text):
+        return text
+    raise ValueError(f"{parameter} must be text without half a character, not {text!r}")
 
 
 def _returned(answer: T | Empty | QueueClosed) -> T:

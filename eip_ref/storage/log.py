@@ -119,6 +119,7 @@ class MemoryLog:
     async def read(self, offset: int, *, limit: int = 100) -> list[Record]:
         """At most `limit` messages from `offset` on, in order, each as a copy of its own. See `Log`."""
         await anyio.lowlevel.checkpoint()
+        values.count("offset", offset, minimum=0)
         values.count("limit", limit)
         if offset < self.first:
             raise OffsetGone(self.name, offset, self.first)
@@ -129,5 +130,6 @@ class MemoryLog:
 
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended."""
+        values.count("offset", offset, minimum=0)
         while self.end <= offset:
             await self._appended.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,8 +17,11 @@ from eip_ref.message_queue import (
     Consumer,
     DeadLetterPolicy,
     Empty,
+    Lease,
     QueueClosed,
     Settled,
+    heartbeat,
+    process,
     replay,
 )
 
@@ -444,3 +448,81 @@ async def test_a_fault_of_the_queue_comes_out_of_the_iteration_as_itself(make: M
         with pytest.raises(ConnectionError, match="the broker is down"):
             await work(queue)
         assert queue.counts[:3] == (2, 0, 2)
+
+
+# Odd names and reasons
+
+
+@pytest.mark.parametrize("odd", ["", "a\0b", "\N{HOT BEVERAGE}", "x" * 100_000])
+async def test_odd_text_is_kept_exactly(make: Make, odd: str) -> None:
+    """As body, header, reason and consumer, in memory and on the way through a file."""
+    async with make("orders", policy=ONCE) as queue:
+        message = Message({odd: [odd]}, key=None if "\0" in odd else odd, headers={odd: odd})
+        await queue.put(message)
+        lease = await queue.receive(consumer=odd)
+        assert (lease.message, lease.consumer) == (message, odd)
+        await lease.nack(reason=odd)
+        await anyio.sleep(TICK)
+        (letter,) = await letters(queue)
+        assert letter.headers["dead-letter-reason"] == f"1 failures, the last: {odd or 'nacked'}"
+
+
+@pytest.mark.parametrize("odd", ["\ud800", 5, None])
+async def test_what_no_file_can_keep_is_refused_where_it_is_given(make: Make, odd: Any) -> None:
+    """A dead letter with such a reason would never arrive, and its message would come round for ever."""
+    async with make("orders", policy=ONCE) as queue:
+        await fill(queue, "order 1")
+        lease = await queue.receive(timeout=0)
+        for settle in (lease.nack, lease.reject):
+            with pytest.raises(ValueError, match="reason must be text"):
+                await settle(reason=odd)
+        assert await lease.extend(0) is Settled.DONE
+        if odd is not None:
+            for receive in (queue.receive, partial(queue.receive_batch, 2)):
+                with pytest.raises(ValueError, match="consumer must be text"):
+                    await receive(consumer=odd)
+        assert queue.counts == (1, 0, 0, 0, 0, 1, 0)
+
+
+async def test_an_error_with_odd_words_is_a_failure_like_any_other(make: Make) -> None:
+    """The worker goes on, and the dead letter has the words, as far as they can be written."""
+
+    class Odd(Exception):
+        def __repr__(self) -> str:
+            return "Odd(\ud800)"
+
+    async def handle(message: Message) -> None:
+        raise Odd
+
+    async with make("orders", policy=ONCE) as queue:
+        await fill(queue, "order 1")
+        await process(await queue.receive(), handle)
+        await anyio.sleep(TICK)
+        (letter,) = await letters(queue)
+        assert letter.headers["dead-letter-reason"].endswith(r"the handler raised Odd(\ud800)")
+
+
+async def test_a_heartbeat_that_fails_once_ends_no_work(make: Make) -> None:
+    """A fault that passes while the lease runs is told, and the next beat extends it."""
+    beats = 0
+
+    async with make("orders", lease=9) as queue:
+        await fill(queue, "order 1")
+        lease = await queue.receive()
+        home: Any = lease.queue
+        extend = home.extend
+
+        async def fails_once(lease: Lease, seconds: float) -> Settled:
+            nonlocal beats
+            beats += 1
+            if beats == 2:
+                raise ConnectionError("the broker is down")
+            return await extend(lease, seconds)  # type: ignore[no-any-return]
+
+        home.extend = fails_once
+        with anyio.fail_after(100):
+            async with heartbeat(lease):
+                await anyio.sleep(30)
+        assert beats > 5
+        assert await lease.ack() is Settled.DONE
+    assert "not extended" in recorded().filter("note")[0].data["text"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -165,6 +166,13 @@ def test_a_commit_never_moves_back_and_a_seek_may(play: Play, orders: Open) -> N
                 await group.commit(5)
             with pytest.raises(ValueError, match="and not -1"):
                 await group.seek(-1)
+            for odd in (0.5, True, math.nan, "1"):
+                for move in (group.commit, group.seek):
+                    with pytest.raises(ValueError, match="offsets from 0 to 4, and not"):
+                        await move(odd)  # type: ignore[arg-type]
+                for look in (log.read, log.wait):
+                    with pytest.raises(ValueError, match="offset must be a whole number"):
+                        await look(odd)  # type: ignore[arg-type]
         async with orders() as log:
             assert ConsumerGroup(log, "billing").committed == 2
 

@@ -53,8 +53,8 @@ async def test_beyond_the_capacity_the_oldest_is_evicted_and_whoever_asks_for_it
     assert_holds(trace, conservation, depth_never_exceeded)
 
 
-@pytest.mark.parametrize(("offset", "limit"), [(3, 100), (-1, 100), (0, 0), (0, 1.5)])
-async def test_what_cannot_be_read_is_refused(offset: int, limit: Any) -> None:
+@pytest.mark.parametrize(("offset", "limit"), [(3, 100), (-1, 100), (0.5, 100), (0, 0), (0, 1.5)])
+async def test_what_cannot_be_read_is_refused(offset: Any, limit: Any) -> None:
     """An offset that nobody has been given yet, or a limit that is none."""
     log = await filled(2)
     with pytest.raises((ValueError, OffsetGone)):
