@@ -145,6 +145,8 @@ class Replier:
         self._group: anyio.abc.TaskGroup
 
     async def __aenter__(self) -> Self:
+        if self._open:
+            raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
         record(Kind.OPENED, self.name, who=self.name, role="participant")
         self._stack = AsyncExitStack()
         self._group = await self._stack.enter_async_context(background(grace=self.grace))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -15,6 +16,7 @@ import anyio.lowlevel
 from .. import values
 from ..bounded import LastN
 from ..message import Handler, Message
+from ..signal import on_death
 from ..trace import Kind, acting, new_id, record, whoami
 from .envelope import KEY, outcome
 from .errors import (
@@ -56,7 +58,7 @@ class PendingReply:
     attempt: Message
     expected_replies: int
     replies: dict[str, Message] = field(default_factory=dict)  #: by the id of the reply
-    end: str = ""  #: answered, timed out, closed, cancelled or failed; once, and for good
+    end: str = ""  #: answered, timed out, closed, cancelled, died or failed; once, and for good
     ended: anyio.Event = field(default_factory=anyio.Event)
     sending: anyio.CancelScope | None = None  #: while it is being sent; cut short by `close`
 
@@ -101,13 +103,14 @@ class PendingReplies:
         self._record(
             pending, was="", now="waiting", until=pending.deadline, expected_replies=expected_replies
         )
-        try:
-            yield pending
-        except anyio.get_cancelled_exc_class():
-            self.end(pending, "cancelled")
-            raise
-        finally:
-            self.end(pending, "failed")
+        with on_death(partial(self.end, pending, "died")):
+            try:
+                yield pending
+            except anyio.get_cancelled_exc_class():
+                self.end(pending, "cancelled")
+                raise
+            finally:
+                self.end(pending, "failed")
 
     def offer(self, reply: Message) -> None:
         """Give the reply to the attempt that it answers; drop and count one that nobody waits for."""

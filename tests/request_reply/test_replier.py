@@ -592,3 +592,16 @@ async def test_an_error_of_the_block_comes_out_as_itself() -> None:
 
     with pytest.raises(CardDeclined):
         await block()
+
+
+async def test_a_replier_is_entered_once_at_a_time() -> None:
+    """Said in words, and the one that is open goes on; later it may be opened again."""
+    stock = Replier(lambda request: request.body, name="stock")
+    for _ in range(2):
+        async with stock:
+            with pytest.raises(RuntimeError, match="stock is open already"):
+                async with stock:
+                    pass
+            answer = await stock.answer(Message(1))
+            assert answer is not None
+            assert answer.body == 1

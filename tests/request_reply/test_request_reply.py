@@ -15,7 +15,7 @@ import pytest
 import eip_ref.request_reply
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
-from eip_ref.lab.faults import Faults, Link
+from eip_ref.lab.faults import Crash, Faults, Link, Participant
 from eip_ref.lab.invariants.replies import no_stray_reply
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue
@@ -765,3 +765,20 @@ async def test_a_type_that_no_way_can_carry_is_not_sent() -> None:
     async with wired() as shop:
         with pytest.raises(NotDelivered):
             await shop.request(1, type="\ud800", timeout=5)
+
+
+@virtual_time_only
+async def test_a_caller_that_died_waiting_leaves_its_place_to_others() -> None:
+    """Nobody waits for the dead, and nothing is kept for them; a reply that comes is late."""
+    asked = list[Message]()
+
+    async def ann() -> None:
+        await shop.request(1, timeout=1_000)
+
+    with Requestor(asked.append, name="shop", max_waiting=1) as shop:
+        await Participant("ann", ann, crashes=(Crash(at=anyio.current_time() + 1),)).run()
+        assert shop.waiting == 0
+        await shop.receive(asked[0].reply("too late"))
+        assert shop.late == 1
+    assert recorded().filter("state")[-1].data["now"] == "died"
+    assert no_stray_reply(recorded()) == []
