@@ -56,6 +56,7 @@ COLUMNS = (
     "id, key, envelope, state, due, sequence,"
     " token, consumer, deliveries, failures, first, dead_letter_reason"
 )
+SELECT = f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND "
 UNSETTLED = "accepted - acked - dead - dropped"
 MOVING = 30.0  #: seconds that one process has for moving a dead message before another may try
 DUE = (MessageState.LEASED, MessageState.RESTING, MessageState.DEAD)  #: something happens at their time
@@ -209,8 +210,7 @@ class SQLiteMessages:
         return self._first("state = 'ready' ORDER BY due, sequence")
 
     def ready_ones(self) -> Iterator[StoredMessage]:
-        query = f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND state = 'ready' ORDER BY due, sequence"
-        return map(self._stored, self.database.execute(query, self._queue))
+        return self._select("state = 'ready' ORDER BY due, sequence")
 
     def holder(self, lease: Lease) -> StoredMessage | None:
         return self._first("state = 'leased' AND sequence = ? AND token = ?", lease.sequence, lease.token)
@@ -272,11 +272,11 @@ class SQLiteMessages:
         return self.database.execute(query, self._queue, *given).fetchone() is not None
 
     def _first(self, condition: str, *given: object) -> StoredMessage | None:
-        return next(self._select(f"{condition} LIMIT 1", *given), None)
+        row = self.database.execute(f"{SELECT}{condition} LIMIT 1", self._queue, *given).fetchone()
+        return None if row is None else self._stored(row)
 
     def _select(self, condition: str, *given: object) -> Iterator[StoredMessage]:
-        query = f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND {condition}"
-        return map(self._stored, self.database.execute(query, self._queue, *given).fetchall())
+        return map(self._stored, self.database.execute(SELECT + condition, self._queue, *given))
 
     def _stored(self, row: tuple[Any, ...]) -> StoredMessage:
         stored = StoredMessage(*row)

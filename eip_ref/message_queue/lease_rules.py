@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import islice
@@ -220,9 +220,10 @@ class LeaseQueue(ABC):
     ) -> T:
         if timeout != math.inf:
             values.duration("timeout", timeout)
-        take = partial(self._take, receive, self._seconds(lease), _consumer(consumer))
+        take: Callable[[], Any] = partial(self._take, receive, self._seconds(lease), _consumer(consumer))
         await anyio.lowlevel.checkpoint()
-        return await self._messages.ready.first(take, Empty, timeout=timeout)
+        taken: T = await self._messages.ready.first(take, Empty, timeout=timeout)
+        return taken
 
     async def receive_batch(
         self,
@@ -243,13 +244,17 @@ class LeaseQueue(ABC):
         """Take the ready message with the lowest place. Raises `Empty` when there is none now."""
         self._must_be_open()
         receive = partial(self._receive, self._seconds(lease), _consumer(consumer))
-        return _returned(self._messages.run_nowait(receive))
+        return returned(self._messages.run_nowait(receive))
 
-    async def _take(
-        self, receive: Callable[[float, str], T | Empty | QueueClosed], seconds: float, consumer: str
-    ) -> T:
+    def _take(
+        self, receive: Callable[[float, str], T | Empty | QueueClosed], *given: Any
+    ) -> T | Coroutine[Any, Any, T]:
+        """Receive in one step, which may have to wait for the disk. Raises `Empty` and `QueueClosed`."""
+        return self._take_in_time(receive, *given)
+
+    async def _take_in_time(self, receive: Callable[[float, str], T | Empty | QueueClosed], *given: Any) -> T:
         self._must_be_open()
-        return _returned(await self._messages.run(receive, seconds, consumer))
+        return returned(await self._messages.run(receive, *given))
 
     def _seconds(self, lease: float | None) -> float:
         return self.lease if lease is None else values.duration("lease", lease, zero=False, infinite=True)
@@ -543,7 +548,7 @@ def _must_be_text(parameter: str, text: str) -> str:
     raise ValueError(f"{parameter} must be text without half a character, not {text!r}")
 
 
-def _returned(answer: T | Empty | QueueClosed) -> T:
+def returned(answer: T | Empty | QueueClosed) -> T:
     """Raise what a step returned instead of an answer: raised inside, it would have undone the step."""
     if isinstance(answer, Exception):
         raise answer
