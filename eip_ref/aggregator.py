@@ -198,6 +198,8 @@ class Aggregator:
         return len(self._open)
 
     async def __aenter__(self) -> Self:
+        if not self._closed:
+            raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
         record(Kind.OPENED, self.name, who=self.name, role="participant")
         self._take_up()
         self._closed = False

@@ -170,11 +170,14 @@ class Link:
         self._number = itertools.count()
         self._last = 0.0
         self._sent = anyio.Event()
-        self._closed = False
+        self._closed = self._entered = False
         self._block = background(grace=math.inf)
         self._group: anyio.abc.TaskGroup
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError(f"{self.name} runs already, or has run: make a new link")
+        self._entered = True
         record(Kind.OPENED, self.name, who="", role="link")
         self._group = await self._block.__aenter__()
         self._group.start_soon(self._carry, name=f"link {self.name}")

@@ -60,11 +60,14 @@ class Consumer:
         self._sleeper = Sleeper()  # until the first of them must be returned
         self._news = anyio.Event()
         self._intake = anyio.CancelScope()
-        self._stopped = False
+        self._stopped = self._entered = False
         self._fault: Exception | None = None  # of the queue
         self._tasks = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("this consumer runs already, or has run: make a new one")
+        self._entered = True
         tasks = await self._tasks.enter_async_context(background())
         tasks.start_soon(self._fetch, name=f"fetch for {self.name or 'a consumer'}")
         tasks.start_soon(self._return_in_time, name=f"returns of {self.name or 'a consumer'}")
