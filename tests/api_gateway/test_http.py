@@ -33,6 +33,7 @@ from eip_ref.api_gateway import (
     Request,
 )
 from eip_ref.api_gateway.http_edge import TIMEOUT, HttpBackend, application
+from eip_ref.apps import start
 from eip_ref.apps.gateway_shop.shop import TOKENS, authenticate, gateway, running, services
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace, recording
@@ -389,12 +390,14 @@ def test_the_shop_runs_on_loopback() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to all processes of a console")
-def test_the_command_prints_where_everything_is_and_stops_when_told() -> None:
-    """`eip app gateway`: four URLs, then commands to try."""
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_the_command_prints_where_everything_is_and_stops_when_told(told: signal.Signals) -> None:
+    """`eip app gateway`: four URLs, then commands to try; and one word at the end, with no traceback."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         [sys.executable, "-m", "eip_ref.autograder.cli", "app", "gateway"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=environment,
     ) as process:
@@ -402,9 +405,10 @@ def test_the_command_prints_where_everything_is_and_stops_when_told() -> None:
         lines = [process.stdout.readline() for _ in range(4)]
         url = lines[3].split()[1]
         response = httpx.get(f"{url}/orders/17", headers=ANN, trust_env=False)
-        process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
-        assert process.wait(30) == 0
+        process.send_signal(told)
+        assert process.stderr is not None
+        rest, errors = process.stdout.read(), process.stderr.read()
+        assert (process.wait(30), errors) == (0, "")
     assert [line.split()[0] for line in lines] == ["orders", "users", "invoices", "gateway"]
     assert response.json()["complete"] is True
     assert "curl" in rest
@@ -456,6 +460,31 @@ def test_the_callers_own_mistake_is_no_failure_of_the_service() -> None:
             return bad, good.status_code
 
     assert run(scenario).result == ([400] * 5, 201)
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_is_none_is_said_in_one_line(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the ports that there are."""
+    assert start("gateway", port) == 1
+    told = f"{port} is no port; choose one from 1 to 65535 with --port, or 0 for a free one\n"
+    assert capsys.readouterr() == ("", told)
+
+
+def test_a_library_that_is_missing_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the command that installs it."""
+    for module in [name for name in sys.modules if name.startswith("eip_ref.apps.gateway_shop")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(sys.modules, "eip_ref.api_gateway.http_edge")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert start("gateway", 0) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    told = "uvicorn is missing; install it with: python -m pip install -e '.[field]'\n"
+    assert capsys.readouterr() == ("", told)
 
 
 @pytest.mark.parametrize("application", ["dashboard", "gateway"])
