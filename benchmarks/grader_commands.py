@@ -27,7 +27,7 @@ __all__ = ["AT_ONCE", "CHECK", "LESSON", "PEERS", "ROOT", "Eip", "Nbgrader", "No
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "build" / "peers" / "bin"
 AT_ONCE = 2
-LESSON = lesson("message_queue")
+LESSON = lesson("acks_and_leases")
 ASSIGNMENT = f"lesson-{LESSON.number}"
 
 Notebook = dict[str, Any]
@@ -147,10 +147,10 @@ def test_{{slug}}({{answer}}):
     from eip_ref.autograder.judging import judge_answer
     from eip_ref.autograder.registry import find
 
-    verdict = judge_answer(find("{LESSON.module}/{{slug}}"), {{answer}})
+    verdict = judge_answer(find("{LESSON.package}/{{slug}}"), {{answer}})
     assert verdict.passed, verdict.seen
 """
-CHECK = re.compile(rf'^check\("{LESSON.module}/(\w+)", \w+\)$')
+CHECK = re.compile(rf'^check\("{LESSON.package}/(\w+)", \w+\)$')
 
 
 def for_otter(notebook: Notebook) -> Notebook:

@@ -167,7 +167,7 @@ def checked() -> Iterator[str]:
         yield from (code[code.index(check) - 1], check, check)
     for exercise, check in zip(LESSON.exercises, checks, strict=True):
         wrong = next(
-            kept for kept in kept_answers("message_queue") if kept.exercise == exercise and kept.mistake
+            kept for kept in kept_answers(LESSON.package) if kept.exercise == exercise and kept.mistake
         )
         yield from (wrong.source, check, check)
 

@@ -22,9 +22,9 @@ WORDS = "Grade one notebook as the teacher will, with seeds that nobody has seen
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `eip check` takes."""
-    parser.add_argument("notebook", type=Path, help="such as exercises/02_message_queue.ipynb")
+    parser.add_argument("notebook", type=Path, help="such as exercises/02b_acks_and_leases.ipynb")
     parser.add_argument(
-        "--lesson", default="", help="its lesson, when it does not tell, such as message_queue"
+        "--lesson", default="", help="its lesson, when it does not tell, such as acks_and_leases"
     )
     parser.add_argument(
         "--results", type=Path, metavar="FILE", help="also write the marks as Gradescope's results.json"

@@ -109,7 +109,7 @@ class Exercise:
 
     @property
     def lesson(self) -> str:
-        """The lesson's module, such as "message_queue"."""
+        """The package of its pattern, such as "message_queue"."""
         return self.name.partition("/")[0]
 
     @property

@@ -36,7 +36,7 @@ class Mark:
 class Marks:
     """The marks of one notebook."""
 
-    lesson: str  #: the lesson's module, such as "message_queue"
+    lesson: str  #: the lesson's module, such as "acks_and_leases"
     marks: tuple[Mark, ...]  #: one for each exercise of the lesson, in the lesson's order
     notes: tuple[str, ...] = ()  #: what was odd about the notebook and cost nothing, in words
     isolation: str = ""  #: how the answers were kept apart from the machine, in words

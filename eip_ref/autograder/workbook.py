@@ -85,7 +85,7 @@ def _insert(notebook: Notebook, model: Cell, exercise: Exercise) -> Cell:
 
 
 def back_up(path: Path, folder: Path) -> Path:
-    """Copy a notebook into `folder`, counted: 02_message_queue-1.ipynb and so on; return the copy."""
+    """Copy a notebook into `folder`, counted: 02b_acks_and_leases-1.ipynb and so on; return the copy."""
     folder.mkdir(parents=True, exist_ok=True)
     number = 1
     while (copied := folder / f"{path.stem}-{number}{path.suffix}").exists():

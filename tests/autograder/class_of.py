@@ -16,14 +16,14 @@ from typing import Any
 
 from eip_ref.autograder.notebooks import read
 from eip_ref.autograder.regions import model_answer
-from eip_ref.autograder.registry import Lesson, lesson
+from eip_ref.autograder.registry import Lesson, find, lesson, lesson_of
 from eip_ref.autograder.workbook import answer_cells
 
 from .exercise_cases import ROOT, kept_answers
 from .hostile import HOSTILE
 from .hostile.submissions import answering, batches, in_bytes
 
-LESSONS = ("message_queue", "point_to_point")
+LESSONS = ("acks_and_leases", "point_to_point")
 FIRST = ("Ada", "Bayo", "Chen", "Dina", "Elif", "Femi", "Göran", "Hana", "Iris", "João", "Kofi", "Lena")
 LAST = ("Abara", "Berg", "Costa", "Díaz", "Endo", "Fischer", "Gupta", "Haddad", "Ito", "Jensen")
 
@@ -38,7 +38,7 @@ def learners(count: int) -> Iterator[str]:
         yield f"{FIRST[first]} {LAST[last]}{f' {number + 1}' if number else ''}"
 
 
-def notebook_of(learner: str, module: str = "message_queue") -> Notebook:
+def notebook_of(learner: str, module: str = LESSONS[0]) -> Notebook:
     """What this learner hands in: of each exercise the stub, a right answer or a wrong one."""
     found = lesson(module)
     dice = random.Random(f"{learner}/{module}")
@@ -52,7 +52,7 @@ def notebook_of(learner: str, module: str = "message_queue") -> Notebook:
             ):
                 cell["source"] = model_answer(model["source"])
         elif kind == "kept":
-            kept = dice.choice([each for each in kept_answers(module) if each.exercise == exercise])
+            kept = dice.choice([each for each in kept_answers(found.package) if each.exercise == exercise])
             for cell, source in zip(cells, [kept.source, *[""] * len(cells)], strict=False):
                 cell["source"] = source
     return made
@@ -86,7 +86,7 @@ def write_class(
 def mix_in_hostile(folder: Path) -> None:
     """Add one learner for each notebook of hostile answers, and some whose files are no notebooks."""
     for number, batch in enumerate(batches(HOSTILE), 1):
-        found = lesson(next(iter(batch)).partition("/")[0])
+        found = lesson_of(find(next(iter(batch))))
         made = answering(found, {name: hostile.source(name) for name, hostile in batch.items()})
         _put(folder / f"hostile-{number}" / found.notebook, in_bytes(made))
     name = lesson(LESSONS[0]).notebook

@@ -126,7 +126,7 @@ def _made(exercise: Exercise, source: str) -> Any:
 
 
 def _solutions(exercise: Exercise) -> dict[str, Any]:
-    return _read(registry.lesson(exercise.lesson).notebook)
+    return _read(registry.lesson_of(exercise).notebook)
 
 
 @cache

@@ -49,7 +49,7 @@ def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lesson]:
     (tmp_path / "exercises").mkdir()
     (tmp_path / "pyproject.toml").touch()
     _forget()
-    yield registry.lesson("message_queue")
+    yield registry.lesson("poison_and_duplicates")
     for name in [name for name in sys.modules if name.startswith(f"{PACKAGE}.")]:
         del sys.modules[name]
     _forget()

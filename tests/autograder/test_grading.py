@@ -252,8 +252,8 @@ def test_a_wrong_call_is_answered_in_words(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "secret").write_text("short")
     assert command(tmp_path, "--out", tmp_path / "results", "--secret", tmp_path / "secret") == 1
     assert "at least 16 bytes" in capsys.readouterr().err
-    with pytest.raises(UnknownExercise, match="message_queue"):
-        command(tmp_path, "--out", tmp_path / "results", "--lesson", "message_queu")
+    with pytest.raises(UnknownExercise, match="acks_and_leases"):
+        command(tmp_path, "--out", tmp_path / "results", "--lesson", "acks_and_lease")
 
 
 def test_dask_gives_the_same_marks(handed_in: Path, tmp_path: Path, grade: Grade) -> None:

@@ -14,7 +14,7 @@ from eip_ref.autograder.grading.safe_files import NotRead, read
 from eip_ref.autograder.registry import UnknownExercise, lessons
 
 LESSONS = lessons()
-NAMES = ("01_point_to_point.ipynb", "02_message_queue.ipynb")
+NAMES = ("01_point_to_point.ipynb", "02b_acks_and_leases.ipynb")
 
 
 def hand_in(folder: Path, *names: str, text: str = "{}") -> Path:
@@ -44,23 +44,23 @@ def problems(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("name", "learner"),
     [
-        ("alice_02_message_queue.ipynb", "alice"),
-        ("alice-message-queue.ipynb", "alice"),
-        ("02_message_queue_alice.ipynb", "alice"),
-        ("Zoë Ångström 02_message_queue (1).ipynb", "Zoë Ångström"),
-        ("smith_123_02_message_queue-Copy1.ipynb", "smith_123"),
-        ("alice_02_MESSAGE_QUEUE.IPYNB", "alice"),
+        ("alice_02b_acks_and_leases.ipynb", "alice"),
+        ("alice-acks-and-leases.ipynb", "alice"),
+        ("02b_acks_and_leases_alice.ipynb", "alice"),
+        ("Zoë Ångström 02b_acks_and_leases (1).ipynb", "Zoë Ångström"),
+        ("smith_123_02b_acks_and_leases-Copy1.ipynb", "smith_123"),
+        ("alice_02b_ACKS_AND_LEASES.IPYNB", "alice"),
     ],
 )
 def test_a_file_for_each_learner(tmp_path: Path, name: str, learner: str) -> None:
     """What is left of the file's name without the lesson is the learner."""
-    assert whose(hand_in(tmp_path, name)) == [(learner, "message_queue", name)]
+    assert whose(hand_in(tmp_path, name)) == [(learner, "acks_and_leases", name)]
 
 
 def test_a_file_of_the_lessons_own_name_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
     """One learner's folder alone can be graded."""
     folder = hand_in(tmp_path / "alice", *NAMES)
-    assert whose(folder) == [("alice", "point_to_point", NAMES[0]), ("alice", "message_queue", NAMES[1])]
+    assert whose(folder) == [("alice", "point_to_point", NAMES[0]), ("alice", "acks_and_leases", NAMES[1])]
 
 
 def test_a_folder_for_each_learner_at_any_depth(tmp_path: Path) -> None:
@@ -68,15 +68,15 @@ def test_a_folder_for_each_learner_at_any_depth(tmp_path: Path) -> None:
     hand_in(tmp_path, f"bob/{NAMES[1]}", f"alice/a/b/c/{NAMES[0]}", f"alice/{NAMES[1]}")
     assert whose(tmp_path) == [
         ("alice", "point_to_point", f"alice/a/b/c/{NAMES[0]}"),
-        ("alice", "message_queue", f"alice/{NAMES[1]}"),
-        ("bob", "message_queue", f"bob/{NAMES[1]}"),
+        ("alice", "acks_and_leases", f"alice/{NAMES[1]}"),
+        ("bob", "acks_and_leases", f"bob/{NAMES[1]}"),
     ]
 
 
 def test_nbgraders_folder(tmp_path: Path) -> None:
     """`submitted/` is looked into, and the rest of nbgrader's course is not."""
     hand_in(tmp_path, f"submitted/alice/ps1/{NAMES[1]}", f"source/ps1/{NAMES[1]}", f"release/ps1/{NAMES[1]}")
-    assert whose(tmp_path) == [("alice", "message_queue", f"submitted/alice/ps1/{NAMES[1]}")]
+    assert whose(tmp_path) == [("alice", "acks_and_leases", f"submitted/alice/ps1/{NAMES[1]}")]
 
 
 def test_the_repositories_of_github_classroom(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_the_repositories_of_github_classroom(tmp_path: Path) -> None:
     for name in ("queues-alice", "queues-bob-x"):
         hand_in(tmp_path, *(f"{name}/{part}/{NAMES[1]}" for part in ("exercises", "notebooks", "solutions")))
     assert whose(tmp_path) == [
-        ("alice", "message_queue", f"queues-alice/exercises/{NAMES[1]}"),
-        ("bob-x", "message_queue", f"queues-bob-x/exercises/{NAMES[1]}"),
+        ("alice", "acks_and_leases", f"queues-alice/exercises/{NAMES[1]}"),
+        ("bob-x", "acks_and_leases", f"queues-bob-x/exercises/{NAMES[1]}"),
     ]
     assert found(tmp_path).submissions[0].notes == ()
 
@@ -110,20 +110,20 @@ def test_folders_that_are_no_repositories_keep_their_whole_names(tmp_path: Path)
 def test_the_lesson_is_told_by_the_checks_in_the_notebook(tmp_path: Path, source: str) -> None:
     """When the file's name does not say."""
     hand_in(tmp_path, "alice.ipynb", text=json.dumps({"cells": [{"source": source}]}))
-    assert whose(tmp_path) == [("alice", "message_queue", "alice.ipynb")]
+    assert whose(tmp_path) == [("alice", "acks_and_leases", "alice.ipynb")]
 
 
 def test_the_lesson_is_told_by_the_ids_of_answer_cells(tmp_path: Path) -> None:
     """Also when all checks were deleted."""
     hand_in(tmp_path, "alice.ipynb", text=json.dumps({"nbgrader": {"grade_id": "fence_the_store"}}))
-    assert whose(tmp_path) == [("alice", "message_queue", "alice.ipynb")]
+    assert whose(tmp_path) == [("alice", "acks_and_leases", "alice.ipynb")]
 
 
 def test_the_lesson_is_named_for_notebooks_that_do_not_tell(tmp_path: Path) -> None:
     """Only for these."""
     hand_in(tmp_path, "alice.ipynb", f"bob_{NAMES[0]}")
-    assert [each[:2] for each in whose(tmp_path, "message_queue")] == [
-        ("alice", "message_queue"),
+    assert [each[:2] for each in whose(tmp_path, "acks_and_leases")] == [
+        ("alice", "acks_and_leases"),
         ("bob", "point_to_point"),
     ]
 
@@ -131,7 +131,7 @@ def test_the_lesson_is_named_for_notebooks_that_do_not_tell(tmp_path: Path) -> N
 def test_the_lesson_is_that_of_the_class_when_there_is_one(tmp_path: Path) -> None:
     """A broken file in a class of one lesson is of this lesson, and says so."""
     hand_in(tmp_path, "alice.ipynb", f"bob_{NAMES[1]}")
-    assert whose(tmp_path)[0] == ("alice", "message_queue", "alice.ipynb")
+    assert whose(tmp_path)[0] == ("alice", "acks_and_leases", "alice.ipynb")
     assert "does not tell its lesson" in found(tmp_path).submissions[0].notes[0]
 
 
@@ -144,10 +144,10 @@ def test_an_unclear_lesson_is_a_problem_and_the_learner_is_still_there(tmp_path:
 
 def test_of_two_notebooks_of_a_lesson_the_one_with_the_lessons_own_name_counts(tmp_path: Path) -> None:
     """And the learner is told which one was left out."""
-    hand_in(tmp_path, f"alice/{NAMES[1]}", "alice/02_message_queue-Copy1.ipynb", f"alice/old/{NAMES[1]}")
+    hand_in(tmp_path, f"alice/{NAMES[1]}", "alice/02b_acks_and_leases-Copy1.ipynb", f"alice/old/{NAMES[1]}")
     (only,) = found(tmp_path).submissions
     assert only.path == tmp_path / "alice" / NAMES[1]
-    assert "02_message_queue-Copy1.ipynb" in " ".join(only.notes)
+    assert "02b_acks_and_leases-Copy1.ipynb" in " ".join(only.notes)
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (folder / f"alice_{NAMES[1]}").symlink_to(secret / NAMES[1])
     (folder / "carol").symlink_to(secret)
     (folder / "bob" / "more").symlink_to(secret)
-    assert whose(folder) == [("bob", "message_queue", f"bob/{NAMES[1]}")]
+    assert whose(folder) == [("bob", "acks_and_leases", f"bob/{NAMES[1]}")]
     assert set(problems(folder)) == {f"alice_{NAMES[1]}", "carol", "bob/more"}
     with pytest.raises(NotRead):
         read(folder / f"alice_{NAMES[1]}")
@@ -184,7 +184,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
 def test_hidden_folders_are_left_out(tmp_path: Path) -> None:
     """JupyterLab keeps older copies in one."""
     hand_in(tmp_path, f"alice/.ipynb_checkpoints/{NAMES[1]}", f".git/{NAMES[1]}", f"alice/{NAMES[1]}")
-    assert whose(tmp_path) == [("alice", "message_queue", f"alice/{NAMES[1]}")]
+    assert whose(tmp_path) == [("alice", "acks_and_leases", f"alice/{NAMES[1]}")]
 
 
 def test_a_flood_of_problems_is_cut(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_name_that_is_no_text_is_shown_as_text(tmp_path: Path) -> None:
     """Bytes that are no UTF-8, ends of lines, and marks that turn the reading order are escaped."""
     folder = os.fsencode(tmp_path) + b"/\xff\n\xe2\x80\xaelice"
     os.mkdir(folder)
-    with open(folder + b"/02_message_queue.ipynb", "wb"):
+    with open(folder + b"/02b_acks_and_leases.ipynb", "wb"):
         pass
     assert found(tmp_path).learners == (r"\udcff\n\u202elice",)
 
@@ -212,7 +212,7 @@ def test_the_results_are_not_a_submission(tmp_path: Path) -> None:
 def test_eip_check_tells_the_lesson_as_eip_grade_does() -> None:
     """By the file's name however it is written, else by what is inside; else it says what to do."""
     inside = b'check("message_queue/mend_the_worker", work)'
-    assert _lesson(Path("02-Message-Queue (1).ipynb"), b"").module == "message_queue"
-    assert _lesson(Path("homework.ipynb"), inside).module == "message_queue"
+    assert _lesson(Path("02b-Acks-and-Leases (1).ipynb"), b"").module == "acks_and_leases"
+    assert _lesson(Path("homework.ipynb"), inside).module == "acks_and_leases"
     with pytest.raises(UnknownExercise, match="--lesson"):
         _lesson(Path("homework.ipynb"), b"")

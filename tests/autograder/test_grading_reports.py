@@ -31,7 +31,7 @@ from eip_ref.autograder.marks import Mark, Marks
 
 from .exercise_cases import kept_answers
 
-LESSON = registry.lesson("message_queue")
+LESSON = registry.lesson("acks_and_leases")
 FIRST, SECOND, *REST = LESSON.exercises
 EVIL = "</td></script><script>alert(1)</script><img src=x onerror=alert(1)>&\x00\x1b]]>\udcff\u202e"
 NAMES = ("alice", '=HYPERLINK("http://x")', "@bob", "<b>carol</b>", "d\"a've,\u00eb")
@@ -92,7 +92,7 @@ def test_the_gradebook_has_a_row_for_each_learner_and_a_column_for_each_exercise
     assert alice["Learner"] == "alice"
     assert alice[f"{FIRST.name} ({FIRST.points})"] == str(FIRST.points)
     assert alice[f"{REST[-1].name} ({REST[-1].points})"] == "0"
-    assert alice["message_queue total (28)"] == alice["Total (28)"] == "6"
+    assert alice["acks_and_leases total (13)"] == alice["Total (13)"] == "8"
     assert set(nobody.values()) == {"nobody", ""}
 
 
@@ -106,8 +106,8 @@ def test_gradescope_gets_a_test_for_each_exercise() -> None:
     """In the names of its own format; it adds up the scores."""
     document: dict[str, Any] = json.loads(gradescope(Graded("alice", marks_of(EVIL)), LESSON))
     tests = document["tests"]
-    assert sum(test["score"] for test in tests) == 6
-    assert sum(test["max_score"] for test in tests) == 28
+    assert sum(test["score"] for test in tests) == 8
+    assert sum(test["max_score"] for test in tests) == 13
     assert [test["status"] for test in tests][:4] == ["passed", "passed", "passed", "failed"]
     assert "ack-first" in tests[3]["output"]
     assert {test["output_format"] for test in tests} == {"text"}
@@ -117,9 +117,9 @@ def test_gradescope_gets_a_test_for_each_exercise() -> None:
 def test_junit_is_xml_whatever_a_notebook_says() -> None:
     """A suite for each notebook; wrong is a failure, not begun is skipped."""
     root = xml.fromstring(junit(a_class(*NAMES, seen=EVIL)).encode())
-    assert [suite.get("name") for suite in root] == [f"{name}: message_queue" for name in NAMES]
+    assert [suite.get("name") for suite in root] == [f"{name}: acks_and_leases" for name in NAMES]
     suite = root[0]
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("10", "1", "6")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("5", "1", "1")
     failure = suite.find(".//failure")
     assert failure is not None
     assert failure.get("type") == "ack-first"
@@ -149,7 +149,7 @@ def test_a_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
 def test_feedback_says_what_was_wrong_and_what_to_do(tmp_path: Path) -> None:
     """Points, the mistake's title and explanation, what was seen, the hint; and no name of another."""
     page = feedback(a_class("alice", "bob"), "alice", empty(tmp_path))
-    for words in ("6 of 28 points", "Acknowledged before the work was done", "Order 1 was lost.", "hint("):
+    for words in ("8 of 13 points", "Acknowledged before the work was done", "Order 1 was lost.", "hint("):
         assert words in page
     assert "bob" not in page
 
@@ -161,7 +161,7 @@ def test_feedback_shows_the_trace_that_failed_and_no_seed(tmp_path: Path) -> Non
     shown, name = empty(tmp_path), wrong.exercise.name
     shown.keep(shown.name(name, trace), pictures.draw(name, trace))
     mark = Mark(name, 0, 3, "ack-on-receive", "Lost", "It was lost.", "Order 1 was lost.")
-    marks = Marks("message_queue", (mark,))
+    marks = Marks(LESSON.module, (mark,))
     graded = Graded("alice", marks, pictures={name: shown.name(name, trace)})
     page = feedback(ClassRecord((LESSON,), {"alice": "alice"}, (graded,)), "alice", shown)
     assert 'src="data:image/svg+xml;base64,' in page

@@ -13,7 +13,7 @@ import pytest
 from eip_ref.autograder.isolation.isolated import grade_notebook
 from eip_ref.autograder.isolation.sandbox import Isolation, Limits, best_isolation, weak_isolation
 from eip_ref.autograder.marks import Mark
-from eip_ref.autograder.registry import lesson
+from eip_ref.autograder.registry import find, lesson_of
 
 from .exercise_cases import ROOT
 from .hostile import HOSTILE, Hostile
@@ -53,7 +53,7 @@ def _homes() -> Iterator[str]:
 
 
 def _attack(batch: dict[str, Hostile], isolation: Isolation) -> list[Mark]:
-    found = lesson(next(iter(batch)).partition("/")[0])
+    found = lesson_of(find(next(iter(batch))))
     data = in_bytes(answering(found, {name: hostile.source(name) for name, hostile in batch.items()}))
     limits = SHORT if any(hostile.slow for hostile in batch.values()) else ROOMY
     return list(grade_notebook(data, found, secret=b"hidden" * 6, isolation=isolation, limits=limits).marks)

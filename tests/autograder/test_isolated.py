@@ -15,7 +15,7 @@ from eip_ref.autograder.isolation.isolated import SandboxFailed, grade_notebook,
 from eip_ref.autograder.isolation.sandbox import Isolation, Limits, best_isolation, weak_isolation
 from eip_ref.autograder.judging import run_answer
 from eip_ref.autograder.marks import Marks
-from eip_ref.autograder.registry import Lesson, lesson
+from eip_ref.autograder.registry import Lesson, find, lesson, lessons
 from eip_ref.autograder.workbook import answer_cells
 
 from .exercise_cases import Kept, kept_answers, model
@@ -51,9 +51,11 @@ def cell(source: str) -> dict[str, Any]:
 # Right and wrong answers
 
 
-def _notebooks(module: str) -> list[dict[str, Kept]]:
+def _notebooks(found: Lesson) -> list[dict[str, Kept]]:
     """The kept answers of a lesson, one for each exercise to a notebook."""
-    waiting, notebooks = list(kept_answers(module)), list[dict[str, Kept]]()
+    mine = {exercise.name for exercise in found.exercises}
+    waiting = [kept for kept in kept_answers(found.package) if kept.exercise.name in mine]
+    notebooks = list[dict[str, Kept]]()
     while waiting:
         chosen = {kept.exercise.name: kept for kept in reversed(waiting)}
         notebooks.append(chosen)
@@ -61,7 +63,8 @@ def _notebooks(module: str) -> list[dict[str, Kept]]:
     return notebooks
 
 
-ASSEMBLED = [(module, kept) for module in ("message_queue", "point_to_point") for kept in _notebooks(module)]
+LESSONS = [found for found in lessons() if found.exercises]
+ASSEMBLED = [(found.module, kept) for found in LESSONS for kept in _notebooks(found)]
 
 
 @pytest.mark.parametrize(("module", "kept"), ASSEMBLED, ids=lambda value: value if type(value) is str else "")
@@ -76,7 +79,7 @@ def test_kept_answers_get_their_marks_when_the_notebook_is_graded(module: str, k
     assert {mark.exercise: mark.mistake for mark in marks.marks} == expected
 
 
-@pytest.mark.parametrize("module", ["message_queue", "point_to_point"])
+@pytest.mark.parametrize("module", [found.module for found in LESSONS])
 @pytest.mark.parametrize("isolation", [best_isolation(), weak_isolation()], ids=["best", "weaker"])
 def test_the_solution_gets_full_marks(module: str, isolation: Isolation) -> None:
     """In each mode, without a note, and the report says which mode it was."""
@@ -305,7 +308,7 @@ def test_a_broken_answer_has_a_verdict_that_says_where(number: int, mistake: str
 
 def test_runs_that_end_early_although_all_went_well_earn_nothing() -> None:
     """Only a run that does not pass makes those with the other seeds unnecessary."""
-    exercise = lesson("message_queue").exercises[2]
+    exercise = find("message_queue/mend_the_worker")
     runs = [{"seed": seed, "trace": run_answer(exercise, model(exercise), seed).to_json()} for seed in (1, 2)]
     said = {"ended": "", "refused": "", "changed": "", "answered": True, "cells": [], "runs": runs}
     assert isolated._mark(exercise, said, [1, 2]).passed

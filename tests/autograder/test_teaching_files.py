@@ -20,7 +20,7 @@ from eip_ref.autograder.registry import lesson
 
 ROOT = Path(__file__).parents[2]
 TEACHING = ROOT / "docs" / "teaching"
-LESSON = lesson("message_queue")
+LESSON = lesson("acks_and_leases")
 SOLUTION = ROOT / "solutions" / LESSON.notebook
 BIN = Path(sys.executable).parent
 SCRIPTS = ("gradescope/setup.sh", "gradescope/run_autograder")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import groupby
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -17,7 +15,6 @@ LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 EXERCISES = sorted((ROOT / "exercises").glob("*.ipynb"))
 ALL = LESSONS + SOLUTIONS + EXERCISES
-PARTS = {"00_start_here": 0.5, "02_message_queue": 3}  # how many lessons one is worth; 1 when not named
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 MERMAID = re.compile(r"^```mermaid\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -64,36 +61,6 @@ def test_a_notebook_begins_and_ends_with_prose(path: Path) -> None:
     """The problem comes before code, the recap after it."""
     kinds = [cell["cell_type"] for cell in read(path)["cells"]]
     assert {kinds[0], kinds[-1]} == {"markdown"}
-
-
-@of(LESSONS)
-def test_a_lesson_never_has_three_code_cells_in_a_row(path: Path) -> None:
-    """Something is said between them."""
-    runs = groupby(read(path)["cells"], key=lambda cell: cell["cell_type"])
-    longest = max((len(list(run)) for kind, run in runs if kind == "code"), default=0)
-    assert longest < 3
-
-
-@of(LESSONS)
-def test_a_lesson_has_25_to_40_cells_for_each_of_its_parts(path: Path) -> None:
-    """One sitting holds no more."""
-    parts = PARTS.get(path.stem, 1)
-    assert 25 * min(parts, 2) <= len(read(path)["cells"]) <= min(40 * max(parts, 1), 100)
-
-
-@of(LESSONS)
-def test_a_lesson_has_900_to_1600_words_or_as_many_as_its_parts_need(path: Path) -> None:
-    """Read in a quarter of an hour; code and diagrams do not count."""
-    parts = PARTS.get(path.stem, 1)
-    words = len(re.findall(r"\w[\w'’-]*", FENCE.sub("", prose(path))))
-    assert 900 * min(parts, 1.5) <= words <= 1600 * parts
-
-
-@of(LESSONS)
-def test_half_of_the_code_cells_have_at_most_ten_lines(path: Path) -> None:
-    """Small cells with visible results; a scenario to play with may be longer."""
-    lines = [len(cell["source"].splitlines()) for cell in cells(path, "code")]
-    assert median(lines) <= 10
 
 
 @of(ALL)

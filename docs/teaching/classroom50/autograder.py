@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-NOTEBOOK = "exercises/02_message_queue.ipynb"
+NOTEBOOK = "exercises/02b_acks_and_leases.ipynb"
 COURSE = "git+https://github.com/your-school/course@main"  # your copy of the course, and its version
 
 ALLOW_SANDBOX = ("sudo", "-n", "sysctl", "-w", "kernel.apparmor_restrict_unprivileged_userns=0")

@@ -1,10 +1,10 @@
 """Whose notebook is it, and of which lesson? The usual layouts of a folder of submissions.
 
-- A file for each learner: `alice.ipynb`, `alice_02_message_queue.ipynb`.
-- A folder for each learner: `alice/02_message_queue.ipynb`, at any depth.
-- nbgrader: `submitted/alice/lesson-2/02_message_queue.ipynb`.
-- GitHub Classroom: `lesson-2-alice/exercises/02_message_queue.ipynb`, a copy of the course for each.
-- A learner's clone of the course: `alice/my/exercises/02_message_queue.ipynb`.
+- A file for each learner: `alice.ipynb`, `alice_02b_acks_and_leases.ipynb`.
+- A folder for each learner: `alice/02b_acks_and_leases.ipynb`, at any depth.
+- nbgrader: `submitted/alice/lesson-2/02b_acks_and_leases.ipynb`.
+- GitHub Classroom: `lesson-2-alice/exercises/02b_acks_and_leases.ipynb`, a copy of the course for each.
+- A learner's clone of the course: `alice/my/exercises/02b_acks_and_leases.ipynb`.
 
 The lesson is told by the file's name, else by the exercises that the notebook mentions, else it is
 the one that was named for all, else the only one that the class handed in.

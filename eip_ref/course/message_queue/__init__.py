@@ -1,5 +1,6 @@
-"""Lesson 02 · Message queue."""
+"""Lessons 02a to 02c · Message queue."""
 
+from ...autograder.registry import Part
 from . import (
     backoff_not_hot_loop,
     catch_ack_on_receive,
@@ -22,9 +23,8 @@ from .mend_the_worker import a_hard_shift
 from .order_per_key import changes_of_mind
 
 __all__ = [
-    "EXERCISES",
     "NUMBER",
-    "TITLE",
+    "PARTS",
     "Books",
     "Conflict",
     "Transaction",
@@ -38,16 +38,29 @@ __all__ = [
 ]
 
 NUMBER = 2
-TITLE = "Message queue"
-EXERCISES = (
-    predict_the_shares.EXERCISE,
-    choose_ack_mode.EXERCISE,
-    mend_the_worker.EXERCISE,
-    keep_the_lease.EXERCISE,
-    fence_the_store.EXERCISE,
-    catch_ack_on_receive.EXERCISE,
-    backoff_not_hot_loop.EXERCISE,
-    dead_letters_and_replay.EXERCISE,
-    idempotent_receiver.EXERCISE,
-    order_per_key.EXERCISE,
+PARTS = (
+    Part(
+        "competing_consumers",
+        "Competing consumers",
+        (predict_the_shares.EXERCISE, order_per_key.EXERCISE),
+        ("order", "prefetch", "who_waits"),
+    ),
+    Part(
+        "acks_and_leases",
+        "Acks and leases",
+        (
+            choose_ack_mode.EXERCISE,
+            mend_the_worker.EXERCISE,
+            keep_the_lease.EXERCISE,
+            fence_the_store.EXERCISE,
+            catch_ack_on_receive.EXERCISE,
+        ),
+        ("ack_last", "stale", "heartbeat"),
+    ),
+    Part(
+        "poison_and_duplicates",
+        "Poison and duplicates",
+        (backoff_not_hot_loop.EXERCISE, dead_letters_and_replay.EXERCISE, idempotent_receiver.EXERCISE),
+        ("hot_loop", "crash_loop", "charged", "shortcuts"),
+    ),
 )

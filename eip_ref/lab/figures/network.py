@@ -21,11 +21,12 @@ def network(trace: Trace, *, hub: str = "", title: str = "Who is linked to whom"
     """Draw every link of a trace: participants on a circle, with `hub` in the middle if there is one.
 
     A link is a channel named "from → to". A participant that closed the receiving end of a link is
-    down: it is crossed out, and each link in which a message was refused is drawn dashed.
+    down: it is crossed out. A link from or to it, or in which a message was refused, is drawn dashed.
     """
     links = sorted({event.where for event in trace if ARROW in event.where})
-    broken = {event.where for event in trace if event.kind == Kind.REFUSED}
     down = {_ends(event.where)[1] for event in trace if event.kind == Kind.CLOSED and ARROW in event.where}
+    refused = {event.where for event in trace if event.kind == Kind.REFUSED}
+    broken = {link for link in links if link in refused or down & set(_ends(link))}
     names = sorted({end for link in links for end in _ends(link)})
     places = _places(names, hub)
     key = [
@@ -46,7 +47,7 @@ def network(trace: Trace, *, hub: str = "", title: str = "Who is linked to whom"
     for name, place in places.items():
         _write(canvas, name, place, hub)
     many = f"{plural(len(names) - (hub in names), 'system')}, {plural(len(links), 'one-way link')}"
-    working, broken_down = len(links) - len(broken & set(links)), ", ".join(sorted(down)) or "nobody"
+    working, broken_down = len(links) - len(broken), ", ".join(sorted(down)) or "nobody"
     return canvas.picture(f"{title}. {many}, {working} of them working. Down: {broken_down}.")
 
 

@@ -176,6 +176,7 @@ def _scaling_in_words(changes: list[Event]) -> str:
 
 _COUNTED = {
     Kind.ACCEPTED: (BLUE, SOLID),
+    Kind.REFUSED: (ORANGE, SHORT),
     Kind.DELIVERED: (BLACK, DASHED),
     Kind.ACKED: (GREEN, DASH_DOT),
     Kind.DEAD: (RED, LONG),
@@ -186,7 +187,7 @@ _COUNTED = {
 
 @drawing()
 def counters(trace: Trace, *, where: str | None = None, title: str | None = None) -> Figure:
-    """Draw how many messages were accepted, delivered, acked, dead, dropped and lost so far, over time.
+    """Draw how many messages were accepted, refused, delivered, acked … so far, over time.
 
     `where` names one channel or link; without it all are counted but those of dead letters.
     """

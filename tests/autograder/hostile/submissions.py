@@ -17,7 +17,7 @@ from typing import Any
 from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.notebooks import read
 from eip_ref.autograder.regions import model_answer
-from eip_ref.autograder.registry import Lesson, find, lesson
+from eip_ref.autograder.registry import Lesson, find, lesson, lessons
 from eip_ref.autograder.workbook import answer_cells
 
 from ..exercise_cases import ROOT
@@ -138,11 +138,9 @@ def batches(attacks: Iterable[Hostile]) -> Iterator[dict[str, Hostile]]:
     """Share the attacks out, each at an exercise of its own, over as few notebooks as that takes."""
     waiting = list(attacks)
     while waiting:
-        for module in ("message_queue", "point_to_point"):
+        for each_lesson in lessons():
             batch: dict[str, Hostile] = {}
-            for name in (
-                exercise.name for exercise in lesson(module).exercises if exercise.name not in HONEST
-            ):
+            for name in (exercise.name for exercise in each_lesson.exercises if exercise.name not in HONEST):
                 fitting = [each for each in waiting if each.exercise == name]
                 fitting += [each for each in waiting if not each.exercise and name in WRONG]
                 if fitting:
