@@ -172,7 +172,7 @@ def test_feedback_shows_the_trace_that_failed_and_no_seed(tmp_path: Path) -> Non
 @pytest.mark.parametrize("trace", ["", "{}", "no trace", '{"version": 1, "events": [[NaN, 1, 2, 3, 4, {}]]}'])
 def test_what_cannot_be_drawn_is_not_drawn(trace: str) -> None:
     """A forged trace has no picture, and stops nothing."""
-    assert json.loads(pictures.draw(FIRST.name, trace)) == {"svg": "", "alt": ""}
+    assert json.loads(pictures.draw("message_queue/predict_the_shares", trace)) == {"svg": "", "alt": ""}
 
 
 def test_an_unknown_picture_is_an_empty_one(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ gave-up: The order was acknowledged and never packed. After the ack the queue fo
     been packed a minute later.
 worker-sleeps: The good orders waited for the bad one. While the worker sleeps, it works on nothing. It is the
     order that should rest.
-too-eager: Tried the failing order too often. A pause that is always the same is either too short for a long
-    trouble or too long for a short one.
+too-eager: Tried the failing order too often. The pause is too short for a trouble that lasts for minutes. One
+    that grows with each failure asks soon when the trouble is short, and seldom when it is long.
 too-late: The supplier was back, and the order still waited. A pause that grows has to stop growing somewhere.
 dies-of-one-order (SoldOut): One bad order ended the worker. An error that leaves `work` ends it. One order
     that cannot be packed must not stop the others.

@@ -6,8 +6,8 @@ Answer: async def work_on(lease, handle)
 Called: Your `work_on(lease, handle)` by two workers on three reports. Leases are 10 seconds long. Report 17
     takes about twice that. Over report 18 the line between its worker and the queue is cut for 15 seconds, so
     that each call to the queue comes back late.
-Promised: While the queue can be reached, no lease runs out under a worker. A worker that has lost its lease
-    does not finish the work. `work_on` acknowledges what is done, and returns as soon as the handler has
+Promised: While the queue can be reached, no lease runs out under a worker. A worker that hears that its
+    lease is lost does not finish the work. `work_on` acknowledges what is done, and returns as soon as the handler has
     ended. No lease is taken for more than 15 seconds ahead.
 Hint: Two things must go on at the same time: the handler, and something that says “still here” to the queue.
     What does `lease.extend()` answer when the lease is over?

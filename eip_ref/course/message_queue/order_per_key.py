@@ -4,10 +4,10 @@ Extend · hard · 4 points · 14 minutes
 
 Answer: async def work_in_order(queue, handle, workers)
 Called: Your `work_in_order(queue, handle, workers)` with 3 workers. Eight customers place, change and cancel
-    an order each: 24 messages, mixed, and each takes between 1 and 6 seconds. The queue knows no keys; the
-    customer is in `message.headers["customer"]`.
+    an order each: 24 messages, mixed. Each takes between 1 and 6 seconds, and those of one customer take four
+    times as long. The queue knows no keys; the customer is in `message.headers["customer"]`.
 Promised: For each customer the messages are worked on one at a time, in the order of the queue. At most 3 are
-    in work at once, and all together they take clearly less time than with one worker. Each is acknowledged
+    in work at once. No customer waits for another one while a worker is free. Each message is acknowledged
     when it is done.
 Hint: While a message of Ada is in work, where can her next one wait, so that nobody else takes it and no
     worker stands idle for it?
@@ -31,10 +31,13 @@ acked-out-of-step: Acknowledged before the work, or not at all. An order is ackn
     before, for the worker may die, and not never, for the queue would hand it out again.
 no-concurrency: One order after the other, as if there were one worker. What matters is the order of each
     customer. Customers who have nothing to do with each other need not wait for each other.
+waits-for-a-stranger: A customer waited for another one, and a worker was free. One busy customer is enough to
+    hold up others, when it is a worker that waits for this customer's turn, or when two share a line.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from random import Random
 
@@ -52,6 +55,8 @@ WORKERS = 3
 STEPS = {"place": (4.0, 6.0), "change": (2.0, 4.0), "cancel": (1.0, 2.0)}  #: seconds, from and to
 CUSTOMERS = ("Ada", "Ben", "Cem", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "Jana", "Kai", "Lea")
 MAX_SHARE = 0.9  #: of the time that one worker alone would take
+PATIENCE = 1.0  #: seconds that an order may wait beside a free worker, which may look only now and then
+SLOW = 4.0  #: times as long take the orders of the customer who holds up others
 
 
 async def changes_of_mind(work: kit.Answer, seed: int) -> None:
@@ -62,7 +67,7 @@ async def changes_of_mind(work: kit.Answer, seed: int) -> None:
 
     async def put(step: str, customer: str) -> None:
         message = Message(f"{step} {customer}", headers={"customer": customer})
-        takes[message.id] = chance.uniform(*STEPS[step])
+        takes[message.id] = chance.uniform(*STEPS[step]) * (SLOW if customer == customers[0] else 1)
         with acting("shop"):
             await queue.put(message)
 
@@ -113,6 +118,35 @@ def judge(trace: Trace) -> kit.Symptoms:
     if done and done[-1].at > MAX_SHARE * alone:
         words = f"All was done at {kit.when(done[-1])}. One worker alone would need {alone:.0f} s."
         yield kit.seen("no-concurrency", words, kit.story(trace, *[e.message for e in done[:3]]))
+    yield from _held_up(trace, orders)
+
+
+def _held_up(trace: Trace, orders: dict[str, kit.Journey]) -> kit.Symptoms:
+    """See an order that could have been begun: a worker was free, and its customer had none in work."""
+    lines: dict[str, deque[str]] = defaultdict(deque)  # of each customer: what waits or is in work
+    working: list[str] = []
+    since: dict[str, float] = {}  # for the head of a line that could be begun, from when on
+    for event in trace.filter(Kind.ACCEPTED, Kind.STARTED, Kind.EFFECT):
+        for order, at in since.items():
+            if event.at - at > PATIENCE:
+                words = f"{orders[order]} waited from {at:.0f} s to {event.at:.0f} s, and a worker was free."
+                yield kit.seen("waits-for-a-stranger", words, kit.story(trace, *working, order))
+                return
+        line = lines[_customer(orders[event.message])]
+        if event.kind == Kind.ACCEPTED:
+            line.append(event.message)
+        elif event.kind == Kind.STARTED:
+            working.append(event.message)
+        else:
+            working.remove(event.message)
+            line.remove(event.message)
+        free = len(working) < WORKERS
+        heads = {line[0] for line in lines.values() if line and free and not set(line) & set(working)}
+        since = {order: since.get(order, event.at) for order in heads}
+
+
+def _customer(order: kit.Journey) -> str:
+    return order.label.split()[1]
 
 
 def _too_many(trace: Trace) -> kit.Symptoms:
@@ -135,7 +169,7 @@ def _out_of_order(trace: Trace, orders: dict[str, kit.Journey]) -> kit.Symptoms:
     busy: dict[str, kit.Journey] = {}
     done: dict[str, Event] = {}
     for event in trace.filter(Kind.STARTED, Kind.EFFECT):
-        order, customer = orders[event.message], orders[event.message].label.split()[1]
+        order, customer = orders[event.message], _customer(orders[event.message])
         if event.kind == Kind.STARTED:
             if customer in busy:
                 words = f"{order} was begun at {kit.when(event)}, while {busy[customer]} was in work."

@@ -69,7 +69,7 @@ class Invoices(PointToPointChannel):
 
 def reported(report: object) -> list[str] | None:
     """The message ids that a report names, as a list of ids or of messages; None when it is neither."""
-    if not isinstance(report, list | tuple | set | frozenset):
+    if not isinstance(report, list | tuple):
         return None
     named = [item.id if isinstance(item, Message) else item for item in report]
     return sorted(map(str, named)) if all(isinstance(item, str) for item in named) else None

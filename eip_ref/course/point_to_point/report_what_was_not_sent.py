@@ -5,7 +5,7 @@ Repair · easy · 3 points · 6 minutes
 Answer: async def send_all(counter, invoices)
 Called: Your `send_all(counter, invoices)`. Nine customers pay, one a second. Billing leaves for two seconds
     while an invoice waits for it, comes back, takes two more, and closes for good. At 30 s the lights go out.
-Promised: What you return names every invoice that the channel did not accept, and no other. A refusal does
+Promised: The list that you return names every invoice that the channel did not accept, and no other. A refusal does
     not stop the invoices behind it.
 Hint: What does your code do in the line after a refusal, and who hears of it?
 Hint: `send` raises an error for each invoice that was certainly not accepted. All these errors have a common
@@ -106,7 +106,8 @@ def _stopped(trace: Trace, day: dict[str, Any]) -> kit.Symptoms:
 
 def _unreported(trace: Trace, day: dict[str, Any]) -> kit.Symptoms:
     """Invoices that were not accepted and that the report does not name."""
-    for message in day["invoices"]:
+    known = day["invoices"] if day["closed"] else day["offered"]  # the others are no refusals
+    for message in dict.fromkeys(known):
         if message not in day["accepted"] and message not in day["reported"]:
             refused = trace.filter(Kind.REFUSED, message=message)[-1:]
             why = "".join(f" at {refusal.at:.1f} s ({refusal.data['reason']})" for refusal in refused)
