@@ -61,7 +61,7 @@ def handed_out(notebook: Notebook) -> Notebook:
 
 
 def edition_in(folder: Path) -> dict[str, Notebook]:
-    """The notebooks of the edition in `folder`, by name, such as "exercises/02_message_queue.ipynb"."""
+    """The notebooks of the edition in `folder`, by name, such as "exercises/02b_acks_and_leases.ipynb"."""
     paths = (path for part in course.FOLDERS for path in sorted((folder / part).glob("*.ipynb")))
     return {f"{path.parent.name}/{path.name}": read(path) for path in paths}
 

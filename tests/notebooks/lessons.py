@@ -9,12 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from eip_ref.autograder.notebooks import read
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
+UNDER_WAY = ("03",)  #: numbers of lessons that are being written; what they still lack is no failure
+
 Cell = dict[str, Any]
+
+
+def marks(path: Path) -> list[pytest.MarkDecorator]:
+    """The marks of a test of this lesson."""
+    return [pytest.mark.xfail(reason="being written")] if path.stem.startswith(UNDER_WAY) else []
 
 
 class Ran(NamedTuple):

@@ -12,12 +12,17 @@ import pytest
 from eip_ref.autograder.predict import predict, predictions
 from eip_ref.autograder.registry import lessons
 from eip_ref.course._proof import Proved
-from tests.notebooks.lessons import LESSONS, asked, run
+from tests.notebooks.lessons import LESSONS, asked, marks, run
 
 ASKED = [(path, name) for path in LESSONS for name in asked(path)]
+each_prediction = pytest.mark.parametrize(
+    ("path", "name"),
+    [pytest.param(path, name, marks=marks(path)) for path, name in ASKED],
+    ids=lambda value: getattr(value, "stem", value),
+)
 
 
-@pytest.mark.parametrize(("path", "name"), ASKED, ids=lambda value: getattr(value, "stem", value))
+@each_prediction
 def test_a_prediction_has_one_true_option_and_it_is_the_answer(path: Path, name: str) -> None:
     """Read from what the notebook ran, under the name that the prediction gives."""
     prediction = predict(name)
