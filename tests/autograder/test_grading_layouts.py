@@ -94,7 +94,7 @@ def test_clones_of_the_course_in_which_learners_worked(tmp_path: Path) -> None:
     """Their copy is graded, and the course's own notebook beside it is nobody's work."""
     parts = ("exercises", "notebooks", "solutions", "my/exercises", "my/notebooks", ".eip/base/exercises")
     hand_in(tmp_path, *(f"alice/{part}/{NAMES[1]}" for part in parts))
-    assert whose(tmp_path) == [("alice", "message_queue", f"alice/my/exercises/{NAMES[1]}")]
+    assert whose(tmp_path) == [("alice", "acks_and_leases", f"alice/my/exercises/{NAMES[1]}")]
     assert found(tmp_path).submissions[0].notes == ()
 
 

@@ -23,7 +23,9 @@ Cell = dict[str, Any]
 
 def marks(path: Path) -> list[pytest.MarkDecorator]:
     """The marks of a test of this lesson."""
-    return [pytest.mark.xfail(reason="being written")] if path.stem.startswith(UNDER_WAY) else []
+    return (
+        [pytest.mark.xfail(reason="being written", strict=False)] if path.stem.startswith(UNDER_WAY) else []
+    )
 
 
 class Ran(NamedTuple):

@@ -7,8 +7,8 @@ Called: Your `work_on(lease, handle)` by two workers on three reports. Leases ar
     takes about twice that. Over report 18 the line between its worker and the queue is cut for 15 seconds, so
     that each call to the queue comes back late.
 Promised: While the queue can be reached, no lease runs out under a worker. A worker that hears that its
-    lease is lost does not finish the work. `work_on` acknowledges what is done, and returns as soon as the handler has
-    ended. No lease is taken for more than 15 seconds ahead.
+    lease is lost does not finish the work. `work_on` acknowledges what is done, and returns as soon as the
+    handler has ended. No lease is taken for more than 15 seconds ahead.
 Hint: Two things must go on at the same time: the handler, and something that says “still here” to the queue.
     What does `lease.extend()` answer when the lease is over?
 Hint: Start a task in a task group that extends the lease, sleeps for a third of it, and does so again. When

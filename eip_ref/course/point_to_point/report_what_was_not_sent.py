@@ -5,8 +5,8 @@ Repair · easy · 3 points · 6 minutes
 Answer: async def send_all(counter, invoices)
 Called: Your `send_all(counter, invoices)`. Nine customers pay, one a second. Billing leaves for two seconds
     while an invoice waits for it, comes back, takes two more, and closes for good. At 30 s the lights go out.
-Promised: The list that you return names every invoice that the channel did not accept, and no other. A refusal does
-    not stop the invoices behind it.
+Promised: The list that you return names every invoice that the channel did not accept, and no other. A
+    refusal does not stop the invoices behind it.
 Hint: What does your code do in the line after a refusal, and who hears of it?
 Hint: `send` raises an error for each invoice that was certainly not accepted. All these errors have a common
     name, which the lesson's table of conclusions shows.
