@@ -60,11 +60,11 @@ def _check_event(stream: str, event: Message) -> None:
         values.check_json(what, dict(event.headers))
 
 
-def check_reading(after: int, limit: int | None) -> None:
-    """Raise ValueError for a place or a number of events that cannot be meant."""
+def check_reading(after: int, limit: int, stream: str = "any") -> None:
+    """Raise ValueError for a stream, a place or a number of events that cannot be meant."""
+    values.name("the name of a stream", stream)
     values.count("after", after, minimum=0)
-    if limit is not None:
-        values.count("limit", limit)
+    values.count("limit", limit)
 
 
 def decide(
@@ -90,7 +90,8 @@ def decide(
     here = [(stream, first.version + n) for n in range(len(ids))] if first else []
     in_a_row = [p and (p.stream, p.version) for p in places] == here
     if strict or first is None or last is None or not in_a_row or not fits(expected, first.version - 1):
-        taken = ", ".join(f"{identity} at version {p.version} of {p.stream}" for identity, p in known.items())
+        there = ((identity, known[identity]) for identity in ids if identity in known)
+        taken = ", ".join(f"{identity} at version {p.version} of {p.stream}" for identity, p in there)
         raise IdTaken(stream, expected, actual, f"the store has already {taken}")
     return Appended(last.version, last.position, repeated=True)
 

@@ -59,7 +59,7 @@ class Log(Protocol):
         """At most `limit` messages from `offset` on, in order; none when there are none yet.
 
         Raises `OffsetGone` for an offset that is not kept any more, so that a reader who came too late
-        is told, and ValueError for one that nobody has been given yet.
+        is told, and ValueError for one that nobody has been given yet, or that is none.
         """
         ...
 
