@@ -35,7 +35,6 @@ from eip_ref.storage import Database, MemoryStore
 from eip_ref.trace import acting
 from tests.backends import recorded, virtual_time_only
 from tests.event_sourcing.views import live_view
-from tests.storage.test_database import locked_for
 
 
 def events(ids: str) -> list[Message]:
@@ -298,31 +297,6 @@ async def test_what_fails_in_the_transaction_of_a_caller_leaves_nothing_of_its_o
         ]
     trace = recorded()
     assert trace.messages("accepted") == ["a", "f"]
-
-
-def test_an_append_waits_for_another_process_and_the_loop_goes_on(tmp_path: Path) -> None:
-    """A lock that passes is no error; in real time, since another process has it."""
-
-    async def main() -> int:
-        ticks = 0
-
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                await anyio.sleep(0.005)
-                ticks += 1
-
-        async with SQLiteEventStore(tmp_path / "shop.db") as store:
-            thread = locked_for(tmp_path / "shop.db", 0.2)
-            async with anyio.create_task_group() as group:
-                group.start_soon(tick)
-                await store.append("one", events("a"))
-                group.cancel_scope.cancel()
-            thread.join()
-            assert letters(await store.read_all()) == "a"
-        return ticks
-
-    assert anyio.run(main) > 3
 
 
 @virtual_time_only

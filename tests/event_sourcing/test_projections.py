@@ -31,7 +31,6 @@ from eip_ref.trace import Trace, record
 from tests.backends import recorded, virtual_time_only
 from tests.event_sourcing.test_states import shop_types
 from tests.event_sourcing.views import live, live_view, view_named
-from tests.storage.test_database import locked_for
 
 Place = Callable[[Path], Any]
 
@@ -189,32 +188,6 @@ async def test_a_handler_writes_tables_of_its_own_in_the_same_transaction(tmp_pa
         with pytest.raises(PoisonEvent):
             await Projector(views, Projection("total", {"OrderPaid": insert})).catch_up(store)
         assert views.database.execute("SELECT id FROM payments").fetchall() == [("a",), ("b",)]
-
-
-def test_a_projector_waits_for_another_process_and_the_loop_goes_on(tmp_path: Path) -> None:
-    """A lock on the file of the views that passes is no error; in real time."""
-
-    async def main() -> int:
-        ticks = 0
-
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                await anyio.sleep(0.005)
-                ticks += 1
-
-        store = MemoryEventStore()
-        await pay(store, "a")
-        with SQLiteStore(tmp_path / "views.db") as views:
-            thread = locked_for(tmp_path / "views.db", 0.2)
-            async with anyio.create_task_group() as group:
-                group.start_soon(tick)
-                assert await Projector(views, TOTAL).catch_up(store) == 1
-                group.cancel_scope.cancel()
-            thread.join()
-        return ticks
-
-    assert anyio.run(main) > 3
 
 
 def test_a_handler_that_nobody_would_wait_for_is_refused() -> None:
