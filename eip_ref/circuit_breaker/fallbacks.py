@@ -161,7 +161,8 @@ class Cached(Fallback):
     """The last good answer to the same question, with its age, at most `max_age` seconds old.
 
     It keeps the `capacity` answers that came last; `key` makes of the arguments what the answer depends
-    on. Nobody shares what they can change: answers are copied.
+    on, whoever asks included. A partial answer, such as one under a short deadline, is kept out by a
+    neutral predicate of the breaker. Nobody shares what they can change: answers are copied.
     """
 
     def __init__(

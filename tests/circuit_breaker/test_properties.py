@@ -42,6 +42,10 @@ class Model:
     until: int = 0
     probes: list[tuple[int, int]] = field(default_factory=list)  # number and time of admission
 
+    def by_hand(self, state: str) -> None:
+        if state != self.state:
+            self.go(state)
+
     def go(self, state: str) -> None:
         self.state, self.failures, self.good, self.probes = state, 0, 0, []
         self.generation += 1
@@ -55,7 +59,7 @@ class Model:
         self.look(now)
         if self.state == "open" and now > self.until:
             self.go("half-open")
-        if self.state == "open":
+        if self.state in ("open", "forced open"):
             return "open"
         if self.state == "half-open":
             if len(self.probes) == self.limit:
@@ -65,7 +69,7 @@ class Model:
 
     def settle(self, number: int, generation: int, verdict: str, now: int) -> None:
         self.look(now)
-        if generation != self.generation:
+        if generation != self.generation or self.state == "disabled":
             return
         self.probes = [probe for probe in self.probes if probe[0] != number]
         if verdict == "success":
@@ -74,13 +78,17 @@ class Model:
             self.failures += 1
         if self.state == "half-open" and self.good == self.successes:
             self.go("closed")
+        elif self.state == "observing":  # it says that it would have opened, and begins to count anew
+            self.failures %= self.threshold
         elif self.failures and (self.state == "half-open" or self.failures == self.threshold):
             self.until = now + self.open_time
             self.go("open")
 
 
+BY_HAND = {"force_open": "forced open", "disable": "disabled", "observe": "observing", "reset": "closed"}
 STEPS = st.lists(
     st.one_of(
+        st.tuples(st.sampled_from([*BY_HAND]), st.just(0)),
         st.tuples(st.just("wait"), st.sampled_from([1, 3, 10, 11, 20, 21, 31])),
         st.tuples(st.just("admit"), st.just(0)),
         st.tuples(st.sampled_from(["success", "failure", "failure", "neutral"]), st.integers(0, 5)),
@@ -94,7 +102,7 @@ STEPS = st.lists(
 def test_the_breaker_does_what_the_model_does(
     steps: list[tuple[str, int]], threshold: int, limit: int, successes: int
 ) -> None:
-    """Whatever is admitted, settled, repeated or forgotten, in any order: the same answers and states."""
+    """Whatever is admitted, settled, repeated, forgotten or set by hand, in any order: the same answers."""
 
     async def scenario() -> None:
         model = Model(threshold, limit, successes)
@@ -109,6 +117,9 @@ def test_the_breaker_does_what_the_model_does(
             now = int(anyio.current_time())
             if step == "wait":
                 await anyio.sleep(value)
+            elif step in BY_HAND:
+                model.by_hand(BY_HAND[step])
+                getattr(breaker, step)()
             elif step == "admit":
                 try:
                     permit, said = breaker.admit(), "in"
