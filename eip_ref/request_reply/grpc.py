@@ -1,7 +1,8 @@
 """Request–reply over gRPC: the same errors, the same deadlines, the same answers to a repetition.
 
-One unary method with JSON bodies. The time that is left, the correlation id and the idempotency key
-travel as metadata; a call that has only gRPC's own deadline has one too. Needs grpcio, on asyncio.
+One unary method with JSON bodies of at most 1 MiB. The time that is left, the correlation id and the
+idempotency key, percent-encoded, travel as metadata; a call that has only gRPC's own deadline has one
+too. Needs grpcio, on asyncio.
 
 gRPC's status UNAVAILABLE says both "nobody listens" and "the connection broke while you waited". The
 first is definite and the second is not, so a connection is made first, and only then is asked.

@@ -2,8 +2,8 @@
 
 The way there is the HTTP request and the way back its response. The time that is left travels in the
 header `Request-Timeout`, in seconds, since two machines have no clock in common; the idempotency key
-in `Idempotency-Key`, the correlation id in `Correlation-Id`. Needs the extra `course` (httpx,
-Starlette, uvicorn), on asyncio.
+in `Idempotency-Key`, percent-encoded, and the correlation id in `Correlation-Id`. Bodies have at most
+1 MiB, and none is unpacked. Needs the extra `course` (httpx, Starlette, uvicorn), on asyncio.
 
 *Left out:* TLS, authentication, and `scatter`, which needs a way that forks.
 """
