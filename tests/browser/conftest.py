@@ -1,17 +1,19 @@
-"""Fixtures for tests in a real browser: one JupyterLab, one Chromium, a fresh page for each test."""
+"""Fixtures for tests in a real browser: one JupyterLab, one Chromium, a page for each lesson or test."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.lab import LabPage, Server, jupyterlab
+from tests.browser.lab import ROOT, LabPage, Server, jupyterlab
 
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PLACES = (
     "chromium",
     "chromium-browser",
@@ -68,13 +70,28 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def lab(browser: Browser, server: Server, request: pytest.FixtureRequest) -> Iterator[LabPage]:
-    """A fresh page; its kernels end with it."""
+@contextmanager
+def _page(browser: Browser, server: Server) -> Iterator[LabPage]:
     pictures = Path(os.environ.get("EIP_SCREENSHOTS", server.root.parent / "pictures"))
     pictures.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = LabPage(context.new_page(), server, pictures)
-    yield page
+    yield LabPage(context.new_page(), server, pictures)
     context.close()
     server.stop_kernels()
+
+
+@pytest.fixture
+def lab(browser: Browser, server: Server) -> Iterator[LabPage]:
+    """A fresh page; its kernels end with it."""
+    with _page(browser, server) as page:
+        yield page
+
+
+@pytest.fixture(scope="module", params=LESSONS, ids=lambda path: path.stem)
+def lesson(browser: Browser, server: Server, request: pytest.FixtureRequest) -> Iterator[LabPage]:
+    """Each lesson of a learner's copy in turn, run once from top to bottom for all that is tried on it."""
+    with _page(browser, server) as lab:
+        lab.open(f"my/notebooks/{request.param.name}")
+        lab.run_all()
+        lab.screenshot(request.param.stem)
+        yield lab

@@ -21,6 +21,7 @@ from typing import Any
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 180_000  #: milliseconds for whatever must come: a machine may be busy with other things
 FOLDERS = ("notebooks", "exercises", "solutions")
 SETTINGS = {
     # All cells stay in the page, so that a test can find what is not in view.
@@ -119,6 +120,8 @@ class LabPage:
     """A browser page with one notebook open in JupyterLab."""
 
     def __init__(self, page: Page, server: Server, pictures: Path) -> None:
+        expect.set_options(timeout=PATIENCE)
+        page.set_default_timeout(PATIENCE)
         self.page = page
         self.server = server
         self._pictures = pictures
@@ -143,21 +146,18 @@ class LabPage:
                     && panel.context.sessionContext.session?.kernel?.status === "idle";
             }""",
             arg=notebook,
-            timeout=30_000,
         )
 
-    def run_all(self, timeout: float = 180) -> None:
-        """Run all cells and wait, `timeout` seconds at most, until the last one is done."""
-        self.page.set_default_timeout(timeout * 1000)
+    def run_all(self) -> None:
+        """Run all cells and wait until the last one is done."""
         self._run("notebook:run-all-cells")
-        self.page.set_default_timeout(30_000)
-        self._settle()
+        self.settle()
 
     def run_cell(self, index: int) -> None:
         """Run the cell at `index`, counted from 0 with prose cells, and wait until it is done."""
         self._select(index)
         self._run("notebook:run-cell")
-        self._settle()
+        self.settle()
 
     def _run(self, command: str) -> None:
         self.page.evaluate("command => window.jupyterapp.commands.execute(command)", command)
@@ -172,7 +172,7 @@ class LabPage:
             index,
         )
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Wait until the kernel is idle and each widget is shown."""
         self.page.wait_for_function(
             """() => window.jupyterapp.shell.currentWidget
@@ -195,7 +195,7 @@ class LabPage:
         self.page.keyboard.press("ControlOrMeta+A")
         self.page.keyboard.insert_text(source)
         self.page.keyboard.press("Shift+Enter")
-        self._settle()
+        self.settle()
 
     def sources(self) -> list[str]:
         """The text of each cell, in order."""
