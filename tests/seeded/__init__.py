@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 from eip_ref.trace import Trace
 
-__all__ = ["Failure", "ProvesNothing", "SeededRun", "every_run", "play", "proves_something", "wrong"]
+__all__ = [
+    "Failure",
+    "Outcome",
+    "ProvesNothing",
+    "SeededRun",
+    "every_run",
+    "once",
+    "play",
+    "proves_something",
+    "wrong",
+]
 
 
 class ProvesNothing(Exception):
@@ -71,11 +84,32 @@ def play(name: str, seeds: range) -> Failure | None:
     return None
 
 
+class Outcome(NamedTuple):
+    """One seed, played and judged."""
+
+    words: list[str]  #: what is wrong with it
+    kinds: Counter[str]  #: the events of its trace
+    idle: bool = False  #: true when it proves nothing
+
+
 def wrong(run: SeededRun, seed: int) -> list[str]:
     """What is wrong with one seed, in words."""
+    return _outcome(run, seed).words
+
+
+@cache
+def once(name: str, seed: int) -> Outcome:
+    """The outcome of a seed, which is played once, however many tests ask."""
+    return _outcome(every_run()[name], seed)
+
+
+def _outcome(run: SeededRun, seed: int) -> Outcome:
+    kinds = Counter[str]()
     try:
-        return [str(found) for found in run.judge(run.play(seed))]
+        trace = run.play(seed)
+        kinds.update(str(event.kind) for event in trace)
+        return Outcome([str(found) for found in run.judge(trace)], kinds)
     except ProvesNothing:
-        return []
+        return Outcome([], kinds, idle=True)
     except Exception as error:  # a deadlock, a runaway, an error that nobody handled
-        return [f"{type(error).__name__}: {error}"]
+        return Outcome([f"{type(error).__name__}: {error}"], kinds)
