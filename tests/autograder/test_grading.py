@@ -49,8 +49,8 @@ def grade(tmp_path: Path) -> Iterator[Grade]:
     with ThreadPoolExecutor(1) as threads:
 
         def graded(folder: Path, **options: object) -> ClassRecord:
-            chosen = {"executor": threads, "grade": trusting.grade} | options
-            return grade_class(folder, tmp_path / "results", **chosen)  # type: ignore[arg-type]
+            chosen = {"out": tmp_path / "results", "executor": threads, "grade": trusting.grade} | options
+            return grade_class(folder, **chosen)  # type: ignore[arg-type]
 
         yield graded
 
@@ -152,16 +152,18 @@ def test_a_file_that_cannot_be_read_has_a_named_mark(grade: Grade, submissions: 
     assert [problem.where for problem in book.problems] == [f"huge, {NOTEBOOK}"]
 
 
-def test_a_notebook_that_kills_its_grader_costs_no_other_learner(submissions: Path, tmp_path: Path) -> None:
+def test_a_notebook_that_kills_its_grader_costs_no_other_learner(
+    grade: Grade, submissions: Path, tmp_path: Path
+) -> None:
     """It is tried twice, then named; it is graded again in the next run."""
-    alone = grade_class(submissions, tmp_path / "alone", at_once=2, grade=trusting.grade)
+    alone = grade(submissions)
     (submissions / "killer").mkdir()
     (submissions / "killer" / NOTEBOOK).write_text("die, grader")
-    book = grade_class(submissions, tmp_path / "results", at_once=2, grade=trusting.grade_or_die)
+    book = grade_class(submissions, tmp_path / "killed", at_once=2, grade=trusting.grade_or_die)
     assert [graded for graded in book.graded if graded.learner != "killer"] == list(alone.graded)
     assert book.points("killer") == 0
     assert [problem.where for problem in book.problems] == [f"killer, {NOTEBOOK}"]
-    again = grade_class(submissions, tmp_path / "results", at_once=2, grade=trusting.grade)
+    again = grade(submissions, out=tmp_path / "killed")
     assert (again.run.graded, again.run.kept) == (1, 3)
 
 

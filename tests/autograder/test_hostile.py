@@ -78,11 +78,11 @@ def before(temporary: Path) -> dict[Path, tuple[int, int]]:
 
 @pytest.fixture(scope="module", params=MODES)
 def outcome(request: pytest.FixtureRequest, temporary: Path, before: dict[Path, tuple[int, int]]) -> Outcome:
-    """All attacks in one mode. The slow ones wait side by side, in notebooks of their own."""
+    """All attacks in one mode. The slow ones wait side by side, each in a notebook of its own."""
     isolation = MODES[request.param]
-    slow = list(batches(each for each in HOSTILE if each.slow))
+    slow = [batch for each in HOSTILE if each.slow for batch in batches([each])]
     shared = [*slow, *batches(each for each in HOSTILE if not each.slow)]
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(len(slow)) as pool:
         all_marks = list(pool.map(lambda batch: _attack(batch, isolation), shared))
     marked: dict[str, Mark] = {}
     others: list[Mark] = []
