@@ -13,11 +13,17 @@ BIN     = $(VENV)/bin
 WORKERS = 2
 ARGS    =
 UPGRADE = --upgrade
+APART   = autograder broken browser docs javascript notebooks seeded
+ROOMS   = $(filter-out $(APART:%=tests/%/),$(sort $(dir $(wildcard tests/*/__init__.py))))
+ROUNDS  = 50
 PIP     = $(BIN)/python -m pip install --disable-pip-version-check
 INSTALL = $(PIP) -qq
 
-.PHONY: help lab setup test lint check-notebooks pytest notebooks seeds bench bench-browser bench-graders \
-    coverage docs constraints format clean
+# Some machines forbid Python to keep what it compiles: each process of a test would compile the course again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help lab setup test quick flakes lint check-notebooks pytest notebooks seeds bench bench-browser \
+    bench-graders coverage docs constraints format clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
@@ -28,6 +34,13 @@ lab: setup ## Open your copy of the course in JupyterLab
 setup: $(VENV)/.course ## Install what a learner needs
 
 test: lint check-notebooks pytest ## Prove all of it: lint, types, notebooks, tests
+
+quick: lint ## Lint, types, and ground and patterns in virtual time: no trio, seeds, grader, notebooks, browser
+	$(BIN)/python -m pytest -q -n $(WORKERS) --quick $(ROOMS) $(ARGS)
+
+flakes: $(VENV)/.test ## Run each async test ROUNDS=50 times, shuffled; ROOMS=tests/saga for one room
+	$(BIN)/python -m pytest -q -n $(WORKERS) -o tmp_path_retention_policy=failed \
+	    --rounds $(ROUNDS) --order $$(date +%s) $(ROOMS) $(ARGS)
 
 lint: $(VENV)/.test ## Lint, format and types; the JavaScript too
 	$(BIN)/ruff check .

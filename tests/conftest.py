@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import os
 import tempfile
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from xdist.scheduler.loadfile import LoadFileScheduling  # type: ignore[import-untyped]
 
-from tests.backends import SCHEDULERS, on_virtual_asyncio
+from tests.backends import SCHEDULERS, on_trio, on_virtual_asyncio
 
-BROWSER = "tests/browser/"
+BROWSER, SEEDED = "tests/browser/", "tests/seeded/"
 HOMES = pytest.StashKey[dict[Path, str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add two ways to run less, or more, than all tests once."""
+    options = parser.getgroup("eip_ref")
+    options.addoption("--quick", action="store_true", help="run nothing on trio")
+    options.addoption("--rounds", type=int, default=0, help="run async tests alone, so often, shuffled")
+    options.addoption("--order", type=int, default=0, help="the seed of that order")
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
     """A file to a worker: cells of a notebook share a kernel. All browser tests share one JupyterLab."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(SEEDED):
+            return nodeid.partition("[")[2]  # a run, which is played once for all that is asked of it
         return BROWSER if nodeid.startswith(BROWSER) else str(super()._split_scope(nodeid))
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
     """Under `-n`, whatever `--dist` says."""
     config.option.loadscopereorder = False
-    return Scheduling(config, log)
+    return None if config.getoption("rounds") else Scheduling(config, log)
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest begins first, so that no worker waits for the other."""
-    items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest begins first and the smallest parts come last, so that no worker waits for the other."""
+    items.sort(key=lambda item: item.nodeid.startswith(SEEDED) - item.nodeid.startswith(BROWSER))
+    if config.getoption("quick"):
+        items[:] = [item for item in items if _scheduler(item) is not on_trio]
+    if config.getoption("rounds"):
+        items[:] = [item for item in items if _scheduler(item)]
+        Random(config.getoption("order")).shuffle(items)
+
+
+def _scheduler(item: pytest.Item) -> Any:
+    """The scheduler that a test runs on, as `scheduler` or as `play`; None for one that needs none."""
+    arguments = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return next((scheduler for scheduler in SCHEDULERS for each in arguments if each is scheduler), None)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,17 +65,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     homes = item.config.stash.setdefault(HOMES, {})
     if item.path not in homes:
         folder = tempfile.TemporaryDirectory(prefix="eip-")
-        item.config.add_cleanup(folder.cleanup)
+        atexit.register(folder.cleanup)  # not pytest's own cleanup, which a worker may not come to
         homes[item.path] = folder.name
     os.environ["EIP_HOME"] = homes[item.path]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """An async test runs on every scheduler, or only in virtual time when it is marked so."""
+    """An async test runs on every scheduler, or only in virtual time when it is marked so; in each round."""
     if inspect.iscoroutinefunction(metafunc.function):
         only_one = metafunc.definition.get_closest_marker("virtual_time_only")
         metafunc.fixturenames.append("scheduler")
         metafunc.parametrize("scheduler", [on_virtual_asyncio] if only_one else SCHEDULERS)
+    if rounds := metafunc.config.getoption("rounds"):
+        metafunc.fixturenames.append("round")
+        metafunc.parametrize("round", range(rounds))
 
 
 @pytest.hookimpl(tryfirst=True)
