@@ -29,7 +29,7 @@ from .notebooks import METADATA, read, write
 from .regions import UnclearRegion, regions, stops_the_notebook, stubbed
 from .workbook import answer_cells, back_up, grading
 
-__all__ = ["BadSolution", "add", "derive", "main", "problems", "text", "update"]
+__all__ = ["STORY", "TASK", "BadSolution", "add", "derive", "main", "problems", "text", "update"]
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
@@ -37,6 +37,7 @@ Cell = dict[str, Any]
 ONLY_IN_SOLUTIONS = "solutions-only"  #: the tag of a cell that learners do not get
 KEYS = ("grade", "grade_id", "locked", "schema_version", "solution", "task")
 GRADE_ID = re.compile(r"[a-zA-Z0-9_\-]+")
+STORY, TASK = "The story.", "**Task.** What to write."  #: in a new exercise, until its author writes them
 
 
 class BadSolution(ValueError):
@@ -272,7 +273,7 @@ def _begun(lesson: registry.Lesson) -> Notebook:
 
 
 def _new_cells(exercise: Exercise, *, number: int) -> list[Cell]:
-    story = f"## {number} · {exercise.title}\n\n*{exercise.size}*\n\nThe story.\n\n**Task.** What to write."
+    story = f"## {number} · {exercise.title}\n\n*{exercise.size}*\n\n{STORY}\n\n{TASK}"
     check = f'check("{exercise.name}", {exercise.answer})'
     slug = exercise.slug.replace("_", "-")
     graded = {"grade": True, "locked": True, "points": exercise.points}

@@ -69,6 +69,7 @@ ENDINGS = {
     Ending.RUNAWAY: RUNAWAY,
 }
 
+NO_PYTEST = "`pytest.raises` is not understood here: use `try`, `except` and `assert`."
 
 UNJUDGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What judging may raise for a trace that no run of the exercise can write."""
@@ -197,10 +198,12 @@ def _raised(error: BaseException, answer: object) -> str:
     said = f": {error}" if str(error) else ""
     what = f"{type(error).__name__}{said}"
     line = _own_line(error, answer)
+    of_pytest = any(kind.__name__ == "OutcomeException" for kind in type(error).__mro__)
+    advice = f"\n{NO_PYTEST}" if of_pytest else ""
     if line is None:
-        return f"The run ended with {what}"
+        return f"The run ended with {what}{advice}"
     number, code = line
-    return f"Line {number} of your cell raised {what}\n    {code}"
+    return f"Line {number} of your cell raised {what}\n    {code}{advice}"
 
 
 def _own_line(error: BaseException, answer: object) -> tuple[int, str] | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from eip_ref.autograder import registry, workbook
+from eip_ref.autograder import derive, registry, workbook
 from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.judging import Verdict, judge_answer, judge_trace, run_answer
 from eip_ref.autograder.notebooks import read
@@ -122,6 +122,10 @@ def _made(exercise: Exercise, source: str) -> Any:
     code = (cell["source"] for cell in _solutions(exercise)["cells"] if cell["cell_type"] == "code")
     names: dict[str, Any] = {"__name__": "the_notebook"}
     exec(f"{next(code)}\n\n{source}", names)
+    defined = exercise.answer in names
+    assert defined, (
+        f"{exercise.name}: an answer must define {exercise.answer!r}, and this one does not:\n{source}"
+    )
     return names[exercise.answer]
 
 
@@ -167,5 +171,24 @@ def _mistake(verdict: Verdict) -> str:
 def assert_well_kept(exercise: Exercise) -> None:
     """At least three wrong answers are kept, and another right one where there is more than one design."""
     mine = [kept for kept in kept_answers(exercise.lesson) if kept.exercise == exercise]
-    assert len([kept for kept in mine if kept.mistake]) >= 3
-    assert exercise.kind == "predict" or any(not kept.mistake for kept in mine)
+    place = f"under `## {exercise.slug}` of {_file(exercise.lesson)}"
+    wrong = [kept for kept in mine if kept.mistake]
+    assert len(wrong) >= 3, f"there must be three wrong answers {place}; there are {len(wrong)}"
+    assert exercise.kind == "predict" or len(mine) > len(wrong), f"there must be a right answer {place}"
+
+
+def assert_told(exercise: Exercise) -> None:
+    """The notebook tells a story and a task, and not what `eip derive --add` wrote in their place."""
+    cells = _solutions(exercise)["cells"]
+    above = cells[: cells.index(workbook.answer_cells(_solutions(exercise), exercise)[0])]
+    prose = "\n\n".join(cell["source"] for cell in above if cell["cell_type"] == "markdown")
+    story = prose.rpartition(exercise.size)[2]
+    place = f"above the answer of {exercise.name} in solutions/{registry.lesson_of(exercise).notebook}"
+    assert derive.STORY not in story.splitlines(), f"write a story in place of {derive.STORY!r} {place}"
+    assert derive.TASK not in story.splitlines(), f"write a task in place of {derive.TASK!r} {place}"
+    assert "**Task.**" in story, f"there must be a paragraph that begins with **Task.** {place}"
+    assert len(story.split()) > 40, f"there must be a story {place}"
+
+
+def _file(lesson: str) -> str:
+    return (KEPT / f"{lesson}.md").relative_to(KEPT.parents[2]).as_posix()

@@ -21,7 +21,16 @@ from eip_ref.message import Message
 from eip_ref.trace import Trace
 
 from . import exercise_cases
-from .exercise_cases import Kept, assert_passes, assert_shows, kept_answers, model, stub
+from .exercise_cases import (
+    Kept,
+    assert_passes,
+    assert_shows,
+    assert_told,
+    assert_well_kept,
+    kept_answers,
+    model,
+    stub,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adding_an_exercise.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"\n\*\*`?([^*`]+)`?\*\*\n\n```\w+\n(.*?)\n```\n", PAGE, re.DOTALL))
@@ -80,6 +89,7 @@ def test_the_example_is_an_exercise_whose_answers_get_their_diagnosis(
     exercise: Exercise,
 ) -> None:
     """Model answer and other right ones pass, the stub is told to begin, each mistake is made and seen."""
+    assert_told(exercise)
     assert_passes(exercise, model(exercise))
     diagnosis = judge_answer(exercise, stub(exercise)).diagnosis
     assert diagnosis
@@ -88,6 +98,28 @@ def test_the_example_is_an_exercise_whose_answers_get_their_diagnosis(
     for each in kept:
         _try(each)
     assert {each.mistake for each in kept} == {"", *(mistake.name for mistake in exercise.mistakes)}
+
+
+def test_an_exercise_of_which_nothing_is_written_yet_is_refused(lesson: Lesson, tmp_path: Path) -> None:
+    """What `eip derive --add` left for the author is no story; the words say where one is missing."""
+    (exercise,) = lesson.exercises
+    assert derive.add(tmp_path, exercise) == 0
+    with pytest.raises(AssertionError, match=r"a story in place of .* in solutions/02_message_queue\.ipynb"):
+        assert_told(exercise)
+
+
+def test_too_few_kept_answers_are_missed_in_their_file(exercise: Exercise, tmp_path: Path) -> None:
+    """By its name, and that of the exercise."""
+    (tmp_path / "message_queue.md").write_text("## set_aside\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"under `## set_aside` of .*message_queue\.md; there are 0"):
+        assert_well_kept(exercise)
+
+
+def test_a_kept_answer_that_defines_something_else_is_named(exercise: Exercise) -> None:
+    """With its text, in which the name is to be mended."""
+    kept = Kept(exercise, "another name", "", "async def sorts(orders):\n    pass")
+    with pytest.raises(AssertionError, match=r"must define 'sort'(.|\n)*def sorts"):
+        kept.answer  # noqa: B018
 
 
 def _try(kept: Kept) -> None:
@@ -177,6 +209,13 @@ async def _looks_away(make: Any) -> None:
     make()
 
 
+async def _raises(make: Any) -> None:
+    async with make() as queue:
+        await queue.put(Message("order 1"))
+        with pytest.raises(TimeoutError), anyio.fail_after(1):
+            await queue.receive()
+
+
 async def _accuses(make: Any) -> None:
     raise AssertionError("no queue is good enough")
 
@@ -186,3 +225,6 @@ def test_the_snippet_of_a_test_to_write_tells_good_tests_from_others() -> None:
     tests = snippet(2, "async def test_queue(make)", "accuses-a-correct-queue", "misses-the-loss")
     tried = [named(tests, test) for test in (_counts, _looks_away, _accuses)]
     assert tried == ["", "misses-the-loss", "accuses-a-correct-queue"]
+    seen = judge_answer(tests, _raises).seen
+    assert "DID NOT RAISE" in seen
+    assert "use `try`, `except` and `assert`" in seen

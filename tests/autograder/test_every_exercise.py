@@ -17,6 +17,7 @@ from .exercise_cases import (
     assert_passes,
     assert_same_after_json,
     assert_shows,
+    assert_told,
     assert_well_kept,
     changed,
     kept_answers,
@@ -91,6 +92,12 @@ def test_each_mistake_that_an_exercise_knows_is_made_by_a_kept_answer(exercise: 
     made = {kept.mistake for kept in KEPT if kept.exercise == exercise}
     made.add(BEGUN.get(exercise.slug, "not-started"))
     assert [mistake.name for mistake in exercise.mistakes if mistake.name not in made] == []
+
+
+@each_exercise
+def test_the_notebook_tells_a_story_and_a_task(exercise: Exercise) -> None:
+    """Above the answer, in words of the author."""
+    assert_told(exercise)
 
 
 @each_exercise
