@@ -165,6 +165,14 @@ def test_a_message_accepted_twice_may_be_delivered_twice() -> None:
     assert len(conservation(story.deliver("m1", "worker-3", 3).trace)) == 1
 
 
+def test_of_two_copies_the_one_that_is_given_back_is_the_one_of_that_lease() -> None:
+    """The other one rests until its own delay is over."""
+    story = Story().put("m1", "m1").deliver("m1", "worker-1", 1).deliver("m1", "worker-2", 2)
+    story.settle("nacked", "m1", "worker-2", 2, delay=5).add("returned", "orders", "m1", "", lease=1)
+    assert conservation(story.at(5).add("returned", "orders", "m1", "", lease=2).trace) == []
+    assert len(conservation(story.add("returned", "orders", "m1", "", lease=2).trace)) == 1
+
+
 def test_one_way_delivery_is_the_end_of_the_journey() -> None:
     """Without a lease nothing is in flight, and a second delivery is illegal."""
     story = Story().put("m1").deliver("m1", "billing", None)

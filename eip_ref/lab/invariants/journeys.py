@@ -63,7 +63,7 @@ class Copies:
                 return self._release(event)
             case Kind.RETURNED:
                 self.ready += 1
-                return self._delay_over() or self._release(event)
+                return self._by_lease(event) or self._delay_over() or self._release(event)
             case Kind.REPLAYED:
                 return bool(self.held) or self._unready() or self._delay_over()
         return self._give_up(event)
@@ -79,8 +79,11 @@ class Copies:
         return legal
 
     def _give_up(self, event: Event) -> bool:
-        by_lease = "lease" in event.data and self._release(event)
-        return by_lease or self._delay_over() or self._unready() or self._release(event)
+        return self._by_lease(event) or self._delay_over() or self._unready() or self._release(event)
+
+    def _by_lease(self, event: Event) -> bool:
+        """Release the copy that this lease holds, though another copy may be delayed."""
+        return "lease" in event.data and self._release(event)
 
     def _release(self, event: Event) -> bool:
         lease = event.data.get("lease")
@@ -113,7 +116,7 @@ class Journeys:
         """Follow one event; False when its step is illegal. Events that are no step are legal."""
         if event.kind not in STEPS or not event.message:
             return True
-        if event.kind == Kind.DELIVERED and "offset" in event.data and "lease" not in event.data:
+        if event.kind == Kind.DELIVERED and "offset" in event.data and event.data.get("lease") is None:
             return True  # read from a log, which takes nothing away; a subscription has it out
         return self.of(event).step(event)
 
