@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import anyio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eip_ref.circuit_breaker import (
@@ -99,6 +99,9 @@ STEPS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(STEPS, st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+@example([("disable", 0), ("admit", 0), ("failure", 0)], 1, 1, 1)
+@example([("observe", 0), ("admit", 0), ("failure", 0)], 1, 1, 1)
+@example([("admit", 0), ("force_open", 0), ("success", 0), ("admit", 0), ("reset", 0), ("admit", 0)], 1, 1, 1)
 def test_the_breaker_does_what_the_model_does(
     steps: list[tuple[str, int]], threshold: int, limit: int, successes: int
 ) -> None:
