@@ -105,7 +105,7 @@ class Relay:
         return done
 
     async def _in_store(self, step: Callable[[*Given], T], *given: *Given) -> T:
-        """What the step returns, after its commit, for which this waits while the loop goes on."""
+        """Return what the step returns, after its commit; the loop goes on meanwhile."""
         return await self.outbox.store.run(lambda _: step(*given))
 
     async def _publish_and_mark(self, claimed: ClaimedMessage) -> bool:
