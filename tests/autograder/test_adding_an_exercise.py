@@ -104,7 +104,7 @@ def test_an_exercise_of_which_nothing_is_written_yet_is_refused(lesson: Lesson, 
     """What `eip derive --add` left for the author is no story; the words say where one is missing."""
     (exercise,) = lesson.exercises
     assert derive.add(tmp_path, exercise) == 0
-    with pytest.raises(AssertionError, match=r"a story in place of .* in solutions/02_message_queue\.ipynb"):
+    with pytest.raises(AssertionError, match=f"a story in place of .* in solutions/{lesson.notebook}"):
         assert_told(exercise)
 
 
