@@ -29,7 +29,7 @@ from .trace import Kind, record, whoami
 __all__ = [
     "ChannelFull",
     "NotSent",
-    "Offer",
+    "OfferedMessage",
     "PointToPointChannel",
     "Receiver",
     "ReceiverAway",
@@ -76,7 +76,7 @@ class SecondReceiver(Exception):
 
 
 @dataclass(eq=False, slots=True)
-class Offer:
+class OfferedMessage:
     """A message that waits for the receiver: kept in the buffer, or held by a sender that waits."""
 
     message: Message
@@ -99,7 +99,7 @@ class PointToPointChannel:
             )
         self.undelivered: list[Message] = []  #: accepted, but the receiver closed before taking them
         self.dropped: Counter[str] = Counter()  #: accepted and not delivered, by reason
-        self._waiting: deque[Offer] = deque()
+        self._waiting: deque[OfferedMessage] = deque()
         self._receiver: Receiver | None = None
         self._was_away = False  # a receiver has left, and may be missed
         self._sender_closed = False
@@ -130,7 +130,7 @@ class PointToPointChannel:
         if reason is not None:
             record(Kind.REFUSED, self.name, message.id, reason=str(reason))
             raise reason
-        offer = Offer(message.copy())
+        offer = OfferedMessage(message.copy())
         self._waiting.append(offer)
         if self._receiver is not None:
             self._receiver.signal.notify()
@@ -148,7 +148,7 @@ class PointToPointChannel:
             return ChannelFull(f"{self.name} holds {self.capacity} messages and can keep no more")
         return None
 
-    async def _taken(self, offer: Offer) -> None:
+    async def _taken(self, offer: OfferedMessage) -> None:
         """Wait until the receiver has it. Whoever gives up or dies takes it back."""
         record(Kind.BLOCKED, self.name, offer.message.id)
         with on_death(partial(self._take_back, offer, "the sender died")):
@@ -159,7 +159,7 @@ class PointToPointChannel:
         if offer.refusal is not None:
             raise offer.refusal
 
-    def _take_back(self, offer: Offer, reason: str) -> None:
+    def _take_back(self, offer: OfferedMessage, reason: str) -> None:
         """Nobody will have it, unless the receiver has it already."""
         if not offer.settled.is_set():
             self._waiting.remove(offer)

@@ -22,7 +22,7 @@ from eip_ref.message_queue import (
     StoredMessage,
     Worker,
 )
-from eip_ref.point_to_point import Offer, PointToPointChannel, Receiver
+from eip_ref.point_to_point import OfferedMessage, PointToPointChannel, Receiver
 from eip_ref.request_reply import Replier
 from eip_ref.storage import Record
 from tests.broken import circuit_breaker, durable_queue, publish_subscribe, request_reply
@@ -44,9 +44,9 @@ REQUESTS = "request_reply/customers, and a bank that crashes"
 class DeliversWhatItRefused(PointToPointChannel):
     """Tells a sender that gave up that nothing was sent, and delivers it all the same."""
 
-    def _take_back(self, offer: Offer, reason: str) -> None:
+    def _take_back(self, offer: OfferedMessage, reason: str) -> None:
         if reason == "the sender gave up" and not offer.settled.is_set():
-            self._waiting.append(Offer(offer.message))
+            self._waiting.append(OfferedMessage(offer.message))
         super()._take_back(offer, reason)
 
 

@@ -39,7 +39,7 @@ from typing import Any
 from ...autograder import kit
 from ...lab.faults import Faults
 from ...message import Message
-from ...point_to_point import Offer, PointToPointChannel
+from ...point_to_point import OfferedMessage, PointToPointChannel
 
 __all__ = ["EXERCISE", "SharingChannel"]
 
@@ -87,7 +87,7 @@ class DoublingChannel(PointToPointChannel):
         await super().send(message)
         self._until_double -= 1
         if self._until_double == 0:
-            self._waiting.append(Offer(message.copy(headers={"again": True})))
+            self._waiting.append(OfferedMessage(message.copy(headers={"again": True})))
         self._waiting = deque(sorted(self._waiting, key=lambda offer: "again" in offer.message.headers))
 
 
