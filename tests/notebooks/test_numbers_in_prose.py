@@ -1,0 +1,58 @@
+"""What a lesson says in words of its numbers is read from its own runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from eip_ref.course.message_queue.stage import lost_and_repeated
+from eip_ref.lab import simulate
+from eip_ref.trace import Trace
+from tests.notebooks.lessons import ROOT, prose, run
+
+Names = dict[str, Any]
+
+
+def small_buffer(names: Names) -> str:
+    trace: Trace = names["away"].run(when_away="buffer", buffer=5, away=60)
+    refused, sent = trace.count("refused"), trace.count("sent")
+    return f"with room for 5, an outage of one minute cost {refused} of {sent} invoices"
+
+
+def links(names: Names) -> str:
+    direct, hub = (dict(names["counted"][wiring])[12] for wiring in ("direct", "through a hub"))
+    return f"{hub} links in place of {direct} for twelve"
+
+
+def two_minutes(names: Names) -> str:
+    trace = simulate(names["one_worker"])
+    left = trace.count("accepted") - trace.count("delivered")
+    return {20: "After two minutes twenty orders wait"}[left]
+
+
+def sweep(names: Names) -> str:
+    runs = [lost_and_repeated(simulate(names["shift"], "last", half / 2 + 0.25)) for half in range(12)]
+    assert sum(lost for lost, _ in runs) == 0
+    return f"in {sum(twice > 0 for _, twice in runs)} of the {len(runs)} runs it did"
+
+
+def hot(names: Names) -> str:
+    return {99: "tried a hundred times a second"}[len(names["hot"].filter("delivered", message="m2"))]
+
+
+@pytest.mark.parametrize(
+    ("stem", "said"),
+    [
+        ("00_start_here", links),
+        ("01_point_to_point", small_buffer),
+        ("02a_competing_consumers", two_minutes),
+        ("02b_acks_and_leases", sweep),
+        ("02c_poison_and_duplicates", hot),
+    ],
+)
+def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:
+    """Word for word, so that neither changes alone."""
+    path = ROOT / "notebooks" / f"{stem}.ipynb"
+    assert said(run(path).names) in prose(path)
