@@ -210,6 +210,16 @@ class LabPage:
         """The cell at `index` with its outputs."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
 
+    def active(self) -> int:
+        """The index of the cell that the next Shift+Enter runs; -1 while the focus is not in the notebook."""
+        index: int = self.page.evaluate(
+            """() => {
+                const content = window.jupyterapp.shell.currentWidget.content;
+                return content.node.contains(document.activeElement) ? content.activeCellIndex : -1;
+            }"""
+        )
+        return index
+
     def not_run(self) -> list[str]:
         """The text of each code cell that has not been run to its end."""
         cells: list[str] = self.page.evaluate(
