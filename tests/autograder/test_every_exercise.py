@@ -32,6 +32,9 @@ BEGUN = {
     "predict_the_shares": "no-prediction",
     "keep_the_lease": "lease-ran-out",
     "order_per_key": "two-of-a-key-at-once",
+    "read_the_trace": "no-prediction",
+    "share_the_sync": "confirmed-too-early",
+    "follow_the_log": "passed-over",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...lab import figures
@@ -13,7 +10,7 @@ from ...lab.demo import choice, slider, toggle
 from ...trace import Kind, Trace
 from .disk import what_was_left
 
-__all__ = ["OUTAGE", "TWO_GROUPS", "how_far", "who_has_them", "with_a_file"]
+__all__ = ["OUTAGE", "TWO_GROUPS", "how_far", "who_has_them"]
 
 
 def who_has_them(trace: Trace) -> figures.Figure:
@@ -50,16 +47,6 @@ OUTAGE: dict[str, Any] = {
     "player": False,
     "title": "Kill it, or pull the plug",
 }
-
-
-def with_a_file(program: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """The same scenario, with the path of a fresh file as its first argument."""
-
-    async def scenario(**values: Any) -> Any:
-        with TemporaryDirectory(prefix="eip-") as folder:
-            return await program(Path(folder, "orders"), **values)
-
-    return scenario
 
 
 def how_far(trace: Trace) -> str:

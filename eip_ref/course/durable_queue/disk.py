@@ -27,6 +27,7 @@ class Disk:
         self.written: list[str] = []  #: survive a kill
         self.synced = 0  #: so many of them, the first ones, survive the plug
         self._seconds = seconds
+        self._one_at_a_time = anyio.Lock()
 
     def write(self, order: str) -> None:
         """Hand an order to the system: it takes no time, and the disk has not heard of it."""
@@ -34,9 +35,10 @@ class Disk:
 
     async def sync(self) -> None:
         """Return when all that was written before this call is on the disk."""
-        there = len(self.written)
-        await anyio.sleep(self._seconds)
-        self.synced = max(self.synced, there)
+        async with self._one_at_a_time:
+            there = len(self.written)
+            await anyio.sleep(self._seconds)
+            self.synced = there
 
     def left(self, death: str) -> list[str]:
         """The orders that are there after a "kill", or after somebody has pulled the "plug"."""

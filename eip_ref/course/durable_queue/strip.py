@@ -1,4 +1,4 @@
-"""A crash at each await of a program: a strip with a sign for every place at which it may die."""
+"""A crash at each moment of a program: a strip with a sign for every quarter of a second."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from ...lab import Crash
 from ...trace import Kind, Trace
 from .files import simulate_on_a_disk
 
-__all__ = ["Strip", "crash_at_every_await"]
+__all__ = ["Strip", "crash_at_every_moment"]
 
 Program = Callable[[Path, list[str]], Awaitable[object]]
 
+STEP, MOMENTS = 0.25, 36  #: seconds between two crashes, and how many are tried
 LOST, TWICE, FINE = "✗", "2", "·"
 
 
@@ -34,20 +35,18 @@ class Strip(NamedTuple):
         return self.signs.count(TWICE)
 
 
-def crash_at_every_await(program: Program, *orders: str) -> Strip:
-    """Run `program(path, todo)` once for each of its awaits, and let its process die there.
+def crash_at_every_moment(program: Program, *orders: str) -> Strip:
+    """Run `program(path, todo)` once for each quarter of a second, and let its process die there.
 
     It starts again a second later, with the file at `path` and the list `todo` as they were: the list is
     the paper on which the till has what it must still send.
     """
-    signs, step = "", 0
-    while True:
-        step += 1
-        crash = Crash(step=step, restart_after=1)
+    signs = ""
+    for number in range(MOMENTS):
+        crash = Crash(at=(number + 0.5) * STEP, restart_after=1)
         trace = simulate_on_a_disk(program, list(orders), crashes=(crash,), name="tea house")
-        if not trace.count(Kind.CRASHED):
-            return Strip(signs)
         signs += _sign(trace, orders)
+    return Strip(signs)
 
 
 def _sign(trace: Trace, orders: Sequence[str]) -> str:
