@@ -321,8 +321,8 @@ def _place(stack: list[FrameType]) -> str:
     modules = [frame.f_globals.get("__name__", "") for frame in stack]
     theirs = [f for f, name in zip(stack, modules, strict=True) if not name.startswith(_NOT_THE_SCENARIO)]
     ours = [f for f, name in zip(stack, modules, strict=True) if not name.startswith(("anyio.", "asyncio."))]
-    inner = (ours or stack)[-1].f_code.co_qualname
     if not theirs:
-        return inner
+        return (ours or stack)[-1].f_code.co_qualname
     outer = f"{theirs[-1].f_code.co_qualname}, line {theirs[-1].f_lineno}"
-    return outer if theirs[-1] is (ours or stack)[-1] else f"{outer}, for {inner}"
+    called = ours[ours.index(theirs[-1]) + 1 :]
+    return f"{outer}, for {called[0].f_code.co_qualname}" if called else outer

@@ -20,6 +20,7 @@ import pytest
 
 from eip_ref.lab.clock import Deadlock, Runaway, current_seed, in_simulation, simulate
 from eip_ref.lab.faults import Participant
+from eip_ref.point_to_point import PointToPointChannel
 from eip_ref.trace import Kind, TraceTooLong, record
 
 
@@ -71,6 +72,17 @@ def test_a_deadlock_is_an_error_that_names_who_waits() -> None:
     with pytest.raises(Deadlock, match=r"billing waits in .*wait_for_nothing, line \d+") as caught:
         simulate(scenario)
     assert [event.kind for event in caught.value.trace] == ["note"]  # type: ignore[attr-defined]
+
+
+def test_a_deadlock_names_what_the_scenario_called_and_nothing_inside_it() -> None:
+    """A reader of the scenario knows `receive`, and not how it waits."""
+
+    async def nobody_sends() -> None:
+        with PointToPointChannel("invoices").receiver() as inbox:
+            await inbox.receive()
+
+    with pytest.raises(Deadlock, match=r"nobody_sends, line \d+, for ReceivingEnd.receive$"):
+        simulate(nobody_sends)
 
 
 def test_to_sleep_for_ever_is_a_deadlock_too() -> None:
