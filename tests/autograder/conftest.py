@@ -49,6 +49,7 @@ def course(toys: registry.Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write(notebook(*SOLUTION), folder / "solutions" / toys.notebook)
     assert derive.update(folder) == 0
     monkeypatch.setenv("EIP_HOME", str(folder))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))  # whatever else is open here
     plan(edition_in(folder), whole=True, source="the course").apply()
     monkeypatch.chdir(folder / "my" / "exercises")
     return folder

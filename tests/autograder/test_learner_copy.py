@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
+import os
 import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eip_ref.autograder import check, hint, predict, reset, solution, update_command
+from eip_ref.autograder import check, hint, predict, reset, solution
 from eip_ref.autograder import course as places
 from eip_ref.autograder.cli import main
 from eip_ref.autograder.course import Mixture
@@ -200,17 +203,47 @@ def test_a_copy_that_was_deleted_comes_back(course: Path, capsys: pytest.Capture
     assert (course / "my" / TOY).exists()
 
 
+@contextmanager
+def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve on this machine for a while; gives the address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class OneOpenNotebook(http.server.BaseHTTPRequestHandler):
+    """Answers as a Jupyter server on which one notebook is open."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/api/sessions" else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps([{"id": "1", "path": TOY}]).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 def test_a_notebook_that_is_open_is_not_written_to(
     course: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The learner is told what to do; nothing at all is changed."""
-    monkeypatch.setattr(update_command, "_opened", lambda paths: paths)
-    before = (course / "my" / TOY).read_bytes()
-    assert main(["update"]) == 0
+    """The learner is told what to do; nothing at all is changed. When it is closed, it is."""
+    runtime, before = course / "runtime", (course / "my" / TOY).read_bytes()
+    runtime.mkdir()
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
     change(course / TOY, 0, "# Corrected")
-    assert main(["update"]) == 1
+    with serving(OneOpenNotebook) as address:
+        facts = {"pid": os.getpid(), "url": f"{address}/", "token": "", "root_dir": str(course / "my")}
+        (runtime / "jpserver-1.json").write_text(json.dumps(facts))
+        assert main(["update"]) == 1
     assert "Close and Shut Down Notebook" in capsys.readouterr().err
     assert (course / "my" / TOY).read_bytes() == before
+    assert main(["update"]) == 0
+    assert read(course / "my" / TOY)["cells"][0]["source"] == "# Corrected"
 
 
 def test_a_broken_notebook_is_named(course: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,14 +268,8 @@ def correction(request: pytest.FixtureRequest, course: Path, tmp_path: Path) -> 
         yield str(folder)
         return
     quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(quiet, directory=str(folder))
-    ) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(functools.partial(quiet, directory=str(folder))) as address:
+        yield address
 
 
 def test_a_correction_is_shown_and_then_taken(
