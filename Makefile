@@ -35,7 +35,7 @@ setup: $(VENV)/.course ## Install what a learner needs
 
 test: lint check-notebooks pytest ## Prove all of it: lint, types, notebooks, tests
 
-quick: lint ## Lint, types, and ground and patterns in virtual time: no trio, seeds, grader, notebooks, browser
+quick: lint ## Lint, types, and ground and patterns in virtual time: no trio, properties, seeds, grader, notebooks, browser
 	$(BIN)/python -m pytest -q -n $(WORKERS) --quick $(ROOMS) $(ARGS)
 
 flakes: $(VENV)/.test ## Run each async test ROUNDS=50 times, shuffled; ROOMS=tests/saga for one room

@@ -22,7 +22,7 @@ HOMES = pytest.StashKey[dict[Path, str]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add two ways to run less, or more, than all tests once."""
     options = parser.getgroup("eip_ref")
-    options.addoption("--quick", action="store_true", help="run nothing on trio")
+    options.addoption("--quick", action="store_true", help="run nothing on trio, and no property")
     options.addoption("--rounds", type=int, default=0, help="run async tests alone, so often, shuffled")
     options.addoption("--order", type=int, default=0, help="the seed of that order")
 
@@ -47,10 +47,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The longest begins first and the smallest parts come last, so that no worker waits for the other."""
     items.sort(key=lambda item: item.nodeid.startswith(SEEDED) - item.nodeid.startswith(BROWSER))
     if config.getoption("quick"):
-        items[:] = [item for item in items if _scheduler(item) is not on_trio]
+        items[:] = [item for item in items if _scheduler(item) is not on_trio and not _property(item)]
     if config.getoption("rounds"):
         items[:] = [item for item in items if _scheduler(item)]
         Random(config.getoption("order")).shuffle(items)
+
+
+def _property(item: pytest.Item) -> bool:
+    """True for a test that plays hundreds of examples."""
+    return getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
 
 
 def _scheduler(item: pytest.Item) -> Any:
