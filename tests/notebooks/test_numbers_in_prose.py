@@ -42,6 +42,23 @@ def hot(names: Names) -> str:
     return {99: "tried a hundred times a second"}[len(names["hot"].filter("delivered", message="m2"))]
 
 
+def shared_sync(names: Names) -> str:
+    rates = names["rates"]
+    return (
+        f"share it got {rates[10, 10, 0]:.0f} orders a second from our disk, and {rates[10, 1, 0]:.0f} when"
+    )
+
+
+def lost_in_memory(names: Names) -> str:
+    strip = names["strips"]["in memory"]
+    assert names["strips"]["same ids"].lost == 0
+    return f"memory lost an order in {strip.lost} of {len(strip.signs)} runs, and the durable queue"
+
+
+def dropped_unread(names: Names) -> str:
+    return f"{names['unread'][600]} of 117 orders were dropped unread"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -50,6 +67,9 @@ def hot(names: Names) -> str:
         ("02a_competing_consumers", two_minutes),
         ("02b_acks_and_leases", sweep),
         ("02c_poison_and_duplicates", hot),
+        ("03a_guaranteed_delivery", shared_sync),
+        ("03a_guaranteed_delivery", lost_in_memory),
+        ("03b_message_log", dropped_unread),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

@@ -68,15 +68,15 @@ def _how_far(trace: Trace, group: str) -> str:
 TWO_GROUPS: dict[str, Any] = {
     "controls": {
         "seconds": slider(0.1, 2.0, 0.1, value=0.4, label="Search needs (s an order)"),
-        "rewind_at": slider(0, 110, 10, value=0, label="Search goes back at (s, 0 never)"),
+        "rewind_at": slider(0, 110, 10, value=60, label="Search goes back at (s, 0 never)"),
         "keep": slider(0, 100, 10, value=0, label="The log keeps (s, 0 all)"),
     },
     "presets": {
-        "Calm": {},
-        "Search goes back": {"rewind_at": 60},
-        "Search is slow": {"seconds": 1.5},
-        "Slow, and the log forgets": {"seconds": 1.5, "keep": 20},
-        "Back, and the log forgets": {"rewind_at": 60, "keep": 20},
+        "Calm": {"rewind_at": 0},
+        "Search goes back": {},
+        "Search is slow": {"seconds": 1.5, "rewind_at": 0},
+        "Slow, and the log forgets": {"seconds": 1.5, "keep": 20, "rewind_at": 0},
+        "Back, and the log forgets": {"keep": 20},
     },
     "summary": how_far,
     "figures": [figures.offsets],

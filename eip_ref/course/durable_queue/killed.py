@@ -24,6 +24,7 @@ from ...lab import simulate
 __all__ = ["Killed", "killed"]
 
 CHILD = """
+from __future__ import annotations  # what the annotations of a program name is not known here
 import os, signal, sys
 import anyio
 from eip_ref.durable_queue import SQLiteQueue
