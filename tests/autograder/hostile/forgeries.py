@@ -249,6 +249,8 @@ ATTACKS = (
     Hostile(
         "a flood of facts that the library records",
         """
+        from eip_ref.message_queue import MessageQueue
+
         async def patient_work(queue, handle):
             async with MessageQueue("x" * 10_000) as other:
                 for _ in range(4_000):
