@@ -59,6 +59,21 @@ def dropped_unread(names: Names) -> str:
     return f"{names['unread'][600]} of 117 orders were dropped unread"
 
 
+def anothers(names: Names) -> str:
+    ten = names["by_callers"][10].filter("effect", test=lambda event: "another" in event.data["effect"])
+    return f"in turn, with ten callers, {len(ten)} did"
+
+
+def left_in_the_table(names: Names) -> str:
+    (note,) = names["too_late"].filter("note")
+    return {99: "Ninety-nine of them stand there still"}[note.data["left"]]
+
+
+def charged(names: Names) -> str:
+    none, one = (names["by_key"][key].count("effect") for key in ("none", "one"))
+    return {100: f"only with one key: it made {none} charges a hundred"}[one]
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -70,6 +85,9 @@ def dropped_unread(names: Names) -> str:
         ("03a_guaranteed_delivery", shared_sync),
         ("03a_guaranteed_delivery", lost_in_memory),
         ("03b_message_log", dropped_unread),
+        ("06a_whose_answer", anothers),
+        ("06a_whose_answer", left_in_the_table),
+        ("06b_ask_again", charged),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

@@ -52,7 +52,7 @@ class Put:
 
 
 class Inbox:
-    """Orders that the tills have sent and nobody has taken."""
+    """What the tills have sent and nobody has taken."""
 
     def __init__(self) -> None:
         self._puts: list[Put] = []
