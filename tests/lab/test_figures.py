@@ -503,6 +503,25 @@ def test_the_depth_says_the_highest_number_the_capacity_and_the_rest() -> None:
     assert said in texts(figure)
 
 
+def test_a_depth_of_many_changes_is_a_small_picture_with_its_highest_point() -> None:
+    """What the eye cannot tell apart is left out; a peak of one instant is not."""
+
+    def change(number: int, kind: str) -> Event:
+        return Event(number / 100, kind, "orders", f"m{number // 2}", "", {"lease": None})
+
+    calm = [change(number, "delivered" if number % 2 else "accepted") for number in range(40_000)]
+    peak = [Event(200.0, "accepted", "orders", f"p{n}", "", {}) for n in range(500)]
+    gone = [Event(200.001, "delivered", "orders", f"p{n}", "", {"lease": None}) for n in range(500)]
+    figure = depth(Trace(sorted([*calm, *peak, *gone], key=lambda event: event.at)))
+    assert len(figure.svg) < 80_000
+    heights = [float(y) for y in re.findall(r"[\d.]+ ([\d.]+) *\n", max(_paths(figure), key=len))]
+    assert min(heights) < max(heights) - 80  # the peak is drawn, over a buffer that is nearly empty
+
+
+def _paths(figure: Figure) -> list[str]:
+    return re.findall(r'<path d="([^"]+)"', figure.svg)
+
+
 def test_a_resting_message_still_waits() -> None:
     """Handed back with a delay: in flight no more, and still to be done."""
     resting = Trace(e for e in DEAD if e.at < 0.1 or e.kind == "nacked")

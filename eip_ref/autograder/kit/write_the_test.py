@@ -102,6 +102,16 @@ class _Veil:
     def __bool__(self) -> bool:
         return bool(self._thing)
 
+    def __aiter__(self) -> Any:
+        return aiter(self._thing)
+
+    def __enter__(self) -> Any:
+        entered = self._thing.__enter__()
+        return self if entered is self._thing else entered
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._thing.__exit__(*error)
+
     async def __aenter__(self) -> Any:
         entered = await self._thing.__aenter__()
         return self if entered is self._thing else entered

@@ -10,6 +10,7 @@ from . import (
     send_again,
     share_the_sync,
 )
+from .disk import Disk
 from .follow_the_log import Group, a_log_and_a_crash
 from .read_back import every_damage, sealed
 from .read_the_trace import a_bad_night
@@ -19,6 +20,7 @@ from .share_the_sync import Inbox, ten_tills
 __all__ = [
     "NUMBER",
     "PARTS",
+    "Disk",
     "Group",
     "Inbox",
     "Notes",

@@ -67,7 +67,7 @@ STREAMS = {  # what the late reader makes of it, and the mistakes of keeping too
 
 
 def _kept(entries: Entries, choice: str) -> Entries:
-    """What is still there on the last day. A queue has been read and acked by those who were there."""
+    """The entries that are still there on the last day. A queue has been read and acked."""
     if choice == "queue":
         return []
     if choice == "week":

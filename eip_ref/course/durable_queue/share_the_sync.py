@@ -52,7 +52,7 @@ class Put:
 
 
 class Inbox:
-    """What the tills have sent and nobody has taken."""
+    """Orders that the tills have sent and nobody has taken."""
 
     def __init__(self) -> None:
         self._puts: list[Put] = []

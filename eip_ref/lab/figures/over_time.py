@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -33,6 +33,7 @@ from .style import (
 )
 
 MAX_CHANNELS, MAX_READERS, MAX_BINS = 5, 6, 30
+_COLUMNS = 200  #: parts of a time axis that the eye can tell apart
 _PANEL, _ALONE = 128.0, 188.0  # the height of axes among others, and of those that stand alone
 
 
@@ -47,9 +48,23 @@ def over_time(panels: Sequence[Axes], end: float) -> None:
 
 def steps(axes: Axes, points: Sequence[tuple[float, float]], end: float, **look: Any) -> Line2D:
     """Draw a value that stays until the next of (time, value), and the last one until `end`."""
-    times, values = [at for at, _ in points], [value for _, value in points]
+    times, values = zip(*_thinned(points, end), strict=True)
     line: Line2D = axes.step([*times, max(end, times[-1])], [*values, values[-1]], where="post", **look)[0]
     return line
+
+
+def _thinned(points: Sequence[tuple[float, float]], end: float) -> Sequence[tuple[float, float]]:
+    """The points that can be told apart: of each column the first, the lowest, the highest and the last."""
+    if len(points) <= 4 * _COLUMNS:
+        return points
+    width = max(end, points[-1][0]) / _COLUMNS
+    shown = list[tuple[float, float]]()
+    for _, group in groupby(points, key=lambda point: int(point[0] / width)):
+        column = list(group)
+        values = [value for _, value in column]
+        places = {0, values.index(min(values)), values.index(max(values)), len(column) - 1}
+        shown += [column[place] for place in sorted(places)]
+    return shown
 
 
 # Depth and scaling

@@ -1,0 +1,87 @@
+"""Bear with the partner
+
+Extend · hard · 4 points · 12 minutes
+
+Answer: class Throttle() with take
+Called: One `Throttle()`, and `await throttle.take()` before every call to the partner: by one caller, by
+    four at a time, and by four after 40 s in which nobody called. They call as often as they are let.
+Promised: In any one second the partner sees 15 calls at most. As long as somebody wants to call, it sees 9
+    a second or more.
+Hint: Who must share what? Four callers are one shop, and the partner counts its calls together.
+Hint: A second may begin at any moment. In the worst one, what was saved up and what falls meanwhile are
+    used both.
+Hint: A `TokenBucket` with a rate of 10 and a burst of 5, made once in `__init__`; `take` awaits its `take`.
+Why: In any second at most burst + rate calls are made. With a rate of 10 that leaves a burst of 5. The
+    bucket is shared, and it never saves more than its burst.
+
+each-for-itself: Each caller keeps the limit, and all together do not. The partner sees the sum of them.
+saved-without-end: What was not used is saved without an end. After a quiet time all of it is used at once,
+    and the partner breaks.
+worst-second-forgotten: Too many calls in the worst second. A second begins at any moment, not with the
+    clock, and what was saved comes on top of what falls in it.
+too-slow: Slower than the partner allows. It bears 10 calls a second, and somebody waited for less.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import anyio
+
+from ...autograder import kit
+from ...message import Message
+from ...trace import Event, Trace
+
+__all__ = ["EXERCISE", "many_calls"]
+
+SECONDS = 20.0
+MOST = 15
+CASES = {  # callers, and the seconds in which nobody has called before
+    "one caller": (1, 0.0),
+    "four callers": (4, 0.0),
+    "four callers after a quiet time": (4, 40.0),
+}
+
+
+async def many_calls(throttle_class: kit.Answer, seed: int) -> None:
+    """Let callers call the partner as often as the throttle lets them, with a new throttle in each case."""
+    for case, (callers, quiet) in CASES.items():
+        throttle = throttle_class()
+        await anyio.sleep(quiet + 0.35)  # not at a full second
+        async with kit.participants() as start:
+            for caller in range(1, callers + 1):
+                start(f"caller {caller}", _call, throttle, f"{case}: call {caller}.")
+            await anyio.sleep(SECONDS)
+    kit.write_down(cases=list(CASES))
+
+
+async def _call(throttle: Any, name: str) -> None:
+    for number in range(1, 500):
+        await throttle.take()
+        kit.happens(Message("call", id=f"{name}{number}"), "called")
+        await anyio.sleep(0)
+
+
+def judge(trace: Trace) -> kit.Symptoms:
+    happened = kit.effects(trace)
+    for case in kit.facts(trace)["cases"]:
+        calls = [call for call in happened if call.message.startswith(f"{case}: ")]
+        worst = max((_second_from(calls, first) for first in range(len(calls))), key=len, default=[])
+        if len(worst) > MOST:
+            mistake = "worst-second-forgotten"
+            if len(worst) > 2 * MOST:
+                mistake = "saved-without-end" if "quiet" in case else "each-for-itself"
+            yield kit.seen(
+                mistake, f"{case}: {len(worst)} calls in the second from {worst[0].at:.2f} s.", worst
+            )
+        elif len(calls) < 9 * SECONDS:
+            yield kit.seen("too-slow", f"{case}: {len(calls) / SECONDS:.1f} calls a second.", calls[:20])
+
+
+def _second_from(calls: list[Event], first: int) -> list[Event]:
+    over = calls[first].at + 1 - 1e-9
+    return list(itertools.takewhile(lambda call: call.at < over, calls[first:]))
+
+
+EXERCISE = kit.exercise(__name__, __doc__, kit.play(many_calls), judge)
