@@ -21,7 +21,7 @@ from .forms import Form
 __all__ = ["KINDS", "LEVELS", "Diagnosis", "Ending", "Exercise", "Mistake", "Run", "Vacuous"]
 
 LEVELS = ("easy", "medium", "hard")
-KINDS = ("repair", "complete", "extend", "predict", "choose", "write the test")
+KINDS = ("repair", "complete", "extend", "predict", "choose", "write the test", "read the trace")
 NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 SLUG = re.compile(r"[a-z][a-z0-9-]*")
 
