@@ -23,8 +23,8 @@ each_lesson = pytest.mark.parametrize(
 BOOK = """
 File Transfer, Shared Database, Remote Procedure Invocation, Messaging, Message Channel, Message, Pipes
 and Filters, Message Router, Message Translator, Message Endpoint, Point-to-Point Channel,
-Publish-Subscribe Channel, Datatype Channel, Invalid Message Channel, Dead Letter Channel, Guaranteed Delivery,
-Channel Adapter, Messaging Bridge, Message Bus, Command Message, Document Message, Event Message,
+Publish-Subscribe Channel, Datatype Channel, Invalid Message Channel, Dead Letter Channel, Guaranteed
+Delivery, Channel Adapter, Messaging Bridge, Message Bus, Command Message, Document Message, Event Message,
 Request-Reply, Return Address, Correlation Identifier, Message Sequence, Message Expiration, Format
 Indicator, Content-Based Router, Message Filter, Dynamic Router, Recipient List, Splitter, Aggregator,
 Resequencer, Composed Message Processor, Scatter-Gather, Routing Slip, Process Manager, Message Broker,
