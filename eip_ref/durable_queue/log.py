@@ -77,8 +77,20 @@ class SQLiteLog:
         self._accepted = Deduplication.of_last(dedup, self.database, f"log {name}")
         self._appends = GroupCommit(self.database, self._add_all, size=group_commit, linger=linger)
         self._appended = Signal()
+        self._open = False
 
     async def __aenter__(self) -> Self:
+        if self._open:
+            raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
+        self._open = True
+        try:
+            await self._enter()
+        except BaseException:
+            self._open = False
+            raise
+        return self
+
+    async def _enter(self) -> None:
         await anyio.lowlevel.checkpoint()
         with ExitStack() as stack:
             stack.enter_context(self.database)
@@ -88,9 +100,9 @@ class SQLiteLog:
             stack.pop_all()
         self._appended = self.database.signal(f"appended to {self.name}")
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
-        return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._open = False
         self._appended.notify_all()  # whoever waits for more elsewhere is told that it is not open
         self.database.__exit__()
 

@@ -17,7 +17,7 @@ import pytest
 
 from eip_ref.aggregator import Aggregator, by_size
 from eip_ref.api_gateway import Coalescer
-from eip_ref.durable_queue import SQLiteQueue
+from eip_ref.durable_queue import SQLiteLog, SQLiteQueue
 from eip_ref.lab import Link
 from eip_ref.message_queue import Consumer, MessageQueue
 from eip_ref.request_reply import Replier
@@ -31,6 +31,7 @@ BLOCKS: dict[str, Make] = {
     "Link": lambda _: Link("net", print, Random(1), Random(1)),
     "MessageQueue": lambda _: MessageQueue("q"),
     "Replier": lambda _: Replier(print, name="stock"),
+    "SQLiteLog": lambda path: SQLiteLog(path / "log.db", "l"),
     "SQLiteQueue": lambda path: SQLiteQueue(path / "queue.db", "q"),
 }
 every_block = pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS.keys())

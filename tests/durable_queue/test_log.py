@@ -230,6 +230,23 @@ def test_a_group_hears_of_what_another_process_has_appended(tmp_path: Path) -> N
     assert anyio.run(main) == "from elsewhere"
 
 
+async def test_the_lag_of_a_group_is_that_of_one_moment(tmp_path: Path) -> None:
+    """Whatever another process appends and commits between its two readings: it is never below 0."""
+    path = tmp_path / "shop.db"
+
+    class Overtaken(SQLiteLog):
+        @property
+        def end(self) -> int:
+            end = super().end
+            other.execute("UPDATE logs SET next = 2")
+            other.execute("INSERT OR REPLACE INTO cursors VALUES ('orders', 'billing', 2)")
+            return end
+
+    with Database(path) as other:
+        async with Overtaken(path, "orders") as log:
+            assert ConsumerGroup(log, "billing").lag == 0
+
+
 def append(path: str) -> None:
     """For a process of its own."""
 
