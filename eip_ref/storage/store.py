@@ -58,7 +58,8 @@ class Store(Protocol):
     async def run(self, step: Callable[[Transaction], T]) -> T:
         """Return what `step` returns in a transaction, after its commit.
 
-        While another process has the file locked this waits, and the event loop goes on.
+        While another process has the file locked this waits, and the event loop goes on. Raises
+        TypeError for an `async def`: there must be no await inside.
         """
         ...
 
@@ -122,7 +123,10 @@ class Transaction(ABC):
         self.written = True
 
     def after_commit(self, call: Callable[[], object]) -> None:
-        """Call this when the outermost transaction is committed, and never if this part is undone."""
+        """Call this when the outermost transaction is committed, and never if this part is undone.
+
+        An exception that it raises is recorded as a note. Raises TypeError for an `async def`.
+        """
         self._must_go_on()
         self._after_commit(call)
 
@@ -217,6 +221,7 @@ class MemoryStore(Transactional):
             yield documents
 
     async def run(self, step: Callable[[Transaction], T]) -> T:
+        values.must_not_be_async("a step of a transaction", step)
         with self.transaction() as transaction:
             return step(transaction)
 
@@ -350,6 +355,8 @@ class SQLiteStore:
             yield documents
 
     async def run(self, step: Callable[[Transaction], T]) -> T:
+        values.must_not_be_async("a step of a transaction", step)
+
         def in_transaction() -> T:
             with self._documents() as documents:
                 return step(documents)

@@ -15,6 +15,9 @@ from contextvars import ContextVar, Token
 from functools import partial
 from typing import TypeVarTuple
 
+from .. import values
+from ..trace import Kind, record
+
 __all__ = ["ForeignTransaction", "Transactional"]
 
 Given = TypeVarTuple("Given")
@@ -52,7 +55,12 @@ class Transactional(ABC):
     def _roll_back(self, nested: bool, mark: int) -> None: ...
 
     def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
-        """Call this when the outermost transaction is committed, and never if its part was undone."""
+        """Call this when the outermost transaction is committed, and never if its part was undone.
+
+        An exception that it raises is recorded as a note, since what is committed stays so. Raises
+        TypeError for an `async def`.
+        """
+        values.must_not_be_async("what is called after the commit", call)
         self._after.append(partial(call, *given) if given else call)
 
     def changing(self) -> AbstractContextManager[None]:
@@ -115,7 +123,14 @@ class _Changing:
         if kind is None and not self._nested:
             after, self._owner._after = self._owner._after, []
             for call in after:
-                call()
+                self._tell(call)
+
+    def _tell(self, call: Callable[[], object]) -> None:
+        """All of it is committed: a listener that fails changes nothing of that, for its caller or others."""
+        try:
+            call()
+        except Exception as error:
+            record(Kind.NOTE, str(self._owner), who="", text=f"failed after the commit: {error!r}")
 
     @property
     def _nested(self) -> bool:

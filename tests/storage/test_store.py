@@ -6,8 +6,9 @@ import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eip_ref.storage import Database, ForeignTransaction, MemoryStore, SQLiteStore, Store, Transaction
+from tests.backends import recorded
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -244,6 +246,46 @@ async def test_whoever_waits_for_news_hears_of_a_commit_that_wrote_something(sto
         with store.transaction() as transaction:
             transaction.put("t", "k", 1)
     assert heard == [3]
+
+
+async def test_a_listener_that_fails_after_the_commit_changes_no_outcome(store: Store) -> None:
+    """What is committed stays so: others hear of it, whoever waits is woken, and a note says what failed."""
+    heard: list[str] = []
+
+    def fails() -> None:
+        raise KeyError("the listener")
+
+    async def wait() -> None:
+        await store.news()
+        heard.append("woken")
+
+    def step(transaction: Transaction) -> str:
+        transaction.after_commit(fails)
+        transaction.after_commit(lambda: heard.append("told"))
+        transaction.put("t", "k", 1)
+        return "done"
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(1)
+        assert await store.run(step) == "done"
+    assert heard == ["told", "woken"]
+    (note,) = recorded().filter("note")
+    assert "failed after the commit: KeyError('the listener')" in note.data["text"]
+
+
+async def test_what_cannot_wait_in_a_transaction_is_refused_when_it_is_handed_over(store: Store) -> None:
+    """The coroutine of an `async def` would never run, and its step would be said to be done."""
+
+    async def never(*_: object) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="a step of a transaction"):
+        await store.run(cast("Any", never))
+    with pytest.raises(TypeError, match="after the commit"), store.transaction() as transaction:
+        transaction.after_commit(never)
+    with pytest.raises(TypeError, match="after the commit"), store.transaction() as transaction:
+        transaction.after_commit(partial(never, 1))
 
 
 KEYS = st.sampled_from(["a", "b", "c", "\x01", "é"])
