@@ -6,7 +6,8 @@ without stopping the event loop, a plain `transaction()` by stopping it, both at
 seconds.
 
 Times in the file are whole microseconds on the *file's clock*, which goes on over restarts: anyio's
-clock plus a shift that is chosen when the file is opened. Without a `clock` the file's is the machine's,
+clock plus a shift. That is chosen when the file is opened, and in another event loop, whose clock may
+start anywhere, it is another. Without a `clock` the file's is the machine's,
 which counts from its start, and the shift is the one kept in the file. It grows when that clock is behind
 the last time that was written, as after a restart of the machine: then the file's clock goes on where it
 stopped. So a lease may last longer over a restart, by the time for which nobody had the file open (and by
@@ -103,6 +104,8 @@ class Database(Transactional):
         values.must_not_be_async("clock", clock)
         self._clock = clock
         self._shift = 0.0
+        self._beyond = 0.0  # the machine's clock, in seconds that do not change while it is open
+        self._loop: object = None  # whose clock the shift is for
         self._users = 0
         self._savepoints = 0
         self._begun = False  # a transaction, which has not ended yet
@@ -262,8 +265,9 @@ class Database(Transactional):
         """Return what `step(*given)` returns, after the commit of the transaction in which it ran.
 
         While another process has the file locked this waits, `busy_timeout` seconds at most, and the
-        event loop goes on. Raises what `transaction` raises.
+        event loop goes on. Raises what `transaction` raises, and TypeError for an `async def`.
         """
+        values.must_not_be_async("a step of a transaction", step)
         until = None
         while True:
             self._stops_the_loop = False
@@ -324,11 +328,7 @@ class Database(Transactional):
 
     def signal(self, channel: str) -> Signal:
         """The signal of a channel in this file, one for all in this event loop who have the file open."""
-        try:
-            loop: object = anyio.lowlevel.current_token()
-        except RuntimeError:
-            loop = None  # there is none yet
-        return _signals.setdefault((loop, self.path, channel), Signal())
+        return _signals.setdefault((_loop(), self.path, channel), Signal())
 
     async def news(self, signal: Signal) -> None:
         """Wait for the `notify_all` of a signal, or `poll` seconds: another process may have written."""
@@ -339,16 +339,18 @@ class Database(Transactional):
 
     @property
     def shift(self) -> float:
-        """The file's clock minus anyio's, in seconds."""
+        """The file's clock minus anyio's, in seconds; in another event loop it may be another."""
+        if self._loop != (loop := _loop()):
+            self._loop, self._shift = loop, _machine_ahead() + self._beyond
         return self._shift
 
     def now(self) -> int:
         """The time on the file's clock."""
-        return microseconds(_now() + self._shift)
+        return microseconds(_now() + self.shift)
 
     def on_anyio(self, when: int) -> float:
         """A time of the file on anyio's clock, in seconds."""
-        return math.inf if when >= FOREVER else when / 1e6 - self._shift
+        return math.inf if when >= FOREVER else when / 1e6 - self.shift
 
     def _set_clock(self) -> None:
         offset, last = self.one("SELECT offset, at FROM time")
@@ -356,13 +358,13 @@ class Database(Transactional):
         if microseconds(_now() + ahead + offset) < last:
             offset = last / 1e6 - (_now() + ahead)
             self.execute("UPDATE time SET offset = ?", offset)
-        self._shift = ahead + offset
+        self._loop, self._shift = _loop(), ahead + offset
+        self._beyond = self._shift - _machine_ahead()
 
     def _ahead(self) -> float:
         """The seconds by which this file's kind of clock is ahead of anyio's."""
-        if self._clock is None:  # on asyncio they are the same; on trio anyio's starts anywhere
-            ahead = 0.0 if alone.get() else time.monotonic() - _now()
-            return ahead if abs(ahead) > PAUSE else 0.0
+        if self._clock is None:
+            return _machine_ahead()
         if not 0 <= (now := values.number("clock", self._clock())) < LATEST:
             raise ValueError(f"clock must return seconds, as time.time does, and not {now!r}")
         return now - _now()
@@ -391,6 +393,20 @@ def _now() -> float:
         return anyio.current_time()
     except RuntimeError:  # outside any event loop, where asyncio's would have the same clock
         return time.monotonic()
+
+
+def _machine_ahead() -> float:
+    """The seconds by which the machine's clock is ahead of anyio's: none in virtual time, nor on asyncio."""
+    ahead = 0.0 if alone.get() else time.monotonic() - _now()
+    return ahead if abs(ahead) > PAUSE else 0.0  # on trio anyio's starts anywhere
+
+
+def _loop() -> object:
+    """The event loop that runs, or None."""
+    try:
+        return anyio.lowlevel.current_token()
+    except RuntimeError:
+        return None
 
 
 def _is_locked(error: sqlite3.Error) -> bool:

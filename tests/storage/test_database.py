@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -241,3 +243,24 @@ def test_what_another_process_writes_is_looked_for_every_poll_seconds(path: Path
                 await database.news(signal)
 
     anyio.run(main)
+
+
+# Time
+
+
+@pytest.mark.parametrize("clock", [None, time.time])
+def test_the_clock_of_the_file_goes_on_in_another_event_loop(
+    path: Path, clock: Callable[[], float] | None
+) -> None:
+    """Opened where there is none, and used by trio, whose clock starts anywhere, and by asyncio."""
+    with Database(path, clock=clock) as database:
+        before = database.now()
+
+        async def main() -> None:
+            assert 0 <= database.now() - before < 60_000_000
+            now = anyio.current_time()
+            assert database.on_anyio(database.now()) == pytest.approx(now, abs=60)
+
+        anyio.run(main, backend="trio")
+        anyio.run(main)
+        assert 0 <= database.now() - before < 60_000_000
