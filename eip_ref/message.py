@@ -31,6 +31,7 @@ __all__ = ["EXPIRED", "Handler", "Message"]
 EXPIRED = "its deadline has passed"  #: the reason for which a channel drops a message that is over
 
 _UNCHANGEABLE = (str, bytes, int, float, bool, type(None))
+_IDS = ("correlation_id", "causation_id", "reply_to")
 
 
 def _now() -> float:
@@ -65,6 +66,8 @@ class Message:
         values.name("a message id", self.id)
         if self.key not in (None, ""):
             values.name("a message key", self.key)
+        if type(self.type) is not str or self.correlation_id or self.causation_id or self.reply_to:
+            self._must_have_text()
         if type(self.version) is not int or self.version < 0:
             values.count("a message's version", self.version, minimum=0)
         if type(self.created) is not float or math.isnan(self.created):
@@ -75,6 +78,12 @@ class Message:
             deadline = values.number("a message's deadline", self.deadline)
             object.__setattr__(self, "deadline", None if deadline == math.inf else deadline)
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
+
+    def _must_have_text(self) -> None:
+        values.text("a message's type", self.type)
+        for each in _IDS:
+            if (fact := getattr(self, each)) is not None:
+                values.text(f"a message's {each}", fact)
 
     def _set_deadline(self, ttl: float) -> None:
         if self.deadline is not None:

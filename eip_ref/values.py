@@ -15,6 +15,8 @@ import inspect
 import json
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, TypeGuard, TypeVar
 
 __all__ = [
@@ -32,10 +34,13 @@ __all__ = [
     "number",
     "rate",
     "share",
+    "text",
     "to_json",
 ]
 
 T = TypeVar("T")
+
+_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -103,6 +108,13 @@ def name(parameter: str, value: str) -> str:
     raise ValueError(f"{parameter} must be text, not empty and without NUL, not {value!r}")
 
 
+def text(parameter: str, value: str) -> str:
+    """The value, if it is text, which may be empty. Raises ValueError that names the parameter."""
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"{parameter} must be text, not {value!r}")
+
+
 def is_name(value: object) -> TypeGuard[str]:
     """True for what `name` accepts."""
     return isinstance(value, str) and value != "" and "\0" not in value and is_text(value)
@@ -124,10 +136,18 @@ def must_not_be_async(parameter: str, function: Callable[..., Any] | None) -> No
 
     There its coroutine would count as true, or never run.
     """
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+    if _is_async(function):
         raise TypeError(
             f"{parameter} is called without waiting: it must be a plain function, not an async def"
         )
+
+
+def _is_async(function: Any) -> bool:
+    while type(function) in (partial, MethodType):
+        function = function.func if type(function) is partial else function.__func__
+    if type(function) is FunctionType:  # most are, and this is seen at a glance
+        return bool(function.__code__.co_flags & _ASYNC)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 async def finished(outcome: Awaitable[T] | T) -> T:

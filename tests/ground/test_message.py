@@ -43,11 +43,24 @@ def test_what_cannot_be_written_is_refused_without_writing_it(wrong: dict[str, A
     Message({"lines": [1]}, headers={"a": None}, deadline=4.0).check_json()
 
 
-@pytest.mark.parametrize("wrong", [{"id": ""}, {"id": 7}, {"key": 7}])
-def test_a_wrong_id_or_key_is_refused(wrong: dict[str, object]) -> None:
-    """Ids and keys are text."""
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"id": ""}, {"id": 7}, {"key": 7}, {"type": 5}, {"type": None}),
+        *({"correlation_id": 7}, {"causation_id": b"m1"}, {"reply_to": True}),
+    ],
+)
+def test_a_wrong_id_or_key_or_type_is_refused(wrong: dict[str, object]) -> None:
+    """Ids, keys and types are text."""
     with pytest.raises(ValueError, match="must be text"):
         Message("x", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["2", 1.0, True, None, -1])
+def test_a_version_is_a_whole_number(wrong: Any) -> None:
+    """Else "2" would be no newer than 3."""
+    with pytest.raises(ValueError, match="version must be a whole number"):
+        Message("x", version=wrong)
 
 
 @pytest.mark.parametrize(("deadline", "over"), [(None, False), (5.001, False), (5.0, True), (4.999, True)])
