@@ -245,6 +245,7 @@ class ReadModel:
 
     def since(self, position: int, limit: int = -1) -> tuple[int, list[RowChange]]:
         """The position of the view, and the last change of each row that was changed after `position`."""
+        values.count("position", position, minimum=0)
         with self._query() as view:
             return view.last_change, view.since(position, limit)
 
@@ -287,8 +288,8 @@ class ReadModel:
         `history` ends where it had grown to at the beginning, or later. Events that come meanwhile go
         to both. With `handlers` the new view is made by those. A rebuild that fails, is cancelled or
         crashes leaves the live view as it was; one that ends leaves nothing of the old view. Raises what
-        `handle` does; RuntimeError when one is running, and when the history lacks what the live view has
-        seen; and, after the swap, what `erase_deleted` of the store does.
+        `handle` does; RuntimeError when one is running, or another process was quicker, and when the history
+        lacks what the live view has seen; and, after the swap, what `erase_deleted` of the store does.
         """
         if self._beside is not None:
             raise RuntimeError(f"{self.name} is being rebuilt already; wait for that")
@@ -321,14 +322,16 @@ class ReadModel:
             raise self._failure
 
     def _swap(self, beside: Resequencer, transaction: Transaction) -> None:
-        live = self._live(transaction)
+        live, generation = self._live(transaction), live_generation(transaction, self.name) + 1
+        if beside.name != generation_name(self.name, generation):
+            raise RuntimeError(f"somebody else has rebuilt {self.name} meanwhile; rebuild it again")
         for stream, version in live.versions().items():
             if beside.version(stream) < version:
                 lacks = f"version {version} of {stream}, which the view has"
                 raise RuntimeError(f"the history ends before {lacks}")
         new = NumberedView(transaction, beside.name, tell=self._tell)
         new.succeed(NumberedView(transaction, live.name))
-        swap(transaction, self.name, live_generation(transaction, self.name) + 1)
+        swap(transaction, self.name, generation)
         self._clear(transaction, live)
 
     def _clear(self, transaction: Transaction, intake: Resequencer) -> None:

@@ -117,7 +117,7 @@ def _decrypted(key: bytes, data: bytes, place: bytes) -> Any:
 
     try:
         return json.loads(_library().AESGCM(key).decrypt(data[:_NONCE], data[_NONCE:], place))
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # or it is too short to be one
         raise Tampered(f"the encrypted value of {place.decode()} is not the one that was stored") from None
 
 

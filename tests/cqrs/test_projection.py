@@ -335,6 +335,22 @@ async def test_a_rebuild_without_handlers_makes_an_empty_view(store_of: Open) ->
         assert view.rows() == {"ann": ANN}
 
 
+async def test_of_two_who_rebuild_one_view_the_second_is_told_and_swaps_nothing(store_of: Open) -> None:
+    """It has not built the next generation, but the one that is live by then."""
+    with store_of() as store:
+        one, other = (ReadModel(store, "dashboard", DASHBOARD) for _ in range(2))
+        history = HISTORY[0]
+        await one(history)
+
+        async def overtaken() -> AsyncIterator[Message]:
+            yield history
+            await one.rebuild(History(history))
+
+        with pytest.raises(RuntimeError, match="somebody else has rebuilt dashboard meanwhile"):
+            await other.rebuild(overtaken())
+        assert one.rows() == other.rows() != {}
+
+
 @everywhere
 def test_a_rebuild_that_fails_leaves_the_live_view(play: Play, store_of: Open) -> None:
     """By its history, its handlers, its cancellation or a short history; the next one works."""
