@@ -18,6 +18,7 @@ __all__ = [
     "BackendFailed",
     "BadRequest",
     "BodyTooLarge",
+    "BodyTooSlow",
     "BulkheadFull",
     "Forbidden",
     "GatewayError",
@@ -87,6 +88,12 @@ class BodyTooLarge(GatewayError):
     """The body is longer than the gateway takes."""
 
     status, code = 413, "body too large"
+
+
+class BodyTooSlow(GatewayError):
+    """The body did not come in time; the connection is closed, since the rest of it may yet come."""
+
+    status, code = 408, "request timeout"  # RFC 9110, section 15.5.9
 
 
 class HeadTooLarge(GatewayError):

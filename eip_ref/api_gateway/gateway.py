@@ -125,13 +125,12 @@ class Gateway:
         max_head: int = 16 * 1024,
         name: str = "gateway",
     ) -> None:
-        values.duration("timeout", timeout, zero=False)
+        self.timeout = values.duration("timeout", timeout, zero=False)
         self.name = values.name("name", name)
         self.max_body = values.count("max_body", max_body, minimum=0)
         self._max_head = values.count("max_head", max_head)
         self._routes = routes
         self._authenticate = authenticate
-        self._timeout = timeout
         self._rate_limit = rate_limit
         self._load_shedder = LoadShedder(max_concurrent=max_concurrent)
         self._coalescer = Coalescer(f"{name} coalescer", timeout=timeout)
@@ -162,20 +161,24 @@ class Gateway:
 
     async def _outcome(self, request: Request, limits: list[Header]) -> Response:
         await anyio.lowlevel.checkpoint()
-        until = min(anyio.current_time() + self._timeout, request.deadline)
+        until = min(anyio.current_time() + self.timeout, request.deadline)
         try:
             with acting(whoami() or self.name), self._load_shedder.admitted():
                 return await self._in_time(request, until, limits)
-        except (GatewayError, CallRejected) as error:
-            told = public_error(error)
-            if told.status < 500 or isinstance(error, Overloaded):
-                who = whoami() or self.name
-                record(Kind.REFUSED, self.name, request.id, who=who, reason=told.code, status=told.status)
-            log_failure(f"request {request.id}", error)
-            return _refusal(error, request)
-        except Exception:  # the edge: nobody further out could do more than this
-            _log.exception("request %s failed", request.id)
+        except Exception as error:  # the edge: nobody further out could do more than this
+            return self.refuse(request, error)
+
+    def refuse(self, request: Request, error: Exception) -> Response:
+        """The response to a request that ends with this error, which is recorded and logged."""
+        if not isinstance(error, GatewayError | CallRejected):
+            _log.error("request %s failed", request.id, exc_info=error)
             return _refusal(GatewayError(), request)
+        told = public_error(error)
+        if told.status < 500 or isinstance(error, Overloaded):
+            who = whoami() or self.name
+            record(Kind.REFUSED, self.name, request.id, who=who, reason=told.code, status=told.status)
+        log_failure(f"request {request.id}", error)
+        return _refusal(error, request)
 
     async def _in_time(self, request: Request, until: float, limits: list[Header]) -> Response:
         label = f"{request.method} {request.path}"

@@ -12,6 +12,7 @@ import math
 import socket
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -26,7 +27,7 @@ from .. import values
 from ..tasks import background
 from .backend import Backend
 from .edge import AdmittedRequest, Request, Response, encode, end_to_end
-from .errors import BackendFailed, GatewayTimeout, NotFound
+from .errors import BackendFailed, BodyTooSlow, GatewayTimeout, NotFound
 from .gateway import Gateway
 
 __all__ = ["TIMEOUT", "HttpBackend", "application", "serving"]
@@ -60,21 +61,31 @@ async def _read(chunks: AsyncIterable[bytes], limit: int) -> bytes:
 def application(gateway: Gateway) -> ASGIApp:
     """An application whose every path and method is answered by the gateway, in its own form.
 
+    A body that is still not there after the gateway's timeout is a 408, and its connection is closed.
     The gateway is open from ASGI's lifespan event "startup" to "shutdown"; without them, enter it yourself.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await _live(gateway, receive, send)
-        request = HttpRequest(scope, receive)
-        try:
-            body = await _read(request.stream(), gateway.max_body)
-        except _TooLong:  # one byte too many is enough for the gateway to refuse it
-            body = bytes(gateway.max_body + 1)
-        response = _out(await gateway.handle(_in(request, body)))
+        response = _out(await _handled(gateway, HttpRequest(scope, receive)))
         return await response(scope, receive, send)
 
     return answer
+
+
+async def _handled(gateway: Gateway, request: HttpRequest) -> Response:
+    """The gateway's answer; the time in which the body comes is a part of what the gateway has for all."""
+    asked = _in(request, until=anyio.current_time() + gateway.timeout)
+    try:
+        with anyio.fail_after(gateway.timeout):
+            body = await _read(request.stream(), gateway.max_body)
+    except _TooLong:  # one byte too many is enough for the gateway to refuse it
+        body = bytes(gateway.max_body + 1)
+    except TimeoutError:
+        late = gateway.refuse(asked, BodyTooSlow(f"the body of {asked.path} did not come in time"))
+        return replace(late, headers=(*late.headers, ("connection", "close")))
+    return await gateway.handle(replace(asked, body=body))
 
 
 async def _live(gateway: Gateway, receive: Receive, send: Send) -> None:
@@ -85,15 +96,15 @@ async def _live(gateway: Gateway, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-def _in(request: HttpRequest, body: bytes) -> Request:
+def _in(request: HttpRequest, until: float) -> Request:
+    """The request without its body, which ends at `until`, or when its client says."""
     path = request.scope.get("raw_path") or request.scope["path"].encode()
     return Request(
         request.method,
         path.decode("latin-1"),
         request.url.query,
         headers=tuple((n, v) for n, v in request.headers.items() if n != TIMEOUT.lower()),
-        body=body,
-        deadline=_deadline(request.headers.get(TIMEOUT)),
+        deadline=min(until, _deadline(request.headers.get(TIMEOUT))),
     )
 
 

@@ -3,7 +3,8 @@
 The way there is the HTTP request and the way back its response. The time that is left travels in the
 header `Request-Timeout`, in seconds, since two machines have no clock in common; the idempotency key
 in `Idempotency-Key`, percent-encoded, and the correlation id in `Correlation-Id`. Bodies have at most
-1 MiB, and none is unpacked. Needs the extra `course` (httpx, Starlette, uvicorn), on asyncio.
+1 MiB and come within 10 s; none is unpacked. Needs the extra `course` (httpx, Starlette, uvicorn), on
+asyncio.
 
 *Left out:* TLS, authentication, and `scatter`, which needs a way that forks.
 """
@@ -15,6 +16,7 @@ import socket
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import httpx
 import uvicorn
 from starlette.applications import Starlette
@@ -45,6 +47,7 @@ __all__ = ["HttpRequestor", "serve", "service"]
 CORRELATION = "Correlation-Id"
 IDEMPOTENCY = "Idempotency-Key"
 TIMEOUT = "Request-Timeout"
+BODY_TIMEOUT = 10.0  #: seconds, in which all of a request's body must come
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _STATUS = {
@@ -125,7 +128,12 @@ def service(replier: Replier, path: str = "/") -> Starlette:
     """An application that answers POST requests at `path`; `replier` must be open while it is served."""
 
     async def answer(request: Request) -> Response:
-        content = await _read(request.stream())
+        try:
+            with anyio.fail_after(BODY_TIMEOUT):
+                content = await _read(request.stream())
+        except TimeoutError:
+            wrong = {"wrong": f"the body did not come within {BODY_TIMEOUT:g} s"}
+            return JSONResponse(wrong, 408, {"Connection": "close"})
         if content is None:
             return JSONResponse({"wrong": f"the body is longer than {MAX_BYTES:,} bytes"}, 413)
         try:

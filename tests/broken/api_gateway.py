@@ -106,7 +106,7 @@ class TellsEverything(Gateway):
 
     async def handle(self, request: Request) -> Response:
         try:
-            return await self._in_time(request, anyio.current_time() + self._timeout, [])
+            return await self._in_time(request, anyio.current_time() + self.timeout, [])
         except Exception as error:
             return Response(getattr(error, "status", 500), {"error": repr(error)})
 

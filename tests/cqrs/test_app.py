@@ -23,9 +23,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from eip_ref.api_gateway.http_edge import serving
 from eip_ref.apps.shop_dashboard.graphql import ALIASES, GRAPHQL, Loads, schema
+from eip_ref.apps.shop_dashboard.request_parsing import MAX_TIMEOUT
 from eip_ref.apps.shop_dashboard.shop import ShopSystem
 from eip_ref.apps.shop_dashboard.stream import Stream
 from eip_ref.apps.shop_dashboard.web import application
+from tests import slow_client
+from tests.backends import virtual_time_only
 
 LONG = 8.0  #: never reached; a test that would wait so long has failed
 ANN = {"id": "ann", "name": 'Ann "the cat" Lee', "email": "ann@shop"}
@@ -889,3 +892,11 @@ def test_a_missing_library_is_said_in_one_line_with_the_extra_that_has_it() -> N
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "strawberry is missing; install it with: python -m pip install -e '.[field]'\n"
+
+
+@virtual_time_only
+async def test_a_client_that_sends_its_body_slowly_is_refused(tmp_path: Path) -> None:
+    """It holds its place for no longer than a read may wait."""
+    app = application(ShopSystem(tmp_path))
+    status, headers, seconds = await slow_client.answer(app, "/users", host="localhost")
+    assert (status, headers["connection"], seconds) == (408, "close", MAX_TIMEOUT)

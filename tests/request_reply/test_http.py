@@ -33,8 +33,10 @@ from eip_ref.request_reply import (
     request_again,
 )
 from eip_ref.request_reply.envelope import MAX_BYTES
-from eip_ref.request_reply.http import HttpRequestor, serve
+from eip_ref.request_reply.http import BODY_TIMEOUT, HttpRequestor, serve, service
 from eip_ref.trace import Trace, recording
+from tests import slow_client
+from tests.backends import virtual_time_only
 from tests.request_reply.test_request_reply import CardDeclined, Handle, fate
 
 LONG = 60.0  #: never reached; a test that would wait so long has failed
@@ -306,3 +308,11 @@ def test_the_package_needs_no_http_library() -> None:
     code = "import sys, eip_ref.request_reply; print(*{m.partition('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert set(loaded.split()) & {"httpx", "starlette", "uvicorn"} == set()
+
+
+@virtual_time_only
+async def test_a_client_that_sends_its_body_slowly_is_refused() -> None:
+    """Its request has not begun, and its connection ends."""
+    async with Replier(print, name="stock") as replier:
+        status, headers, seconds = await slow_client.answer(service(replier), "/")
+    assert (status, headers["connection"], seconds) == (408, "close", BODY_TIMEOUT)

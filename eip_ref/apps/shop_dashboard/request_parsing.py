@@ -12,7 +12,7 @@ from ... import values
 __all__ = ["MAX_BYTES", "MAX_TIMEOUT", "HttpRefusal", "body_of", "json_of", "number", "timeout"]
 
 MAX_BYTES = 64 * 1024  #: of a body, of a path with its query, and of what a socket says at a time
-MAX_TIMEOUT = 10.0  #: in seconds, of a read
+MAX_TIMEOUT = 10.0  #: in seconds, of a read, and until all of a body is there
 
 
 class HttpRefusal(Exception):

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from .graphql import GraphQLDoor
-from .request_parsing import MAX_BYTES
+from .request_parsing import MAX_BYTES, MAX_TIMEOUT
 from .rest import routes
 from .shop import ShopSystem
 from .stream import POLICY_VIOLATION, Stream
@@ -66,12 +67,14 @@ class _Guard:
             await _too_long("the address", 414)(scope, receive, send)
             return
         parts, size = list[Message](), 0
-        while not parts or parts[-1].get("more_body", False):
-            parts.append(await receive())
-            size += len(parts[-1].get("body", b""))
-            if size > MAX_BYTES:
-                await _too_long("the body", 413)(scope, receive, send)
-                return
+        with anyio.move_on_after(MAX_TIMEOUT) as reading:
+            while size <= MAX_BYTES and (not parts or parts[-1].get("more_body", False)):
+                parts.append(await receive())
+                size += len(parts[-1].get("body", b""))
+        if reading.cancelled_caught or size > MAX_BYTES:
+            refusal = _too_slow() if reading.cancelled_caught else _too_long("the body", 413)
+            await refusal(scope, receive, send)
+            return
 
         async def again() -> Message:
             return parts.pop(0) if parts else await receive()
@@ -91,6 +94,11 @@ class _Guard:
 def _too_long(what: str, status: int) -> Response:
     says = f"{what} must not be longer than {MAX_BYTES:,} bytes"
     return JSONResponse({"error": "TooLong", "says": says}, status)
+
+
+def _too_slow() -> Response:
+    says = f"a body must come within {MAX_TIMEOUT:g} s"
+    return JSONResponse({"error": "TooSlow", "says": says}, 408, {"Connection": "close"})
 
 
 def _frames(receive: Receive, send: Send) -> tuple[Receive, Send]:
