@@ -50,6 +50,11 @@ class IdempotencyCache:
     An operation is known by its idempotency key. While its first attempt runs, later ones wait for the
     same answer. When that attempt ends without an answer, nothing is remembered of it. An operation that
     has been evicted is carried out again when it is asked for.
+
+    A key names an operation among all who ask: whoever gives the same key, and asks for the same, gets the
+    first answer, since a client that was restarted is another one and must still be recognised. So a key
+    must be unique among all clients. Where they must not be able to get each other's answers, put the
+    authenticated name of the client in front of its key before the request comes here.
     """
 
     def __init__(self, remember: int) -> None:
@@ -106,8 +111,11 @@ class Replier:
 
     At most `concurrency` handlers run at a time and `backlog` more requests wait for one; others are
     refused as `Busy`. A request whose deadline has passed before its handler begins is refused; one
-    that has begun is finished, so that a later attempt can have its answer. The last `remember`
-    answers are kept. Leaving the block refuses what has not begun and gives the rest `grace` seconds.
+    that has begun is finished, so that a later attempt can have its answer. The last `remember` answers
+    are kept. Leaving the block refuses what has not begun and gives the rest `grace` seconds.
+
+    A handler sees the deadline of the attempt that came first, to be passed on. With `budget` it sees one
+    that many seconds after its work began: the answer may be for attempts that wait longer than the first.
 
     `send` takes every reply, or there is one way back for each *Return Address*, by its name. A reply
     that no way back takes is dropped and counted in `unsent`.
@@ -124,6 +132,7 @@ class Replier:
         backlog: int = 100,
         remember: int = 10_000,
         grace: float = 5.0,
+        budget: float | None = None,
     ) -> None:
         values.count("concurrency", concurrency)
         values.count("backlog", backlog, minimum=0)
@@ -139,6 +148,7 @@ class Replier:
         # One more than may run and wait: to say no to it.
         self._hands = anyio.Semaphore(concurrency + backlog + 1, fast_acquire=True)
         self._in_backlog: dict[anyio.CancelScope, None] = {}  # in the order in which they came
+        self._budget = None if budget is None else values.duration("budget", budget, zero=False)
         self.grace = values.duration("grace", grace, infinite=True)
         self._open = False
         self._stack: AsyncExitStack
@@ -295,13 +305,18 @@ class Replier:
         record(Kind.DELIVERED, self.name, request.id)
         try:
             with working(self.name, request.id, reply=reply_id(request, self.name)):
-                body = await values.finished(self._handle(request))
+                body = await values.finished(self._handle(self._to_handle(request)))
                 _must_be_json(request, body)
         except Indefinite as error:
             return ReplyContent(ReplyStatus.IN_DOUBT, [str(error)])
         except Exception as error:
             return ReplyContent.failed(error, self._errors)
         return ReplyContent(ReplyStatus.ANSWER, deepcopy(body))
+
+    def _to_handle(self, request: Message) -> Message:
+        if self._budget is None:
+            return request
+        return request.copy(deadline=anyio.current_time() + self._budget)
 
     def _must_be_wanted(self, request: Message) -> None:
         if not self._open:

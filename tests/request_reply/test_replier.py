@@ -319,6 +319,37 @@ async def test_a_repetition_that_comes_while_the_first_attempt_runs_waits_for_it
     assert trace.count("effect") == 1
 
 
+async def test_whoever_asks_under_a_known_key_asks_for_that_operation() -> None:
+    """A client that was restarted is another one, with another address for its answers."""
+    box = Box()
+    async with Replier(charge, box.send, name="stock") as stock:
+        for attempt, client in (("m1", "shop"), ("m2", "shop, restarted")):
+            await stock.receive(asks("tea", id=attempt, operation="op").copy(reply_to=client))
+            await anyio.sleep(0.1)
+        await anyio.sleep(5)
+    assert outcomes(box) == [("m1", "receipt for m1"), ("m2", "receipt for m1")]
+
+
+async def test_with_a_budget_work_that_others_join_does_not_end_with_the_first_of_them() -> None:
+    """Its handler passes on a deadline of its own, and not that of an attempt that gives up soon."""
+    left = list[float]()
+
+    async def handle(request: Message) -> str:
+        assert request.deadline is not None
+        left.append(request.deadline - anyio.current_time())
+        await anyio.sleep(1)
+        return "done"
+
+    async with Replier(handle, name="stock", budget=5) as stock, anyio.create_task_group() as group:
+        first = asks("tea", id="m1", operation="op").copy(deadline=anyio.current_time() + 0.3)
+        group.start_soon(stock.answer, first)
+        await anyio.sleep(0.1)
+        second = await stock.answer(asks("tea", id="m2", operation="op"))
+    assert left == [pytest.approx(5)]
+    assert second is not None
+    assert second.body == "done"
+
+
 async def test_one_that_waited_for_an_answer_leaves_its_place_to_others() -> None:
     """Two may be in hand; after a repetition got its answer, or was cancelled, two may be again."""
     receipts = {"m1": "m1", "m2": "m1", "m3": "m3", "m4": "m4"}
