@@ -148,25 +148,6 @@ def test_a_scan_goes_through_a_table_in_the_order_of_its_keys(play: Play, store_
 
 
 @everywhere
-def test_a_document_is_a_copy_and_comes_back_as_it_was(play: Play, store_of: Open) -> None:
-    """Changing what was put, or what was got, changes nothing; what JSON would change is refused."""
-
-    async def scenario() -> Any:
-        with store_of() as store, store.transaction() as transaction:
-            document = {"names": ["Ann"]}
-            transaction.put("t", "a", document)
-            document["names"].append("Eve")
-            transaction.get("t", "a")["names"].append("Bob")
-            for wrong in ((1, 2), {1: 2}, float("nan"), {3}):
-                with pytest.raises(TypeError):
-                    transaction.put("t", "b", wrong)
-            transaction.clear("none")
-            return transaction.get("t", "a"), transaction.get("t", "b")
-
-    assert play(scenario).result == ({"names": ["Ann"]}, None)
-
-
-@everywhere
 def test_clearing_a_table_leaves_the_others(play: Play, store_of: Open) -> None:
     """Only the one that was named is empty."""
 
