@@ -289,7 +289,7 @@ class ReadModel:
         to both. With `handlers` the new view is made by those. A rebuild that fails, is cancelled or
         crashes leaves the live view as it was; one that ends leaves nothing of the old view. Raises what
         `handle` does; RuntimeError when one is running, or another process was quicker, and when the history
-        lacks what the live view has seen; and, after the swap, what `erase_deleted` of the store does.
+        lacks what the live view has seen; and, after the swap, what `erase` of the store does.
         """
         if self._beside is not None:
             raise RuntimeError(f"{self.name} is being rebuilt already; wait for that")
@@ -306,7 +306,7 @@ class ReadModel:
             self._intake = None
         finally:
             self._beside = None
-        self.store.erase_deleted()
+        await self.store.erase()
 
     def _begin_beside(self, handlers: Mapping[str, EventHandler], transaction: Transaction) -> Resequencer:
         """The way into a new and empty generation. No history is too jumbled for it."""

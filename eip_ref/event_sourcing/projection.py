@@ -301,7 +301,7 @@ async def rebuild(projector: Projector, events: EventStore, *, keep: bool = Fals
     if not keep:
         # Also when nothing was swapped: a crash after the swap may have left the old view, with all it says.
         await projector.views.run(partial(_drop_older, name, generation))
-        projector.views.erase_deleted()
+        await projector.views.erase()
 
 
 def _drop_older(name: str, generation: int, transaction: Transaction) -> None:

@@ -246,13 +246,17 @@ class Database(Transactional):
                 if outermost:
                     self._roll_back(nested=False, mark=0)
 
-    def empty_log(self) -> None:
+    def empty_log_nowait(self) -> None:
         """Bring all that was committed into the file itself: the write-ahead log beside it is then empty.
 
         Raises sqlite3.OperationalError when another process still reads an older state of the file
         after `busy_timeout` seconds, for which this stops the loop.
         """
         self._patiently(self._try_to_empty_log)
+
+    async def empty_log(self) -> None:
+        """The same, and the event loop goes on while another process reads an older state of the file."""
+        await self._waiting(self._try_to_empty_log)
 
     def _try_to_empty_log(self) -> None:
         (busy, *_) = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -268,13 +272,20 @@ class Database(Transactional):
         event loop goes on. Raises what `transaction` raises, and TypeError for an `async def`.
         """
         values.must_not_be_async("a step of a transaction", step)
+        return await self._waiting(self._in_transaction, step, *given)
+
+    def _in_transaction(self, step: Callable[[*Given], T], *given: *Given) -> T:
+        with self.transaction():
+            self._stops_the_loop = True
+            return step(*given)
+
+    async def _waiting(self, work: Callable[[*Given], T], *given: *Given) -> T:
+        """Try again while another process has the file locked; the event loop goes on."""
         until = None
         while True:
             self._stops_the_loop = False
             try:
-                with self.transaction():
-                    self._stops_the_loop = True
-                    return step(*given)
+                return work(*given)
             except sqlite3.OperationalError as error:
                 until = until or anyio.current_time() + self.busy_timeout
                 if not _is_locked(error) or anyio.current_time() >= until:

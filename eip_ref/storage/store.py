@@ -77,8 +77,13 @@ class Store(Protocol):
     def erase_deleted(self) -> None:
         """Leave no copy on the disk of what has been deleted or replaced. Not inside a transaction.
 
-        Raises sqlite3.OperationalError while another process reads an older state of the file.
+        Raises sqlite3.OperationalError when another process reads an older state of the file for longer
+        than the file's `busy_timeout`, for which this stops the event loop.
         """
+        ...
+
+    async def erase(self) -> None:
+        """Do as `erase_deleted` does; while it waits for another process, the event loop goes on."""
         ...
 
 
@@ -236,6 +241,9 @@ class MemoryStore(Transactional):
     def erase_deleted(self) -> None:
         """There is no disk."""
 
+    async def erase(self) -> None:
+        """There is no disk."""
+
     def table(self, name: str) -> _Table:
         """The documents of a table, which may be none."""
         return self._tables.get(name) or self._tables.setdefault(name, _Table())
@@ -379,7 +387,10 @@ class SQLiteStore:
         await self.database.news(self.changed)
 
     def erase_deleted(self) -> None:
-        self.database.empty_log()
+        self.database.empty_log_nowait()
+
+    async def erase(self) -> None:
+        await self.database.empty_log()
 
 
 class _Rows(Transaction):

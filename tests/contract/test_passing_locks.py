@@ -189,6 +189,35 @@ async def test_a_lock_that_passes_is_waited_for_and_the_loop_goes_on(tmp_path: P
             assert anyio.current_time() - start >= 0.05
 
 
+async def _erase(store: SQLiteStore) -> Any:
+    store.database.execute("DELETE FROM documents")
+    return store.erase
+
+
+@pytest.mark.parametrize("ready", [_erase, _rebuild, _rebuild_a_view])
+async def test_while_another_process_reads_what_is_erased_the_loop_goes_on(
+    tmp_path: Path, ready: Ready
+) -> None:
+    """What was deleted is in the log beside the file until nobody reads it any more."""
+    path = tmp_path / "file.db"
+    with SQLiteStore(Database(path, synchronous="OFF", busy_timeout=0.2)) as store:
+        await _step(store)
+        operation = await ready(store)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM documents").fetchone()
+
+            async def read_on() -> None:
+                await anyio.sleep(0.05)
+                other.execute("COMMIT")
+
+            start = anyio.current_time()
+            async with anyio.create_task_group() as group:
+                group.start_soon(read_on)
+                await operation()
+            assert anyio.current_time() - start >= 0.05
+
+
 def _projects(store: SQLiteStore) -> Any:
     async def run() -> None:
         await Projector(store, Projection("total", {})).run(await _history())
