@@ -73,8 +73,8 @@ def calm(trace: Trace) -> Calm:
 def in_words(trace: Trace) -> str:
     it = calm(trace)
     return (
-        f"The number of packers changed {it.changes} times and was {it.most} at most. They were paid for "
-        f"{it.work:,.0f} s. 95 of 100 orders waited {it.wait:.1f} s or less."
+        f"{it.changes} changes, {it.most} packers at most, paid for {it.work:,.0f} s. "
+        f"95 of 100 orders waited {it.wait:.1f} s or less."
     )
 
 
@@ -86,7 +86,7 @@ def the_scaler_demo() -> Demo:
             "spare": slider(0.0, 0.6, 0.1, value=0.0, label="Share that stays free"),
             "cooldown": slider(0, 120, 10, value=0, label="Cooldown (seconds)"),
             "start_up": slider(0, 60, 5, value=20, label="A new packer starts in (seconds)"),
-            "one_customer": toggle(label="All orders of one customer"),
+            "one_customer": toggle(label="One customer"),
         },
         presets={
             "Nervous": {},
@@ -100,5 +100,5 @@ def the_scaler_demo() -> Demo:
         figures=[lambda trace: figures.scaling(trace, where="packer")],
         player=False,
         seed=1,
-        title="The scaler that cannot make up its mind",
+        title="A nervous scaler",
     )

@@ -57,7 +57,7 @@ async def a_pack_room(
 
 
 def packed(trace: Trace) -> dict[str, int]:
-    """How often each order was packed, by its id."""
+    """The number of times that each order was packed, by its id."""
     times = dict.fromkeys(trace.messages(Kind.ACCEPTED), 0)
     for message in trace.messages(Kind.EFFECT):
         times[message] += 1
@@ -73,6 +73,12 @@ def in_words(trace: Trace) -> str:
     names = sorted({event.who for event in trace.filter(Kind.EFFECT)})
     shares = ", ".join(str(trace.count(Kind.EFFECT, who=name)) for name in names)
     return f"{done}, {at}. {twice} were packed more than once. Packed by each packer: {shares}."
+
+
+def _shares(trace: Trace) -> figures.Figure:
+    names = sorted({event.who for event in trace.filter(Kind.EFFECT)})
+    counts = {name: float(trace.count(Kind.EFFECT, who=name)) for name in names}
+    return figures.bars(counts, unit="packed", title="How often each packer packed an order")
 
 
 def the_packers_demo() -> Demo:
@@ -98,7 +104,7 @@ def the_packers_demo() -> Demo:
             "Too slow for the session": {"partitions": 4, "packers": 2, "seconds": 14.0, "orders": 8},
         },
         summary=in_words,
-        figures=[figures.offsets],
+        figures=[_shares, figures.offsets],
         player=False,
         seed=1,
         title="Packers",
