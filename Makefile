@@ -69,7 +69,7 @@ bench: $(VENV)/.bench ## Compare laboratory and patterns with what is beneath an
 bench-graders: $(VENV)/.test build/peers/.done ## Compare the grader with nbgrader and otter-grader
 	$(BIN)/python -m benchmarks.graders $(ARGS)
 
-bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider, in a real browser
+bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider and draws a frame, in a real browser
 	$(BIN)/python -m benchmarks.demo_in_browser
 
 coverage: $(VENV)/.test ## Tell which lines of the package the tests run; pages in build/coverage

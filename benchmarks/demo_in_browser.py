@@ -1,7 +1,9 @@
-"""From a key on a slider to the new picture, in a real JupyterLab: `make bench-browser`.
+"""From a key to the new picture, and from frame to frame, in a real JupyterLab: `make bench-browser`.
 
 A demo of about 1,000 events is moved 60 times. What is told is the distribution of the time from the
-key press to the player's new picture, and of the part of it that the browser spends on drawing.
+key press to the player's new picture, and of the part of it that the browser spends on drawing. Then
+500 waiting messages are played: the time to draw them is told as a share of what a frame lasts in an
+idle page of the same browser. Above 100 % it would no longer play smoothly.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import quantiles
 
@@ -25,7 +28,7 @@ from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.trace import acting
 
-async def orders(seconds):
+async def orders(seconds, count=166, gap=1):
     async def pack(message):
         await anyio.sleep(seconds)
 
@@ -34,13 +37,19 @@ async def orders(seconds):
             with acting(name):
                 group.start_soon(Worker(queue, pack).run)
         with acting("shop"):
-            for number in range(166):
+            for number in range(count):
                 await queue.put(Message(f"order {number}"))
-                await anyio.sleep(1)
+                await anyio.sleep(gap)
         queue.close()
 
 made = demo(orders, {"seconds": slider(0.5, 5.0, 0.1, value=2.0)})
 made
+"""
+CROWD = """
+from eip_ref.lab import simulate
+from eip_ref.lab.player import Player
+
+Player(trace=simulate(lambda: orders(1, count=520, gap=0.01)))
 """
 WATCH = """() => {
     const player = document.querySelector(".eip-player").parentElement.eipPlayer;
@@ -48,6 +57,25 @@ WATCH = """() => {
     window.drawn = [];
     player.load = () => { const start = performance.now(); load(); drawn.push([start, performance.now()]); };
     addEventListener("keydown", () => { window.pressed = performance.now(); }, true);
+}"""
+PLAY = """async (frames) => {
+    const player = [...document.querySelectorAll(".eip-player")].at(-1).parentElement.eipPlayer;
+    const frame = () => new Promise(requestAnimationFrame), idle = [];
+    for (let n = 0, last = await frame(); n < frames; n++) {
+        const now = await frame();
+        idle.push(now - last);
+        last = now;
+    }
+    const lasts = idle.sort((a, b) => a - b)[frames >> 1], shares = [], render = player.render.bind(player);
+    player.render = (dt) => {
+        const start = performance.now(), moving = render(dt);
+        shares.push((performance.now() - start) / lasts);
+        return moving;
+    };
+    player.scrub(4.9 / player.film.end);
+    player.toggle();
+    while (shares.length < frames) await frame();
+    return shares;
 }"""
 
 
@@ -75,10 +103,10 @@ def main() -> None:
         jupyterlab(Path(home)) as server,
         sync_playwright() as playwright,
     ):
-        cell = nbformat.v4.new_code_cell(NOTEBOOK.strip())  # type: ignore[no-untyped-call]
-        events = nbformat.v4.new_code_cell("print(len(made.trace))")  # type: ignore[no-untyped-call]
+        sources = [NOTEBOOK, "print(len(made.trace))", CROWD]
+        cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]  # type: ignore[no-untyped-call]
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        notebook = nbformat.v4.new_notebook(cells=[cell, events], metadata=kernel)  # type: ignore[no-untyped-call]
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)  # type: ignore[no-untyped-call]
         nbformat.write(notebook, server.root / "bench.ipynb")  # type: ignore[no-untyped-call]
         page = playwright.chromium.launch(executable_path=path, args=flags).new_page()
         lab = LabPage(page, server, Path(home))
@@ -89,11 +117,16 @@ def main() -> None:
         times = measure(page, 60)
         print(f"events in the trace: {lab.cell(1).locator('pre').last.inner_text().strip()}")
         for what, values in zip(("key to picture", "of it drawing"), zip(*times, strict=True), strict=True):
-            cuts = quantiles(values, n=20)
-            print(
-                f"{what}: half within {cuts[9]:.0f} ms, "
-                f"95 of 100 within {cuts[18]:.0f} ms, longest {max(values):.0f} ms"
-            )
+            tell(what, values, ".0f", " ms")
+        page.wait_for_function("document.querySelectorAll('.eip-player').length > 1")
+        tell("500 messages, of a frame", page.evaluate(PLAY, 120), ".0%")
+
+
+def tell(what: str, values: Sequence[float], form: str, unit: str = "") -> None:
+    """Print the distribution in a line."""
+    half, most = (format(quantiles(values, n=20)[cut], form) for cut in (9, 18))
+    longest = format(max(values), form)
+    print(f"{what}: half within {half}{unit}, 95 of 100 within {most}{unit}, longest {longest}{unit}")
 
 
 if __name__ == "__main__":
