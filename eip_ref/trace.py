@@ -276,7 +276,10 @@ class Trace:
         who: str | None = None,
         test: Callable[[Event], bool] | None = None,
     ) -> Trace:
-        """The events that match everything given, in their order."""
+        """The events that match everything given, in their order. One of several names: with `test`."""
+        for name in (where, message, who):
+            if not isinstance(name, str | None):  # it would match nothing, and nobody would see why
+                raise TypeError(f"{name!r} is no name; for one of several give test=lambda event: …")
         return Trace(
             (
                 e

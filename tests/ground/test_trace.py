@@ -69,6 +69,13 @@ def test_filters_combine() -> None:
     assert trace.messages("sent", "accepted") == ["m1", "m1", "m2"]
 
 
+@pytest.mark.parametrize("name", ["where", "message", "who"])
+def test_a_filter_by_several_names_is_refused(name: str) -> None:
+    """It would match no event, and a table without lines looks like an answer."""
+    with pytest.raises(TypeError, match="test=lambda"):
+        Trace([]).filter(**{name: {"m1", "m2"}})  # type: ignore[arg-type]
+
+
 def test_the_first_difference_is_found_and_shown() -> None:
     """Two traces differ at the first event that is not equal, or where one of them ends."""
     left, right = listen(*SMALL), listen(SMALL[0], SMALL[2])
