@@ -4,7 +4,8 @@ Predict · easy · 1 point · 4 minutes
 
 Answer: def predict_shares()
 Called: Two reference workers on 20 orders of 30 seconds each, once for each prefetch. worker-1 starts at 0 s,
-    worker-2 at 60 s. Then four orders with two workers, of which one is twice as fast.
+    worker-2 at 60 s. Then four orders, with two workers who start at once,
+    and worker-2 is twice as fast as worker-1.
 Promised: Your numbers are those of the run, and so is your answer about the order.
 Hint: Draw the first minute of worker-1: what has it done, and what does it hold, when worker-2 comes?
 Hint: In flight is in flight, also for an order that lies on worker-1's table. worker-2 gets what the queue
