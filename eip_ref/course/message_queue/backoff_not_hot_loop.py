@@ -23,8 +23,8 @@ worker-sleeps: The good orders waited for the bad one. While the worker sleeps, 
 too-eager: Tried the failing order too often. The pause is too short for a trouble that lasts for minutes. One
     that grows with each failure asks soon when the trouble is short, and seldom when it is long.
 too-late: The supplier was back, and the order still waited. A pause that grows has to stop growing somewhere.
-dies-of-one-order (SoldOut): One bad order ended the worker. An error that leaves `work` ends it. One order
-    that cannot be packed must not stop the others.
+dies-of-one-order (SoldOut): One bad order ended the worker. An error that leaves `patient_work` ends it. One
+    order that cannot be packed must not stop the others.
 """
 
 from __future__ import annotations

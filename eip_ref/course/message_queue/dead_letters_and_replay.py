@@ -27,6 +27,8 @@ rewritten-letter: The dead letter is no longer the message that it was. People l
     replayed message must be the one that was sent: the same id, body and headers.
 ack-before-put: An order was lost on its way between two queues. After the ack one queue has forgotten it, and
     before the put the other does not know it. In between it exists nowhere but in a process that may die.
+moved-and-kept: An order was put into one queue and never acknowledged in the other. So it was not moved:
+    there are two of it now. The first queue hands its own out again, and it is moved again, and again.
 retries-for-ever: A poison order was never put aside. It fails each time, and it will fail the next time.
     Somebody has to stop trying and to keep the order where people can look at it.
 wrong-count: Put aside after the wrong number of failures. `limit` is the number of attempts that may fail.
@@ -155,6 +157,7 @@ def judge(trace: Trace) -> kit.Symptoms:
     letters = trace.filter(Kind.NOTE, where=LETTERS)
     for order in [kit.Journey(trace, message) for message in dict.fromkeys(trace.messages())]:
         yield from _lost(order)
+        yield from _kept(trace, order)
     for order in orders:
         if not any(failure.at < MENDED for failure in order.all(Kind.FAILED)):
             if not any(effect.at < BUSINESS for effect in order.effects):
@@ -182,6 +185,25 @@ def _lost(order: kit.Journey) -> kit.Symptoms:
                 f"{order} was acknowledged in {ack.where} at {kit.when(ack)}, and {other} did not have it."
             )
             yield order.seen("ack-before-put", words)
+
+
+def _kept(trace: Trace, order: kit.Journey) -> kit.Symptoms:
+    """See an order that came back to the queue out of which a living process had moved it."""
+    for put in order.all(Kind.ACCEPTED):
+        other = "orders" if put.where == "orders.dead" else "orders.dead"
+        for held in [e for e in order.before(put, Kind.DELIVERED, where=other) if e.who == put.who][-1:]:
+            end = next((event for event in trace if _ends(event, held)), put)
+            if end.at >= put.at and end.kind in (Kind.NACKED, Kind.EXPIRED):
+                words = f"{order} was put into {put.where} at {kit.when(put)}, and came back to {other} at"
+                yield order.seen("moved-and-kept", f"{words} {kit.when(end)}.")
+
+
+def _ends(event: Event, held: Event) -> bool:
+    """True when this event ends the delivery: it was settled or ran out, or the process that held it died."""
+    if event.kind == Kind.CRASHED:
+        return event.who == held.who and event.at >= held.at
+    same = (event.where, event.data.get("lease")) == (held.where, held.data["lease"])
+    return same and event.kind in (Kind.ACKED, Kind.NACKED, Kind.EXPIRED)
 
 
 def _put_aside(order: kit.Journey, limit: int, letters: list[str]) -> kit.Symptoms:

@@ -26,9 +26,9 @@ key-overtaken: A later order of a customer overtook an earlier one. Waiting by l
     the next one of the same customer may be handed out.
 two-of-a-key-at-once: Two orders of one customer were in work at the same time. Whoever is faster finishes
     first. To take them in order is not enough: the second must not begin before the first is done.
-left-behind: An order was never worked on. It was taken from the queue and not handled, or it was never taken.
 acked-out-of-step: Acknowledged before the work, or not at all. An order is acknowledged when it is done: not
     before, for the worker may die, and not never, for the queue would hand it out again.
+left-behind: An order was never worked on. It was taken from the queue and not handled, or it was never taken.
 no-concurrency: One order after the other, as if there were one worker. What matters is the order of each
     customer. Customers who have nothing to do with each other need not wait for each other.
 waits-for-a-stranger: A customer waited for another one, and a worker was free. One busy customer is enough to
