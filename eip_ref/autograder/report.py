@@ -94,12 +94,13 @@ class Report:
         lines += [f"    and {more} more event{'' if more == 1 else 's'}"] if more > 0 else []
         lines += self._others()
         gap = "\n" if "\n" in verdict.seen else " "
-        seen = verdict.seen[:1].upper() + verdict.seen[1:]
-        return "\n".join([f"{seen}{gap}(seed {verdict.seed})", *lines])
+        return "\n".join([f"{_sentence(verdict.seen)}{gap}(seed {verdict.seed})", *lines])
 
     def _others(self) -> list[str]:
-        mistakes = dict.fromkeys(finding.mistake.title for finding in self.verdict.findings)
-        return [f"Also: {title}." for title in list(mistakes)[1:]]
+        """A line for each other mistake, with the first place that shows it."""
+        first = {finding.mistake.title: finding.words for finding in reversed(self.verdict.findings)}
+        titles = dict.fromkeys(finding.mistake.title for finding in self.verdict.findings)
+        return [f"Also: {title}. {_sentence(first[title])}" for title in list(titles)[1:]]
 
     def _next(self) -> str:
         name = self._exercise.name
@@ -123,6 +124,10 @@ def picture(verdict: Verdict) -> tuple[str, str] | None:
     long = len(trace) > LONG
     figure = sequence(trace, messages=guilty if long and guilty else None, title="What happened")
     return figure.svg, figure.alt
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _line(event: Event, names: dict[str, str]) -> str:

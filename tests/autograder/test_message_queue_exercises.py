@@ -47,6 +47,15 @@ def test_the_faults_really_hit(slug: str, happens: Callable[[Trace], bool]) -> N
     assert all(happens(trace) for trace in _traces(slug))
 
 
+def test_each_job_that_was_chosen_badly_is_named() -> None:
+    """Not only the first: a learner who is wrong about two learns of both."""
+    chosen = {"charge the card": ("first", False), "show the temperature": ("last", False)}
+    verdict = judge_answer(
+        find("message_queue/choose_ack_mode"), lambda job: chosen.get(job, ("last", False))
+    )
+    assert {found.mistake.name for found in verdict.findings} == {"payment-lost", "display-went-back"}
+
+
 @pytest.mark.parametrize(
     "slug",
     [

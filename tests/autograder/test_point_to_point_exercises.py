@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from eip_ref.autograder.judging import judge_answer
 from eip_ref.autograder.registry import find
+from eip_ref.autograder.report import Report
 from eip_ref.point_to_point import NotSent
 from eip_ref.trace import Trace, record
 
@@ -36,6 +38,16 @@ def test_recording_what_did_not_happen_does_not_help() -> None:
     verdict = judge_answer(find("point_to_point/report_what_was_not_sent"), _forges)
     assert verdict.diagnosis
     assert verdict.diagnosis.name == "refusal-swallowed"
+
+
+def test_other_mistakes_come_with_what_was_seen() -> None:
+    """“The sender stands still” alone would not say which of three senders."""
+    chosen = {"invoices": ("block", 0), "readings": ("buffer", 1), "orders": ("block", 0)}
+    text = str(Report(judge_answer(find("point_to_point/choose_for_absence"), chosen.__getitem__)))
+    assert re.findall(r"Looks like:\n +(.*?)\.", text) == ["The sender stands still"]
+    assert re.findall(r"Also: (.*?)\. (`\w+`): with reading", text) == [
+        ("Delivers what nobody needs any more", "`readings`")
+    ]
 
 
 def _traces(slug: str) -> list[Trace]:

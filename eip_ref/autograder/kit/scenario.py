@@ -64,21 +64,22 @@ def play(
 def cases(
     scenario: Callable[[Answer, Case, int], Awaitable[object]],
     all_cases: Callable[[int], Iterable[Case]],
-    judge: Callable[[Trace], Iterable[Symptom]],
+    judge: Callable[[Trace], Iterable[Symptom]] | None,
     *,
     max_events: int = 20_000,
 ) -> Run:
     """Make a `run` of one `async scenario(answer, case, seed)` for each of `all_cases(seed)`.
 
     Each has a simulation of its own. The trace is that of the first case in which `judge` sees something,
-    so that its picture shows it alone; else of all, one after the other.
+    so that its picture shows it alone; else of all, one after the other. Without a `judge` it is always of
+    all, so that several mistakes are seen at once: then no two cases have a message id in common.
     """
 
     def run(answer: object, seed: int) -> Trace:
         events: list[Event] = []
         for case in all_cases(seed):
             trace = simulate(scenario, answer, case, seed, seed=seed, max_events=max_events)
-            if _shows_something(judge, trace):
+            if judge is not None and _shows_something(judge, trace):
                 return trace
             start = events[-1].at if events else 0.0
             events += [event._replace(at=start + event.at) for event in trace]

@@ -145,4 +145,4 @@ def _went_back(trace: Trace) -> kit.Symptoms:
             newest = shown
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.cases(one_job, lambda seed: JOBS, judge), judge)
+EXERCISE = kit.exercise(__name__, __doc__, kit.cases(one_job, lambda seed: JOBS, None), judge)
