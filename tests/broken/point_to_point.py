@@ -5,12 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import fields
 
-from eip_ref.course.point_to_point.catch_the_shared_payload import SharingChannel
 from eip_ref.message import Message
 from eip_ref.point_to_point import NotSent, PointToPointChannel
 
 __all__ = ["AsksForAnAnswer", "FiresAndForgets", "SharingChannel", "SwallowsErrors"]
+
+
+class _Shared(Message):
+    """A message whose copies have the same body."""
+
+    def copy(self, **changes: object) -> Message:
+        return self
+
+
+class SharingChannel(PointToPointChannel):
+    """Hands the sender's own body to the receiver."""
+
+    async def send(self, message: Message) -> None:
+        await super().send(_Shared(**{part.name: getattr(message, part.name) for part in fields(message)}))
 
 
 class AsksForAnAnswer:

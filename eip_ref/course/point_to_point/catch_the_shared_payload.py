@@ -6,24 +6,24 @@ Answer: async def test_channel(make)
 Called: Your `test_channel(make)` on three correct channels (block, fail, buffer) and on four broken ones.
     `make()` gives a new channel, with room for 20 messages where it buffers.
 Promised: The test passes for each correct channel and raises AssertionError for each broken one.
-Hint: Look at the four sentences that the test has to prove, and ask for each what you must do to the channel
-    so that a broken one shows.
-Hint: Connect the receiver first, and let the sender run in a task of its own, since `send` may wait. Change
-    an invoice after `send` returned. Let several invoices wait before you take the first.
-Hint: In the sender's task: send five invoices, change `invoice['lines'][0]['price']` after each `send`, then
-    `close()` the channel. In the receiver: sleep a second, then collect `[message.body async for message in
-    inbox]`. Assert that it equals a `deepcopy` of the invoices that you made before you sent any.
-Why: One comparison proves all of it: what came out equals what went in at the time of sending, in that order,
-    each once. It proves it only because the test changes an inner part after sending, and lets several
-    messages wait at once.
+Hint: Look at the four sentences that the test has to prove, and ask for each what must lie in the channel at
+    the same time, and what must be different in it, so that a broken one shows.
+Hint: Connect the receiver first, and let the sender run in a task of its own, since `send` may wait. Send
+    invoices of which no two have the same number or the same lines. Let several wait before you take the
+    first.
+Hint: In the sender's task: send five invoices, each with another price, then `close()` the channel. In the
+    receiver: sleep a second, then collect `[message.body async for message in inbox]`. Assert that it equals
+    the list of invoices that you sent.
+Why: One comparison proves all of it: what came out equals what went in, in that order, each once. It proves
+    it only because several invoices wait at once, and differ outside and inside.
 
 accuses-a-correct-channel: Fails a channel that keeps the promise. A correct channel may make the sender wait
     until the message is taken, or refuse while nobody receives. A test must get along with each of the three.
-misses-the-shared-body: Does not see that sender and receiver share the body. In this channel the sender can
-    change an invoice that billing already has. It shows only when somebody changes something and somebody
-    else looks.
-misses-what-is-inside: Sees only the surface of the body. This channel copies the invoice, and both sides
-    still share the lists and records inside it. A price in there can change after it was sent.
+misses-the-shared-body: Does not see that invoices share one body. This channel has one record for all that
+    wait, and each comes out as the newest. With one message at a time there is nobody to share with, and
+    between equal messages it does not show.
+misses-what-is-inside: Sees only the surface of the body. In this channel the invoices that wait share the
+    lists and records inside them, and nothing else. It shows only when these differ too, and somebody looks.
 misses-the-order: Does not see that the order changes. This channel hands out the newest first. With one
     message at a time there is no order to get wrong.
 misses-the-double: Does not see a message that comes twice. One of the first five messages comes out twice. It
@@ -33,7 +33,6 @@ misses-the-double: Does not see a message that comes twice. One of the first fiv
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import fields
 from typing import Any
 
 from ...autograder import kit
@@ -41,31 +40,38 @@ from ...lab.faults import Faults
 from ...message import Message
 from ...point_to_point import OfferedMessage, PointToPointChannel
 
-__all__ = ["EXERCISE", "SharingChannel"]
+__all__ = ["EXERCISE"]
 
 ROOM = 20  #: messages that a channel with a buffer keeps
 
 
-class _Shared(Message):
-    """A message whose copies have the same body."""
-
-    def copy(self, **changes: object) -> Message:
-        return self
-
-
-class SharingChannel(PointToPointChannel):
-    """Hands the sender's own body to the receiver."""
+class OneRecordChannel(PointToPointChannel):
+    """Has one record for all that wait: each of them comes out as the newest."""
 
     async def send(self, message: Message) -> None:
-        await super().send(_Shared(**{part.name: getattr(message, part.name) for part in fields(message)}))
+        await super().send(message)
+        for place, offer in enumerate(self._waiting):
+            body = self._body(offer.message.body, message.body)
+            self._waiting[place] = OfferedMessage(offer.message.copy(body=body))
+
+    def _body(self, old: Any, new: Any) -> Any:
+        return new
 
 
-class HalfCopyingChannel(SharingChannel):
-    """Copies the body, and shares what is inside it."""
+class SharedInsideChannel(OneRecordChannel):
+    """Keeps each body, and has one record for what is inside all that wait."""
 
-    async def send(self, message: Message) -> None:
-        body = message.body
-        await super().send(message.copy(body=body.copy() if isinstance(body, dict | list | set) else body))
+    def _body(self, old: Any, new: Any) -> Any:
+        match old, new:
+            case dict(), dict():
+                return {name: _shared(value, new.get(name, value)) for name, value in old.items()}
+            case list(), list():
+                return [*map(_shared, old, new), *old[len(new) :]]
+        return old
+
+
+def _shared(old: Any, new: Any) -> Any:
+    return new if isinstance(old, dict | list) else old
 
 
 class StackChannel(PointToPointChannel):
@@ -101,8 +107,8 @@ CORRECT: dict[str, kit.Make] = {
     "a channel that buffers": buffers(PointToPointChannel),
 }
 BROKEN = {
-    "a channel that shares the body": (buffers(SharingChannel), "misses-the-shared-body"),
-    "a channel that shares what is inside the body": (buffers(HalfCopyingChannel), "misses-what-is-inside"),
+    "a channel that has one body for all": (buffers(OneRecordChannel), "misses-the-shared-body"),
+    "a channel that has one inside for all bodies": (buffers(SharedInsideChannel), "misses-what-is-inside"),
     "a channel that hands out the newest first": (buffers(StackChannel), "misses-the-order"),
     "a channel that hands out a message twice": (buffers(DoublingChannel), "misses-the-double"),
 }

@@ -3,17 +3,17 @@
 Predict · easy · 2 points · 4 minutes
 
 Answer: def count_the_links()
-Called: Your `count_the_links()`. Then the check wires up 12 systems in both ways, with real channels, sends a
+Called: Your `count_the_links()`. Then the check wires up 15 systems in both ways, with real channels, sends a
     message on every link, and counts.
 Promised: Each of the six predictions is the number that was counted. Per cents are whole numbers.
 Hint: Draw three systems, and every arrow between them. Then draw the same three around a hub.
 Hint: An arrow has a direction. For each system ask twice: how many arrows leave it, how many reach it? Those
     are also the arrows that it takes along when it fails.
 Hint: Direct, each of n systems has n - 1 arrows out and n - 1 arrows in, and every arrow is shared by two
-    systems. At a hub each system has one out and one in. Put n = 12; then compare n = 2, 3, 4.
+    systems. At a hub each system has one out and one in. Put n = 15; then compare n = 2, 3, 4.
 Why: Direct links grow with the square of the systems, n(n-1), and a hub needs 2n. At three systems both need
-    six. One failing system takes 22 of 132 direct links, and 2 of 24 at the hub. But every link of the hub
-    ends at the hub.
+    six. Of 15 systems one that fails takes 28 of 210 direct links, and 2 of 30 at the hub. But every link of
+    the hub ends at the hub.
 
 not-started: The answer has not been started. Put a whole number in place of each `None`, run the cell, then
     run the check again.
@@ -43,23 +43,23 @@ from ...trace import Kind, Trace
 
 __all__ = ["EXERCISE"]
 
-SYSTEMS = 12
+SYSTEMS = 15
 WORDS = {
-    "direct": "the direct links between 12 systems",
-    "hub": "the links between 12 systems through a hub",
+    "direct": "the direct links between 15 systems",
+    "hub": "the links between 15 systems through a hub",
     "hub_wins_from": "the number of systems from which on the hub needs fewer links",
     "direct_lost": "the share of the direct links that fail with one system, in per cent",
     "hub_lost": "the share of the hub's links that fail with one system, in per cent",
     "hub_down": "the share of the hub's links that fail with the hub, in per cent",
 }
 TELLING = {  # what a wrong number tells about how it was counted
-    ("direct", 66): "counts-pairs",
-    ("direct", 144): "links-to-itself",
-    ("hub", 12): "hub-one-way",
-    ("hub", 13): "hub-one-way",
+    ("direct", 105): "counts-pairs",
+    ("direct", 225): "links-to-itself",
+    ("hub", 15): "hub-one-way",
+    ("hub", 16): "hub-one-way",
     ("hub_wins_from", 3): "equal-is-not-fewer",
-    ("direct_lost", 8): "one-direction-lost",
-    ("hub_lost", 4): "one-direction-lost",
+    ("direct_lost", 7): "one-direction-lost",
+    ("hub_lost", 3): "one-direction-lost",
 }
 
 
