@@ -39,6 +39,8 @@ BEGUN = {
     "labels_for_orders": "waits-for-itself",
     "every_socket": "one-breaks-all",
     "read_the_night": "no-answer",
+    "mend_the_dispatcher": "anothers-answer",
+    "end_the_storm": "storm-goes-on",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

@@ -1,9 +1,22 @@
 """Lessons 06a and 06b · Request–reply."""
 
 from ...autograder.registry import Part
+from . import (
+    catch_the_dispatcher,
+    end_the_storm,
+    mend_the_dispatcher,
+    pass_the_deadline_on,
+    pay_once,
+    read_the_morning,
+)
+from .end_the_storm import a_minute
 from .ends import answering
 from .killed import for_real
+from .mend_the_dispatcher import ten_questions
+from .pass_the_deadline_on import four_customers
+from .pay_once import five_days
 from .payments import a_day, charges, paid_and_charged, the_patience_demo
+from .read_the_morning import a_strange_morning
 from .storm import a_spike, answered
 from .suppliers import ask_suppliers, completeness
 from .whose import a_thousand, told, two_shops, whose_demo
@@ -12,15 +25,20 @@ __all__ = [
     "NUMBER",
     "PARTS",
     "a_day",
+    "a_minute",
     "a_spike",
+    "a_strange_morning",
     "a_thousand",
     "answered",
     "answering",
     "ask_suppliers",
     "charges",
     "completeness",
+    "five_days",
     "for_real",
+    "four_customers",
     "paid_and_charged",
+    "ten_questions",
     "the_patience_demo",
     "told",
     "two_shops",
@@ -32,13 +50,13 @@ PARTS = (
     Part(
         "whose_answer",
         "Request–reply: whose answer?",
-        (),
+        (read_the_morning.EXERCISE, mend_the_dispatcher.EXERCISE, catch_the_dispatcher.EXERCISE),
         ("one_late", "in_turn", "too_late", "two_shops", "killed"),
     ),
     Part(
         "ask_again",
         "Request–reply: ask again?",
-        (),
+        (pay_once.EXERCISE, pass_the_deadline_on.EXERCISE, end_the_storm.EXERCISE),
         ("twice", "fresh_key", "for_nobody", "spike", "ends_the_storm", "fifty"),
     ),
 )

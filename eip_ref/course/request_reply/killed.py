@@ -95,7 +95,7 @@ class Bank:
 
 
 class ForReal(NamedTuple):
-    """What the shop heard, and what the bank's ledger says."""
+    """The end that the shop heard, and the ledger of the bank."""
 
     heard: str
     ledger: list[str]

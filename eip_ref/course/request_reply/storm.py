@@ -16,7 +16,6 @@ __all__ = ["a_spike", "answered"]
 
 SERVICE = 0.1
 SECONDS = 90.0
-SPIKE = (20.0, 25.0)
 UNBOUNDED = 10_000
 
 
@@ -27,7 +26,8 @@ async def a_spike(
     timeout: float = 1.0,
     backoff: float = 0.0,
     load: float = 6.0,
-    spike: float = 25.0,
+    spike: tuple[float, float] = (20.0, 25.0),
+    seconds: float = SECONDS,
 ) -> None:
     """Play a minute and a half. Who has no answer after `timeout` seconds asks again, `retries` times."""
     chance = Faults()
@@ -37,16 +37,19 @@ async def a_spike(
         return "yes"
 
     async def customer(bank: Requestor, number: int) -> None:
-        came = anyio.current_time()
+        came, waited, end = anyio.current_time(), 0.0, "gave up"
         for attempt in range(retries + 1):
+            asked = anyio.current_time()
             try:
                 await bank.request(number, timeout=timeout)
+                end = "answered"
             except RequestError:
-                await chance.sleep("pause", Exponential(backoff * 2**attempt))
-            else:
-                record(Kind.EFFECT, "shop", f"customer {number}", effect="answered", came=came)
-                return
-        record(Kind.EFFECT, "shop", f"customer {number}", effect="gave up", came=came)
+                pass
+            waited = max(waited, anyio.current_time() - asked)
+            if end == "answered":
+                break
+            await chance.sleep("pause", Exponential(backoff * 2**attempt))
+        record(Kind.EFFECT, "shop", f"customer {number}", effect=end, came=came, waited=waited)
 
     async with (
         answering(
@@ -56,10 +59,10 @@ async def a_spike(
     ):
         number = 0
         with acting("shop"):
-            while (now := anyio.current_time()) < SECONDS:
+            while (now := anyio.current_time()) < seconds:
                 number += 1
                 group.start_soon(customer, bank, number)
-                rate = spike if SPIKE[0] <= now < SPIKE[1] else load
+                rate = 25.0 if spike[0] <= now < spike[1] else load
                 await chance.sleep("street", Exponential(1 / rate))
 
 

@@ -1,0 +1,123 @@
+"""Pay once
+
+Extend · medium · 4 points · 10 minutes
+
+Answer: async def pay(bank, order)
+Called: Your `pay(bank, order)` on five days: the bank is quick; it is slow; it refuses twice; it refuses
+    always; it charges, and its answers are lost.
+Promised: No order is charged twice. You return 'paid' only of what the bank has confirmed, 'not paid' only
+    of what was certainly not charged, and else 'unknown', within 20 s. What was refused twice is paid all
+    the same.
+Hint: There are two kinds of error. Which of them says that the bank has done nothing?
+Hint: `NotDone`: ask again, after a pause. `Indefinite`: ask again only under the same name, or say
+    'unknown'. And what if a refusal comes after something indefinite?
+Hint: `await request_again(bank, order, timeout=2, idempotency_key=order, pauses=(0.5, 1, 2))` does it. Then
+    `except NotDone:` is one answer, `except Indefinite:` another, and coming through is the third.
+Why: With one key for the order the bank knows each repetition, and charges once. A refusal is definite, so
+    asking again is safe in any case; but only when no attempt before it was indefinite is the order
+    certainly not charged.
+
+charged-twice: An order was charged twice. A timeout is no refusal: the bank may be at work on it, and each
+    request without the same key is a new charge.
+said-not-paid: Said 'not paid' of an order that was charged. The customer will pay it again somewhere else.
+said-paid: Said 'paid', and the bank has confirmed nothing. If nothing was charged, the tea is given away.
+gave-up-at-a-refusal: Gave up although asking again was safe. A refusal is definite: nothing was done, so
+    nothing can be done twice.
+knows-less: Knows less than it was told. The bank confirmed the charge, or refused it, and the shop heard
+    that.
+too-patient: Took longer than 20 s. The customer stands at the till.
+no-such-word: An answer that is none of the three. Whoever asks decides by 'paid', 'not paid' and 'unknown'.
+error-came-out (raised): An error left the function. It is one of the outcomes that the function shall name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+
+from ...autograder import kit
+from ...message import Message
+from ...request_reply import Busy, Requestor, TransportError
+from ...trace import Kind, Trace, acting, record
+from .ends import answering
+
+__all__ = ["EXERCISE", "five_days"]
+
+QUICK, SLOW, TWICE, ALWAYS, SILENT = "quick", "slow", "busy twice", "closed", "silent"
+DAYS = (QUICK, SLOW, TWICE, ALWAYS, SILENT)
+PAID, NOT_PAID, UNKNOWN = "paid", "not paid", "unknown"
+LIMIT = 20.0
+
+
+class Bank:
+    """The bank as the shop sees it."""
+
+    def __init__(self, day: str, requestor: Requestor) -> None:
+        self._day = day
+        self._requestor = requestor
+        self._refusals = {TWICE: 2, ALWAYS: 10_000}.get(day, 0)
+
+    async def request(self, body: object, **named: Any) -> Message:
+        """Ask for a charge: takes, gives and raises what `Requestor.request` does."""
+        if self._refusals:
+            self._refusals -= 1
+            await anyio.sleep(0.1)
+            record(Kind.REFUSED, "bank", str(body), who="bank", reason="busy")
+            raise Busy("the bank has too much to do")
+        reply = await self._requestor.request(body, **named)
+        if self._day == SILENT:
+            record(Kind.LOST, "line", reply.id, who="")
+            raise TransportError("the connection broke")
+        return reply
+
+
+async def five_days(pay: kit.Answer, day: str, seed: int) -> None:
+    """Pay one order on a day of this kind."""
+    order, said = f"order {100 * DAYS.index(day) + seed % 80 + 101}", None
+
+    async def charge(request: Message) -> str:
+        await anyio.sleep(3.5 if day == SLOW else 0.2)
+        record(Kind.EFFECT, "bank", str(request.body), effect="charged")
+        return "charged"
+
+    async with answering(charge, name="bank", asker="shop") as requestor:
+        with acting("shop"), anyio.move_on_after(2 * LIMIT):
+            said = await pay(Bank(day, requestor), order)
+        took = anyio.current_time()
+    record(
+        Kind.NOTE,
+        "till",
+        order,
+        who="till",
+        text=f"{order}: {said}",
+        day=day,
+        said=said if isinstance(said, str) else repr(said),
+        took=took,
+    )
+
+
+def judge(trace: Trace) -> kit.Symptoms:
+    for note in trace.filter(Kind.NOTE, where="till"):
+        day, said, took = note.data["day"], note.data["said"], note.data["took"]
+        charges, order = len(trace.filter(Kind.EFFECT, message=note.message)), note.message
+        told = f"the bank is {day!r}: you said {said!r} of {order}, and the bank charged it"
+        told = f"{told} {('not at all', 'once', 'twice')[min(charges, 2)]}"
+        told = f"{told} or more often." if charges > 2 else f"{told}."
+        if charges > 1:
+            yield kit.seen("charged-twice", told, trace)
+        elif took > LIMIT:
+            yield kit.seen("too-patient", f"the bank is {day!r}: it took {took:.1f} s.", trace)
+        elif said not in (PAID, NOT_PAID, UNKNOWN):
+            yield kit.seen("no-such-word", told, trace)
+        elif said == NOT_PAID and charges:
+            yield kit.seen("said-not-paid", told, trace)
+        elif said == PAID and day in (ALWAYS, SILENT):
+            yield kit.seen("said-paid", told, trace)
+        elif day == TWICE and said != PAID:
+            yield kit.seen("gave-up-at-a-refusal", told, trace)
+        elif (day == ALWAYS and said == UNKNOWN) or (day == QUICK and said != PAID):
+            yield kit.seen("knows-less", told, trace)
+
+
+EXERCISE = kit.exercise(__name__, __doc__, kit.cases(five_days, lambda seed: DAYS, judge), judge)

@@ -1,0 +1,51 @@
+"""The exercises of lesson 06: the storm is one with each seed; and a bank that is killed for real."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from eip_ref.course.request_reply import a_spike, answered, for_real
+from eip_ref.course.request_reply.killed import Bank
+from eip_ref.lab import simulate
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_second_question_makes_a_spike_endless_and_a_told_deadline_ends_it(seed: int) -> None:
+    """Whatever the chance of the customers."""
+    spike: dict[str, Any] = {"spike": (10.0, 14.0), "seconds": 60.0}
+    endless = simulate(lambda: a_spike(**spike), seed=seed)
+    assert answered(endless, 0, 10) > 90
+    assert answered(endless, 35, 58) < 10
+    assert answered(simulate(lambda: a_spike(told=True, **spike), seed=seed), 35, 58) > 90
+
+
+async def killed_at_once(bank: Bank) -> str:
+    bank.kill()
+    return await bank.charge("order 1", takes=9, timeout=9)
+
+
+@pytest.mark.parametrize(
+    ("way", "heard"), [("HTTP", "NoResponder, which is definite"), ("plain gRPC", "UNAVAILABLE")]
+)
+def test_a_bank_that_is_dead_answers_nobody(way: str, heard: str) -> None:
+    """In a process of its own, and its ledger is empty."""
+    assert for_real(killed_at_once, way) == (heard, [], "")
+
+
+def test_where_no_process_can_be_started_the_result_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a browser: a reason, and no error."""
+
+    def refuses(*args: Any, **named: Any) -> None:
+        raise OSError("no processes here")
+
+    monkeypatch.setattr(subprocess, "Popen", refuses)
+    assert str(for_real(killed_at_once, "HTTP")) == "not run here: no processes here"
+
+
+def test_an_unknown_way_is_refused() -> None:
+    """With the three that there are."""
+    with pytest.raises(ValueError, match='"plain gRPC"'):
+        for_real(killed_at_once, "smoke signals")
