@@ -26,6 +26,7 @@ __all__ = [
     "duration",
     "finished",
     "from_json",
+    "is_json",
     "is_name",
     "is_plain",
     "is_text",
@@ -117,7 +118,9 @@ def text(parameter: str, value: str) -> str:
 
 def is_name(value: object) -> TypeGuard[str]:
     """True for what `name` accepts."""
-    return isinstance(value, str) and value != "" and "\0" not in value and is_text(value)
+    return (
+        isinstance(value, str) and value != "" and "\0" not in value and (value.isascii() or is_text(value))
+    )
 
 
 def is_text(text: str) -> bool:
@@ -161,7 +164,20 @@ MAX_DEPTH = 200  #: of lists and dictionaries in each other; a JSON reader fails
 MAX_PLAIN = 2**63  #: whole numbers smaller than this are right in any case
 MAX_BITS = 14_000  #: of a whole number; Python reads no decimal text of more than 4,300 digits
 
-encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+def _make_encode() -> Callable[[object], str]:
+    """`JSONEncoder.encode` makes an encoder in C at each call, which takes longer than a small document."""
+    encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    try:
+        facts = encoder.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False
+        parts = make(None, *facts)
+    except TypeError:  # a Python without it, or with another
+        return encoder.encode
+    return lambda value: "".join(parts(value, 0))
+
+
+encode = _make_encode()
 
 
 def to_json(what: str, value: object) -> str:
@@ -188,6 +204,11 @@ def check_json(what: str, value: object) -> None:
     """Raise TypeError that names `what`, unless the value would come back equal from JSON text."""
     if not is_plain(value) and (fault := _json_fault(value, 0)) is not None:
         raise TypeError(f"{what} cannot be written as JSON and read back equal: {fault}")
+
+
+def is_json(value: object) -> bool:
+    """True for what `check_json` accepts."""
+    return is_plain(value) or _json_fault(value, 0) is None
 
 
 def is_plain(value: Any) -> bool:

@@ -146,7 +146,9 @@ class Transaction(ABC):
         """Write a document. Raises TypeError for one that would come back changed."""
         self._will_write()
         _check_place(table, key)
-        self._write(table, key, values.to_json(f"{key!r} of {table}", document))
+        if not values.is_json(document):
+            values.check_json(f"{key!r} of {table}", document)
+        self._write(table, key, values.encode(document))
 
     def delete(self, table: str, key: str) -> None:
         """Remove the document under this key, if there is one."""
@@ -220,10 +222,8 @@ class MemoryStore(Transactional):
     def __str__(self) -> str:
         return "a store in memory"
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        with self.changing(), closing(_InMemory(self, writes=True)) as documents:
-            yield documents
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        return _ChangingMemory(self)
 
     async def run(self, step: Callable[[Transaction], T]) -> T:
         values.must_not_be_async("a step of a transaction", step)
@@ -313,6 +313,25 @@ class _InMemory(Transaction):
     def _clear(self, table: str) -> None:
         for key in tuple(self._store.table(table).keys):
             self._store.replace(table, key, None)
+
+
+class _ChangingMemory:
+    """A transaction of a store in memory. No generator, as `changing` is none."""
+
+    __slots__ = ("_changing", "_documents", "_store")
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> Transaction:
+        self._changing = self._store.changing()
+        self._changing.__enter__()
+        self._documents = _InMemory(self._store, writes=True)
+        return self._documents
+
+    def __exit__(self, *error: Any) -> bool | None:
+        self._documents.close()
+        return self._changing.__exit__(*error)
 
 
 # On SQLite
