@@ -16,8 +16,9 @@ Hint: Subscribe two, publish, and compare what both receive. Change the body tha
 Why: One story proves all of it. Everybody who is there gets an own copy, whoever comes later gets nothing
     of before, and whoever has left gets nothing more.
 
-accuses-a-correct-channel: Fails a channel that keeps the promise. What a subscriber has not received yet
-    waits for it, and a test may take it when it likes.
+accuses-a-correct-channel: Fails a channel that keeps the promise. Each receives a copy that knows its topic,
+    so compare bodies. What was not received yet waits; after `leave` nothing can be received, and
+    `receive_nowait` raises `SubscriptionEnded`.
 misses-the-competition: Does not see that subscribers compete. With one subscriber, a queue and this channel
     look alike.
 misses-the-shared-copy: Does not see that subscribers share one body. What one of them changes, the others
@@ -56,15 +57,6 @@ class Competing(PublishSubscribeChannel):
             return await super().publish(topic, message)
         finally:
             self._interest.matching = matching  # type: ignore[method-assign]
-
-
-class _Shared(Message):
-    """A message whose copies have the same body."""
-
-    def copy(self, **changes: object) -> Message:
-        made = super().copy(**changes)
-        object.__setattr__(made, "body", self.body)
-        return made
 
 
 class Sharing(PublishSubscribeChannel):

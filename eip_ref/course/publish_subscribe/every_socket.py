@@ -17,7 +17,7 @@ Why: Each socket has its own subscription, its own task and its own small buffer
     old prices, and what breaks ends its own task.
 
 shop-waits: The shop waits for a socket. A policy of `block` lets the slowest browser stop the publisher,
-    and with it everybody.
+    and with it everybody. So does a subscription whose reader is gone and that nobody has left.
 prices-shared-out: Each socket sees a part of the prices. What reads from one subscription competes for it:
     each price goes to one of them.
 quick-ones-wait: A quick socket waits for a slow one. Whatever is awaited in one loop waits for the slowest.
@@ -26,6 +26,10 @@ too-many-under-way: Several sends of one socket at a time. Each price that a han
 old-news: The hanging socket sees old prices. What it did not take in time is of no use to it any more.
 one-breaks-all (BrokenResourceError): One broken socket ended the stream for all. Browsers are closed all
     the time.
+cut-off (Disconnected): A slow socket was cut off, and nobody expected it. The policy `disconnect` tells the
+    reader by raising `Disconnected`. Your code decides whether it subscribes again.
+subscribes-too-late (ChannelClosed): A socket subscribed when the channel was closed already. It waited for
+    other sockets, or came back too late. A closed channel has nothing more to say.
 a-socket-is-left-out: A socket gets nothing, or stops getting prices. It has done nothing wrong.
 never-returns (deadlock): The stream did not end. The channel is closed, and somebody still waits.
 """
@@ -46,6 +50,7 @@ __all__ = ["EXERCISE", "six_sockets"]
 PRICES = 40
 LATE = 2.0
 OLD = 45.0
+PATIENCE = 100.0  #: seconds that the shop waits for room before it gives up and closes
 
 
 class Socket:
@@ -82,8 +87,10 @@ async def six_sockets(stream: kit.Answer, seed: int) -> None:
         await anyio.sleep(1)
         for number in range(1, PRICES + 1):
             due = anyio.current_time()
-            await channel.publish("prices", Message(number, id=f"price {number}"))
-            record(Kind.NOTE, "till", text=f"price {number} took {anyio.current_time() - due:.1f} s")
+            with anyio.move_on_after(PATIENCE) as waiting:
+                await channel.publish("prices", Message(number, id=f"price {number}"))
+            if waiting.cancelled_caught:
+                break
             await anyio.sleep_until(due + 1)
         channel.close()
 

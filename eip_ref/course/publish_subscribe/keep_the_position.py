@@ -27,7 +27,8 @@ believes-the-dead: An ack of an older generation counts. Its reader was replaced
     work that the new one has in hand.
 remembers-the-old-acks: Acks of the old reader move the position of the new one. When it took over it began
     again from the position, and everything behind it is its own work now.
-wrong-answer-to-an-ack: `ack` says the wrong thing. Its reader must know whether what it did still counts.
+wrong-answer-to-an-ack: `ack` or `take_over` returns the wrong thing. A reader must know whether what it did
+    still counts, and a new one needs the number of its generation.
 """
 
 from __future__ import annotations

@@ -15,11 +15,12 @@ Why: Both packers live. The session of 8 s is shorter than the 12 s of work, so 
     and takes its partition. No ack counts, since each is of a generation that is over. A session of 12 s or
     more ends it.
 
-no-answer: An answer is missing. Each of the four names needs one.
+no-answer: An answer is missing or cannot be read. Each of the four names needs one: the cause is one of the
+    four texts in the table, and the others are numbers.
 blames-a-crash: There was no crash. Whoever crashes has no later events; look who is at work at the end.
 blames-the-shop: The shop published each order once. Count the `accepted` of one order in the log.
-blames-the-number: The number of packers is not the cause. Two packers can share an order list; look at what
-    makes one take the work of another.
+blames-the-number: The number of packers is not the cause. Two packers can share the work; look at what
+    makes one take an order from the other.
 wrong-count: The count is not that of the trace. Count the effects of one order, and the acks.
 session-too-short: With this session orders are still packed more than once. Whoever works is silent for the
     whole of an order.

@@ -5,7 +5,8 @@ Complete · medium · 3 points · 10 minutes
 Answer: async def receipts(end, print_receipt, dead_letters)
 Called: Your `receipts(end, print_receipt, dead_letters)` on a durable subscription with ten orders. One of
     them can never be printed, and over another one the process dies and starts again.
-Promised: Every order is printed, at most two of them twice, or it is in the dead letters. Nothing is
+Promised: Every order that can be printed is printed, at most two of them twice, and the other one is in the
+    dead letters. Nothing is
     acknowledged before that, and in the end all ten are acknowledged.
 Hint: An order that cannot be printed has no ack. What does that do to all orders behind it?
 Hint: There are two ways to be done with an order: it is printed, or somebody else has it. After both comes
@@ -17,6 +18,8 @@ Why: The position is one number: an order without an ack holds it up for ever, a
 
 acked-too-early: Acknowledged before it was done. If the process dies now, the position has passed the order
     and nobody comes back to it.
+put-aside-for-nothing: A good order is in the dead letters. Somebody must look at each of them, and this one
+    only had to be printed.
 order-gone: An order was neither printed nor put aside. It was acknowledged, so it never comes again.
 held-up: The position stands still. One order without an ack keeps it, and after each crash everything
     behind it is done again.
@@ -77,12 +80,15 @@ def judge(trace: Trace) -> kit.Symptoms:
     log = "shop.log"
     twice = []
     for order in kit.journeys(trace, where=log):
-        done = order.all(Kind.ACCEPTED, where="dead letters") if order.id == bad else order.effects
-        acks = order.all(Kind.ACKED)
-        if acks and not [event for event in done if event.at <= acks[0].at]:
+        kind, place = (Kind.ACCEPTED, "dead letters") if order.id == bad else (Kind.EFFECT, None)
+        done, acks = order.all(kind, where=place), order.all(Kind.ACKED)
+        if order.id != bad and order.all(Kind.ACCEPTED, where="dead letters"):
+            words = f"{order} is in the dead letters, and it can be printed."
+            yield order.seen("put-aside-for-nothing", words)
+        if acks and not order.before(acks[0], kind, where=place):
             when = f"{order} was acknowledged at {kit.when(acks[0])}"
             if done:
-                yield order.seen("acked-too-early", f"{when} and done at {kit.when(done[0])}.")
+                yield order.seen("acked-too-early", f"{when}, before it was done.")
             else:
                 yield order.seen("order-gone", f"{when}, and it was neither printed nor put aside.")
         if not acks:

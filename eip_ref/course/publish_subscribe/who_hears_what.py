@@ -64,7 +64,8 @@ async def eight_topics(interests: kit.Answer, seed: int) -> None:
     async with kit.participants(wait=True) as start:
         for who in NEEDS:
             patterns = interests(who)
-            if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+            listed = isinstance(patterns, list | tuple | set)
+            if not listed or not all(isinstance(pattern, str) for pattern in patterns):
                 raise ValueError(f"for {who!r} you return {patterns!r}, and not a list of patterns")
             for pattern in patterns:
                 end = channel.subscribe(pattern, name=who, when_full="block")
