@@ -94,8 +94,8 @@ PREDICTIONS = (
     Proved(
         name="publish_subscribe/sockets",
         question=(
-            "All three browsers read from one shared channel. How many of the thirty prices does the first "
-            "quick browser show?"
+            "All three browsers read from one shared subscription. How many of the thirty prices does the "
+            "first quick browser show?"
         ),
         run="sockets",
         reading=lambda sockets: _shown(sockets["shared"]),
@@ -106,8 +106,8 @@ PREDICTIONS = (
         },
         answer="13, each in time",
         why=(
-            "One channel with three readers is a queue with three competing consumers: each price goes to "
-            "one of them. The slow one takes few, and holds nobody up."
+            "One subscription with three readers is a queue with three competing consumers: each price goes "
+            "to one of them. The slow one takes few, and holds nobody up."
         ),
     ),
     Proved(
@@ -168,10 +168,10 @@ PREDICTIONS = (
         reading=_who_waited,
         claims={
             "Nobody's: only Ada's own orders wait for Ada": "",
-            "Cem's and Finn's": "Cem Finn",
-            "Everybody's": "Ben Cem Dina Emil Finn",
+            "Cem's and Finn's: they share her partition": "Cem Finn",
+            "Everybody's: they came after her": "Ben Cem Dina Emil Finn",
         },
-        answer="Cem's and Finn's",
+        answer="Cem's and Finn's: they share her partition",
         why=(
             "Ada, Cem and Finn have the same partition, and a partition has one owner, who takes one after "
             "the other. The other two packers are done after 2 s and may not help."

@@ -94,7 +94,7 @@ def judge(trace: Trace) -> kit.Symptoms:
             yield from _session(float(said))
         elif said != really:
             mistake = MISTAKES[said] if question == "cause" else "wrong-count"
-            words = f"`{question}` is not {said!r}."
+            words = f"in the trace `{question}` is not {said!r}."
             yield kit.seen(mistake, words, trace.filter(Kind.DELIVERED, Kind.EFFECT, Kind.STALE)[:8])
 
 
