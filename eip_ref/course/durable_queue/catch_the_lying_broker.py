@@ -17,11 +17,13 @@ Why: Each promise is tried by a kill at the moment at which it matters, and then
 
 accuses-a-correct-broker: The test fails a broker that keeps the promise. It may take a tenth of a second
     for a put, and it may lend an order again at once after a restart, or only when its ten seconds are
-    over.
+    over. Each `make()` is another broker, with an empty disk of its own.
 misses-saves-at-exit: The test does not notice a broker that writes at its exit. A broker that is stopped
-    in good order may save what it has. A killed one may not.
+    in good order may save what it has. A killed one may not. And look before you put the same order again:
+    that put brings back what was lost.
 misses-early-confirm: The test does not notice a confirm before the write. This broker writes a second
-    later. Only a kill within that second sees it.
+    later. Only a kill within that second sees it, and only if you look before you put the same order again:
+    that put brings back what was lost.
 misses-forgotten-ids: The test does not notice that ids are forgotten. The producer that heard no confirm
     puts again after the restart, and then there are two.
 misses-forgotten-counts: The test does not notice that counts are forgotten. An order that kills its

@@ -18,7 +18,8 @@ Why: A queue forgets what is done, so nothing is sent again. A log of changes or
 sent-again: E-mails were sent a second time. Who reads the log from the beginning does all its work again.
 nothing-to-read: The late reader found nothing. A queue has forgotten what others have acked.
 sum-is-wrong: The changes do not add up. The last change of a key is not the sum of all its changes.
-past-is-gone: What was asked for was dropped. It was older than the log keeps, and nobody is told.
+past-is-gone: What was asked for was dropped. It was older than the log keeps, or a later message of its key
+    has replaced it; and nobody is told.
 needless-past: Everything is kept, and nobody needs it. The file grows each day with what is never read.
 no-such-choice: That is no choice here. Return "queue", "all", "week" or "last per key".
 """
@@ -80,6 +81,7 @@ def _kept(entries: Entries, choice: str) -> Entries:
 def _mistake(stream: str, choice: str) -> str:
     entries = [(day, ("tea", "cake", "milk")[day % 3], day % 5 - 3) for day in range(1, DAYS - 2)]
     entries += [(day, "tea", day % 5 - 3) for day in range(DAYS - 2, DAYS + 1)]
+    entries.insert(0, (1, "honey", 4))  # and never again
     kept, read = _kept(entries, choice), STREAMS[stream]
     if read is None:
         return "sent-again" if kept else ""

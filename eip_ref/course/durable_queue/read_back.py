@@ -19,6 +19,8 @@ Why: A newline tells that a line is whole, the checksum that it is right. Behind
 
 never-written: It returned an order that was never written. Half a line, or a changed one, reads like an
     order. Billing would book it.
+no-newline: It took a line that has no newline. That line is torn: the next order would be written into it,
+    and then neither of the two can be read.
 a-hole: It went on behind a damaged line. The orders after it came later than one that is missing now, and
     nobody knows that it is.
 left-out: A whole order was left out. It was confirmed, and the line is whole and right.
@@ -32,6 +34,7 @@ no-such-answer: That is no list of orders with a length. Return two things: the 
 from __future__ import annotations
 
 from random import Random
+from textwrap import shorten
 from zlib import crc32
 
 import anyio.lowlevel
@@ -56,8 +59,9 @@ async def every_damage(read_back: kit.Answer, seed: int) -> None:
     text, wrong = "".join(lines), dict[str, str]()
     for damage, torn in _damages(text):
         good = _good(lines, torn)
-        mistake = _mistake(orders, lines, good, read_back(torn))
-        wrong.setdefault(mistake, f"The file was {damage}.")
+        answer = read_back(torn)
+        mistake = _mistake(orders, lines, good, torn, answer)
+        wrong.setdefault(mistake, f"The file was {damage}. It returned {shorten(repr(answer), 200)}.")
     wrong.pop("", None)
     kit.write_down(wrong=wrong)
 
@@ -82,7 +86,7 @@ def _good(lines: list[str], torn: str) -> int:
     return good
 
 
-def _mistake(orders: list[str], lines: list[str], good: int, answer: object) -> str:
+def _mistake(orders: list[str], lines: list[str], good: int, torn: str, answer: object) -> str:
     if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[0], tuple | list):
         return "no-such-answer"
     found, length = list(answer[0]), answer[1]
@@ -91,13 +95,13 @@ def _mistake(orders: list[str], lines: list[str], good: int, answer: object) -> 
     if found[:good] != orders[:good]:
         return "left-out"
     if len(found) > good:
-        return "a-hole"
+        return "no-newline" if torn == "".join(lines[: good + 1])[:-1] else "a-hole"
     return "" if length == len("".join(lines[:good])) else "wrong-length"
 
 
 def judge(trace: Trace) -> kit.Symptoms:
     for mistake, words in kit.facts(trace)["wrong"].items():
-        yield kit.seen(mistake, f"`read_back` was wrong. {words}")
+        yield kit.seen(mistake, words)
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(every_damage), judge)

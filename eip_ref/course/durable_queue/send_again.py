@@ -6,7 +6,8 @@ Answer: async def send_again(put, todo, notes)
 Called: Your `send_again(put, todo, notes)` on five orders, of which two are equal. The till dies at one of
     its awaits, a different one in each of 30 runs, and starts again a second later with the same `todo`
     and the same notes.
-Promised: Each of the five orders is accepted once. Two equal orders are two orders.
+Promised: Each of the five orders is accepted once, with the text that it has on the list. Two equal orders
+    are two orders.
 Hint: What does the till know after a restart about an order whose `put` had not returned?
 Hint: It must put that order again, and the queue must know that it is the same one. What is the same in
     each life, and different for each order?
@@ -16,12 +17,14 @@ Why: The id is made from what is the same in each life, so the queue knows an or
     note comes after the confirm: a crash between the two repeats a put, which is harmless, and never
     leaves one out.
 
-lost: An order was never accepted. The notes said that it was done, and it was not yet put. A note before
-    the confirm is a confirm that nobody gave.
+changed: An order was accepted that is not on the list. The body of a message is the order as it stands on
+    the list. What tells two orders apart belongs into the id.
+lost: An order was never accepted. Either the notes said that it was done before its `put` had returned, or
+    it was left out, because another order has the same text.
 twice: An order was accepted twice. It was put again after the crash, with another id, so the queue saw two
-    orders.
-two-are-one: Two orders became one. The queue knows an order by its id and by nothing else. Whoever orders
-    the same tea again gets the same id here, and no tea.
+    orders. A `Message` without an id gets a new one each time.
+two-are-one: Two orders became one. The queue knows an order by its id and by nothing else. Two orders got
+    the same id here, so the second was taken for the first one, sent again.
 """
 
 from __future__ import annotations
@@ -91,16 +94,17 @@ async def a_till_dies(send_again: kit.Answer, step: int, seed: int) -> None:
         await send_again(broker.put, [*todo], notes)
 
     await Participant("till", life, crashes=crashes).run()
-    kit.write_down(todo=todo, accepted=list(broker.accepted.values()), known=broker.known)
+    kit.write_down(todo=todo, accepted=list(broker.accepted.values()), known=broker.known, step=step)
 
 
 def judge(trace: Trace) -> kit.Symptoms:
     day = kit.facts(trace)
     asked, accepted = Counter(day["todo"]), Counter(day["accepted"])
+    died = f"The till died at its await number {day['step']}." if _died(trace) else "Nobody died."
+    for order in accepted - asked:
+        if order not in asked:
+            yield kit.seen("changed", f"“{order}” was accepted, and nobody ordered it.", trace)
     for order, times in asked.items():
-        died = (
-            f"The till died at {kit.when(trace.filter(Kind.CRASHED)[0])}." if _died(trace) else "Nobody died."
-        )
         if accepted[order] < times:
             mistake = "two-are-one" if order in day["known"] else "lost"
             words = f"“{order}” was ordered {times} times and accepted {accepted[order]} times. {died}"

@@ -4,7 +4,7 @@ Repair · hard · 3 points · 15 minutes
 
 Answer: async def accept(disk, inbox)
 Called: Your `accept(disk, inbox)` for ten tills and 120 ms. A till sends its next order when the one
-    before is confirmed. A sync takes 10 ms.
+    before is confirmed. After 30 ms one of them closes. A sync takes 10 ms.
 Promised: Whenever somebody pulls the plug, each order that was confirmed is on the disk. At least 40
     orders are confirmed in the 120 ms.
 Hint: Which of write, sync and confirm tells the till that it may forget the order? What must be true
@@ -19,13 +19,18 @@ confirmed-too-early: A “yes” that the disk had not heard. The order was conf
     somebody pulls the plug now, the till has crossed the order out and the disk does not have it.
 written-during-the-sync: Written after the sync had begun. A sync makes durable what was written before it
     began. The order came later, so the disk has it only after the next one.
-too-slow: Right, and slow. Each order pays for a sync of its own, and the other tills wait in the meantime.
+ended: `accept` came to its end. The orders that come later are taken by nobody, and their tills wait.
+never-confirmed: An order is on the disk, and its till is never told. It waits, and sends no other order.
+disk-is-idle: Right, and the disk stands idle. Orders wait for company, and no sync runs in the meantime.
+too-slow: Right, and slow. Orders that wait at the same moment do not share a sync: each, or each few of
+    them, pays for one of its own, and the others wait in the meantime.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import anyio
 
@@ -37,6 +42,9 @@ __all__ = ["EXERCISE", "Inbox", "Put", "ten_tills"]
 
 END = 0.120  #: seconds
 ENOUGH = 40
+CLOSES = 0.030  #: seconds, for the last till
+LATER = 0.150  #: seconds after the end in which nothing is sent, and what is on the disk can be confirmed
+BUSY = 8  #: syncs of 10 ms in that time
 
 
 class Put:
@@ -96,9 +104,10 @@ def _mistake(disk: _WatchedDisk, order: str) -> str:
 
 
 async def ten_tills(accept: kit.Answer, seed: int) -> None:
-    """Play ten tills that send orders, each a few milliseconds after the confirm of its last."""
+    """Play ten tills that send orders, each a little after the confirm of its last; one till closes."""
     disk, inbox, random = _WatchedDisk(), Inbox(), Random(seed)
     confirmed: dict[str, str] = {}
+    ended: list[float] = []
     numbers = iter(range(1, 10_000))
 
     async def till() -> None:
@@ -117,28 +126,51 @@ async def ten_tills(accept: kit.Answer, seed: int) -> None:
             inbox._news.set()
             await heard.wait()
 
+    async def closes() -> None:
+        with anyio.move_on_after(CLOSES):
+            await till()
+
+    async def broker() -> None:
+        await accept(disk, inbox)
+        ended.append(anyio.current_time())
+
     async with kit.participants() as start:
-        for number in range(1, 11):
-            with acting(f"till-{number}"):
-                start(f"till-{number}", till)
-        start("broker", accept, disk, inbox)
-        await anyio.sleep(END)
-    kit.write_down(confirmed=confirmed)
+        start("broker", broker)
+        async with kit.participants() as open_till:
+            for number in range(1, 11):
+                with acting(f"till-{number}"):
+                    open_till(f"till-{number}", till if number < 10 else closes)
+            await anyio.sleep(END)
+        in_time, syncs = len(confirmed), disk._syncs
+        await anyio.sleep(LATER)
+    waiting = [order for order in disk.left("plug") if order not in confirmed]
+    kit.write_down(confirmed=confirmed, in_time=in_time, syncs=syncs, ended=ended, waiting=waiting)
 
 
 def judge(trace: Trace) -> kit.Symptoms:
-    confirmed = kit.facts(trace)["confirmed"]
+    night = kit.facts(trace)
+    confirmed = night["confirmed"]
     for order, mistake in confirmed.items():
         if mistake:
             at = kit.when(trace.filter(Kind.ACCEPTED, message=order)[0])
             words = f"{order} was confirmed at {at}, and the disk did not have it."
             yield kit.seen(mistake, words, trace.filter(message=order))
-    if len(confirmed) < ENOUGH:
-        words = (
-            f"In 120 ms {len(confirmed)} orders were confirmed by the broker, and {ENOUGH} were asked for."
-        )
-        yield kit.seen("too-slow", words)
+    if night["in_time"] < ENOUGH:
+        yield _slow(night)
     kit.require(trace, Kind.SENT, "no till sent an order.")
+
+
+def _slow(night: dict[str, Any]) -> kit.Symptom:
+    """What kept the broker from confirming enough."""
+    confirmed, syncs = night["in_time"], night["syncs"]
+    words = f"In 120 ms {confirmed} orders were confirmed, and {ENOUGH} were asked for."
+    if night["ended"]:
+        return kit.seen("ended", f"It ended at {night['ended'][0]:.3f} s. {words}")
+    if night["waiting"]:
+        order = night["waiting"][0]
+        return kit.seen("never-confirmed", f"{order} is on the disk, and was not confirmed. {words}")
+    mistake = "disk-is-idle" if syncs < BUSY else "too-slow"
+    return kit.seen(mistake, f"{words} {syncs} syncs ended, and 12 were possible.")
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(ten_tills), judge)
