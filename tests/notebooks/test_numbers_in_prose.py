@@ -55,6 +55,11 @@ def lost_in_memory(names: Names) -> str:
     return f"memory lost an order in {strip.lost} of {len(strip.signs)} runs, and the durable queue"
 
 
+def new_ids(names: Names) -> str:
+    strips = names["strips"]
+    return {2: "New ids book twice in two more runs"}[strips["new ids"].twice - strips["same ids"].twice]
+
+
 def dropped_unread(names: Names) -> str:
     return f"{names['unread'][600]} of 117 orders were dropped unread"
 
@@ -84,6 +89,7 @@ def charged(names: Names) -> str:
         ("02c_poison_and_duplicates", hot),
         ("03a_guaranteed_delivery", shared_sync),
         ("03a_guaranteed_delivery", lost_in_memory),
+        ("03a_guaranteed_delivery", new_ids),
         ("03b_message_log", dropped_unread),
         ("06a_whose_answer", anothers),
         ("06a_whose_answer", left_in_the_table),

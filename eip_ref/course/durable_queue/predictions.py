@@ -124,10 +124,10 @@ PREDICTIONS = (
         reading=_with_new_ids,
         claims={
             "It can be lost": (True, False),
-            "It can be booked twice, although billing did not die between booking and its ack": (False, True),
+            "It can be booked twice, even if no crash came between a booking and its ack": (False, True),
             "Nothing: a durable queue loses nothing and doubles nothing": (False, False),
         },
-        answer="It can be booked twice, although billing did not die between booking and its ack",
+        answer="It can be booked twice, even if no crash came between a booking and its ack",
         why=(
             "When the process dies after the commit and before the till has crossed the order out, the till "
             "sends it again. With a new id these are two orders, and each of them is booked. With the same "

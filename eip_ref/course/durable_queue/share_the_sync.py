@@ -170,7 +170,7 @@ def _slow(night: dict[str, Any]) -> kit.Symptom:
         order = night["waiting"][0]
         return kit.seen("never-confirmed", f"{order} is on the disk, and was not confirmed. {words}")
     mistake = "disk-is-idle" if syncs < BUSY else "too-slow"
-    return kit.seen(mistake, f"{words} {syncs} syncs ended, and 12 were possible.")
+    return kit.seen(mistake, f"{words} {syncs} syncs ended, and there was time for 11.")
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(ten_tills), judge)
