@@ -10,6 +10,8 @@ from eip_ref.lab import invariants
 from eip_ref.lab.demo import Demo
 from tests.notebooks.lessons import LESSONS, run
 
+LONGEST_LABEL = 28  #: signs; a slider has about 100 pixels then
+
 
 def demos_of(path: Path) -> list[Demo]:
     """The demos that a lesson shows."""
@@ -36,3 +38,10 @@ def test_the_presets_of_a_demo_have_different_outcomes(path: Path) -> None:
     for demo in demos_of(path):
         said = [demo.summary(demo.run(**{**demo.default_values, **p})) for p in demo.presets.values()]
         assert len(set(said)) == len(said)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_label_of_a_control_leaves_room_to_its_slider(path: Path) -> None:
+    """Two columns on 1280 pixels: a label of 37 signs left a slider of 20 pixels, which no hand can set."""
+    labels = [c.label_of(name) for demo in demos_of(path) for name, c in demo.controls.items()]
+    assert [label for label in labels if len(label) > LONGEST_LABEL] == []

@@ -85,7 +85,7 @@ def the_scaler_demo() -> Demo:
         {
             "spare": slider(0.0, 0.6, 0.1, value=0.0, label="Share that stays free"),
             "cooldown": slider(0, 120, 10, value=0, label="Cooldown (seconds)"),
-            "start_up": slider(0, 60, 5, value=20, label="A new packer starts in (seconds)"),
+            "start_up": slider(0, 60, 5, value=20, label="New packer starts in (s)"),
             "one_customer": toggle(label="One customer"),
         },
         presets={

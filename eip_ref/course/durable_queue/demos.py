@@ -68,7 +68,7 @@ def _how_far(trace: Trace, group: str) -> str:
 TWO_GROUPS: dict[str, Any] = {
     "controls": {
         "seconds": slider(0.1, 2.0, 0.1, value=0.4, label="Search needs (s an order)"),
-        "rewind_at": slider(0, 110, 10, value=60, label="Search goes back at (s, 0 never)"),
+        "rewind_at": slider(0, 110, 10, value=60, label="Search back at (s, 0 never)"),
         "keep": slider(0, 100, 10, value=0, label="The log keeps (s, 0 all)"),
     },
     "presets": {

@@ -25,7 +25,7 @@ def morning_demo(scenario: Scenario) -> Demo:
             "service": slider(1, 10, 0.5, value=4.0, label="Seconds for an order"),
             "workers": slider(1, 6, value=2, label="Workers"),
             "prefetch": slider(1, 40, value=1, label="Prefetch"),
-            "late": slider(0, 60, 5, value=0, label="The last worker comes after (seconds)"),
+            "late": slider(0, 60, 5, value=0, label="Last worker late by (s)"),
         },
         presets={
             "Calm": {"rate": 10, "workers": 1},

@@ -89,7 +89,7 @@ def the_packers_demo() -> Demo:
             "partitions": slider(1, 12, value=12, label="Partitions"),
             "packers": slider(1, 6, value=3, label="Packers"),
             "seconds": slider(0.5, 16.0, 0.5, value=1.0, label="Seconds for an order"),
-            "session": slider(5.0, 30.0, 1.0, value=10.0, label="Silent for so long is dead (seconds)"),
+            "session": slider(5.0, 30.0, 1.0, value=10.0, label="Dead after silence of (s)"),
             "joins_at": slider(0.0, 20.0, 0.5, value=0.0, label="One more joins at (0: never)"),
             "dies_at": slider(0.0, 20.0, 0.5, value=0.0, label="packer-1 dies at (0: never)"),
             "hot": slider(0.0, 1.0, 0.1, value=0.0, label="Share of Ada's orders"),
