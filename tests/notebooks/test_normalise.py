@@ -66,7 +66,7 @@ def test_timings_and_the_state_of_widgets_are_left_out() -> None:
     timed = code("a", metadata={"execution": {"iopub.status.busy": "now"}, "tags": ["setup"]})
     normal = normalise(notebook(timed))
     assert normal["cells"][0]["metadata"] == {"tags": ["setup"]}
-    assert set(normal["metadata"]) == {"kernelspec", "language_info"}
+    assert set(normal["metadata"]) == {"eip", "kernelspec", "language_info"}
 
 
 def test_what_is_printed_is_one_output_however_it_was_cut() -> None:
