@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 from uuid import uuid4
@@ -283,15 +284,22 @@ class Trace:
         return Trace(
             (
                 e
-                for e in self.events
+                for e in (self.events if message is None else self._by_message.get(message, ()))
                 if (not kinds or e.kind in kinds)
                 and (where is None or e.where == where)
-                and (message is None or e.message == message)
                 and (who is None or e.who == who)
                 and (test is None or test(e))
             ),
             seed=self.seed,
         )
+
+    @cached_property
+    def _by_message(self) -> dict[str, list[Event]]:
+        """The events of each message: who asks for one asks for many, and each would read all events."""
+        found = dict[str, list[Event]]()
+        for event in self.events:
+            found.setdefault(event.message, []).append(event)
+        return found
 
     def count(self, *kinds: str, where: str | None = None, who: str | None = None) -> int:
         """The number of events that match."""
