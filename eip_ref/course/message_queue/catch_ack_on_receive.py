@@ -28,7 +28,8 @@ misses-ack-on-receive: The test does not notice an ack that comes before the wor
 misses-ack-after-failure: The test does not notice an ack after an error. This worker is right as long as no
     handler fails. So some handler has to fail.
 misses-never-acks: The test does not notice that the ack never comes. A worker that never acknowledges also
-    never acknowledges too early. Look at the good case too.
+    never acknowledges too early. Look at the good case too. An empty queue is no proof: a queue puts aside
+    what came back too often.
 """
 
 from __future__ import annotations
