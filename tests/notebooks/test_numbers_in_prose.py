@@ -76,7 +76,7 @@ def left_in_the_table(names: Names) -> str:
 
 def charged(names: Names) -> str:
     none, one = (names["by_key"][key].count("effect") for key in ("none", "one"))
-    return {100: f"only with one key: it made {none} charges a hundred"}[one]
+    return f"only with one key: the same day then has {one} charges in place of {none}"
 
 
 @pytest.mark.parametrize(
