@@ -161,7 +161,7 @@ def judge(trace: Trace) -> kit.Symptoms:
 
 
 def _slow(night: dict[str, Any]) -> kit.Symptom:
-    """What kept the broker from confirming enough."""
+    """Name what kept the broker from confirming enough."""
     confirmed, syncs = night["in_time"], night["syncs"]
     words = f"In 120 ms {confirmed} orders were confirmed, and {ENOUGH} were asked for."
     if night["ended"]:
