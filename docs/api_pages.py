@@ -9,6 +9,7 @@ or that a face tells of and does not load, since it needs more libraries. A warn
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -74,14 +75,25 @@ def write(names: Sequence[str], folder: Path) -> None:
 
 
 def _with_types(module: ModuleType) -> ModuleType:
-    """The module, in which annotations of named tuples are types: pdoc cannot tell where they come from."""
+    """The module, in which annotations are types where pdoc cannot tell where their names come from.
+
+    So it is with a named tuple, and with a dataclass that inherits fields from another module.
+    """
     for _, found in inspect.getmembers(module, _is_named_tuple):
         found.__new__.__annotations__ = typing.get_type_hints(found)
+    for _, found in inspect.getmembers(module, _inherits_fields):
+        types = typing.get_type_hints(found)
+        found.__init__.__annotations__ = {**found.__init__.__annotations__, **types}
     return module
 
 
 def _is_named_tuple(found: Any) -> bool:
     return inspect.isclass(found) and issubclass(found, tuple) and hasattr(found, "_fields")
+
+
+def _inherits_fields(found: Any) -> bool:
+    homes = {base.__module__ for base in getattr(found, "__mro__", ()) if dataclasses.is_dataclass(base)}
+    return len(homes) > 1
 
 
 def with_comments(source: str) -> str:

@@ -37,3 +37,10 @@ def test_a_page_shows_docstrings_comments_and_types_of_named_tuples(tmp_path: Pa
     overview = (tmp_path / "eip_ref.html").read_text(encoding="utf-8")
     assert "eip_ref/trace.html" in overview
     assert (tmp_path / "search.js").stat().st_size > 0
+
+
+def test_a_dataclass_that_inherits_its_fields_from_another_module_has_a_page(tmp_path: Path) -> None:
+    """`TopicMessage` is a `Message`, whose types its own module does not import."""
+    write(["eip_ref.publish_subscribe"], tmp_path)
+    page = (tmp_path / "eip_ref" / "publish_subscribe.html").read_text(encoding="utf-8")
+    assert 'id="TopicMessage"' in page
