@@ -5,8 +5,8 @@ Extend · hard · 4 points · 12 minutes
 Answer: class Throttle() with take
 Called: One `Throttle()`, and `await throttle.take()` before every call to the partner: by one caller, by
     four at a time, and by four after 40 s in which nobody called. They call as often as they are let.
-Promised: In any one second the partner sees 15 calls at most. As long as somebody wants to call, it sees 9
-    a second or more.
+Promised: In any one second the partner sees 15 calls at most, and in the long run 10 a second. As long as
+    somebody wants to call, it sees 9 a second or more.
 Hint: Who must share what? Four callers are one shop, and the partner counts its calls together.
 Hint: A second may begin at any moment. In the worst one, what was saved up and what falls meanwhile are
     used both.
@@ -14,11 +14,15 @@ Hint: A `TokenBucket` with a rate of 10 and a burst of 5, made once in `__init__
 Why: In any second at most burst + rate calls are made. With a rate of 10 that leaves a burst of 5. The
     bucket is shared, and it never saves more than its burst.
 
+no-throttle: Nothing holds even one caller back. A new bucket is full each time, a coroutine that nobody
+    awaits does nothing, and a limit on calls at the same time is no limit on calls a second.
 each-for-itself: Each caller keeps the limit, and all together do not. The partner sees the sum of them.
 saved-without-end: What was not used is saved without an end. After a quiet time all of it is used at once,
     and the partner breaks.
 worst-second-forgotten: Too many calls in the worst second. A second begins at any moment, not with the
     clock, and what was saved comes on top of what falls in it.
+too-fast-for-long: More than 10 calls a second in the long run. A second in which the partner bears 15 may
+    come once, and not again and again.
 too-slow: Slower than the partner allows. It bears 10 calls a second, and somebody waited for less.
 """
 
@@ -37,16 +41,16 @@ __all__ = ["EXERCISE", "many_calls"]
 
 SECONDS = 20.0
 MOST = 15
-CASES = {  # callers, and the seconds in which nobody has called before
-    "one caller": (1, 0.0),
-    "four callers": (4, 0.0),
-    "four callers after a quiet time": (4, 40.0),
+CASES = {  # callers, the seconds in which nobody has called before, and what far too many calls come from
+    "one caller": (1, 0.0, "no-throttle"),
+    "four callers": (4, 0.0, "each-for-itself"),
+    "four callers after a quiet time": (4, 40.0, "saved-without-end"),
 }
 
 
 async def many_calls(throttle_class: kit.Answer, seed: int) -> None:
     """Let callers call the partner as often as the throttle lets them, with a new throttle in each case."""
-    for case, (callers, quiet) in CASES.items():
+    for case, (callers, quiet, _) in CASES.items():
         throttle = throttle_class()
         await anyio.sleep(quiet + 0.35)  # not at a full second
         async with kit.participants() as start:
@@ -71,10 +75,13 @@ def judge(trace: Trace) -> kit.Symptoms:
         if len(worst) > MOST:
             mistake = "worst-second-forgotten"
             if len(worst) > 2 * MOST:
-                mistake = "saved-without-end" if "quiet" in case else "each-for-itself"
+                mistake = CASES[case][2]
             yield kit.seen(
                 mistake, f"{case}: {len(worst)} calls in the second from {worst[0].at:.2f} s.", worst
             )
+        elif len(calls) > 10 * SECONDS + MOST:
+            words = f"{case}: {len(calls)} calls in {SECONDS:g} s."
+            yield kit.seen("too-fast-for-long", words, calls[:40])
         elif len(calls) < 9 * SECONDS:
             yield kit.seen("too-slow", f"{case}: {len(calls) / SECONDS:.1f} calls a second.", calls[:20])
 

@@ -16,7 +16,7 @@ Why: The test never asks which message was dropped, since both policies are righ
     promise: the bound is kept and used, every drop is counted, the order stays, and closing loses nothing.
 
 accuses-a-correct-buffer: Fails a buffer that keeps the promise. One correct buffer drops the newest
-    message, the other the oldest. A test must get along with both.
+    message, the other the oldest. A test must get along with both. An error of the test itself counts, too.
 misses-the-overflow: Does not see that more wait than there is room for. A bound that is not kept is none.
 misses-the-wasted-room: Does not see that room is wasted. This buffer drops a message although there is a
     place for it.

@@ -18,9 +18,14 @@ one-after-the-other: The tills sell one after the other. While one till sells th
     customers stand in the street.
 closed-too-early: Closed while a till still sells. A buffer that is closed takes nothing more, whoever comes.
     Its sender gets an error, and the customer nothing.
+till-cut-short: A till did not sell its last order. Whoever closes the buffer or stops a task must know
+    that the work is done.
+closed-by-the-clock: The buffer was closed long after the last till. A time that was guessed is too late
+    today, and too early on a longer day.
 waits-for-ever (deadlock): Nobody closed the buffer. The packer has packed everything and waits for one more
     order. It cannot know that none will come.
 an-error-came-out (raised): An error ended the evening. Orders that were sold are packed nowhere.
+    A buffer carries messages and nothing else: its end is told by `close()`, not by a `None`.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from ...trace import Kind, Trace, acting, record
 __all__ = ["EXERCISE", "three_tills"]
 
 TILLS = ("till 1", "till 2", "till 3")
+SOON = 2.0  #: seconds: long enough to pack what still waits
 
 
 async def three_tills(evening: kit.Answer, seed: int) -> None:
@@ -71,17 +77,24 @@ async def three_tills(evening: kit.Answer, seed: int) -> None:
 
 def judge(trace: Trace) -> kit.Symptoms:
     began = trace.filter(Kind.STARTED, test=lambda event: event.where in TILLS)
-    kit.require(trace, Kind.STARTED, "no till sold anything.")
     refused = trace.filter(Kind.REFUSED, where="orders")
     if refused:
         order = kit.Journey(trace, refused[0].message)
         closed = trace.filter(Kind.CLOSED, where="orders")[0]
         words = f"the buffer was closed at {kit.when(closed)}, and {order} came at {kit.when(refused[0])}."
         yield order.seen("closed-too-early", words, [closed, *order.events])
-    spread = began[-1].at - began[0].at
-    if spread > 1:
+    if began and began[-1].at - began[0].at > 1:
         words = f"{began[0].where} began at {kit.when(began[0])}, {began[-1].where} at {kit.when(began[-1])}."
         yield kit.seen("one-after-the-other", words, began)
+    ended = trace.filter(Kind.FINISHED, test=lambda event: event.where in TILLS)
+    missing = sorted({*TILLS} - {event.where for event in ended})
+    if missing:
+        yield kit.seen("till-cut-short", f"{missing[0]} has not sold its last order.", began)
+        return
+    last, end = ended[-1], trace.filter(Kind.CLOSED, where="orders")[0]
+    if end.at > last.at + SOON:
+        words = f"the last till returned at {kit.when(last)}, the buffer was closed at {kit.when(end)}."
+        yield kit.seen("closed-by-the-clock", words, [last, end])
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(three_tills), judge)

@@ -17,6 +17,8 @@ Why: The last in a full line waits for `room` orders and then for her own packin
 no-room (ValueError): A room that no buffer has. A bound is a whole number, 1 or more.
 forgets-her-own-packing: Forgot that her own order must be packed, too. The line is as long as she is
     patient, and when she is at its head her time is over.
+rounded-up: Rounded up where only a part of an order was left. The last customer leaves before hers is packed,
+    and no part of an order is any use to her.
 packed-in-vain: Orders are packed for customers who have left. Whoever stands at the end of the full buffer
     waits too long. The arrivals do not shorten that.
 turned-away-in-vain: Turned away who could have been served. The buffer was full, and the line in it was
@@ -67,12 +69,13 @@ class Shop(NamedTuple):
     @property
     def fit(self) -> int:
         """The number of orders that can be packed while a customer waits."""
-        return round(self.patience / self.packing)
+        return int(self.patience // self.packing)
 
 
 def _shops(seed: int) -> list[Shop]:
-    some, more = Random(seed).choice((12.0, 15.0, 18.0)), Random(seed).choice((50.0, 60.0))
-    return [Shop("tea shop", 5.0, 0.1), Shop("bakery", some, 0.5), Shop("tailor", more, 2.0)]
+    """The shops, with times that a float holds exactly: however an answer divides, it gets the same."""
+    some, more = Random(seed).choice((12.0, 15.0, 18.0)), Random(seed).choice((50.0, 57.0))
+    return [Shop("tea shop", 5.0, 0.125), Shop("bakery", some, 0.5), Shop("tailor", more, 1.75)]
 
 
 def _whole(room: object) -> int:
@@ -91,19 +94,24 @@ def judge(trace: Trace) -> kit.Symptoms:
     for shop in (Shop(*fields) for fields in kit.facts(trace)["shops"]):
         orders = [order for order in kit.journeys(trace, where=shop.name) if order.effects]
         waits = {order: order.effects[0].at - order.events[0].at for order in orders}
-        late = [order for order, wait in waits.items() if wait > shop.patience + shop.packing / 4]
+        late = [order for order, wait in waits.items() if wait > shop.patience + 1e-6]
         told = f"`{shop.name}`, patience {shop.patience:g} s, {shop.packing:g} s for an order"
         if late:
             worst = max(late, key=waits.__getitem__)
-            little = waits[worst] < shop.patience + 1.25 * shop.packing
             words = f"{told}: {worst} was packed after {waits[worst]:g} s, and {len(late)} in all too late."
-            yield worst.seen("forgets-her-own-packing" if little else "packed-in-vain", words)
-        elif len(waits) < GROUPS * (shop.fit - 1) * 0.9:
+            yield worst.seen(_too_late(shop, waits[worst] - shop.patience), words)
+        elif len(waits) < GROUPS * shop.fit:
             first = kit.Journey(trace, trace.filter(Kind.DROPPED, where=shop.name)[0].message)
             words = (
                 f"{told}: {first} was turned away, and the longest wait of all was {max(waits.values()):g} s."
             )
             yield first.seen("turned-away-in-vain", words)
+
+
+def _too_late(shop: Shop, by: float) -> str:
+    if by < shop.packing - 1e-6:
+        return "rounded-up"
+    return "forgets-her-own-packing" if by < 1.25 * shop.packing else "packed-in-vain"
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(groups_of_customers), judge)
