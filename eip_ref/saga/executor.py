@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 
 from .. import values
-from ..message import Message
+from ..message import Handler, Message
 from ..trace import Kind, record
 from .definition import Retry
 from .participant import NotDone, Refused, role
@@ -34,12 +34,11 @@ participant, `NotDone` when the command certainly was not executed, anything els
 class CommandExecutor:
     """Executes commands, in as many attempts as they need.
 
-    `where` is the place in the trace; `send_again` is called before each attempt after the first.
+    `where` is the place in the trace; `send_again`, plain or `async`, is called before each attempt after
+    the first.
     """
 
-    def __init__(
-        self, where: str, execute: Execute, send_again: Callable[[Message], Awaitable[None]]
-    ) -> None:
+    def __init__(self, where: str, execute: Execute, send_again: Handler) -> None:
         self._where = values.name("where", where)
         self._execute = execute
         self._send_again = send_again
@@ -67,7 +66,7 @@ class CommandExecutor:
                     break
                 await anyio.sleep(delay)
             if number > 1 or not sent:
-                await self._send_again(command)
+                await values.finished(self._send_again(command))
             result = await self._once(command, number, min(anyio.current_time() + timeout, until))
             if result.type in (RecordType.DONE, RecordType.REFUSED):
                 return result

@@ -211,9 +211,10 @@ async def test_recovery_asks_first_where_it_can_and_repeats_only_what_is_not_kno
     holds(recorded())
 
 
-async def test_when_asking_fails_the_step_is_repeated() -> None:
-    """A participant that cannot be asked is not taken for one that did nothing."""
-    story = Story(faults={"o1/stock": ["silent after"], "o1/stock/ask": ["down", "…"]})
+@pytest.mark.parametrize("fault", ["down", "silent before"], ids=["not done", "outlasts its timeout"])
+async def test_when_asking_fails_the_step_is_repeated(fault: str) -> None:
+    """A participant that cannot be asked, or does not say, is not taken for one that did nothing."""
+    story = Story(faults={"o1/stock": ["silent after"], "o1/stock/ask": [fault, "…"]})
     orchestrator = Orchestrator(
         asking("place order", story.definition.steps), story.log, story.network.execute
     )
@@ -222,6 +223,23 @@ async def test_when_asking_fails_the_step_is_repeated() -> None:
     (ended,) = await orchestrator.recover()
     assert ended.phase is Phase.COMPLETED
     assert story.network.attempts.count("o1/stock") == 2
+    holds(recorded())
+
+
+async def test_a_saga_that_has_ended_before_its_recovery_came_to_it_is_not_moved() -> None:
+    """Another orchestrator took it to its end after it was found: nothing is executed, nothing written."""
+    story = Story()
+    await story.run()
+    records, attempts = story.records(), [*story.network.attempts]
+    find = story.log.find
+
+    def finds_old_ones(*phases: Phase, name: str | None = None) -> list[str]:
+        return ["o1", *find(*phases, name=name)]
+
+    story.log.find = finds_old_ones  # type: ignore[method-assign]
+    (ended,) = await story.orchestrator.recover()
+    assert ended.phase is Phase.COMPLETED
+    assert (story.records(), story.network.attempts) == (records, attempts)
     holds(recorded())
 
 
