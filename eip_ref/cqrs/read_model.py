@@ -224,7 +224,10 @@ class ReadModel:
 
     def _tell(self, change: RowChange) -> None:
         for listener in tuple(self.listeners):
-            listener(change)
+            try:
+                listener(change)
+            except Exception as error:  # the change is committed, and the other listeners hear of it
+                record(Kind.NOTE, self.name, who="", text=f"a listener failed: {error!r}")
 
     # Queries
 

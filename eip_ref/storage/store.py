@@ -375,6 +375,7 @@ class SQLiteStore:
 
     def __exit__(self, *error: object) -> None:
         self.database.__exit__()
+        self.changed.notify_all()  # whoever waits for more looks again, and is told
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

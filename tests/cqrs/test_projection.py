@@ -13,12 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eip_ref.apps.shop_dashboard.services import DASHBOARD
-from eip_ref.cqrs import DomainEvent, Feed, NumberedView, ReadModel, ResequencerFull, event, stream_version
+from eip_ref.cqrs import (
+    DomainEvent,
+    Feed,
+    NumberedView,
+    ReadModel,
+    ResequencerFull,
+    RowChange,
+    event,
+    stream_version,
+)
 from eip_ref.event_sourcing import PoisonEvent, Recorded, View
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 
 Open = Callable[[], Store]
 
@@ -333,6 +342,21 @@ async def test_a_rebuild_without_handlers_makes_an_empty_view(store_of: Open) ->
         assert (view.rows(), view.seen("billing/ann")) == ({}, 3)
         await view.rebuild(History(), DASHBOARD)
         assert view.rows() == {"ann": ANN}
+
+
+async def test_a_listener_that_fails_keeps_no_change_from_the_others(store_of: Open) -> None:
+    """What it raises is a note: the event is in the view, and is not delivered again."""
+    with store_of() as store:
+        view, heard = ReadModel(store, "dashboard", DASHBOARD), list[str]()
+
+        def fails(change: RowChange) -> None:
+            raise KeyError(change.key)
+
+        view.listeners |= {fails, lambda change: heard.append(change.key)}
+        for message in HISTORY[:2]:
+            assert await view(message)
+        assert heard == ["ann", "ann"]
+        assert len(recorded().filter("note")) == 2
 
 
 async def test_of_two_who_rebuild_one_view_the_second_is_told_and_swaps_nothing(store_of: Open) -> None:

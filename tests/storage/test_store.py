@@ -248,6 +248,22 @@ async def test_whoever_waits_for_news_hears_of_a_commit_that_wrote_something(sto
     assert heard == [3]
 
 
+async def test_whoever_waits_at_a_file_that_is_left_is_told(tmp_path: Path) -> None:
+    """At once, and also where nobody looks every few seconds: nothing can come any more."""
+    store, start = SQLiteStore(tmp_path / "shop.db"), anyio.current_time()
+
+    async def wait() -> None:
+        await store.news()
+        assert anyio.current_time() - start == pytest.approx(1)
+        with pytest.raises(RuntimeError, match="is not open"), store.reading():
+            pass
+
+    async with anyio.create_task_group() as group:
+        with store:
+            group.start_soon(wait)
+            await anyio.sleep(1)
+
+
 async def test_a_listener_that_fails_after_the_commit_changes_no_outcome(store: Store) -> None:
     """What is committed stays so: others hear of it, whoever waits is woken, and a note says what failed."""
     heard: list[str] = []
