@@ -10,7 +10,7 @@ PYTHON := $(firstword $(shell for name in $(CANDIDATES); do \
 endif
 VENV    = .venv
 BIN     = $(VENV)/bin
-WORKERS = 2
+WORKERS = 3
 ARGS    =
 UPGRADE = --upgrade
 APART   = autograder broken browser docs javascript notebooks seeded
