@@ -224,7 +224,7 @@ async def own_buffer(
 def test_sending_to_ones_own_full_buffer_waits_for_oneself() -> None:
     """Mistake: sending to one's own full queue."""
     assert len(simulate(own_buffer, keeps_what_follows).result) == 9
-    with pytest.raises(Deadlock, match=r"sends_to_its_own_full_buffer.*for Offer") as caught:
+    with pytest.raises(Deadlock, match=r"sends_to_its_own_full_buffer.*for Buffer.put") as caught:
         simulate(own_buffer, broken.sends_to_its_own_full_buffer)
     blocked = caught.value.trace.filter("blocked")[-1]  # type: ignore[attr-defined]
     assert (blocked.where, blocked.who) == ("orders", "billing")

@@ -24,6 +24,13 @@ def who_has_them(trace: Trace) -> figures.Figure:
     return figures.lines(drawn, x="ms", y="orders", title="Who has them, until the broker dies")
 
 
+def what_is_left(trace: Trace) -> figures.Figure:
+    """Draw how many orders are lost and how many are there twice, beside those that were confirmed."""
+    found = trace.result
+    counts = {"confirmed": found.confirmed, "lost": found.lost, "there twice": found.doubled}
+    return figures.bars(counts, unit="orders", title="After the restart", highlight=("lost", "there twice"))
+
+
 OUTAGE: dict[str, Any] = {
     "controls": {
         "confirm": choice("put", "write", "sync", value="sync", label="Confirm at"),
@@ -43,7 +50,7 @@ OUTAGE: dict[str, Any] = {
         "Wait for a 20th till": {"share": 20, "wait": 100, "tills": 19, "at": 400},
     },
     "summary": what_was_left,
-    "figures": [who_has_them],
+    "figures": [who_has_them, what_is_left],
     "player": False,
     "title": "Kill it, or pull the plug",
 }

@@ -204,9 +204,9 @@ PREDICTIONS = (
         claims={
             "All or nearly all: six a second are less than ten": "all",
             "About half: it takes long to recover": "half",
-            "Nobody": "nobody",
+            "Nobody does": "nobody",
         },
-        answer="Nobody",
+        answer="Nobody does",
         why=(
             "Each customer who waits in vain asks a second time. Six customers become 12 questions a second, "
             "and the bank can answer ten. So the line never gets shorter, although the spike is long over."
