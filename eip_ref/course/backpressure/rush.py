@@ -23,6 +23,7 @@ from ...lab.figures import depth, latency
 from ...message import Message
 from ...message_queue import MessageQueue
 from ...trace import Kind, Trace, acting, record, whoami
+from .scaler import paid
 
 __all__ = ["ANSWERS", "Outcome", "a_rush", "compare_the_answers", "outcome", "the_rush_demo"]
 
@@ -125,7 +126,7 @@ def outcome(trace: Trace, patience: float = 5) -> Outcome:
     given_up = trace.count(Kind.DROPPED) + trace.count(Kind.REFUSED, where="door")
     mean = sum(waits) / len(waits)
     return Outcome(
-        in_time, len(waits) - in_time, given_up, _most_waiting(trace), mean, max(waits), _work(trace)
+        in_time, len(waits) - in_time, given_up, _most_waiting(trace), mean, max(waits), paid(trace)
     )
 
 
@@ -136,16 +137,6 @@ def _most_waiting(trace: Trace) -> int:
         return int(closed[0].data["high_water"])
     steps = (1 if event.kind == Kind.ACCEPTED else -1 for event in trace.filter(*_MOVES, where="orders"))
     return max(accumulate(steps))
-
-
-def _work(trace: Trace) -> float:
-    """From the first order to the last; with a pool, the sum over its packers."""
-    states = trace.filter(Kind.STATE, where="packer")
-    if not states:
-        return trace.end
-    ends = [*(event.at for event in states[1:]), trace.end]
-    paid = (state.data["consumers"] * (end - state.at) for state, end in zip(states, ends, strict=True))
-    return float(sum(paid))
 
 
 def compare_the_answers(patience: float = 5) -> dict[str, Trace]:

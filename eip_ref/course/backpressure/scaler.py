@@ -18,7 +18,7 @@ from ...message import Message
 from ...message_queue import MessageQueue
 from ...trace import Kind, Trace, acting, record, whoami
 
-__all__ = ["Calm", "calm", "ten_minutes", "the_scaler_demo"]
+__all__ = ["Calm", "calm", "paid", "ten_minutes", "the_scaler_demo"]
 
 SECONDS = 600.0
 
@@ -62,12 +62,20 @@ class Calm(NamedTuple):
 
 def calm(trace: Trace) -> Calm:
     """Read how calm a pool was, and what it cost."""
-    states = trace.filter(Kind.STATE, where="packer")
-    ends = [*(event.at for event in states[1:]), trace.end]
-    work = sum(state.data["consumers"] * (end - state.at) for state, end in zip(states, ends, strict=True))
+    sizes = [state.data["consumers"] for state in trace.filter(Kind.STATE, where="packer")]
     came = {event.message: event.at for event in trace.filter(Kind.ACCEPTED, where="orders")}
     waits = sorted(event.at - came[event.message] for event in trace.filter(Kind.DELIVERED, where="orders"))
-    return Calm(len(states) - 1, max(s.data["consumers"] for s in states), work, quantile(waits, 0.95))
+    return Calm(len(sizes) - 1, max(sizes), paid(trace), quantile(waits, 0.95))
+
+
+def paid(trace: Trace) -> float:
+    """The seconds for which packers were paid: those of the pool, or of the one packer there is."""
+    states = trace.filter(Kind.STATE, where="packer")
+    if not states:
+        return trace.end
+    ends = [*(event.at for event in states[1:]), trace.end]
+    times = (state.data["consumers"] * (end - state.at) for state, end in zip(states, ends, strict=True))
+    return float(sum(times))
 
 
 def in_words(trace: Trace) -> str:
