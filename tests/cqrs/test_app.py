@@ -65,6 +65,8 @@ async def online(folder: Path) -> AsyncIterator[tuple[ShopSystem, str]]:
 DOORS = [
     ("POST", "/rebuild"),
     ("PUT", "/slow"),
+    ("PUT", "/parts/relay"),
+    ("POST", "/faults/poison"),
     ("POST", "/users"),
     ("PATCH", "/users/ann"),
     ("POST", "/graphql"),
@@ -891,7 +893,7 @@ def test_a_missing_library_is_said_in_one_line_with_the_extra_that_has_it() -> N
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "strawberry is missing; install it with: python -m pip install -e '.[field]'\n"
+    assert done.stderr == "strawberry is missing; install it with: python -m pip install -e '.[course]'\n"
 
 
 @virtual_time_only

@@ -2,7 +2,7 @@
 
 `services.py` has the two services and the view that joins them; `shop.py` puts the system together, on
 SQLite files in one folder; `rest.py`, `graphql.py` and `stream.py` are its three doors; `web.py` hangs them
-up and serves `page.html`; `eip app dashboard` starts it. Needs the extra `field`, on asyncio; nothing of
+up and serves `page.html`; `eip app dashboard` starts it. Needs the extra `course`, on asyncio; nothing of
 that is loaded before it is asked for.
 
 *Left out:* authentication, TLS, more than one process.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from starlette.requests import Request
 
 from ... import values
 
-__all__ = ["MAX_BYTES", "MAX_TIMEOUT", "HttpRefusal", "body_of", "json_of", "number", "timeout"]
+__all__ = ["MAX_BYTES", "MAX_TIMEOUT", "HttpRefusal", "body_of", "json_of", "must_be_id", "number", "timeout"]
 
 MAX_BYTES = 64 * 1024  #: of a body, of a path with its query, and of what a socket says at a time
+ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 MAX_TIMEOUT = 10.0  #: in seconds, of a read, and until all of a body is there
 
 
@@ -45,6 +47,13 @@ async def body_of(request: Request) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise HttpRefusal("the body must be a JSON object")
     return data
+
+
+def must_be_id(id: Any) -> str:
+    """The id of a customer, as it was given. Raises HttpRefusal for what cannot be one."""
+    if not isinstance(id, str) or not ID.fullmatch(id):
+        raise HttpRefusal("an id must be 1 to 64 letters of a to z, digits and hyphens")
+    return id
 
 
 def number(text: str | None, name: str) -> int | None:

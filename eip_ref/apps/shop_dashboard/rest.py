@@ -15,7 +15,6 @@ will be. The header `Idempotency-Key` makes a repetition get the first answer, a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -38,12 +37,12 @@ from ...cqrs import (
     WrongExpectedVersion,
     read,
 )
-from .request_parsing import MAX_TIMEOUT, HttpRefusal, body_of, number, timeout
+from .faults import Faults
+from .request_parsing import HttpRefusal, body_of, must_be_id, number, timeout
 from .shop import ShopSystem
 
 __all__ = ["refusal", "routes"]
 
-ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 STATUS: dict[type[Exception], int] = {
     InvalidCommand: 422,
     IdempotencyKeyReused: 422,
@@ -70,7 +69,7 @@ def refusal(error: Exception) -> Response:
 
 def routes(shop: ShopSystem) -> list[Route]:
     """The commands and the reads of this shop."""
-    doors = Doors(shop)
+    doors, faults = Doors(shop), Faults(shop)
     table: list[tuple[str, str, Endpoint]] = [
         ("POST", "/users", doors.register),
         ("GET", "/users", doors.everybody),
@@ -80,8 +79,13 @@ def routes(shop: ShopSystem) -> list[Route]:
         ("POST", "/billing/{id}/payments", doors.pay),
         ("GET", "/commands/{service}/{key:path}", doors.outcome),
         ("GET", "/standing", doors.standing),
-        ("PUT", "/slow", doors.slow),
-        ("POST", "/rebuild", doors.rebuild),
+        ("PUT", "/slow", faults.slow),
+        ("PUT", "/parts/{part}", faults.part),
+        ("POST", "/faults/repeat", faults.repeat),
+        ("POST", "/faults/poison", faults.poison),
+        ("POST", "/faults/dual-write", faults.dual_write),
+        ("POST", "/faults/mend", faults.mend),
+        ("POST", "/rebuild", faults.rebuild),
     ]
     return [Route(path, _answering(endpoint), methods=[method]) for method, path, endpoint in table]
 
@@ -129,7 +133,7 @@ class Doors:
     async def _command(
         self, request: Request, service: str, type: str, target: Any, data: dict[str, Any]
     ) -> Response:
-        _must_be_id(target)
+        must_be_id(target)
         key = request.headers.get("Idempotency-Key")
         if key is not None and not 0 < len(key) <= 200:
             raise HttpRefusal("an Idempotency-Key must have 1 to 200 letters")
@@ -166,7 +170,7 @@ class Doors:
     async def look(self, request: Request) -> Response:
         """One customer; with versions in the query, not before the view has them."""
         id, query = request.path_params["id"], request.query_params
-        _must_be_id(id)
+        must_be_id(id)
         wanted = {
             f"{name}/{id}": number(query[name], name) or 0 for name in ("users", "billing") if name in query
         }
@@ -186,27 +190,6 @@ class Doors:
 
     async def standing(self, request: Request) -> Response:
         return JSONResponse(await self._shop.standing(), headers={"Cache-Control": "no-store"})
-
-    # Knobs of the demonstration
-
-    async def slow(self, request: Request) -> Response:
-        seconds = (await body_of(request)).get("seconds")
-        if not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_TIMEOUT:
-            raise HttpRefusal(f"seconds must be a number from 0 to {MAX_TIMEOUT:g}")
-        self._shop.slow = float(seconds)
-        return JSONResponse({"slow": self._shop.slow})
-
-    async def rebuild(self, request: Request) -> Response:
-        try:
-            await self._shop.rebuild()
-        except RuntimeError as error:
-            raise HttpRefusal(str(error), 409) from error
-        return JSONResponse({"rebuilt": len(self._shop.dashboard.rows())})
-
-
-def _must_be_id(id: Any) -> None:
-    if not isinstance(id, str) or not ID.fullmatch(id):
-        raise HttpRefusal("an id must be 1 to 64 letters of a to z, digits and hyphens")
 
 
 def _done(service: str, result: CommandResult) -> Response:

@@ -1,23 +1,25 @@
-"""Start the dashboard, and say where it is and where its data are."""
+"""Run the dashboard, and say where it is and where its data are."""
 
 from __future__ import annotations
 
 import sqlite3
 import tempfile
-from contextlib import AsyncExitStack
-
-import anyio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from ...api_gateway.http_edge import serving
 from .. import CannotStart
 from .shop import ShopSystem
 from .web import application
 
-__all__ = ["serve"]
+__all__ = ["running"]
 
 
-async def serve(port: int, folder: str | None = None, slow: float = 0.0) -> None:
-    """Serve the dashboard until cancelled, from the files in `folder`, or from ones that do not stay.
+@asynccontextmanager
+async def running(
+    port: int = 0, folder: str | None = None, slow: float = 0.0
+) -> AsyncIterator[tuple[str, str]]:
+    """The dashboard at work; gives its URL and what to say. Its files are in `folder`, or do not stay.
 
     `slow` is the number of seconds for which the projector waits before each event. Raises
     `CannotStart` for a folder in which there is something else.
@@ -30,7 +32,4 @@ async def serve(port: int, folder: str | None = None, slow: float = 0.0) -> None
         except (OSError, ValueError, sqlite3.Error) as error:
             raise CannotStart(str(error)) from error
         url = await stack.enter_async_context(serving(application(shop, data=data), port))
-        print(f"The dashboard is at {url}/")
-        print(data)
-        print("Ctrl-C stops it.", flush=True)
-        await anyio.sleep_forever()
+        yield url, f"The dashboard is at {url}/\n{data}"

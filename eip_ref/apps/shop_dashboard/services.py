@@ -52,16 +52,23 @@ def _rename(state: State, command: Command) -> Decision:
 
 
 def billing(store: Store) -> Commands:
-    """The service that knows what users owe, in cents: Charge, Pay."""
+    """The service that knows what users owe, in cents: Charge, Pay; and an old till with wrong events."""
     service = Commands(store, "billing")
     service.handler("Charge", _charge, check=_has_amount)
     service.handler("Pay", _pay, check=_has_amount)
+    service.handler("ChargeAtTheOldTill", _charge_at_the_old_till, check=_has_amount)
     return service
 
 
 def _charge(state: State, command: Command) -> Decision:
     owed = (state or {"owed": 0})["owed"] + command.data["cents"]
     return Decision({"owed": owed}, (DomainEvent("Charged", {"cents": command.data["cents"]}),))
+
+
+def _charge_at_the_old_till(state: State, command: Command) -> Decision:
+    """A charge like any other, but its event is poison: the amount in it is text, in whole units."""
+    text = f"{command.data['cents'] / 100:.2f}"
+    return Decision(_charge(state, command).state, (DomainEvent("Charged", {"cents": text}),))
 
 
 def _pay(state: State, command: Command) -> Decision:

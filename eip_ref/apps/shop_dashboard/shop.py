@@ -10,8 +10,9 @@ The log keeps all events, so the views can be built again at any time.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,15 +23,16 @@ import anyio.abc
 from ... import values
 from ...cqrs import CommandQueue, Commands, ReadModel, Relay
 from ...durable_queue import ConsumerGroup, SQLiteLog
-from ...event_sourcing import Recorded, View
+from ...event_sourcing import EventHandler, PoisonEvent, Recorded, View
 from ...message import Message
 from ...storage import SQLiteStore, despite_faults
 from ...tasks import background
 from .services import DASHBOARD, billing, users
 
-__all__ = ["LEDGER", "ShopSystem"]
+__all__ = ["LEDGER", "PARTS", "ShopSystem"]
 
 LINES = 20  #: how many entries the ledger of one customer keeps
+PARTS = ("relay", "projector")  #: what can be stopped and started by itself
 
 
 def _line(view: View, event: Recorded) -> None:
@@ -69,7 +71,8 @@ class ShopSystem:
         self.ledger = ReadModel(self._read, "ledger", LEDGER)
         self.services: dict[str, Commands] = {}
         self.later: dict[str, CommandQueue] = {}
-        self._relays: list[Relay] = []
+        self.known = 0  #: events that came to the view again
+        self._parts: dict[str, anyio.CancelScope] = {}
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -79,47 +82,94 @@ class ShopSystem:
             await stack.enter_async_context(self.log)
             self.services = {"users": users(self._write["users"]), "billing": billing(self._write["billing"])}
             self.later = {name: CommandQueue(service) for name, service in self.services.items()}
-            self._relays = [
-                Relay(service.outbox, self.log.append, f"relay of {name}", claim=5.0)
-                for name, service in self.services.items()
-            ]
-            self._group = ConsumerGroup(self.log, "dashboard")
-            group = await stack.enter_async_context(background())
-            self._start(group)
+            self._group = await stack.enter_async_context(background())
+            for later in self.later.values():
+                self._group.start_soon(later.run, name=later.name)
+            for part in PARTS:
+                self.start(part)
             self._open = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        for relay in self._relays:
-            relay.stop()
         return await self._open.__aexit__(kind, error, trace)
 
-    def _start(self, group: anyio.abc.TaskGroup) -> None:
-        for relay in self._relays:
-            group.start_soon(relay.run, name=relay.name)
-        for later in self.later.values():
-            group.start_soon(later.run, name=later.name)
-        group.start_soon(self._project, name="projector")
+    # The parts that can stop by themselves
+
+    @property
+    def at_work(self) -> dict[str, bool]:
+        """The parts, and whether each is running."""
+        return {part: part in self._parts for part in PARTS}
+
+    def start(self, part: str) -> None:
+        """Start the relays or the projector, as a new process would. Idempotent. Raises KeyError."""
+        run = {"relay": self._relay, "projector": self._project}[part]
+        if part not in self._parts:
+            self._parts[part] = scope = anyio.CancelScope()
+            self._group.start_soon(_within, scope, run, name=part)
+
+    def kill(self, part: str) -> None:
+        """Stop the relays or the projector wherever they are, also within an event. Idempotent."""
+        if scope := self._parts.pop(part, None):
+            scope.cancel()
+
+    async def go_back(self, events: int) -> int:
+        """Let the projector lose its place; returns how many of the last `events` come again."""
+        self.kill("projector")
+        group = ConsumerGroup(self.log, "dashboard")
+        again = min(events, group.committed - self.log.first)
+        await group.seek(group.committed - again)
+        self.start("projector")
+        return again
+
+    async def _relay(self) -> None:
+        """Publish what is in the outboxes into the log."""
+        async with anyio.create_task_group() as group:
+            for name, service in self.services.items():
+                relay = Relay(service.outbox, self.log.append, f"relay of {name}", claim=5.0)
+                group.start_soon(relay.run, name=relay.name)
 
     async def _project(self) -> None:
         """Bring what is in the log onto the views, and commit the position afterwards."""
+        group = ConsumerGroup(self.log, "dashboard")
         while True:
-            await despite_faults(self._project_some, "projector")
+            await despite_faults(partial(self._project_some, group), "projector")
 
-    async def _project_some(self) -> None:
-        for offset, message, _ in await self._group.read(limit=20):
+    async def _project_some(self, group: ConsumerGroup) -> None:
+        for offset, message, _ in await group.read(limit=20):
             if self.slow:
                 await anyio.sleep(self.slow)
-            await self.dashboard(message)
-            await self.ledger(message)
-            await self._group.commit(offset + 1)
+            try:
+                self.known += not await self.dashboard(message)
+                await self.ledger(message)
+            except PoisonEvent as poison:
+                self._set_aside(message, poison)
+            await group.commit(offset + 1)
 
-    async def rebuild(self) -> None:
-        """Build both views again from the log, beside the live ones, and swap them in."""
-        for view in (self.dashboard, self.ledger):
-            await view.rebuild(self._history())
+    # Poison
+
+    def _set_aside(self, message: Message, poison: PoisonEvent) -> None:
+        """Go on without the event. The later ones of its stream are held back, and all others go on."""
+        with self._read.transaction() as transaction:
+            transaction.put("set aside", message.id, repr(poison.error))
+
+    @property
+    def set_aside(self) -> dict[str, str]:
+        """The events that no handler could take, by their ids, with the errors."""
+        with self._read.reading() as transaction:
+            return dict(transaction.scan("set aside"))
+
+    async def rebuild(self, mend: Callable[[EventHandler], EventHandler] | None = None) -> None:
+        """Build both views again from the log, beside the live ones, and swap them in.
+
+        With `mend`, each handler is what it makes of it, from now on. Raises what `ReadModel.rebuild` does.
+        """
+        for view, handlers in ((self.dashboard, DASHBOARD), (self.ledger, LEDGER)):
+            mended = mend and {type: mend(handler) for type, handler in handlers.items()}
+            await view.rebuild(self._history(), mended)
+        with self._read.transaction() as transaction:
+            transaction.clear("set aside")
 
     async def _history(self) -> AsyncIterator[Message]:
         offset = self.log.first
@@ -133,24 +183,40 @@ class ShopSystem:
         lag = self.dashboard.lag
         outboxes = [service.outbox for service in self.services.values()]
         position, _ = self.dashboard.since(0, limit=0)
+        group = ConsumerGroup(self.log, "dashboard")
         return {
             "outbox": sum(len(outbox) for outbox in outboxes),
             "oldest": max(outbox.age for outbox in outboxes),
             "log": self.log.end,
-            "projected": self._group.committed,
-            "behind": self._group.lag,
-            "waiting": await self._age(),
+            "projected": group.committed,
+            "behind": group.lag,
+            "waiting": await self._age(group.committed),
             "position": position,
             "lag": lag.last,
             "largest": lag.largest,
             "held_back": lag.held_back,
             "slow": self.slow,
             "followers": len(self.dashboard.listeners),
+            "known": self.known,
+            "set_aside": self.set_aside,
+            "at_work": self.at_work,
+            "books": self._owed_in_the_books(),
+            "shown": sum(row["charged"] - row["paid"] for row in self.dashboard.rows().values()),
         }
 
-    async def _age(self) -> float:
+    def _owed_in_the_books(self) -> int:
+        """The cents that all customers owe as billing itself has it, whoever has heard of it."""
+        with self._write["billing"].reading() as transaction:
+            return sum(state["owed"] for _, (_, state) in transaction.scan("billing"))
+
+    async def _age(self, committed: int) -> float:
         """The seconds for which the oldest event has been on its way to the view; 0 when none is."""
         ages = [service.outbox.age for service in self.services.values()]
-        for record in await self.log.read(self._group.committed, limit=1):
+        for record in await self.log.read(committed, limit=1):
             ages.append(anyio.current_time() - record.message.created)
         return max(0.0, *ages)
+
+
+async def _within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
+    with scope:
+        await run()
