@@ -41,6 +41,7 @@ BEGUN = {
     "read_the_night": "no-answer",
     "mend_the_dispatcher": "anothers-answer",
     "end_the_storm": "storm-goes-on",
+    "sell_once": "error-came-out",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

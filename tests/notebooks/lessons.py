@@ -47,7 +47,7 @@ def run(path: Path) -> Ran:
         linecache.cache[where] = (len(source), None, source.splitlines(True), where)
         tree = ast.parse(source)
         last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, where, "exec"), names)
+        exec(compile(tree, where, "exec", dont_inherit=True), names)  # as a kernel does
         if isinstance(last, ast.Expr):
             shown.append(eval(compile(ast.Expression(last.value), where, "eval"), names))
     return Ran(names, shown)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eip_ref.course.event_sourcing import the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
 from eip_ref.lab import simulate
 from eip_ref.trace import Trace
@@ -79,6 +80,17 @@ def charged(names: Names) -> str:
     return f"only with one key: the same day then has {one} charges in place of {none}"
 
 
+def company_card(names: Names) -> str:
+    said = names["company"][3].result
+    return f"of 10 tills {said['sold']} sold and {said['gave up']} gave up"
+
+
+def noon(names: Names) -> str:
+    demo = the_log_demo()
+    words = demo.summary(demo.run(**{**demo.default_values, **demo.presets["At noon"]}))
+    return f"after 24 facts, card 8 held {words.partition('card 8 ')[2].partition(',')[0]} euros"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -94,6 +106,8 @@ def charged(names: Names) -> str:
         ("06a_whose_answer", anothers),
         ("06a_whose_answer", left_in_the_table),
         ("06b_ask_again", charged),
+        ("07a_facts_not_rows", company_card),
+        ("07a_facts_not_rows", noon),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:
