@@ -57,7 +57,7 @@ follows another, `of` which its data tells. Breakers record as they always do.
 share or that survive a crash; streams, WebSockets, TLS, and a cache of answers.
 """
 
-from .backend import Backend, RetryBudget
+from .backend import Backend, RetryBudget, is_answer
 from .coalescing import Coalesced, Coalescer
 from .edge import SUBJECT, AdmittedRequest, Identity, Request, Response
 from .errors import (
@@ -124,4 +124,5 @@ __all__ = [
     "Unauthenticated",
     "WhenMissing",
     "hedged",
+    "is_answer",
 ]

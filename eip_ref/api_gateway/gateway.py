@@ -129,7 +129,7 @@ class Gateway:
         self.name = values.name("name", name)
         self.max_body = values.count("max_body", max_body, minimum=0)
         self._max_head = values.count("max_head", max_head)
-        self._routes = routes
+        self.routes = (*routes,)  #: the first one that fits is taken
         self._authenticate = authenticate
         self._rate_limit = rate_limit
         self._load_shedder = LoadShedder(max_concurrent=max_concurrent)
@@ -153,7 +153,7 @@ class Gateway:
         Only cancellation comes out of here, as cancellation, and RuntimeError where routes coalesce and
         nobody has entered the gateway.
         """
-        if not self._coalescer.is_open and any(route.coalesce for route in self._routes):
+        if not self._coalescer.is_open and any(route.coalesce for route in self.routes):
             raise RuntimeError(f"{self.name} has routes that coalesce: use it as `async with`")
         limits: list[Header] = []  # told to the client in every answer, once it is known who asks
         response = await self._outcome(request, limits)
@@ -201,7 +201,7 @@ class Gateway:
                 self._rate_limit.check(identity.subject)
             finally:
                 limits += self._rate_limit.headers(identity.subject)
-        route, path_params = find(self._routes, request.method, path)
+        route, path_params = find(self.routes, request.method, path)
         if not await values.finished(route.allow(identity, path_params)):
             raise Forbidden(f"{identity.subject} may not {request.method} {path}")
         call = AdmittedRequest(identity, path, path_params, onward(request.headers, identity), request)

@@ -80,6 +80,11 @@ class Bulkhead:
         self._max_waiting = values.count("max_waiting", max_waiting, minimum=0)
         self._waiting = 0
 
+    @property
+    def under_way(self) -> int:
+        """The number of calls that have a place now."""
+        return self.max_concurrent - self._places.value
+
     @asynccontextmanager
     async def place(self, message: str = "") -> AsyncIterator[None]:
         """A place for as long as the block runs. Raises `BulkheadFull` at once when nothing is to be had."""

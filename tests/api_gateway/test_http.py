@@ -34,7 +34,8 @@ from eip_ref.api_gateway import (
 )
 from eip_ref.api_gateway.http_edge import TIMEOUT, HttpBackend, application
 from eip_ref.apps import start
-from eip_ref.apps.gateway_shop.shop import TOKENS, authenticate, gateway, running, services
+from eip_ref.apps.gateway_shop.serve import opened
+from eip_ref.apps.gateway_shop.shop import TOKENS, authenticate, gateway, services
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace, recording
 from tests import slow_client
@@ -381,7 +382,7 @@ def test_the_shop_runs_on_loopback() -> None:
     """Real servers and sockets: an answer, a refusal, a forwarded write."""
 
     async def scenario() -> list[Any]:
-        async with running() as urls, httpx.AsyncClient(base_url=urls["gateway"], trust_env=False) as client:
+        async with opened() as urls, httpx.AsyncClient(base_url=urls["gateway"], trust_env=False) as client:
             whole = await client.get("/orders/17", headers={**ANN, "X-Identity-Subject": "root"})
             nobody = await client.get("/orders/17")
             made = await client.post("/orders", headers=ANN, json={"items": ["tea"]})
@@ -484,7 +485,7 @@ def test_a_library_that_is_missing_is_said_in_one_line(
         assert start("gateway", 0) == 1
     finally:
         signal.signal(signal.SIGTERM, before)
-    told = "uvicorn is missing; install it with: python -m pip install -e '.[field]'\n"
+    told = "uvicorn is missing; install it with: python -m pip install -e '.[course]'\n"
     assert capsys.readouterr() == ("", told)
 
 
@@ -527,3 +528,52 @@ async def test_the_time_in_which_a_body_comes_is_a_part_of_what_its_request_has(
     async with Gateway([], authenticate=seen, timeout=5) as door:
         await application(door)(slow_client.scope("/orders"), receive, send)
     assert deadlines == [start + 5]
+
+
+# The page of the application
+
+
+def test_the_page_shows_a_failing_service_and_its_breaker() -> None:
+    """Three failures open it. The answers say what is missing, and the bars who was called."""
+
+    async def scenario() -> None:
+        async with opened() as urls, httpx.AsyncClient(base_url=urls["gateway"], trust_env=False) as client:
+            assert "A shop behind a gateway" in (await client.get("/")).text
+            switched = await client.put("/-/services/users", json={"condition": "failing"})
+            assert switched.json() == {"condition": "failing"}
+            for _ in range(3):
+                answer = await client.get("/orders/17", headers=ANN)
+                assert (answer.status_code, answer.json()["complete"]) == (200, False)
+            is_now = (await client.get("/-/standing")).json()
+            users = is_now["services"]["users"]
+            assert (users["condition"], users["breaker"]["state"]) == ("failing", "open")
+            assert users["calls"] >= 3
+            assert (is_now["answers"], is_now["last"]["request"]) == ({"200": 3}, "GET /orders/17")
+            assert {("users", "failed"), ("orders", "finished")} <= {
+                (bar["where"], bar["end"]) for bar in is_now["last"]["bars"] if bar["call"]
+            }
+            calls = [bar for bar in is_now["last"]["bars"] if bar["call"]]
+            assert all(bar["to"] >= bar["from"] >= 0 for bar in calls)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/-/services/bank", {"condition": "slow"}, 404),
+        ("/-/services/users", {"condition": "ill"}, 400),
+        ("/-/services/users", [], 400),
+    ],
+)
+def test_a_switch_that_makes_no_sense_is_told_so(path: str, body: Any, status: int) -> None:
+    """With what there is."""
+
+    async def scenario() -> None:
+        async with opened() as urls, httpx.AsyncClient(base_url=urls["gateway"], trust_env=False) as client:
+            told = await client.put(path, json=body)
+            assert (told.status_code, "failing" in told.text or "orders" in told.text) == (status, True)
+            foreign = await client.put(path, json=body, headers={"Origin": "http://evil"})
+            assert foreign.status_code == 403
+
+    run(scenario)

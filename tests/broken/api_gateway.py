@@ -192,7 +192,7 @@ class CallsBeforeItAsksWho(Gateway):
     """Begins the work, and finds out meanwhile whether it was allowed to."""
 
     async def _answer(self, request: Request, limits: list[Header]) -> Any:
-        route, given = find(self._routes, request.method, request.path)
+        route, given = find(self.routes, request.method, request.path)
         call = AdmittedRequest(Identity("somebody"), request.path, given, tuple(request.headers), request)
         value = await route.handler(call)
         await self._known(request)
@@ -204,7 +204,7 @@ class BelievesTheClient(Gateway):
 
     async def _answer(self, request: Request, limits: list[Header]) -> Any:
         identity = await self._known(request)
-        route, given = find(self._routes, request.method, request.path)
+        route, given = find(self.routes, request.method, request.path)
         return await route.handler(
             AdmittedRequest(identity, request.path, given, tuple(request.headers), request)
         )

@@ -4,13 +4,12 @@
     GET  /users/{user}       forwarded; only for the user, and for staff
     POST /orders             forwarded; only with a body that the gateway lets through
 
-Order 18's invoices take too long, so its answer is partial.
+Order 18's invoices take too long, so its answer is partial. Each service can be made slow or failing.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route as HttpRoute
+from starlette.types import Receive, Scope, Send
 
 from ... import values
 from ...api_gateway import (
@@ -37,10 +37,12 @@ from ...api_gateway import (
     RateLimit,
     Request,
     Route,
+    is_answer,
 )
-from ...api_gateway.http_edge import HttpBackend, application, serving
+from ...api_gateway.http_edge import HttpBackend
+from ...circuit_breaker import CircuitBreaker, ConsecutiveFailures, OpenDuration, Predicates
 
-__all__ = ["TOKENS", "gateway", "running", "services"]
+__all__ = ["BURST", "CONDITIONS", "MAX_BODY", "RATE", "TOKENS", "Service", "backends", "gateway", "services"]
 
 TOKENS = {
     "demo-ann": Identity("ann", frozenset({"customer"})),
@@ -58,30 +60,51 @@ _INVOICES = {"17": [{"total": 7, "paid": True}], "18": [{"total": 4, "paid": Fal
 
 # The services
 
+CONDITIONS = ("well", "slow", "failing")
+SLOW = 5.0  #: seconds until a slow service answers
 
-def _lookup(path: str, table: Mapping[str, Any]) -> Starlette:
-    async def found(request: HttpRequest) -> JSONResponse:
-        key = request.path_params["key"]
-        if key == "18" and table is _INVOICES:
-            await anyio.sleep(5)
-        return JSONResponse(table[key]) if key in table else JSONResponse({"error": "not found"}, 404)
 
-    async def made(request: HttpRequest) -> JSONResponse:
+class Service:
+    """One service: what it knows, its condition, which can be switched, and the calls that it got."""
+
+    def __init__(self, path: str, table: Mapping[str, Any]) -> None:
+        self.condition = "well"  #: one of `CONDITIONS`
+        self.calls = 0
+        self._table = table
+        routes = [HttpRoute(f"{path}/{{key}}", self._find), HttpRoute(path, self._make, methods=["POST"])]
+        self._app = Starlette(routes=routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    async def _find(self, request: HttpRequest) -> JSONResponse:
+        self.calls += 1
+        key, condition = request.path_params["key"], self.condition
+        if condition == "slow" or (key == "18" and self._table is _INVOICES):
+            await anyio.sleep(SLOW)
+        if condition == "failing":
+            return JSONResponse({"error": "the service is out of order"}, 500)
+        return JSONResponse(self._table[key]) if key in self._table else _none()
+
+    async def _make(self, request: HttpRequest) -> JSONResponse:
+        self.calls += 1
         try:
             items = values.from_json("the order", await request.body())["items"]
         except (KeyError, TypeError, ValueError):
             return JSONResponse({"error": 'an order is JSON such as {"items": ["tea"]}'}, 400)
         return JSONResponse({"id": "20", "user": unquote(request.headers[SUBJECT]), "items": items}, 201)
 
-    return Starlette(routes=[HttpRoute(f"{path}/{{key}}", found), HttpRoute(path, made, methods=["POST"])])
+
+def _none() -> JSONResponse:
+    return JSONResponse({"error": "not found"}, 404)
 
 
-def services() -> dict[str, Starlette]:
+def services() -> dict[str, Service]:
     """The three services, by name."""
     return {
-        "orders": _lookup("/orders", _ORDERS),
-        "users": _lookup("/users", _USERS),
-        "invoices": _lookup("/invoices", _INVOICES),
+        "orders": Service("/orders", _ORDERS),
+        "users": Service("/users", _USERS),
+        "invoices": Service("/invoices", _INVOICES),
     }
 
 
@@ -120,17 +143,39 @@ def _order_view(backends: Mapping[str, HttpBackend]) -> FanOut:
     )
 
 
-def gateway(urls: Mapping[str, str], client: httpx.AsyncClient, *, timeout: float = 1.0) -> Gateway:
-    """The gateway before the services at these URLs."""
-    backends = {
-        name: HttpBackend(
-            Backend(name, timeout=timeout * 0.8, pauses=[timeout * 0.05], hedging=Hedging(timeout * 0.4)),
-            client,
-            url,
+RATE, BURST, MAX_BODY = 5.0, 10, 1_000
+
+
+def backends(*, timeout: float = 1.0) -> dict[str, Backend]:
+    """The way to each service: three failures in a row open its breaker for ten seconds."""
+    return {
+        name: Backend(
+            name,
+            timeout=timeout * 0.8,
+            breaker=CircuitBreaker(
+                f"{name} breaker",
+                policy=ConsecutiveFailures(3),
+                open_duration=OpenDuration(10.0),
+                predicates=Predicates(success=is_answer),
+            ),
+            pauses=[timeout * 0.05],
+            hedging=Hedging(timeout * 0.4),
         )
-        for name, url in urls.items()
+        for name in services()
     }
-    view = _order_view(backends)
+
+
+def gateway(
+    urls: Mapping[str, str],
+    client: httpx.AsyncClient,
+    *,
+    timeout: float = 1.0,
+    through: Mapping[str, Backend] | None = None,
+) -> Gateway:
+    """The gateway before the services at these URLs, which are called `through` these backends."""
+    made = backends(timeout=timeout) if through is None else through
+    behind = {name: HttpBackend(made[name], client, url) for name, url in urls.items()}
+    view = _order_view(behind)
 
     async def order_view(call: AdmittedRequest) -> ComposedAnswer:
         return await view(call)
@@ -138,23 +183,11 @@ def gateway(urls: Mapping[str, str], client: httpx.AsyncClient, *, timeout: floa
     return Gateway(
         [
             Route("GET", "/orders/{order}", order_view, coalesce=True),
-            Route("GET", "/users/{user}", backends["users"].forward, allow=_self_or_staff),
-            Route("POST", "/orders", backends["orders"].forward),
+            Route("GET", "/users/{user}", behind["users"].forward, allow=_self_or_staff),
+            Route("POST", "/orders", behind["orders"].forward),
         ],
         authenticate=authenticate,
         timeout=timeout,
-        rate_limit=RateLimit(rate=5, burst=10),
-        max_body=1_000,
+        rate_limit=RateLimit(rate=RATE, burst=BURST),
+        max_body=MAX_BODY,
     )
-
-
-@asynccontextmanager
-async def running(port: int = 0) -> AsyncIterator[dict[str, str]]:
-    """The three services and the gateway on loopback; gives their URLs by name."""
-    async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-        urls = {
-            name: await stack.enter_async_context(serving(service)) for name, service in services().items()
-        }
-        door = await stack.enter_async_context(serving(application(gateway(urls, client)), port))
-        yield {**urls, "gateway": door}

@@ -10,11 +10,10 @@ from starlette.requests import Request
 
 from ... import values
 
-__all__ = ["MAX_BYTES", "MAX_TIMEOUT", "HttpRefusal", "body_of", "json_of", "must_be_id", "number", "timeout"]
+__all__ = ["MAX_TIMEOUT", "HttpRefusal", "body_of", "json_of", "must_be_id", "number", "timeout"]
 
-MAX_BYTES = 64 * 1024  #: of a body, of a path with its query, and of what a socket says at a time
 ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-MAX_TIMEOUT = 10.0  #: in seconds, of a read, and until all of a body is there
+MAX_TIMEOUT = 10.0  #: in seconds, of a read
 
 
 class HttpRefusal(Exception):

@@ -18,13 +18,13 @@ import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...cqrs import Feed, RowChange, TooSlow
+from ..guard import POLICY_VIOLATION
 from .shop import ShopSystem
 
-__all__ = ["MAX_FOLLOWERS", "POLICY_VIOLATION", "Stream"]
+__all__ = ["MAX_FOLLOWERS", "Stream"]
 
 MAX_FOLLOWERS = 1_000  #: of one view, at both doors for sockets
 TRY_AGAIN_LATER = 1013
-POLICY_VIOLATION = 1008
 
 
 class Stream:

@@ -1,9 +1,7 @@
 """The application: the three doors and the page, on one port, and a guard before all of them.
 
 Whoever can reach this port may use it, but a page of another site may not use a browser for that: a form
-or a WebSocket needs nobody's leave. So a name that is not one of `hosts` opens no door, and what comes
-from another origin changes nothing and follows nothing. What is longer than `MAX_BYTES` goes through no
-door either: a body or an address that is too long is refused, and a socket that says too much is closed.
+or a WebSocket needs nobody's leave.
 """
 
 from __future__ import annotations
@@ -11,124 +9,22 @@ from __future__ import annotations
 from collections.abc import Collection
 from html import escape
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import anyio
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
+from ..guard import LOOPBACK, SAFE, Guard
 from .graphql import GraphQLDoor
-from .request_parsing import MAX_BYTES, MAX_TIMEOUT
 from .rest import routes
 from .shop import ShopSystem
-from .stream import POLICY_VIOLATION, Stream
+from .stream import Stream
 
-__all__ = ["LOOPBACK", "application"]
+__all__ = ["application"]
 
-MESSAGE_TOO_BIG = 1009
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PAGE = Path(__file__).with_name("page.html")
-SAFE = {
-    "Content-Security-Policy": "default-src 'self'; img-src data:; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; connect-src 'self' ws: wss:; "
-    "frame-ancestors http://localhost:* http://127.0.0.1:*",  # a notebook on this machine may show it
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
-
-
-class _Guard:
-    """Lets in who calls this application by one of its names, no page of another site, and nothing long."""
-
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        self._app = app
-        self._hosts = hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = None if scope["type"] == "lifespan" else self._refusal(scope)
-        if error is None and scope["type"] == "http":
-            await self._bounded(scope, receive, send)
-        elif error is None:
-            await self._app(scope, *_frames(receive, send))
-        elif scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).close(POLICY_VIOLATION)
-        else:
-            says = "this application does not let in who calls it by this name or from this site"
-            status = 421 if error == "UnknownHost" else 403
-            await JSONResponse({"error": error, "says": says}, status)(scope, receive, send)
-
-    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if len(scope["query_string"]) + len(scope["path"]) > MAX_BYTES:
-            await _too_long("the address", 414)(scope, receive, send)
-            return
-        parts, size = list[Message](), 0
-        with anyio.move_on_after(MAX_TIMEOUT) as reading:
-            while size <= MAX_BYTES and (not parts or parts[-1].get("more_body", False)):
-                parts.append(await receive())
-                size += len(parts[-1].get("body", b""))
-        if reading.cancelled_caught or size > MAX_BYTES:
-            refusal = _too_slow() if reading.cancelled_caught else _too_long("the body", 413)
-            await refusal(scope, receive, send)
-            return
-
-        async def again() -> Message:
-            return parts.pop(0) if parts else await receive()
-
-        await self._app(scope, again, send)
-
-    def _refusal(self, scope: Scope) -> str | None:
-        headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if _name_of(host) not in self._hosts:
-            return "UnknownHost"
-        if scope.get("method") in ("GET", "HEAD", "OPTIONS") or origin is None:
-            return None
-        return None if origin.partition("://")[2] == host else "ForeignOrigin"
-
-
-def _too_long(what: str, status: int) -> Response:
-    says = f"{what} must not be longer than {MAX_BYTES:,} bytes"
-    return JSONResponse({"error": "TooLong", "says": says}, status)
-
-
-def _too_slow() -> Response:
-    says = f"a body must come within {MAX_TIMEOUT:g} s"
-    return JSONResponse({"error": "TooSlow", "says": says}, 408, {"Connection": "close"})
-
-
-def _frames(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Both directions of a socket. When it says too much at a time it is closed, and hears no more."""
-    closed = False
-
-    async def hear() -> Message:
-        nonlocal closed
-        said = await receive()
-        if len(said.get("text") or said.get("bytes") or "") <= MAX_BYTES:
-            return said
-        closed = True
-        await send({"type": "websocket.close", "code": MESSAGE_TOO_BIG})
-        return {"type": "websocket.disconnect", "code": MESSAGE_TOO_BIG}
-
-    async def say(message: Message) -> None:
-        if not closed:
-            await send(message)
-
-    return hear, say
-
-
-def _name_of(host: str) -> str | None:
-    """The name in a Host header, without its port; None for what is no name."""
-    try:
-        parts = urlsplit(f"//{host}")
-    except ValueError:  # a bracket that is not closed
-        return None
-    return parts.hostname if parts.netloc == host and parts.username is None else None
 
 
 def application(
@@ -149,5 +45,5 @@ def application(
             Route("/graphql", door),
             WebSocketRoute("/graphql", door),
         ],
-        middleware=[Middleware(_Guard, hosts=hosts)],
+        middleware=[Middleware(Guard, hosts=hosts)],
     )
