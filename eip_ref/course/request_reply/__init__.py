@@ -13,8 +13,8 @@ from .end_the_storm import a_minute
 from .ends import answering
 from .killed import for_real
 from .mend_the_dispatcher import ten_questions
-from .pass_the_deadline_on import four_customers
-from .pay_once import five_days
+from .pass_the_deadline_on import five_customers
+from .pay_once import six_days
 from .payments import a_day, charges, paid_and_charged, the_patience_demo
 from .read_the_morning import a_strange_morning
 from .storm import a_spike, answered
@@ -34,10 +34,10 @@ __all__ = [
     "ask_suppliers",
     "charges",
     "completeness",
-    "five_days",
+    "five_customers",
     "for_real",
-    "four_customers",
     "paid_and_charged",
+    "six_days",
     "ten_questions",
     "the_patience_demo",
     "told",

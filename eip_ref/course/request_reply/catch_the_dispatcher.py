@@ -3,8 +3,8 @@
 Write the test · hard · 4 points · 12 minutes
 
 Answer: async def test_dispatcher(make)
-Called: Your `test_dispatcher(make)` on two correct dispatchers and on five broken ones. `make()` gives a
-    new one.
+Called: Your `test_dispatcher(make)` on two correct dispatchers and on six broken ones. `make()` gives a new
+    one.
 Promised: The test passes for each correct dispatcher and raises AssertionError for each broken one.
 Hint: With one caller at a time nearly everything is right. Start two with a task group, and answer the
     second one first.
@@ -12,9 +12,10 @@ Hint: The question stands in `sent` at once, and `ask` still sends for 0.1 s. Wh
     then? What if it never comes, and what does `waiting` say afterwards?
 Hint: Ask "a" and "b" in a task group, sleep 0.05, and let `hear` get the reply to "b" and then that to "a".
     Assert what each got. Then `ask("c", 1)` inside `anyio.fail_after(5)`, answer nothing, and assert None
-    and `waiting == 0`.
-Why: Two callers, the answers in the other order, at once, and then none at all: each broken dispatcher
-    fails one of these. The test says nothing about how replies are matched, only about who gets what.
+    and `waiting == 0`. Then cancel one: `with anyio.move_on_after(0.5): await dispatcher.ask("d", 1)`.
+Why: Two callers, the answers in the other order, at once, then none at all, and a caller who is cancelled:
+    each broken dispatcher fails one of these. The test says nothing about how replies are matched, only
+    about who gets what.
 
 accuses-a-correct-dispatcher: Fails a dispatcher that keeps the promise. Look at what you assert beyond it,
     such as an order of the questions in `sent`, or a time that is too exact.
@@ -27,6 +28,8 @@ misses-the-line: Does not see that callers wait for each other. Each answer is r
 misses-the-endless-wait: Does not see that a timeout is ignored. When the answer never comes, neither does
     the end.
 misses-what-is-left: Does not see that a timeout leaves its question in the table. It grows for ever.
+misses-who-was-cancelled: Does not see that a caller who was cancelled is left in the table. Each customer
+    who closes her window adds one.
 """
 
 from __future__ import annotations
@@ -114,9 +117,11 @@ class EntersTooLate(Dispatcher):
         question = Message(text)
         await self._send(question)
         came, replies = self._table[question.id] = anyio.Event(), []
-        with anyio.move_on_after(timeout):
-            await came.wait()
-        self._table.pop(question.id, None)
+        try:
+            with anyio.move_on_after(timeout):
+                await came.wait()
+        finally:
+            self._table.pop(question.id, None)
         return str(replies[0].body) if replies else None
 
 
@@ -149,6 +154,17 @@ class Leaking(Dispatcher):
         return answer
 
 
+class KeepsTheCancelled(Dispatcher):
+    """Takes out of the table whoever returns, and nobody who is cancelled."""
+
+    async def ask(self, text: str, timeout: float) -> str | None:
+        try:
+            return await super().ask(text, timeout)
+        except anyio.get_cancelled_exc_class():
+            self._table[f"left: {text}"] = anyio.Event(), []
+            raise
+
+
 CORRECT: dict[str, kit.Make] = {
     "a dispatcher with a table": Dispatcher,
     "a dispatcher over the reference": OverARequestor,
@@ -159,6 +175,7 @@ BROKEN = {
     "a dispatcher that asks one question at a time": (OneAtATime, "misses-the-line"),
     "a dispatcher that waits for ever": (NeverEnding, "misses-the-endless-wait"),
     "a dispatcher that leaves timeouts in its table": (Leaking, "misses-what-is-left"),
+    "a dispatcher that leaves the cancelled in its table": (KeepsTheCancelled, "misses-who-was-cancelled"),
 }
 
 EXERCISE = kit.exercise(

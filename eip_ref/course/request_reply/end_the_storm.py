@@ -5,7 +5,7 @@ Choose · medium · 3 points · 8 minutes
 Answer: def remedy()
 Called: A minute with the settings that you choose. Six customers a second ask a bank that answers ten a
     second. From 10 s to 14 s there are 25 a second.
-Promised: Before the spike and from 35 s on, at least 90 of 100 customers have their answer. At no time does
+Promised: Before the spike and from 40 s on, at least 90 of 100 customers have their answer. At no time does
     anybody wait longer than 3 s for a single answer.
 Hint: How many questions a second are there after the spike, when each customer asks again?
 Hint: Which questions can the bank leave out without harm to anybody? It must know which they are, or say no
@@ -36,7 +36,7 @@ from .storm import a_spike, answered
 
 __all__ = ["EXERCISE", "a_minute"]
 
-SPIKE, CALM_AGAIN, END = (10.0, 14.0), 35.0, 58.0
+SPIKE, CALM_AGAIN, END = (10.0, 14.0), 40.0, 58.0
 LIMIT = 3.0
 ALLOWED = {
     "retries": (int, 0, 3),
@@ -73,7 +73,7 @@ def judge(trace: Trace) -> kit.Symptoms:
     elif after < 90:
         words = f"of the customers from {CALM_AGAIN:g} s on, {after} of 100 had their answer."
         yield kit.seen("storm-goes-on", words, ends[-20:])
-    if max(waits) > LIMIT:
+    if max(waits) > LIMIT + 0.001:  # the clock counts in fractions
         longest = ends[waits.index(max(waits))]
         words = f"{longest.message} waited {max(waits):.1f} s for one answer."
         yield kit.seen("kept-waiting", words, [longest])

@@ -3,8 +3,9 @@
 Complete · medium · 3 points · 10 minutes
 
 Answer: async def reserve(request, warehouse)
-Called: Your `reserve(request, warehouse)` answers customers who wait 2 s. In four cases the warehouse is
-    quick; has just time enough; is busy until after the customer has left; or does not answer.
+Called: Your `reserve(request, warehouse)` answers customers who wait 2 s. In five cases the warehouse is
+    quick; has just time enough; is busy until after the customer has left, once when stock was busy, too,
+    and came to her request late; or does not answer.
 Promised: What the warehouse has done 0.3 s before the customer leaves still reaches her. For a customer who
     has left it begins nothing. When it does not answer she hears so before she leaves.
 Hint: How does the warehouse learn when the customer leaves? She does not ask it; you do.
@@ -35,17 +36,19 @@ from ...request_reply import RequestError, Requestor
 from ...trace import Kind, Trace, acting, record
 from .ends import answering
 
-__all__ = ["EXERCISE", "four_customers"]
+__all__ = ["EXERCISE", "five_customers"]
 
 WAY = 0.02  #: seconds from one to the other
 PATIENCE = 2.0
 QUICK, JUST, BUSY, SILENT = "quick", "just in time", "busy", "silent"
-CASES = (QUICK, JUST, BUSY, SILENT)
+BOTH = "busy, and so is stock"
+CASES = (QUICK, JUST, BUSY, SILENT, BOTH)
+HELD_UP = 0.8  #: seconds until stock comes to the request when it is busy, too
 OTHER = "something else"
-SECONDS = {QUICK: 0.5, JUST: PATIENCE - 0.3 - 4 * WAY, BUSY: 0.5, SILENT: 60.0}
+SECONDS = {QUICK: 0.5, JUST: PATIENCE - 0.3 - 4 * WAY, BUSY: 0.5, SILENT: 60.0, BOTH: 0.5}
 
 
-async def four_customers(reserve: kit.Answer, case: str, seed: int) -> None:
+async def five_customers(reserve: kit.Answer, case: str, seed: int) -> None:
     """Let one customer ask stock, which asks the warehouse."""
     tea = f"tea {100 * CASES.index(case) + seed % 80 + 101}"
     unfinished: list[NotImplementedError] = []
@@ -56,6 +59,7 @@ async def four_customers(reserve: kit.Answer, case: str, seed: int) -> None:
         return f"{request.body} is reserved"
 
     async def handle(request: Message) -> object:
+        await anyio.sleep(HELD_UP if case == BOTH else 0)
         try:
             return await reserve(request, warehouse)
         except NotImplementedError as error:
@@ -67,7 +71,7 @@ async def four_customers(reserve: kit.Answer, case: str, seed: int) -> None:
         answering(handle, name="stock", asker="customer", latency=WAY, grace=60.0) as stock,
         anyio.create_task_group() as group,
     ):
-        if case == BUSY:
+        if case in (BUSY, BOTH):
             group.start_soon(_something_else, warehouse)
             await anyio.sleep(0.1)
         came = anyio.current_time()
@@ -103,7 +107,7 @@ def judge(trace: Trace) -> kit.Symptoms:
             yield kit.seen(
                 "work-for-nobody", f"{told}; it began {tea} {begun[0].at - left:.2f} s later.", begun
             )
-        elif case in (BUSY, SILENT) and heard.startswith("TimedOut"):
+        elif case in (BUSY, SILENT, BOTH) and heard.startswith("TimedOut"):
             yield kit.seen("hears-nothing", f"{told}.", trace)
         elif case in (QUICK, JUST) and heard != f"{tea} is reserved":
             early = heard.startswith(("InDoubt", "TimedOut", "RemoteError: TimeoutError"))
@@ -112,6 +116,6 @@ def judge(trace: Trace) -> kit.Symptoms:
             yield kit.seen("other-answer", f"{told}.", trace)
 
 
-run = kit.cases(four_customers, lambda seed: CASES, judge)
+run = kit.cases(five_customers, lambda seed: CASES, judge)
 
 EXERCISE = kit.exercise(__name__, __doc__, run, judge)

@@ -9,16 +9,18 @@ Promised: Your four lists are those of the trace.
 Hint: Follow one message at a time: `morning.filter(message="m2")`. The reply to m2 is named m2.bank.
 Hint: An `effect` at the bank is a charge. The shop knows only what was `delivered` to it, and not what was
     `dropped` or `lost`.
-Hint: A reply says whether it is an answer or a refusal: look at who `refused`, and whether the shop got the
-    reply to it.
-Why: The bank has charged four orders. Of two of them the shop has the answer; one answer was lost and one
-    was late. Only the refusal tells the shop for certain that nothing was charged: the request that was
+Hint: A reply may be a confirmation or a refusal: look at what the bank `refused`, and whether the shop got
+    the reply to it.
+Why: The bank has charged four orders. Of two of them the shop has the confirmation; one reply was lost and
+    one was late. Only the refusal tells the shop for certain that nothing was charged: the request that was
     lost looks to it like the answer that was lost.
 
-no-prediction: A prediction is missing or cannot be read. Each of the four is a list of numbers of orders,
-    such as [1, 4].
+no-prediction: A prediction is missing or cannot be read. Return a dictionary with the four names; each of
+    them has a list of numbers of orders, such as [1, 4].
 charges-miscounted: The bank charged others. A charge is an `effect`, and it needs no answer to be one.
-late-counts-as-known: The shop got other answers. An answer counts when it is delivered to the one who
+refusal-counts-as-yes: A refusal is no confirmation. The shop got a reply to it, and the reply says that the
+    bank did nothing.
+late-counts-as-known: The shop has other confirmations. A reply counts when it is delivered to the one who
     waits. What comes later is dropped, and the shop never reads it.
 silence-counts-as-no: The shop is not as sure as you say. A silence is not a no. Certain is only what a
     reply says.
@@ -41,10 +43,10 @@ from ...trace import Kind, Trace, acting
 __all__ = ["EXERCISE", "a_strange_morning"]
 
 SLOW, LOST, REFUSED, REPLY_LOST = 2, 3, 4, 5
-ANSWERED, CHARGED, CERTAIN, LATE = "answered", "charged", "certainly not", "late"
+CONFIRMED, CHARGED, CERTAIN, LATE = "confirmed", "charged", "certainly not", "late"
 MISTAKES = {
     CHARGED: "charges-miscounted",
-    ANSWERED: "late-counts-as-known",
+    CONFIRMED: "late-counts-as-known",
     CERTAIN: "silence-counts-as-no",
     LATE: "late-and-lost-confused",
 }
@@ -106,13 +108,13 @@ def certainly_not(trace: Trace) -> list[int]:
     return sorted(refused.intersection(_requests(trace, Kind.DELIVERED, "shop")))
 
 
-def answered(trace: Trace) -> list[int]:
+def confirmed(trace: Trace) -> list[int]:
     return [n for n in _requests(trace, Kind.DELIVERED, "shop") if n not in certainly_not(trace)]
 
 
 READINGS = {
     CHARGED: charged,
-    ANSWERED: answered,
+    CONFIRMED: confirmed,
     CERTAIN: certainly_not,
     LATE: lambda trace: _requests(trace, Kind.DROPPED, "shop"),
 }
@@ -129,7 +131,9 @@ def judge(trace: Trace) -> kit.Symptoms:
     yield from kit.unreadable(trace, "no-prediction")
     for question, said, really in kit.answers(trace):
         if said != really:
-            yield kit.seen(MISTAKES[question], f"For {question!r} you said {said}.", trace)
+            refused = question == CONFIRMED and REFUSED in said
+            mistake = "refusal-counts-as-yes" if refused else MISTAKES[question]
+            yield kit.seen(mistake, f"For {question!r} you said {said}.")
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.ask(QUESTIONS, numbers), judge, seeds=(1,))
