@@ -42,6 +42,7 @@ BEGUN = {
     "mend_the_dispatcher": "anothers-answer",
     "end_the_storm": "storm-goes-on",
     "sell_once": "error-came-out",
+    "mend_the_page": "wrong-customer",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 
