@@ -9,6 +9,7 @@ import pytest
 
 from eip_ref.course.event_sourcing import the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
+from eip_ref.course.saga import one_order
 from eip_ref.lab import simulate
 from eip_ref.trace import Trace
 from tests.notebooks.lessons import ROOT, prose, run
@@ -91,6 +92,21 @@ def noon(names: Names) -> str:
     return f"after 24 facts, card 8 held {words.partition('card 8 ')[2].partition(',')[0]} euros"
 
 
+def ended_well(names: Names) -> str:
+    log, hand = (
+        sum(names["told"](trace.result) == "all taken back" for trace in names[deaths].values())
+        for deaths in ("log_deaths", "hand_deaths")
+    )
+    assert log == len(names["log_deaths"])
+    return f"With a log, all {log} deaths ended well; with a list in memory, {hand}"
+
+
+def half_a_story(names: Names) -> str:
+    quiet = simulate(one_order, names["with_a_log"])
+    begun, _, *_, rejected = (event.at for event in quiet.filter("effect"))
+    return {6.0: "for six seconds everybody saw"}[rejected - begun]
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -108,6 +124,8 @@ def noon(names: Names) -> str:
         ("06b_ask_again", charged),
         ("07a_facts_not_rows", company_card),
         ("07a_facts_not_rows", noon),
+        ("09a_undo_in_order", ended_well),
+        ("09a_undo_in_order", half_a_story),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

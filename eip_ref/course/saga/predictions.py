@@ -1,0 +1,140 @@
+"""The predictions of lessons 09a and 09b · Saga."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...trace import Kind, Trace
+from .._proof import Proved
+from .race import card
+from .shop import as_before
+
+__all__ = ["PREDICTIONS"]
+
+
+def _taken_back(deaths: Mapping[float, Trace]) -> int:
+    return sum(as_before(trace.result) for trace in deaths.values())
+
+
+def _first_end(trace: Trace) -> str:
+    ends = ("completed", "compensated", "stuck")
+    return next(str(e.data["now"]) for e in trace.filter(Kind.STATE) if e.data["now"] in ends)
+
+
+def _undone_before_the_end(trace: Trace) -> tuple[str, tuple[str, ...]]:
+    """The first end of the saga, and the steps that were taken back before it."""
+    end = _first_end(trace)
+    at = next(e.at for e in trace.filter(Kind.STATE) if e.data["now"] == end)
+    back = trace.filter(Kind.EFFECT, test=lambda e: e.data["role"] == "compensation" and e.at <= at)
+    return end, tuple(e.data["step"] for e in back)
+
+
+PREDICTIONS = (
+    Proved(
+        name="saga/twice",
+        question=(
+            "Payments gives 30 back whenever it hears `OrderCancelled`. Today each event comes twice. Ann "
+            "orders four times and gets no tea. What does her card hold in the end?"
+        ),
+        run="twice",
+        reading=lambda books: books["card"],
+        claims={"100": 100, "130": 130, "220": 220},
+        answer="220",
+        why="Each order takes 30 and gives 60 back. Four times 30 too much makes 120.",
+    ),
+    Proved(
+        name="saga/in_memory",
+        question=(
+            "There is no tea, and the coordinator dies at one of 28 moments. After how many of these deaths "
+            "has Ann all that she had, with no order left pending?"
+        ),
+        run="hand_deaths",
+        reading=_taken_back,
+        claims={
+            "All 28: `except` takes everything back": 28,
+            "14: those before the refusal, when nothing had to be undone": 14,
+            "4": 4,
+        },
+        answer="4",
+        why=(
+            "Only the deaths before the first step is done, and those after the last undo, do no harm. In "
+            "all others something was done, and nobody is left who knows that it must be undone."
+        ),
+    ),
+    Proved(
+        name="saga/lost",
+        question=(
+            "The coordinator notes the undo before the command leaves. Now the command “put 30 aside” is "
+            "lost on the way, and after 2 s the coordinator turns back. What does Ann's card hold in the end?"
+        ),
+        run="intent",
+        reading=lambda by_fate: card(by_fate["action lost"]),
+        claims={"70": 70, "100: nothing was done, so nothing is undone": 100, "130": 130},
+        answer="130",
+        why=(
+            "The coordinator cannot know that the command was lost, so it sends the undo. Payments believes "
+            "it, and gives back what it never put aside."
+        ),
+    ),
+    Proved(
+        name="saga/late",
+        question=(
+            "Rung 3: payments knows the keys of what it has done, and an undo of an unknown key does "
+            "nothing. The action is 5 s on its way, the coordinator turns back after 2 s. What does Ann's "
+            "card hold in the end?"
+        ),
+        run="remembers",
+        reading=lambda by_fate: card(by_fate["action late"]),
+        claims={"100: both are idempotent": 100, "130: the undo came first": 130, "70": 70},
+        answer="70",
+        why=(
+            "The undo arrives at 2.1 s, finds no such key, and does nothing. The action arrives at 5 s with "
+            "a key that payments has not seen: it puts 30 aside, and the undo has been and gone. Idempotent "
+            "is not enough."
+        ),
+    ),
+    Proved(
+        name="saga/gives_up",
+        question=(
+            "Giving the money back fails eight times. What becomes of Ann's credit and of the order, and of "
+            "the saga?"
+        ),
+        run="no_way_back",
+        reading=_undone_before_the_end,
+        claims={
+            "The saga is stuck at payment; credit and order come after it and stay as they are": (
+                "stuck",
+                (),
+            ),
+            "Credit and order are taken back, and the saga is stuck": ("stuck", ("credit", "order")),
+            "Credit and order are taken back, and the saga is compensated": (
+                "compensated",
+                ("credit", "order"),
+            ),
+        },
+        answer="Credit and order are taken back, and the saga is stuck",
+        why=(
+            "Every compensation is tried, whatever became of the one before. And it is not called "
+            "compensated, for 30 are still set aside."
+        ),
+    ),
+    Proved(
+        name="saga/silent_charge",
+        question=(
+            "There is tea, and no step is refused. The bank charges the card, and its answer is lost each "
+            "time. What is the saga after the fourth attempt?"
+        ),
+        run="no_answer",
+        reading=_first_end,
+        claims={
+            "Compensated: without an answer it turns back": "compensated",
+            "Completed: the card is charged, after all": "completed",
+            "Stuck: somebody must look at it": "stuck",
+        },
+        answer="Stuck: somebody must look at it",
+        why=(
+            "The coordinator does not know whether the card is charged. If it is, there is no way back; if "
+            "it is not, there is no way forward. A definite no would turn it back; a silence does not."
+        ),
+    ),
+)
