@@ -102,7 +102,7 @@ async def a_race(
 
 
 def card(trace: Trace) -> int:
-    """What Ann's card holds at the end of a race. It was 100, and the order is off."""
+    """The money on Ann's card at the end of a race. It was 100, and the order is off."""
     return int(trace.filter(Kind.NOTE, where="payments")[-1].data["card"])
 
 

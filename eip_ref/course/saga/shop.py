@@ -124,7 +124,7 @@ def as_before(books: Mapping[str, Any]) -> bool:
 
 
 def told(books: Mapping[str, Any]) -> str:
-    """How it stands after an order for which there was no tea, in words."""
+    """All that is left of an order for which there was no tea, in words."""
     left = [
         words
         for words, true in {
