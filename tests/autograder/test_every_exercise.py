@@ -44,6 +44,7 @@ BEGUN = {
     "sell_once": "error-came-out",
     "mend_the_page": "wrong-customer",
     "in_any_order": "aside-twice",
+    "mend_the_fuse": "all-let-in",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

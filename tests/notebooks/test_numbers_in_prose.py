@@ -107,6 +107,14 @@ def half_a_story(names: Names) -> str:
     return {6.0: "for six seconds everybody saw"}[rejected - begun]
 
 
+def refused_at_once(names: Names) -> str:
+    ends = {name: [e.data["effect"] for e in run.filter("effect")] for name, run in names["remedies"].items()}
+    refused = sum(end in ("BreakerOpen", "HalfOpenFull") for end in ends["both"])
+    waited = [ends[name].count("TimeoutError") for name in ("both", "shorter timeout")]
+    words = f"In the shop {refused} payers were refused at once"
+    return f"{words}, and {waited[0]} timed out in place of {waited[1]}"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -126,6 +134,7 @@ def half_a_story(names: Names) -> str:
         ("07a_facts_not_rows", noon),
         ("09a_undo_in_order", ended_well),
         ("09a_undo_in_order", half_a_story),
+        ("10a_when_to_stop_asking", refused_at_once),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:
