@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from typing import Any
 
 import pytest
@@ -43,6 +44,27 @@ def test_where_no_process_can_be_started_the_result_says_so(monkeypatch: pytest.
 
     monkeypatch.setattr(subprocess, "Popen", refuses)
     assert str(for_real(killed_at_once, "HTTP")) == "not run here: no processes here"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a mistake"), OSError("no such file"), ImportError("no name")])
+def test_what_the_scenario_raises_comes_out(error: Exception) -> None:
+    """It is no reason to say that nothing was run here."""
+
+    async def mistaken(bank: Bank) -> str:
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        for_real(mistaken, "plain gRPC")
+
+
+def test_where_no_thread_can_be_started_the_result_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a browser."""
+
+    def refuses(*args: Any, **named: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuses)
+    assert str(for_real(killed_at_once, "HTTP")) == "not run here: can't start new thread"
 
 
 def test_an_unknown_way_is_refused() -> None:

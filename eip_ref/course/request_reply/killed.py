@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,19 +110,36 @@ class ForReal(NamedTuple):
 def for_real(scenario: Callable[[Bank], Awaitable[str]], way: str) -> ForReal:
     """Run `await scenario(bank)` with a bank in a process of its own: "HTTP", "gRPC" or "plain gRPC".
 
-    Returns what the scenario returns and the ledger. Where no process can be started, as in a browser, or
-    where a library is missing, the result says so. Raises ValueError for another way.
+    Returns what the scenario returns and the ledger, and raises what it raises. Where no process can be
+    started, as in a browser, or where a library is missing, the result says so. Raises ValueError for another
+    way.
     """
     if way not in (HTTP, GRPC, PLAIN):
         raise ValueError(f'the way must be "{HTTP}", "{GRPC}" or "{PLAIN}", not {way!r}')
-    try:
-        with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own already
-            return thread.submit(anyio.run, partial(_run, scenario, way)).result()
-    except (ImportError, OSError, RuntimeError) as error:
-        return ForReal("", [], str(error) or type(error).__name__)
+    with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own already
+        try:
+            run = thread.submit(anyio.run, partial(_run, scenario, way))
+        except RuntimeError as error:  # no thread can be started
+            return _not_run(error)
+        return run.result()
 
 
 async def _run(scenario: Callable[[Bank], Awaitable[str]], way: str) -> ForReal:
+    async with AsyncExitStack() as stack:
+        try:
+            bank = await stack.enter_async_context(_started(way))
+        except (ImportError, OSError) as error:
+            return _not_run(error)
+        return ForReal(await scenario(bank), bank.ledger)
+
+
+def _not_run(error: Exception) -> ForReal:
+    return ForReal("", [], str(error) or type(error).__name__)
+
+
+@asynccontextmanager
+async def _started(way: str) -> AsyncIterator[Bank]:
+    """A bank in a process of its own. Raises OSError or ImportError where there can be none."""
     with tempfile.TemporaryDirectory(prefix="eip-") as folder:
         path = Path(folder, "ledger")
         command = [sys.executable, "-c", PROCESS, way, str(path)]
@@ -133,8 +150,7 @@ async def _run(scenario: Callable[[Bank], Awaitable[str]], way: str) -> ForReal:
                 if not address:
                     raise OSError("the bank's process did not start")
                 async with (_plain if way == PLAIN else _ours)(address.strip(), way) as call:
-                    bank = Bank(call, path, process)
-                    return ForReal(await scenario(bank), bank.ledger)
+                    yield Bank(call, path, process)
             finally:
                 process.kill()
 
