@@ -46,7 +46,9 @@ def test_where_no_process_can_be_started_the_result_says_so(monkeypatch: pytest.
     assert str(for_real(killed_at_once, "HTTP")) == "not run here: no processes here"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a mistake"), OSError("no such file"), ImportError("no name")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a mistake"), OSError("no such file"), ImportError("no name")]
+)
 def test_what_the_scenario_raises_comes_out(error: Exception) -> None:
     """It is no reason to say that nothing was run here."""
 

@@ -73,7 +73,7 @@ def anothers(names: Names) -> str:
 
 def left_in_the_table(names: Names) -> str:
     (note,) = names["too_late"].filter("note")
-    return {99: "Ninety-nine of them stand there still"}[note.data["left"]]
+    return {99: "Ninety-nine of them are in the table still"}[note.data["left"]]
 
 
 def charged(names: Names) -> str:
