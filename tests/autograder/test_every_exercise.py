@@ -45,6 +45,8 @@ BEGUN = {
     "mend_the_page": "wrong-customer",
     "in_any_order": "aside-twice",
     "mend_the_fuse": "all-let-in",
+    "both_or_neither": "never-told",
+    "read_the_evening": "wrong-design",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

@@ -30,7 +30,7 @@ from eip_ref.lab.wording import one_line
 from eip_ref.trace import Event, Kind, Trace
 
 OF_A_TRACE: list[Callable[..., Figure]] = [
-    getattr(figures, name) for name in figures.__all__ if name not in ("Figure", "bars", "lines")
+    getattr(figures, name) for name in figures.__all__ if name not in ("Figure", "bars", "lines", "outcomes")
 ]
 
 
@@ -591,3 +591,12 @@ def test_numbered_names_are_sorted_by_number_within_their_places() -> None:
         "orders",
         "worker-10",
     ]
+
+
+def test_outcomes_say_how_each_run_of_each_row_ended() -> None:
+    """In words too, and an ending that has no sign is refused."""
+    figure = figures.outcomes({"one": ["right", "lost"], "two": ["right"]}, {"right": "·", "lost": "✗"})
+    assert figure.alt == "How each run ended. one: right 1 and lost 1; two: right 1."
+    assert figure.svg.count("✗") == 2  # in the key and in the row
+    with pytest.raises(ValueError, match="lost"):
+        figures.outcomes({"one": ["lost"]}, {"right": "·"})

@@ -105,6 +105,15 @@ def half_a_story(names: Names) -> str:
     quiet = simulate(one_order, names["with_a_log"])
     begun, _, *_, rejected = (event.at for event in quiet.filter("effect"))
     return {6.0: "for six seconds everybody saw"}[rejected - begun]
+def deaths(names: Names) -> str:
+    with_ids, dual = (names["deaths"][name] for name in ("… and mail knows ids", "database, then broker"))
+    right, all_of_them = with_ids.count("right"), len(with_ids.endings)
+    lost = f"lost an event at {dual.count('lost')} of {len(dual.endings)}"
+    return f"lost nothing at {right} of {all_of_them} deaths; the dual write {lost}"
+
+
+def late_by_the_broker(names: Names) -> str:
+    return f"{names['down'][30].result} s with the relay's defaults"
 
 
 def refused_at_once(names: Names) -> str:
@@ -135,6 +144,8 @@ def refused_at_once(names: Names) -> str:
         ("09a_undo_in_order", ended_well),
         ("09a_undo_in_order", half_a_story),
         ("10a_when_to_stop_asking", refused_at_once),
+        ("08a_state_and_event", deaths),
+        ("08a_state_and_event", late_by_the_broker),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

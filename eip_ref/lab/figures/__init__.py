@@ -6,6 +6,7 @@
     states(trace)     a strip per state machine      gantt(trace)      when each step or branch ran
     scaling(trace)    workers and waiting messages   lag(trace)        how far readers are behind
     offsets(trace)    how far each group has come    bars(…), lines(…) numbers compared
+    outcomes(runs, …) a sign for how each run ended
 
 Each returns a `Figure` with `svg` and `alt`. The same trace gives the same bytes in every process.
 
@@ -16,6 +17,7 @@ from .canvas import Figure
 from .gantt import gantt
 from .network import network
 from .offsets import offsets
+from .outcomes import outcomes
 from .over_time import counters, depth, lag, latency, scaling
 from .plain import bars, lines
 from .sequence import sequence
@@ -33,6 +35,7 @@ __all__ = [
     "lines",
     "network",
     "offsets",
+    "outcomes",
     "scaling",
     "sequence",
     "states",

@@ -1,0 +1,99 @@
+"""The predictions of lessons 08a, 08b and 08c · CQRS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...trace import Trace
+from .._proof import Proved
+from .crash_points import Deaths
+
+__all__ = ["PREDICTIONS"]
+
+
+def _wrong(deaths: Deaths) -> tuple[int, int]:
+    return deaths.count("lost"), deaths.count("doubled")
+
+
+def _some(deaths: Deaths) -> tuple[bool, bool]:
+    lost, doubled = _wrong(deaths)
+    return lost > 0, doubled > 0
+
+
+def _whose(heard: Mapping[str, Any]) -> str:
+    event = heard['x","id":"ben']
+    return event["id"] if isinstance(event, dict) else "error"
+
+
+def _late(traces: Mapping[float, Trace]) -> str:
+    seconds = traces[30].result
+    return "at once" if seconds <= 1 else "a few seconds" if seconds <= 10 else "half a minute"
+
+
+PREDICTIONS = (
+    Proved(
+        name="cqrs/look_first",
+        question="The handler looks first, and the browser asks again. How many of the five deaths go wrong?",
+        run="looked",
+        reading=_wrong,
+        claims={
+            "None: what was done is not done again, and what was not is": (0, 0),
+            "One: Ann is still welcomed twice": (0, 1),
+            "Two: the event is lost again": (2, 0),
+        },
+        answer="Two: the event is lost again",
+        why=(
+            "The row says that Ann is a customer. It does not say that mail has been told. So the second try "
+            "finds the row, believes that all is done, and answers 201."
+        ),
+    ),
+    Proved(
+        name="cqrs/outbox",
+        question="State and event in one commit, and a relay. What do the deaths do now?",
+        run="relayed",
+        reading=_some,
+        claims={
+            "Nothing: every death ends right": (False, False),
+            "Some events are lost: those that the relay had in its hands": (True, False),
+            "Some events are doubled": (False, True),
+        },
+        answer="Some events are doubled",
+        why=(
+            "Publishing and removing are two writes to two systems again. The relay publishes first. When it "
+            "dies between the two, the event is still in the outbox, and it is published once more."
+        ),
+    ),
+    Proved(
+        name="cqrs/format",
+        question='Cem has the id "cem" and signs up as `x","id":"ben`. What does a reader of the event get?',
+        run="heard",
+        reading=_whose,
+        claims={
+            "An error: this is no JSON": "error",
+            "Cem's event, with a strange name": "cem",
+            "An event about Ben": "ben",
+        },
+        answer="An event about Ben",
+        why=(
+            "The name closes its own quotes and goes on with a second `id`. That is JSON, and a reader takes "
+            "the last one of two equal names. Nothing in the text says that Cem has written half of it."
+        ),
+    ),
+    Proved(
+        name="cqrs/broker_down",
+        question="The broker is down for 62 s and comes back. How long after that does mail have the event?",
+        run="down",
+        reading=_late,
+        claims={
+            "At once: the relay waits for the broker": "at once",
+            "After about 5 s": "a few seconds",
+            "After about 30 s": "half a minute",
+        },
+        answer="After about 30 s",
+        why=(
+            "The relay does not know when the broker comes back. After each failure it waits twice as long, "
+            "up to 30 s. Its try at 61.5 s was half a second too early, and the next one was at 91.5 s."
+        ),
+    ),
+)
