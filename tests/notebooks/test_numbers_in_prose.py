@@ -105,6 +105,8 @@ def half_a_story(names: Names) -> str:
     quiet = simulate(one_order, names["with_a_log"])
     begun, _, *_, rejected = (event.at for event in quiet.filter("effect"))
     return {6.0: "for six seconds everybody saw"}[rejected - begun]
+
+
 def deaths(names: Names) -> str:
     with_ids, dual = (names["deaths"][name] for name in ("… and mail knows ids", "database, then broker"))
     right, all_of_them = with_ids.count("right"), len(with_ids.endings)
