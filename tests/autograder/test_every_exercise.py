@@ -47,6 +47,7 @@ BEGUN = {
     "mend_the_fuse": "all-let-in",
     "both_or_neither": "never-told",
     "read_the_evening": "wrong-design",
+    "react_once": "old-customers",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

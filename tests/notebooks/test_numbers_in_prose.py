@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eip_ref.course.event_sourcing import the_log_demo
+from eip_ref.course.event_sourcing import delays, looks_in_words, the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
 from eip_ref.course.saga import one_order
 from eip_ref.lab import simulate
@@ -126,6 +126,15 @@ def refused_at_once(names: Names) -> str:
     return f"{words}, and {waited[0]} timed out in place of {waited[1]}"
 
 
+def seen_late(names: Names) -> str:
+    return f"a sale was seen {delays(names['whole']):.2f} s late on average"
+
+
+def beside(names: Names) -> str:
+    few = {way: looks_in_words(trace).partition(" looks")[0] for way, trace in names["rebuilds"].items()}
+    return {"0 of 40": "beside the live view none of 40 looks saw too little"}[few["beside"]]
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -143,6 +152,8 @@ def refused_at_once(names: Names) -> str:
         ("06b_ask_again", charged),
         ("07a_facts_not_rows", company_card),
         ("07a_facts_not_rows", noon),
+        ("07b_reading_it_all", seen_late),
+        ("07b_reading_it_all", beside),
         ("09a_undo_in_order", ended_well),
         ("09a_undo_in_order", half_a_story),
         ("10a_when_to_stop_asking", refused_at_once),

@@ -20,6 +20,22 @@ def _small_sale(refused: Mapping[int, Trace]) -> tuple[int, bool]:
     return left, said["till 2"].startswith("sold")
 
 
+def _how_often(by_poll: Mapping[float, Trace]) -> str:
+    skipped = [trace.count(Kind.ACCEPTED) - trace.count(Kind.DELIVERED) for trace in by_poll.values()]
+    if skipped == sorted(skipped, reverse=True) and skipped[0] > 2 * skipped[-1]:
+        return "more often is worse"
+    return "less often is worse" if skipped[-1] > skipped[0] else "the same"
+
+
+def _who_waits(trace: Trace) -> str:
+    """The tills whose sales the reader got more than 10 s after they were inserted."""
+    sent = {event.message: event.at for event in trace.filter(Kind.SENT)}
+    late = {
+        event.message[:6] for event in trace.filter(Kind.DELIVERED) if event.at > sent[event.message] + 10
+    }
+    return {0: "nobody", 1: "till 4", 4: "all"}.get(len(late), f"{len(late)} tills")
+
+
 PREDICTIONS = (
     Proved(
         name="event_sourcing/the_row",
@@ -83,6 +99,80 @@ PREDICTIONS = (
             "Version 2 is a state with the sale in it. To decide on that state to sell the same again is "
             "another decision, so it is no repetition. The error is not an accident: it tells that the "
             "writer has read past its own sale without seeing it."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/often",
+        question="The dashboard looked every 0.2 s and skipped 38 of 100 sales. What if it looks less often?",
+        run="by_poll",
+        reading=_how_often,
+        claims={
+            "More are skipped: it is longer behind": "less often is worse",
+            "The same ones are skipped": "the same",
+            "Fewer are skipped": "more often is worse",
+        },
+        answer="Fewer are skipped",
+        why=(
+            "A sale is skipped when the dashboard passes its place while its transaction is open. With 5 s "
+            "between two looks nearly all transactions have ended, and only the newest are in danger. With "
+            "0.05 s the dashboard runs along at the very edge."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/forgetful",
+        question="Till 4 forgets to commit one sale for 20 s. Whose sales does the dashboard see late?",
+        run="forgetful",
+        reading=_who_waits,
+        claims={
+            "Nobody's: the others are committed": "nobody",
+            "Those of till 4": "till 4",
+            "Those of all tills": "all",
+        },
+        answer="Those of all tills",
+        why=(
+            "Below the horizon is what lies below every open transaction. The dashboard cannot know what the "
+            "open one will bring, or for which card. So all that was inserted after it has to wait."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/position_first",
+        question="Five sales of 10, and one death. What does the view show with the checkpoint first?",
+        run="shown",
+        reading=lambda shown: frozenset(shown["checkpoint first"]),
+        claims={
+            "50 always: it goes on at the checkpoint": frozenset({50}),
+            "50, or 40": frozenset({50, 40}),
+            "50, or 60": frozenset({50, 60}),
+        },
+        answer="50, or 40",
+        why=(
+            "A death between the two writes leaves a checkpoint that claims a sale, and a view without it. "
+            "After the restart the sale is passed over. With the view first it is the other way round: the "
+            "sale is taken in again."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/new_handler",
+        question="Generation 1 goes on with the new handler. How many taken back does it show in the end?",
+        run="back",
+        reading=lambda back: back[1].result,
+        claims={"13: the log has all of them": 13, "3: those that came afterwards": 3, "None": None},
+        answer="3: those that came afterwards",
+        why=(
+            "The checkpoint says that the first ten are taken in. They were, by a projection that passed "
+            "over this type. The log still has them, but nobody reads them for this view again."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/mails",
+        question="Five orders, one view, two rebuilds. How many mails does the projection send?",
+        run="mails",
+        reading=lambda mails: mails[False].count(Kind.EFFECT, where="mailer"),
+        claims={"5": 5, "10": 10, "15": 15},
+        answer="15",
+        why=(
+            "Each generation of the view takes in all five orders from the first on, and its handler sends a "
+            "mail for each. The first filling and two rebuilds make three times five."
         ),
     ),
 )
