@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eip_ref.lab import figures
-from eip_ref.lab.figures import Figure, bars, counters, depth, latency, lines, sequence, timeline
+from eip_ref.lab.figures import Figure, bars, counters, depth, grid, latency, lines, sequence, timeline
 from eip_ref.lab.figures.canvas import Canvas, drawing
 from eip_ref.lab.figures.over_time import quantile, waiting_times
 from eip_ref.lab.figures.rows import by_number, read
@@ -30,7 +30,9 @@ from eip_ref.lab.wording import one_line
 from eip_ref.trace import Event, Kind, Trace
 
 OF_A_TRACE: list[Callable[..., Figure]] = [
-    getattr(figures, name) for name in figures.__all__ if name not in ("Figure", "bars", "lines", "outcomes")
+    getattr(figures, name)
+    for name in figures.__all__
+    if name not in ("Figure", "bars", "grid", "lines", "outcomes")
 ]
 
 
@@ -156,6 +158,7 @@ def every_figure() -> list[Figure]:
     plain = [
         bars({"worker-1": 3, "worker-2": 4.5}, unit="messages"),
         lines({"direct": [(2, 2), (3, 6)]}, mark=2.5),
+        grid({"queue": {"lost": 0, "lag": 19.9}}, highlight=[("queue", "lag")], bold=["queue"]),
     ]
     return [*of_traces, *plain]
 
@@ -275,6 +278,7 @@ def test_names_and_units_of_plain_figures_are_shown_on_one_line() -> None:
     for figure in (
         bars({NASTY: 3, "_b": 2}, unit=NASTY, title=NASTY, highlight=[NASTY]),
         lines({NASTY: [(2, 2), (3, 6)], "_b": [(2, 1)]}, x=NASTY, y=NASTY, title=NASTY, mark=2.5),
+        grid({NASTY: {NASTY: NASTY, "_b": 1}, "_b": {NASTY: 2, "_b": 3}}, title=NASTY, notes=[NASTY]),
     ):
         assert SHOWN in texts(figure)
         assert "_b" in [words.strip() for words in texts(figure)]
@@ -573,6 +577,18 @@ def test_lines_say_their_ends_and_the_marked_values() -> None:
     assert "At 11 systems: direct 191, hub 22." in figure.alt
     with pytest.raises(ValueError, match="at most 6 lines"):
         lines({str(n): [(0, 0)] for n in range(7)})
+
+
+def test_a_grid_says_its_rows_and_what_stands_out() -> None:
+    """A reader who sees no colours learns the same."""
+    figure = grid(
+        {"queue": {"lost": 0, "lag": 19.9}, "topic": {"lost": 20, "lag": "-"}},
+        title="Ways",
+        highlight=[("topic", "lost")],
+    )
+    assert figure.alt.strip() == "Ways. queue: lost 0, lag 19.9; topic: lost 20 (marked), lag -."
+    with pytest.raises(ValueError, match="at least one row"):
+        grid({})
 
 
 def test_text_is_cut_to_its_room() -> None:

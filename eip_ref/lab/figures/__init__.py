@@ -5,7 +5,7 @@
     latency(trace)    how long they waited           network(trace)    who is linked to whom
     states(trace)     a strip per state machine      gantt(trace)      when each step or branch ran
     scaling(trace)    workers and waiting messages   lag(trace)        how far readers are behind
-    offsets(trace)    how far each group has come    bars(…), lines(…) numbers compared
+    offsets(trace)    how far each group has come    bars, lines, grid numbers compared
     outcomes(runs, …) a sign for how each run ended
 
 Each returns a `Figure` with `svg` and `alt`. The same trace gives the same bytes in every process.
@@ -19,7 +19,7 @@ from .network import network
 from .offsets import offsets
 from .outcomes import outcomes
 from .over_time import counters, depth, lag, latency, scaling
-from .plain import bars, lines
+from .plain import bars, grid, lines
 from .sequence import sequence
 from .states import states
 from .timeline import timeline
@@ -30,6 +30,7 @@ __all__ = [
     "counters",
     "depth",
     "gantt",
+    "grid",
     "lag",
     "latency",
     "lines",

@@ -1,4 +1,4 @@
-"""Plain comparisons of numbers that a lesson has worked out: bars and lines with their names beside them."""
+"""Plain comparisons of numbers that a lesson has worked out: bars, lines and grids with their names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..wording import listing
-from .canvas import LEFT, RIGHT, Canvas, Figure, beside, drawing, names_axis, number, room_beside
-from .style import BLACK, BLUE, LINES, MARGIN, PALE, RED, fit, widest
+from .canvas import LEFT, RIGHT, Canvas, Figure, beside, box, drawing, names_axis, number, room_beside
+from .style import BLACK, BLUE, GREY, LINES, MARGIN, PALE, RED, fit, tint, widest
 
 
 @drawing()
@@ -83,6 +83,52 @@ def lines(
     ends = [f"{name} goes from {number(p[0][1])} to {number(p[-1][1])}" for name, p in series.items() if p]
     span = f", for {x or 'x'} from {number(min(points)[0])} to {number(max(points)[0])}" if points else ""
     return canvas.picture(f"{title}: {listing(ends, max_items=6) or 'no values'}{span}. {marks}")
+
+
+@drawing()
+def grid(
+    rows: Mapping[str, Mapping[str, float | str]],
+    *,
+    title: str = "Compared",
+    highlight: Collection[tuple[str, str]] = (),
+    bold: Collection[str] = (),
+    notes: Sequence[str] = (),
+) -> Figure:
+    """Draw a row of values for each name; all rows have the columns of the first.
+
+    `highlight` names cells to stand out, as (row, column), and `bold` rows. Raises ValueError without rows.
+    """
+    if not rows:
+        raise ValueError("a grid needs at least one row")
+    columns = [*next(iter(rows.values()))]
+    canvas = Canvas(title, 19.0 * (len(rows) + 1) + 8, notes=notes)
+    left = MARGIN + widest(rows, 40, 190, bold=True) + 10
+    width = (RIGHT - left) / len(columns)
+    for place, column in enumerate(columns):
+        words = fit(column, width - 4)
+        canvas.text(left + (place + 0.5) * width, canvas.top + 9, words, colour=GREY, align="center")
+    for line, (name, values) in enumerate(rows.items(), 1):
+        top = canvas.top + 19 * line
+        canvas.text(MARGIN, top + 9, fit(name, left - MARGIN - 6, bold=True), bold=name in bold)
+        for place, column in enumerate(columns):
+            x, marked = left + place * width, (name, column) in highlight
+            if marked:
+                canvas.shapes([box(x + 2, top + 1, x + width - 2, top + 18)], tint(RED, 0.35), RED)
+            canvas.text(
+                x + width / 2, top + 9, fit(_said(values[column]), width - 6), align="center", bold=marked
+            )
+    canvas.lines([[(MARGIN, canvas.top + 19), (RIGHT, canvas.top + 19)]], PALE)
+    said = [f"{name}: {_listed(name, values, highlight)}" for name, values in rows.items()]
+    return canvas.picture(f"{title}. {'; '.join(said)}. {' '.join(notes)}")
+
+
+def _said(value: float | str) -> str:
+    return value if isinstance(value, str) else number(value)
+
+
+def _listed(name: str, values: Mapping[str, float | str], highlight: Collection[tuple[str, str]]) -> str:
+    signs = {column: " (marked)" for row, column in highlight if row == name}
+    return ", ".join(f"{column} {_said(value)}{signs.get(column, '')}" for column, value in values.items())
 
 
 def _limits(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
