@@ -135,6 +135,20 @@ def beside(names: Names) -> str:
     return {"0 of 40": "beside the live view none of 40 looks saw too little"}[few["beside"]]
 
 
+def in_vain(names: Names) -> str:
+    asked, broken = (names["resilient"][way].in_vain for way in ("ask with a key", "breaker"))
+    return f"{broken} messages come to it in vain, and not {asked}"
+
+
+def lost_one_way(names: Names) -> str:
+    it = names["measured"]["one way"]
+    return f"{it.lost} pieces of work are lost, {it.in_vain} of them because mail was away"
+
+
+def final_answer(names: Names) -> str:
+    return f"99 of 100 customers have their answer only after {names['measured']['saga'].answer} s"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -159,6 +173,9 @@ def beside(names: Names) -> str:
         ("10a_when_to_stop_asking", refused_at_once),
         ("08a_state_and_event", deaths),
         ("08a_state_and_event", late_by_the_broker),
+        ("12a_choosing", in_vain),
+        ("12a_choosing", lost_one_way),
+        ("12a_choosing", final_answer),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:
