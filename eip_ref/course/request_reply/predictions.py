@@ -85,9 +85,9 @@ PREDICTIONS = (
         claims={
             "None: the shop gave up on tea 3 and asked anew": 0,
             "One: tea 4 gets the price of tea 3, and then it is in order again": 1,
-            "All nine": 9,
+            "All nine: each gets the one before its own": 9,
         },
-        answer="All nine",
+        answer="All nine: each gets the one before its own",
         why=(
             "The price of tea 3 comes half a second after the shop gave up, and is the next in the channel. "
             "So tea 4 gets it, the price of tea 4 is then left for tea 5, and so on. Nothing ever takes the "
@@ -102,7 +102,11 @@ PREDICTIONS = (
         ),
         run="by_callers",
         reading=_at_ten,
-        claims={"None": "none", "A few, one in ten perhaps": "some", "Most of them": "most"},
+        claims={
+            "None: nothing is lost, so each gets its own in turn": "none",
+            "A few, one in ten perhaps": "some",
+            "Most of them": "most",
+        },
         answer="Most of them",
         why=(
             "Stock works on ten questions at once, and the quickest answer comes first. It is that of the "
@@ -134,10 +138,10 @@ PREDICTIONS = (
         reading=_timeouts,
         claims={
             "None: each reply says which request it belongs to": "none",
-            "About half of them": "about half",
+            "About half: those that the other shop takes": "about half",
             "Nearly all: one that goes astray moves all others, as in the morning": "all",
         },
-        answer="About half of them",
+        answer="About half: those that the other shop takes",
         why=(
             "The shop that takes a reply looks into its own table. In about half of the cases the request is "
             "in the other one's. Nobody gets a wrong answer, thanks to the id, and stock has answered all "
@@ -181,7 +185,11 @@ PREDICTIONS = (
         question='With the key "fresh" each attempt has its own. How many orders are charged twice or more?',
         run="by_key",
         reading=lambda by_key: _twice(by_key["fresh"]),
-        claims={"None": 0, "15: about half of what it was": 15, "30: as without a key": 30},
+        claims={
+            "None: the bank knows each key": 0,
+            "15: about half of what it was": 15,
+            "30: as without a key": 30,
+        },
         answer="30: as without a key",
         why=(
             "To the bank each key is another operation. It cannot see that two of them are about the same "
