@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eip_ref.course.event_sourcing import delays, looks_in_words, the_log_demo
+from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
 from eip_ref.course.saga import one_order
 from eip_ref.lab import simulate
@@ -149,6 +149,14 @@ def final_answer(names: Names) -> str:
     return f"99 of 100 customers have their answer only after {names['measured']['saga'].answer} s"
 
 
+def without_steps(names: Names) -> str:
+    demo = the_history_demo()
+    words = demo.summary(demo.run(**{**demo.default_values, **demo.presets["A step is missing"]}))
+    return {"4 NoUpcaster, 8 read": "with one step missing, 4 of 12 sales could not be read"}[
+        words.partition(": ")[2].rstrip(".")
+    ]
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -168,6 +176,7 @@ def final_answer(names: Names) -> str:
         ("07a_facts_not_rows", noon),
         ("07b_reading_it_all", seen_late),
         ("07b_reading_it_all", beside),
+        ("07c_a_long_history", without_steps),
         ("09a_undo_in_order", ended_well),
         ("09a_undo_in_order", half_a_story),
         ("10a_when_to_stop_asking", refused_at_once),

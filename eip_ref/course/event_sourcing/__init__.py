@@ -1,10 +1,21 @@
-"""Lessons 07a and 07b · Event sourcing."""
+"""Lessons 07a, 07b and 07c · Event sourcing."""
 
 from ...autograder.registry import Part
-from . import as_of, catch_the_loose_store, follow_the_store, react_once, read_the_lunch, sell_once
+from . import (
+    as_of,
+    catch_the_loose_store,
+    climb_the_ladder,
+    follow_the_store,
+    react_once,
+    read_the_lunch,
+    sell_once,
+    what_becomes_of_it,
+)
 from .as_of import forty_positions
+from .climb_the_ladder import old_bodies
 from .day import a_day, the_log_demo
 from .follow_the_store import sales_and_a_desk
+from .history import a_file, snapshots_of_a_wrong_fold, stored, the_history_demo
 from .news import five_rows, news_demo, twenty_facts
 from .react_once import twenty_orders
 from .read_the_lunch import a_lunch
@@ -25,6 +36,7 @@ __all__ = [
     "PARTS",
     "ReadsWhatItSees",
     "a_day",
+    "a_file",
     "a_lunch",
     "delays",
     "five_rows",
@@ -35,11 +47,15 @@ __all__ = [
     "in_words",
     "looks_in_words",
     "news_demo",
+    "old_bodies",
     "one_death_each",
     "picture_of_looks",
     "rebuilt_while_open",
     "sales_and_a_desk",
     "six_cards",
+    "snapshots_of_a_wrong_fold",
+    "stored",
+    "the_history_demo",
     "the_log_demo",
     "twenty_facts",
     "twenty_orders",
@@ -58,5 +74,11 @@ PARTS = (
         "Reading it all",
         (follow_the_store.EXERCISE, react_once.EXERCISE),
         ("often", "forgetful", "position_first", "new_handler", "mails"),
+    ),
+    Part(
+        "a_long_history",
+        "A long history",
+        (what_becomes_of_it.EXERCISE, climb_the_ladder.EXERCISE),
+        ("renamed", "cents", "snapshot", "forgotten"),
     ),
 )

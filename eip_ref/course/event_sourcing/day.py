@@ -11,7 +11,7 @@ import anyio
 from ...event_sourcing import MemoryEventStore, Recorded
 from ...lab import Faults
 from ...lab.demo import Demo, choice, demo, slider
-from ...lab.figures import Figure, bars, lines
+from ...lab.figures import Figure, lines
 from ...message import Message
 from ...trace import Kind, Trace, acting, record
 
@@ -100,7 +100,7 @@ def the_log_demo() -> Demo:
             "What comes back?": {"after": FACTS, "question": "taken back of each tea"},
         },
         summary=_in_words,
-        figures=[_so_far, _now],
+        figures=[_so_far],
         player=False,
         seed=7,
         title="A slider over the log",
@@ -118,12 +118,6 @@ def _in_words(trace: Trace) -> str:
     hours, minutes = divmod(round(it["when"] / 60), 60)
     so_far = f"After {it['after']} of {FACTS} facts, at {9 + hours}:{minutes:02}"
     return f"{so_far}, {question}: {state} {it['unit']}."
-
-
-def _now(trace: Trace) -> Figure:
-    question, it = _asked(trace)
-    state = {name: float(value) for name, value in it["history"][it["after"]].items()}
-    return bars(state, unit=it["unit"], title=f"After {it['after']} facts: {question}")
 
 
 def _so_far(trace: Trace) -> Figure:

@@ -1,4 +1,4 @@
-"""The predictions of lessons 07a and 07b · Event sourcing."""
+"""The predictions of lessons 07a, 07b and 07c · Event sourcing."""
 
 from __future__ import annotations
 
@@ -173,6 +173,72 @@ PREDICTIONS = (
         why=(
             "Each generation of the view takes in all five orders from the first on, and its handler sends a "
             "mail for each. The first filling and two rebuilds make three times five."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/renamed",
+        question="What does the dashboard say of the ten sales, now that its handler is for TeaBought?",
+        run="renamed",
+        reading=lambda trace: trace.result,
+        claims={
+            "It stops with an error at the first one": "an error",
+            "0 sales, and it is 10 behind": {"sales": 0, "behind": 10},
+            "0 sales, and it is not behind": {"sales": 0, "behind": 0},
+        },
+        answer="0 sales, and it is not behind",
+        why=(
+            "To pass over the types of others is what every projection does, so an unknown name is no error "
+            "here. Its checkpoint moves on, and all that watches the lag shows green."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/cents",
+        question="Of 5,000 prices, how many are a cent off with `cut`?",
+        run="wrong",
+        reading=lambda wrong: "none" if not wrong["cut"] else "few" if wrong["cut"] < 100 else "many",
+        claims={
+            "None: each price has two digits behind the point": "none",
+            "A handful, at very high prices": "few",
+            "More than 200": "many",
+        },
+        answer="More than 200",
+        why=(
+            "Most prices with cents have no exact binary number. About half of those lie a little below what "
+            "they mean, and some of them still do after they are multiplied by 100. To cut takes a whole "
+            "cent from these."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/snapshot",
+        question="The fold is mended, and nothing else is touched. What do the three cards show now?",
+        run="loaded",
+        reading=lambda loaded: tuple(loaded[1].result.values()),
+        claims={
+            "3, 9, 18: a snapshot is only a cache": (3, 9, 18),
+            "3, 15, 30: only the first is right": (3, 15, 30),
+            "5, 15, 30: none is right": (5, 15, 30),
+        },
+        answer="3, 15, 30: only the first is right",
+        why=(
+            "The card with two events never had a snapshot, so it is folded anew. The others begin at what "
+            "the wrong fold has made of them. A cache is harmless only while it holds what one would "
+            "compute today."
+        ),
+    ),
+    Proved(
+        name="event_sourcing/forgotten",
+        question="Ann's key is thrown away, and nothing is rebuilt. What does the dashboard show?",
+        run="ann",
+        reading=lambda trace: trace.result["forgotten"]["view"],
+        claims={
+            "[forgotten] in place of her name": "[forgotten]",
+            "Nothing: the event cannot be read": None,
+            "Ann": "Ann",
+        },
+        answer="Ann",
+        why=(
+            "The view is a copy that was made while the key was there. Nobody tells it. The log itself can "
+            "no longer be read, so a rebuild shows no name; until then the copy does."
         ),
     ),
 )
