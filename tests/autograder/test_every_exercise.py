@@ -48,6 +48,7 @@ BEGUN = {
     "both_or_neither": "never-told",
     "read_the_evening": "wrong-design",
     "react_once": "old-customers",
+    "who_takes_it_back": "all-stays",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

@@ -9,7 +9,8 @@ import pytest
 
 from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
-from eip_ref.course.saga import one_order
+from eip_ref.course.saga import holds, one_order
+from eip_ref.course.saga.styles import outcome
 from eip_ref.lab import simulate
 from eip_ref.trace import Trace
 from tests.notebooks.lessons import ROOT, prose, run
@@ -157,6 +158,23 @@ def without_steps(names: Names) -> str:
     ]
 
 
+def two_styles(names: Names) -> str:
+    ends = outcome(names["quiet"])
+    cells = [f"{ends[style].messages} messages, {ends[style].at:g} s" for style in ends]
+    return f"| no tea, nobody dies | {' | '.join(cells)} |"
+
+
+def sold_twice(names: Names) -> str:
+    wrong, right = (holds(names[run])["tea"] for run in ("written_back", "added"))
+    return f"{wrong - right} of 10 boxes were sold twice"
+
+
+def silent(names: Names) -> str:
+    heard = names["never"].filter("finished", where="choreographed")[-1].at
+    stuck = names["never"].filter("state", where="choreographed")[-1].at
+    return f"after {stuck - heard:.0f} s without news"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -185,6 +203,9 @@ def without_steps(names: Names) -> str:
         ("12a_choosing", in_vain),
         ("12a_choosing", lost_one_way),
         ("12a_choosing", final_answer),
+        ("09b_two_styles", two_styles),
+        ("09b_two_styles", sold_twice),
+        ("09b_two_styles", silent),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

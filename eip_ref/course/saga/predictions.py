@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from ...trace import Kind, Trace
 from .._proof import Proved
+from .halves import holds
 from .race import card
 from .shop import as_before
+from .styles import outcome
 
 __all__ = ["PREDICTIONS"]
 
@@ -27,6 +29,21 @@ def _undone_before_the_end(trace: Trace) -> tuple[str, tuple[str, ...]]:
     at = next(e.at for e in trace.filter(Kind.STATE) if e.data["now"] == end)
     back = trace.filter(Kind.EFFECT, test=lambda e: e.data["role"] == "compensation" and e.at <= at)
     return end, tuple(e.data["step"] for e in back)
+
+
+def _declared(trace: Trace) -> tuple[str, int]:
+    """The saga's end as the monitor tells it, and the money that is set aside then."""
+    return _first_end(trace), trace.result.get("aside 1", 0)
+
+
+def _order_of_the_choreography(trace: Trace) -> str:
+    return str(outcome(trace)["choreographed"].books["order 1"])
+
+
+def _ben_and_the_box(trace: Trace) -> tuple[bool, int]:
+    """True when Ben got it; and the boxes on the shelf."""
+    (said,) = (e.data["said"] for e in trace.filter(Kind.NOTE, where="said", message="Ben"))
+    return said is None, holds(trace)["tea"]
 
 
 PREDICTIONS = (
@@ -135,6 +152,97 @@ PREDICTIONS = (
         why=(
             "The coordinator does not know whether the card is charged. If it is, there is no way back; if "
             "it is not, there is no way forward. A definite no would turn it back; a silence does not."
+        ),
+    ),
+    Proved(
+        name="saga/declared",
+        question=(
+            "`OrderCancelled` is declared an end, as in the article. There is no tea. What does the monitor, "
+            "which hears every event, say of the saga in the end, and how much of Ann's money is set aside?"
+        ),
+        run="article",
+        reading=_declared,
+        claims={
+            "Stuck, and 30 are set aside": ("stuck", 30),
+            "Compensated, and 30 are set aside": ("compensated", 30),
+            "Compensated, and nothing is set aside": ("compensated", 0),
+        },
+        answer="Compensated, and 30 are set aside",
+        why=(
+            "An end is what somebody declared an end. The event was heard, so the monitor is content. Nobody "
+            "took anything back, and no book is read by the monitor."
+        ),
+    ),
+    Proved(
+        name="saga/messages",
+        question=(
+            "No tea. The coordinator needs 14 messages: four steps and three undos, each a command and an "
+            "answer. How many does the choreography need, an event to one listener counted as one?"
+        ),
+        run="quiet",
+        reading=lambda trace: outcome(trace)["choreographed"].messages,
+        claims={
+            "7": 7,
+            "14: the same work is to be done": 14,
+            "More than 20: every service hears every event": 21,
+        },
+        answer="7",
+        why=(
+            "The answer to one service is the command to the next. Each of the four steps and three undos is "
+            "set off by one event, and no service listens to an event that is not for it."
+        ),
+    ),
+    Proved(
+        name="saga/never_returns",
+        question=(
+            "There is enough tea. Payments dies after it has put 30 aside and before it charges, and never "
+            "returns. What becomes of the choreographed order?"
+        ),
+        run="never",
+        reading=_order_of_the_choreography,
+        claims={
+            "It is rejected: the others see that payments is silent, and turn back": "rejected",
+            "It stays pending": "pending",
+            "It is confirmed: the others do not need payments": "confirmed",
+        },
+        answer="It stays pending",
+        why=(
+            "Each service waits for an event and knows of no other. Nobody waits for payments in particular, "
+            "so nobody sees that it is missing. Nobody turns back either."
+        ),
+    ),
+    Proved(
+        name="saga/lost_update",
+        question=(
+            "There are 10 boxes. Ann's saga takes 4 and Ben's takes 3, in the order of the table. Each "
+            "command is a transaction of its own. How many boxes do the books have in the end?"
+        ),
+        run="written_back",
+        reading=lambda trace: holds(trace)["tea"],
+        claims={"3": 3, "6": 6, "7": 7},
+        answer="7",
+        why=(
+            "Ben's saga writes 10 - 3, from the 10 that it saw. Ann's 4 boxes are sold and in the books "
+            "again. A transaction protects one command, and a saga is several."
+        ),
+    ),
+    Proved(
+        name="saga/dirty_read",
+        question=(
+            "One box is left. Ann's saga takes it, Ben's asks for it, and then Ann's card is refused and her "
+            "saga puts it back. How does it end?"
+        ),
+        run="half_done",
+        reading=_ben_and_the_box,
+        claims={
+            "Ben gets the box: Ann's saga came to nothing": (True, 0),
+            "Ben is refused, and the box stands on the shelf": (False, 1),
+            "Ben is refused, and the books have no box": (False, 0),
+        },
+        answer="Ben is refused, and the box stands on the shelf",
+        why=(
+            "Ben was told “sold out” because of an order that is not to be. His refusal is definite, and "
+            "nobody calls him back when the box is there again."
         ),
     ),
 )
