@@ -49,6 +49,7 @@ BEGUN = {
     "read_the_evening": "wrong-design",
     "react_once": "old-customers",
     "who_takes_it_back": "all-stays",
+    "not_before": "old-as-new",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

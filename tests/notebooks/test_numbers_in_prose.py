@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
+from eip_ref.course.cqrs import on_the_wall, pages
+from eip_ref.course.event_sourcing import the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
 from eip_ref.course.saga import holds, one_order
 from eip_ref.course.saga.styles import outcome
@@ -173,6 +175,19 @@ def silent(names: Names) -> str:
     heard = names["never"].filter("finished", where="choreographed")[-1].at
     stuck = names["never"].filter("state", where="choreographed")[-1].at
     return f"after {stuck - heard:.0f} s without news"
+def not_found(names: Names) -> str:
+    return f"{pages(names['looked'][0.5])['404']} of 100 customers were not in the view"
+
+
+def marked_stale(names: Names) -> str:
+    found = pages(names["by_version"])
+    return f"a page waits {found['mean wait']} s, and {found['stale']} customers get a page with a note"
+
+
+def missing_on_the_wall(names: Names) -> str:
+    said = on_the_wall(names["without_the_fourth"], 55)
+    missing = f"{said['missing']} charges are missing, the oldest for {said['oldest']} s"
+    return f"{missing}, and the lag is {said['lag']} s"
 
 
 @pytest.mark.parametrize(
@@ -206,6 +221,9 @@ def silent(names: Names) -> str:
         ("09b_two_styles", two_styles),
         ("09b_two_styles", sold_twice),
         ("09b_two_styles", silent),
+        ("08b_a_view_that_lags", not_found),
+        ("08b_a_view_that_lags", marked_stale),
+        ("08b_a_view_that_lags", missing_on_the_wall),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

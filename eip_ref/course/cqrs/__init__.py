@@ -1,10 +1,15 @@
 """Lessons 08a, 08b and 08c · CQRS."""
 
 from ...autograder.registry import Part
-from . import both_or_neither, catch_the_relay, read_the_evening, write_the_event
+from . import both_or_neither, catch_the_relay, in_any_order, not_before, read_the_evening, write_the_event
 from .both_or_neither import three_commands
+from .broadcast import page_and_view
 from .crash_points import Design, a_sign_up, every_death, picture_of_deaths
+from .dashboard import at_the_end, gauges, on_the_wall, the_dashboard_demo, the_minute
+from .in_any_order import every_order
+from .not_before import nine_evenings
 from .read_the_evening import a_bad_evening
+from .sign_ups import a_hundred_sign_ups, pages
 from .the_reference import a_broker_that_is_down, every_death_of_the_reference
 from .who_dies import who_dies_demo
 
@@ -14,10 +19,20 @@ __all__ = [
     "Design",
     "a_bad_evening",
     "a_broker_that_is_down",
+    "a_hundred_sign_ups",
     "a_sign_up",
+    "at_the_end",
     "every_death",
     "every_death_of_the_reference",
+    "every_order",
+    "gauges",
+    "nine_evenings",
+    "on_the_wall",
+    "page_and_view",
+    "pages",
     "picture_of_deaths",
+    "the_dashboard_demo",
+    "the_minute",
     "three_commands",
     "who_dies_demo",
 ]
@@ -34,5 +49,11 @@ PARTS = (
             write_the_event.EXERCISE,
         ),
         ("look_first", "outbox", "format", "broker_down"),
+    ),
+    Part(
+        "a_view_that_lags",
+        "A view that lags",
+        (in_any_order.EXERCISE, not_before.EXERCISE),
+        ("half_a_second", "fourth", "gauge"),
     ),
 )

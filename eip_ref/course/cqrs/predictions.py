@@ -8,6 +8,8 @@ from typing import Any
 from ...trace import Trace
 from .._proof import Proved
 from .crash_points import Deaths
+from .dashboard import at_the_end, on_the_wall
+from .sign_ups import pages
 
 __all__ = ["PREDICTIONS"]
 
@@ -29,6 +31,11 @@ def _whose(heard: Mapping[str, Any]) -> str:
 def _late(traces: Mapping[float, Trace]) -> str:
     seconds = traces[30].result
     return "at once" if seconds <= 1 else "a few seconds" if seconds <= 10 else "half a minute"
+
+
+def _not_found(looked: Mapping[float, Trace]) -> str:
+    missing = pages(looked[0.5])["404"]
+    return "none" if not missing else "a few" if missing < 15 else "half" if missing < 70 else "all"
 
 
 PREDICTIONS = (
@@ -94,6 +101,54 @@ PREDICTIONS = (
         why=(
             "The relay does not know when the broker comes back. After each failure it waits twice as long, "
             "up to 30 s. Its try at 61.5 s was half a second too early, and the next one was at 91.5 s."
+        ),
+    ),
+    Proved(
+        name="cqrs/half_a_second",
+        question="Each customer now opens her page half a second after her 201. How many of 100 get a 404?",
+        run="looked",
+        reading=_not_found,
+        claims={
+            "None: the projector needs 0.3 s": "none",
+            "About five": "a few",
+            "About half of them": "half",
+        },
+        answer="About half of them",
+        why=(
+            "0.3 s is what an event needs when it is its turn. Before, it stands in a line, behind others "
+            "who signed up a moment ago. And 0.3 s is a mean: some events need a second, and others wait."
+        ),
+    ),
+    Proved(
+        name="cqrs/fourth",
+        question="The view goes by version, and the fourth charge is lost. What does it show of 5,400 cents?",
+        run="without_the_fourth",
+        reading=lambda trace: at_the_end(trace)[0],
+        claims={
+            "5,300: the fourth is missing": 5300,
+            "5,400: the versions tell what is missing": 5400,
+            "300, until the fourth comes": 300,
+        },
+        answer="300, until the fourth comes",
+        why=(
+            "Without the fourth, the fifth is not the next one. The view holds it back, and all that follow. "
+            "It would rather be old than wrong: what it shows was true once."
+        ),
+    ),
+    Proved(
+        name="cqrs/gauge",
+        question="The relay has been away for 45 s. What does this gauge say?",
+        run="away",
+        reading=lambda trace: "small" if on_the_wall(trace, 55)["lag"] < 2 else "large",
+        claims={
+            "About 45 s": "large",
+            "Nothing: there is no event to measure": "none",
+            "Less than a second": "small",
+        },
+        answer="Less than a second",
+        why=(
+            "The gauge is written when an event comes. Since 10 s none has come, so it still says how quick "
+            "the last one was. What does not come measures nothing."
         ),
     ),
 )

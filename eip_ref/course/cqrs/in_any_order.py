@@ -1,0 +1,93 @@
+"""In any order
+
+Complete · medium · 4 points · 12 minutes
+
+Answer: class Customer() with take, row
+Called: A new `Customer()`, which takes the four events of Ann in every order, one of them twice: 96 times.
+Promised: When all have come, the row is the same in every run: the newest name, the number of her charges and
+    their sum, each counted once.
+Hint: `version` counts the events of one stream: 1, 2, 3. What does it tell you when an event comes?
+Hint: A version that you have had is a duplicate. One that is too early cannot be taken yet, and must not be
+    forgotten.
+Hint: Keep for each stream the last version taken, and a dictionary of what waits. In `take`, put the event
+    into what waits, unless it was taken; then `while` the next version waits, take it.
+Why: The version says which event is next. What is early waits, what is known is passed over, so every order
+    ends in the order of the stream. Two streams wait for each other nowhere.
+
+counted-twice: A charge was counted twice. An event that comes again asks for nothing new.
+charge-missing: A charge is missing. It came late, after one that is newer, and it must count all the same.
+old-name: An old name has won. It came last, and it is not the newest.
+never-released: What was held back never came. Its place in the stream is free, and it still waits.
+other-row: The row has another form. It is a dictionary with `name`, `charges` and `cents`.
+error-came-out (raised): An error left `take` or `row`. Every one of the orders can happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from random import Random
+from typing import Any
+
+from ...autograder import kit
+from ...trace import Kind, Trace, record
+
+__all__ = ["EXERCISE", "every_order"]
+
+Event = dict[str, Any]
+USERS, BILLING = "users/ann", "billing/ann"
+
+
+def the_events(seed: int) -> list[Event]:
+    """Ann has registered, is charged twice, and has a new name."""
+    first, second = (Random(seed).randint(1, 9) * 100 for _ in range(2))
+    return [
+        {"stream": USERS, "version": 1, "type": "Registered", "name": "Ann"},
+        {"stream": USERS, "version": 2, "type": "Renamed", "name": "Ann Lee"},
+        {"stream": BILLING, "version": 1, "type": "Charged", "cents": first},
+        {"stream": BILLING, "version": 2, "type": "Charged", "cents": second + 50},
+    ]
+
+
+def every_order(seed: int) -> Iterator[list[Event]]:
+    """Each order of the four, with each of them a second time at the end, or right behind itself."""
+    events = the_events(seed)
+    for number, order in enumerate(permutations(events)):
+        for twice in sorted(order, key=lambda event: event["stream"]):
+            place = order.index(twice)
+            at_once = (number + place) % 2
+            again = place + 1 if at_once else len(order)
+            yield [*order[:again], twice, *order[again:]]
+
+
+async def one_order(customer_class: kit.Answer, order: Sequence[Event], seed: int) -> None:
+    """Let a new row take the events in this order."""
+    customer = customer_class()
+    for event in order:
+        name = f"{event['stream']}/{event['version']}"
+        record(Kind.DELIVERED, "dashboard", name, who="dashboard", type=event["type"])
+        customer.take(dict(event))
+    row = customer.row()
+    kit.write_down(order=list(order), row=dict(row) if isinstance(row, dict) else repr(row))
+
+
+def judge(trace: Trace) -> kit.Symptoms:
+    facts = kit.facts(trace)
+    row, order = facts["row"], facts["order"]
+    names = " ".join(f"{event['stream'].partition('/')[0]} {event['version']}," for event in order)
+    words = f"after {names} the row is {row}."
+    if not isinstance(row, dict) or set(row) != {"name", "charges", "cents"}:
+        yield kit.seen("other-row", words, trace)
+        return
+    cents = {event["version"]: event["cents"] for event in order if event["stream"] == BILLING}
+    if row["charges"] > 2 or row["cents"] > sum(cents.values()):
+        yield kit.seen("counted-twice", words, trace)
+    elif row["cents"] == cents[1]:
+        yield kit.seen("never-released", words, trace)
+    elif row["charges"] < 2 or row["cents"] < sum(cents.values()):
+        yield kit.seen("charge-missing", words, trace)
+    elif row["name"] != "Ann Lee":
+        yield kit.seen("old-name", words, trace)
+
+
+EXERCISE = kit.exercise(__name__, __doc__, kit.cases(one_order, every_order, judge), judge)

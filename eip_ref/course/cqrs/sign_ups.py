@@ -1,0 +1,66 @@
+"""A hundred customers who sign up and then open their page, of lesson 08b."""
+
+from __future__ import annotations
+
+import anyio
+
+from ...apps.shop_dashboard.services import DASHBOARD, users
+from ...cqrs import Command, ReadModel, Relay, read
+from ...lab import Exponential, Faults
+from ...message_queue import MessageQueue
+from ...storage import MemoryStore
+from ...trace import Kind, Trace, record
+
+__all__ = ["a_hundred_sign_ups", "pages"]
+
+CUSTOMERS, EVERY, SLOW = 100, 0.5, 0.3
+NOT_FOUND, STALE, SHOWN = "404", "stale", "shown"
+
+
+async def a_hundred_sign_ups(looks_after: float, by_version: bool = False, timeout: float = 2.0) -> None:
+    """Sign a hundred customers up, two a second. Each opens her page so many seconds after her 201.
+
+    The projector needs 0.3 s for an event; both are means. With `by_version` the page waits for the version
+    that the answer named, up to `timeout` seconds.
+    """
+    chance, service = Faults(), users(MemoryStore())
+    view = ReadModel(MemoryStore(), "dashboard", DASHBOARD)
+
+    async def project() -> None:
+        while True:
+            lease = await events.receive()
+            await chance.sleep("projector", Exponential(SLOW))
+            await view(lease.message)
+            await lease.ack()
+
+    async def customer(number: int) -> None:
+        id = f"customer-{number}"
+        command = Command("Register", id, {"name": f"Customer {number}", "email": f"{number}@street"})
+        answer = await service.handle(command)
+        await anyio.sleep(looks_after)
+        came = anyio.current_time()
+        if by_version:
+            page = await read(view, id, at_least={f"users/{id}": answer.version}, timeout=timeout)
+            seen = STALE if page.stale else SHOWN
+        else:
+            seen = SHOWN if view.get(id) else NOT_FOUND
+        waited = anyio.current_time() - came
+        record(Kind.EFFECT, "page", id, effect=seen, waited=waited)
+
+    async with MessageQueue("events", lease=60) as events, anyio.create_task_group() as workers:
+        workers.start_soon(Relay(service.outbox, events.put).run)
+        workers.start_soon(project)
+        async with anyio.create_task_group() as street:
+            for number in range(1, CUSTOMERS + 1):
+                street.start_soon(customer, number)
+                await chance.sleep("street", Exponential(EVERY))
+        workers.cancel_scope.cancel()
+
+
+def pages(trace: Trace) -> dict[str, float]:
+    """How many pages were a 404, stale, shown; and the mean wait in seconds."""
+    ends = trace.filter(Kind.EFFECT, where="page")
+    counts: dict[str, float] = {
+        kind: sum(event.data["effect"] == kind for event in ends) for kind in (NOT_FOUND, STALE, SHOWN)
+    }
+    return counts | {"mean wait": round(sum(event.data["waited"] for event in ends) / len(ends), 1)}
