@@ -50,6 +50,7 @@ BEGUN = {
     "react_once": "old-customers",
     "who_takes_it_back": "all-stays",
     "not_before": "old-as-new",
+    "without_a_gap": "gap",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

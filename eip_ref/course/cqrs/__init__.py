@@ -1,12 +1,19 @@
 """Lessons 08a, 08b and 08c · CQRS."""
 
 from ...autograder.registry import Part
-from . import both_or_neither, catch_the_relay, in_any_order, not_before, read_the_evening, write_the_event
+from . import (
+    both_or_neither,
+    catch_the_relay,
+    whatever_order,
+    not_before,
+    read_the_evening,
+    write_the_event,
+)
 from .both_or_neither import three_commands
 from .broadcast import page_and_view
 from .crash_points import Design, a_sign_up, every_death, picture_of_deaths
 from .dashboard import at_the_end, gauges, on_the_wall, the_dashboard_demo, the_minute
-from .in_any_order import every_order
+from .whatever_order import every_order
 from .not_before import nine_evenings
 from .read_the_evening import a_bad_evening
 from .sign_ups import a_hundred_sign_ups, pages
@@ -53,7 +60,7 @@ PARTS = (
     Part(
         "a_view_that_lags",
         "A view that lags",
-        (in_any_order.EXERCISE, not_before.EXERCISE),
+        (whatever_order.EXERCISE, not_before.EXERCISE),
         ("half_a_second", "fourth", "gauge"),
     ),
 )

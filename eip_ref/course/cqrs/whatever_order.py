@@ -1,4 +1,4 @@
-"""In any order
+"""Whatever the order
 
 Complete · medium · 4 points · 12 minutes
 
