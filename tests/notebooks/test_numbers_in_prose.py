@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
 from eip_ref.course.cqrs import on_the_wall, pages
-from eip_ref.course.event_sourcing import the_log_demo
+from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
 from eip_ref.course.saga import holds, one_order
 from eip_ref.course.saga.styles import outcome
@@ -175,6 +174,8 @@ def silent(names: Names) -> str:
     heard = names["never"].filter("finished", where="choreographed")[-1].at
     stuck = names["never"].filter("state", where="choreographed")[-1].at
     return f"after {stuck - heard:.0f} s without news"
+
+
 def not_found(names: Names) -> str:
     return f"{pages(names['looked'][0.5])['404']} of 100 customers were not in the view"
 

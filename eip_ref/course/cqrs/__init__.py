@@ -4,20 +4,20 @@ from ...autograder.registry import Part
 from . import (
     both_or_neither,
     catch_the_relay,
-    whatever_order,
     not_before,
     read_the_evening,
+    whatever_order,
     write_the_event,
 )
 from .both_or_neither import three_commands
 from .broadcast import page_and_view
 from .crash_points import Design, a_sign_up, every_death, picture_of_deaths
 from .dashboard import at_the_end, gauges, on_the_wall, the_dashboard_demo, the_minute
-from .whatever_order import every_order
 from .not_before import nine_evenings
 from .read_the_evening import a_bad_evening
 from .sign_ups import a_hundred_sign_ups, pages
 from .the_reference import a_broker_that_is_down, every_death_of_the_reference
+from .whatever_order import every_order
 from .who_dies import who_dies_demo
 
 __all__ = [
