@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
 from textwrap import dedent
@@ -31,7 +31,7 @@ KEPT = Path(__file__).with_name("wrong_answers")
 OTHER_SEEDS = range(101, 121)  #: seeds that no check in a notebook uses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kept:
     """An answer that a learner might write, and the mistake that must be diagnosed; "" for a right one."""
 
@@ -144,24 +144,36 @@ def assert_passes(exercise: Exercise, answer: Any, seeds: Iterable[int] = ()) ->
     assert verdict.passed, f"seed {verdict.seed}: {verdict.diagnosis}: {verdict.seen}"
 
 
+@dataclass(frozen=True)
+class Played:
+    """One run of a kept answer, and its judgement."""
+
+    seed: int
+    text: str  #: the trace as JSON
+    verdict: Verdict
+
+
+@lru_cache(maxsize=1)  # traces are large; tests that ask for the same answer stand together
+def plays(kept: Kept) -> tuple[Played, ...]:
+    """A run with each seed of the check, played once for all tests of this answer."""
+    answer = kept.answer
+    texts = [(seed, run_answer(kept.exercise, answer, seed).to_json()) for seed in kept.exercise.seeds]
+    return tuple(Played(seed, text, judge_trace(kept.exercise, text, seed)) for seed, text in texts)
+
+
 def assert_shows(kept: Kept) -> None:
     """A wrong answer fails for every seed of the check, and what it looks like is its own mistake."""
-    answer = kept.answer
-    for seed in kept.exercise.seeds:
-        verdict = judge_answer(kept.exercise, answer, [seed])
-        assert _mistake(verdict) == kept.mistake, f"seed {seed}: {verdict.diagnosis}: {verdict.seen}"
+    for played in plays(kept):
+        verdict = played.verdict
+        assert _mistake(verdict) == kept.mistake, f"seed {played.seed}: {verdict.diagnosis}: {verdict.seen}"
 
 
 def assert_same_after_json(kept: Kept) -> None:
     """A trace that was saved and read again is judged as the trace that was not."""
-    answer = kept.answer
-    for seed in kept.exercise.seeds:
-        text = run_answer(kept.exercise, answer, seed).to_json()
-        again = Trace.from_json(text).to_json()
-        assert again == text
-        verdicts = [judge_trace(kept.exercise, saved, seed) for saved in (text, again)]
-        assert verdicts[0] == verdicts[1]
-        assert _mistake(verdicts[0]) == kept.mistake
+    for played in plays(kept):
+        again = Trace.from_json(played.text).to_json()
+        assert again == played.text
+        assert judge_trace(kept.exercise, again, played.seed) == played.verdict
 
 
 def _mistake(verdict: Verdict) -> str:

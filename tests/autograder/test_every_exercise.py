@@ -22,6 +22,7 @@ from .exercise_cases import (
     changed,
     kept_answers,
     model,
+    plays,
     stub,
 )
 
@@ -56,7 +57,9 @@ BEGUN = {
 
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 each_right = pytest.mark.parametrize("kept", [kept for kept in KEPT if not kept.mistake], ids=str)
-each_wrong = pytest.mark.parametrize("kept", [kept for kept in KEPT if kept.mistake], ids=str)
+each_wrong = pytest.mark.parametrize(
+    "kept", [kept for kept in KEPT if kept.mistake], ids=str, scope="module"
+)  # all tests of an answer, then those of the next: its runs are played once
 
 
 @each_exercise
@@ -95,8 +98,7 @@ def test_a_wrong_answer_is_judged_alike_in_another_process(kept: Kept) -> None:
 @each_wrong
 def test_the_words_name_who_and_when(kept: Kept) -> None:
     """A learner can find the place: the words name a message, a participant or a question, and are short."""
-    seen = judge_answer(kept.exercise, kept.answer).seen
-    assert 20 < len(seen) < 900
+    assert 20 < len(plays(kept)[0].verdict.seen) < 900
 
 
 @each_exercise
