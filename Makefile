@@ -22,8 +22,8 @@ INSTALL = $(PIP) -qq
 # Some machines forbid Python to keep what it compiles: each process of a test would compile the course again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help lab setup test quick flakes lint check-notebooks pytest notebooks seeds bench bench-browser \
-    bench-graders coverage docs constraints format clean
+.PHONY: help lab setup test quick flakes lint style types check-notebooks pytest notebooks seeds bench \
+    bench-browser bench-graders coverage docs constraints format clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
@@ -33,26 +33,33 @@ lab: setup ## Open your copy of the course in JupyterLab
 
 setup: $(VENV)/.course ## Install what a learner needs
 
-test: lint check-notebooks pytest ## Prove all of it: lint, types, notebooks, tests
+test: $(VENV)/.test ## Prove all of it: lint, types, notebooks, tests
+	@$(MAKE) --no-print-directory -j 2 types style check-notebooks
+	@$(MAKE) --no-print-directory pytest
 
-quick: lint ## Lint, types, and ground and patterns in virtual time: no trio, properties, seeds, grader, notebooks, browser
-	$(BIN)/python -m pytest -q -n $(WORKERS) --quick $(ROOMS) $(ARGS)
+quick: $(VENV)/.test ## Lint, types, and ground and patterns in virtual time: no trio, properties, seeds, grader, notebooks, browser
+	@$(MAKE) --no-print-directory -j 2 lint
+	$(BIN)/python -m pytest -q -n $(WORKERS) -p no:nbval --quick $(ROOMS) $(ARGS)
 
 flakes: $(VENV)/.test ## Run each async test ROUNDS=50 times, shuffled; ROOMS=tests/saga for one room
 	$(BIN)/python -m pytest -q -n $(WORKERS) -o tmp_path_retention_policy=failed \
 	    --rounds $(ROUNDS) --order $$(date +%s) $(ROOMS) $(ARGS)
 
-lint: $(VENV)/.test ## Lint, format and types; the JavaScript too
+lint: types style ## Lint, format and types; the JavaScript too
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+style: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/python -m tests.javascript
 
 check-notebooks: $(VENV)/.test ## The stored form of the notebooks
 	$(BIN)/python -m eip_ref.autograder.derive --check
 	$(BIN)/python -m eip_ref.autograder.notebooks --check
 
-pytest: $(VENV)/.test lint check-notebooks
+pytest: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --nbval --nbval-current-env \
 	    tests notebooks solutions $(ARGS)
 
