@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import inspect
 import os
 import tempfile
@@ -51,6 +52,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("rounds"):
         items[:] = [item for item in items if _scheduler(item)]
         Random(config.getoption("order")).shuffle(items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """On a worker, spare the garbage collector ten thousand tests and all modules, which stay anyhow."""
+    if hasattr(session.config, "workerinput"):
+        import hypothesis  # noqa: F401 - it looks at what holds a thing of trio's: not when that is frozen
+
+        gc.collect()
+        gc.freeze()
 
 
 def _property(item: pytest.Item) -> bool:
