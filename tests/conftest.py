@@ -17,6 +17,7 @@ from xdist.scheduler.loadfile import LoadFileScheduling  # type: ignore[import-u
 from tests.backends import SCHEDULERS, on_trio, on_virtual_asyncio
 
 BROWSER, SEEDED = "tests/browser/", "tests/seeded/"
+LESSONS = "tests/browser/test_lessons.py"  #: which takes as long as all others in a browser together
 HOMES = pytest.StashKey[dict[Path, str]]()
 
 
@@ -29,12 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
-    """A file to a worker: cells of a notebook share a kernel. All browser tests share one JupyterLab."""
+    """A file to a worker: cells of a notebook share a kernel, and small files of a browser one JupyterLab."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SEEDED):
             return nodeid.partition("[")[2]  # a run, which is played once for all that is asked of it
-        return BROWSER if nodeid.startswith(BROWSER) else str(super()._split_scope(nodeid))
+        if nodeid.startswith(BROWSER) and not nodeid.startswith(LESSONS):
+            return BROWSER
+        return str(super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
