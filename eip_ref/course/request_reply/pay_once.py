@@ -112,7 +112,7 @@ async def six_days(pay: kit.Answer, day: str, seed: int) -> None:
 
 
 async def _said(pay: kit.Answer, bank: Bank, order: str) -> object:
-    """What `pay` says. No deadline surrounds it: a request that has none must be seen to have none."""
+    """Let `pay` say its word. No deadline surrounds it, so a request that has none is seen to have none."""
     said = None
 
     async def give_up() -> None:
