@@ -351,7 +351,7 @@ def toggle(value: bool = False, *, label: str = "") -> Control:
         value,
         (False, True),
         lambda v: isinstance(v, bool),
-        lambda: ipywidgets.Checkbox(value=value),
+        lambda: ipywidgets.Checkbox(value=value, indent=False),
     )
 
 

@@ -106,7 +106,7 @@ def _environment(home: Path, token: str) -> dict[str, str]:
 
 
 def _wait_until_up(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 180
     while time.monotonic() < give_up and process.poll() is None:
         try:
             server.stop_kernels()

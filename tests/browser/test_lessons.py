@@ -24,6 +24,8 @@ SMALL_SCREEN = 599  # pixels that JupyterLab leaves a notebook on 1280 × 720
 HEIGHTS = """() => Array.from(document.querySelectorAll(".eip-demo"), (demo) =>
     demo.querySelector(".eip-player, .eip-first").getBoundingClientRect().bottom
     - demo.getBoundingClientRect().top)"""
+LABELS = ".eip-demo .widget-label, .eip-demo .widget-label-basic"
+CUT = "labels => labels.filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.innerText)"
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -36,10 +38,11 @@ def test_a_lesson_that_is_opened_shows_its_stored_pictures_and_no_error(lab: Lab
 
 
 def test_a_lesson_runs_from_top_to_bottom_without_an_error(lesson: LabPage) -> None:
-    """Not in an output, a widget, the page. A demo's first picture is seen with its controls."""
+    """Not in an output, a widget, the page. A demo's picture is seen with its controls, no label cut."""
     assert lesson.not_run() == []
     assert lesson.errors() == []
     assert [height for height in lesson.page.evaluate(HEIGHTS) if height > SMALL_SCREEN] == []
+    assert lesson.page.eval_on_selector_all(LABELS, CUT) == []
 
 
 def test_each_prediction_is_chosen_by_keyboard_and_only_then_told(lesson: LabPage) -> None:
