@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eip_ref.course.api_gateway import in_time
 from eip_ref.course.cqrs import on_the_wall, pages
 from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
@@ -191,6 +192,17 @@ def missing_on_the_wall(names: Names) -> str:
     return f"{missing}, and the lag is {said['lag']} s"
 
 
+def late_page(names: Names) -> str:
+    after = names["fan_out"]["payment hangs"].end
+    article = simulate(names["the_article"], names["Services"](payment=30), 17).end
+    return f"it came after {after:.1f} s instead of {article:.1f} s"
+
+
+def limited(names: Names) -> str:
+    shares = {limit: in_time(trace) for limit, trace in names["by_limit"].items()}
+    return f"With a limit of 80, {shares[80]} of 100 requests were in time, and with none {shares[None]}"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -216,6 +228,8 @@ def missing_on_the_wall(names: Names) -> str:
         ("10a_when_to_stop_asking", refused_at_once),
         ("08a_state_and_event", deaths),
         ("08a_state_and_event", late_by_the_broker),
+        ("11a_one_answer_of_many", late_page),
+        ("11b_one_door", limited),
         ("12a_choosing", in_vain),
         ("12a_choosing", lost_one_way),
         ("12a_choosing", final_answer),

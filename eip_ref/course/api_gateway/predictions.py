@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from ...trace import Trace
 from .._proof import Proved
+from .bounds import quick_answers
+from .noon import in_time
 from .parcels import handed_out
+from .stampede import seen_by_tabs
 from .tail import slow_pages, the_cost
 
 __all__ = ["PREDICTIONS"]
@@ -112,6 +115,75 @@ PREDICTIONS = (
         why=(
             "The worker acknowledged parcels 1 and 2 when the aggregator had taken them, so the queue has "
             "forgotten them. They died with the process. Parcel 3 begins a new group, whose time runs out."
+        ),
+    ),
+    Proved(
+        name="api_gateway/leader",
+        question=(
+            "The door shares calls by user and path. The tab that asked first is closed after 0.1 s. What "
+            "becomes of Ann's other 24 tabs?"
+        ),
+        run="left",
+        reading=lambda left: seen_by_tabs(left["by user"]),
+        claims={
+            "One of them asks anew, and all get the basket": "5 calls; 99 own basket",
+            "They get an error": "4 calls; 75 own basket",
+            "They wait for ever": "4 calls; 75 own basket, 24 still waiting",
+        },
+        answer="They wait for ever",
+        why=(
+            "The cancelled call leaves the function at `await read()`. Nobody sets the event, and the flight "
+            "stays in the dictionary: whoever asks later waits, too."
+        ),
+    ),
+    Proved(
+        name="api_gateway/noon",
+        question=(
+            "The service can answer 40 requests a second, and about 50 come. There is no limit. How many of "
+            "100 requests are answered within 2 s?"
+        ),
+        run="by_limit",
+        reading=lambda by_limit: _nearest(in_time(by_limit[None]), 80, 60, 40),
+        claims={
+            "About 80: a fifth is too much": 80,
+            "About 60": 60,
+            "About 40, and of those who come late none": 40,
+        },
+        answer="About 40, and of those who come late none",
+        why=(
+            "Each second ten more wait. When the line is 2 s long, whoever comes waits longer than 2 s, and "
+            "the service works on what nobody waits for any more."
+        ),
+    ),
+    Proved(
+        name="api_gateway/layers",
+        question=(
+            "The service is down. Each of three layers tries three times. How many calls does one customer "
+            "cause at the service?"
+        ),
+        run="calls",
+        reading=lambda calls: calls[3, 3, 3] / 100,
+        claims={"3": 3, "9: three layers, three tries each": 9, "27": 27, "81": 81},
+        answer="27",
+        why="Each of 3 tries of the first layer is 3 tries of the second, and each of those 3 of the third.",
+    ),
+    Proved(
+        name="api_gateway/storm",
+        question=(
+            "The service has room for twice as many calls. Each call that takes longer than 0.3 s is made a "
+            "second time. How many of 100 customers have their answer within 2 s?"
+        ),
+        run="storms",
+        reading=lambda storms: _nearest(quick_answers(storms[1.0]), 100, 98, 25),
+        claims={
+            "All of them: the second call helps the slow ones": 100,
+            "98, as before": 98,
+            "About 25": 25,
+        },
+        answer="About 25",
+        why=(
+            "The loser of a pair still takes a place. When a few slow calls fill some places, others wait "
+            "longer than 0.3 s, and are made twice as well. Twice the calls are all that the service can do."
         ),
     ),
 )
