@@ -111,6 +111,6 @@ async def two_kinds_of_pages(places: dict[str, int]) -> None:
 
 
 def users_pages(trace: Trace) -> str:
-    """How the users' pages ended, in words."""
+    """The ends of the users' pages, in words."""
     ends = [event.data["effect"] for event in trace.filter(Kind.EFFECT, where="users")]
     return f"{ends.count('shown')} of {len(ends)} users' pages shown"

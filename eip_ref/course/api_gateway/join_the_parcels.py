@@ -49,7 +49,7 @@ PATIENCE = 15.0
 
 
 def _timetable(seed: int) -> list[tuple[float, int, int, int]]:
-    """When which parcel of which order comes, and how many the order has."""
+    """The parcels: time, order, number, and how many the order has."""
     chance = Random(seed)
     first, second, third = chance.sample((1, 2, 3), 3)
     return sorted(

@@ -76,7 +76,7 @@ def in_time(trace: Trace, since: float = 0.0) -> int:
 
 
 def in_words(trace: Trace) -> str:
-    """What became of the requests."""
+    """The fate of the requests, in words."""
     ends = _ends(trace)
     counts = ", ".join(f"{ends[end]:,} {end}" for end in ENDS.values())
     return f"Of {ends.total():,} requests: {counts}. That is {in_time(trace)} of 100 in time."

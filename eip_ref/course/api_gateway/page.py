@@ -32,7 +32,7 @@ class Services:
         self._failing = failing
 
     async def ask(self, service: str, number: int) -> Any:
-        """What the service knows by this number. Raises KeyError for one that it does not have."""
+        """The service's record with this number. Raises KeyError for one that it does not have."""
         with working(service, f"{service} {number}", branch=service):
             takes = self._takes[service]
             if service in self._failing:
@@ -43,7 +43,7 @@ class Services:
 
 
 async def outcome(asking: Awaitable[Any]) -> str:
-    """What came of asking, and after how many seconds, in words."""
+    """The outcome of asking, and after how many seconds, in words."""
     began = anyio.current_time()
     try:
         answer = await asking

@@ -29,7 +29,7 @@ async def hand_out(group: Aggregate) -> None:
 
 
 def handed_out(trace: Trace) -> list[str]:
-    """What the van got, and when, in words."""
+    """The parcels that the van got, and when, in words."""
     return [
         f"{event.at:.0f} s: {', '.join(event.data['parcels'])} ({event.data['effect']})"
         for event in trace.filter(Kind.EFFECT, where="van")

@@ -6,8 +6,8 @@ Answer: def read_the_pages()
 Called: The morning that you can play: `simulate(seven_pages)`. Seven customers ask for “my order”, and for
     each the fan-out asks services for order, user, payment and points.
 Promised: Your four lists are those of the trace.
-Hint: Take one page at a time: its parts are named after it. `r3.user` is the branch `user` of page r3, and
-    a call says in `parent` for which branch it is made.
+Hint: Take one page at a time: `morning.filter(test=lambda event: "r4" in event.message)` is page 4 with its
+    branches. Then look up the calls of these branches.
 Hint: A page is a bar, too. How did it end? For a page that was finished, look at how each of its branches
     ended, and at what was refused.
 Hint: A call with `extra` is a second one. A branch that was refused was not asked; and where a bulkhead

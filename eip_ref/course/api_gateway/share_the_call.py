@@ -59,7 +59,7 @@ class Tab(NamedTuple):
 
 
 class Day(NamedTuple):
-    """What happens on a day, and how many calls it may take at least and at most."""
+    """The tabs of a day, and how many calls it may take at least and at most."""
 
     name: str
     tabs: tuple[Tab, ...]
