@@ -178,6 +178,10 @@ class EventTypes:
         """True when a type is registered under this name, or was."""
         return name in self._types
 
+    def today(self, name: str) -> str:
+        """Today's name of the type that is, or was, registered under this one; a name of no type as it is."""
+        return self._types[name].name if name in self._types else name
+
     def _step(self, name: str, version: int) -> Upcaster:
         upcaster = self._upcasters.get((name, version))
         if upcaster is None:

@@ -63,7 +63,8 @@ class Projection:
     """A read model: a plain function per event type, which brings the event into the view.
 
     Other types are passed over. Give it a new `generation` when a handler changes, and rebuild it. With
-    `types`, handlers get the events in today's schema. A `view_type` is a `View` that can do more.
+    `types`, handlers get the events in today's schema and under today's name; a handler under a former
+    name raises ValueError. A `view_type` is a `View` that can do more.
     """
 
     name: str
@@ -78,6 +79,8 @@ class Projection:
         values.must_not_be_async("view_type", self.view_type)
         for type_, handler in self.handlers.items():
             values.must_not_be_async(f"the handler of {type_}", handler)
+            if self.types is not None and (today := self.types.today(type_)) != type_:
+                raise ValueError(f"{type_!r} is called {today!r} today: name the handler so, it gets both")
 
     @property
     def view(self) -> str:

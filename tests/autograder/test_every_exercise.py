@@ -52,6 +52,7 @@ BEGUN = {
     "who_takes_it_back": "all-stays",
     "not_before": "old-as-new",
     "without_a_gap": "gap",
+    "follow_the_store": "doubled-at-death",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

@@ -190,6 +190,14 @@ async def test_a_handler_writes_tables_of_its_own_in_the_same_transaction(tmp_pa
         assert views.database.execute("SELECT id FROM payments").fetchall() == [("a",), ("b",)]
 
 
+def test_a_handler_under_a_former_name_is_refused() -> None:
+    """It would never be called, since events come under today's name: an empty view without lag."""
+    types = shop_types()
+    with pytest.raises(ValueError, match="'OrderMade' is called 'OrderPlaced' today"):
+        Projection("orders", {"OrderMade": print}, types=types)
+    Projection("orders", {"OrderPlaced": print, "Other": print}, types=types)
+
+
 def test_a_handler_that_nobody_would_wait_for_is_refused() -> None:
     """A projection has nothing to wait for: its coroutine would never run, and nothing be in the view."""
 
