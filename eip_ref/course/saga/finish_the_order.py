@@ -161,6 +161,7 @@ async def an_order(finish: kit.Answer, case: Case, seed: int) -> None:
         others=sorted(services._names - {name}),
         forgot=services._answered > 0 and not log.lines(),
         died=services._life == 2,
+        case=f"`Case(tea={case.tea}, failures={case.failures}, death={case.death})`",
         tea=case.tea,
         failures=case.failures,
     )
@@ -171,7 +172,7 @@ def judge(trace: Trace) -> kit.Symptoms:
     net = Counter[str]()
     for what, step in day["effects"]:
         net[step] += 1 if what == "did" else -1
-    died = "after a death" if day["died"] else "without a death"
+    died = f"{'after' if day['died'] else 'without'} a death: {day['case']}"
     for name in day["others"]:
         yield kit.seen("another-name", f"there were commands for {name!r}, {died}.", trace)
     done = [step for step in STEPS if net[step]]
