@@ -132,7 +132,7 @@ def _known(trace: Trace) -> Figure:
 
 
 def news_demo() -> Demo:
-    """Who joins late, who is away, and what each of them knows in the end."""
+    """Subscribers that are there, away or late, a late view, and the facts that each of them knows."""
     return demo(
         twenty_facts,
         {

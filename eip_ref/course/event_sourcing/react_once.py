@@ -63,13 +63,13 @@ class Orders:
 
 
 class Memory:
-    """What outlives the process."""
+    """A memory that outlives the process."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Any] = {}
 
     def get(self, name: str) -> Any:
-        """What is kept under this name, or None."""
+        """The value that is kept under this name, or None."""
         return self._kept.get(name)
 
     async def set(self, name: str, value: Any) -> None:

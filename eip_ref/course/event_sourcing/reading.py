@@ -82,7 +82,7 @@ def delays(trace: Trace) -> float:
 
 
 def one_death_each(follow: Callable[[EventStore, Store], Awaitable[object]]) -> list[int]:
-    """What a view of five sales for 10 shows, for a process that dies once, at each of its steps."""
+    """The sum in a view of five sales for 10, for a process that dies once, at each of its steps."""
     return [simulate(_a_death, follow, step).result for step in range(1, _steps(follow) + 1)]
 
 
@@ -200,6 +200,6 @@ def looks_in_words(trace: Trace) -> str:
 
 
 def picture_of_looks(traces: dict[str, Trace]) -> Figure:
-    """What each way of rebuilding showed, over time."""
+    """Draw the sums that each way of rebuilding showed, over time."""
     series = {name: [(at, float(shown)) for at, shown, _ in looks(trace)] for name, trace in traces.items()}
     return lines(series, x="seconds", y="euros", title="What the dashboard shows during a rebuild")

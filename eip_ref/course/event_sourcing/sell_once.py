@@ -178,7 +178,7 @@ def _judge(trace: Trace, row: dict[str, Any], stream: list[float]) -> kit.Sympto
 
 
 def _moves(trace: Trace, card: str) -> Trace:
-    """What happened to the stream of this card."""
+    """The appends to the stream of this card, kept, refused or known."""
     kinds = Kind.ACCEPTED, Kind.REFUSED, Kind.DUPLICATE
     return trace.filter(*kinds, test=lambda event: event.data.get("stream") == card)
 

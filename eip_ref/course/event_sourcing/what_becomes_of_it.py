@@ -1,4 +1,4 @@
-"""What becomes of it?
+"""Read eight old facts
 
 Predict · medium · 3 points · 10 minutes
 
