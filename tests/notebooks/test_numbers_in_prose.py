@@ -9,6 +9,7 @@ import pytest
 
 from eip_ref.course.api_gateway import in_time
 from eip_ref.course.cqrs import on_the_wall, pages
+from eip_ref.course.cqrs import heard_by, on_the_wall, pages, three_browsers
 from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
 from eip_ref.course.saga import holds, one_order
@@ -200,6 +201,10 @@ def late_page(names: Names) -> str:
 def limited(names: Names) -> str:
     shares = {limit: in_time(trace) for limit, trace in names["by_limit"].items()}
     return f"With a limit of 80, {shares[80]} of 100 requests were in time, and with none {shares[None]}"
+def one_train(names: Names) -> str:
+    shown = heard_by(simulate(three_browsers, "one loop over all", 2.0))
+    ((_, cents),) = set(shown.values())
+    return f"one loop over all sockets showed {cents} of 1,200 cents to everybody"
 
 
 @pytest.mark.parametrize(
@@ -238,6 +243,7 @@ def limited(names: Names) -> str:
         ("08b_a_view_that_lags", not_found),
         ("08b_a_view_that_lags", marked_stale),
         ("08b_a_view_that_lags", missing_on_the_wall),
+        ("08c_the_running_shop", one_train),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

@@ -10,6 +10,7 @@ from .._proof import Proved
 from .crash_points import Deaths
 from .dashboard import at_the_end, on_the_wall
 from .sign_ups import pages
+from .sockets import heard_by
 
 __all__ = ["PREDICTIONS"]
 
@@ -149,6 +150,75 @@ PREDICTIONS = (
         why=(
             "The gauge is written when an event comes. Since 10 s none has come, so it still says how quick "
             "the last one was. What does not come measures nothing."
+        ),
+    ),
+    Proved(
+        name="cqrs/three_sockets",
+        question="Three browsers, twelve changes, one channel. What do they show when all is quiet?",
+        run="one_channel",
+        reading=lambda trace: sum(cents == 1200 for _, cents in heard_by(trace).values()),
+        claims={
+            "All three show the newest row": 3,
+            "One shows the newest row, the others older ones": 1,
+            "None does: the changes get in each other's way": 0,
+        },
+        answer="One shows the newest row, the others older ones",
+        why=(
+            "A channel gives each message to one of those who read it: they are competing consumers. Each "
+            "browser gets every third change, and only one of them the last."
+        ),
+    ),
+    Proved(
+        name="cqrs/dead_projector",
+        question=(
+            "The projector is dead. Dina signs up, and her browser asks for the place that it was told. What "
+            "are the two answers?"
+        ),
+        run="without_projector",
+        reading=lambda answers: [answers[0].status, answers[1].status, answers[1].body.get("stale")],
+        claims={
+            "201, and then 404": [201, 404, None],
+            "503 at once: the shop is not complete": [503, 503, None],
+            "201, and then 200 with a mark": [201, 200, True],
+        },
+        answer="201, and then 200 with a mark",
+        why=(
+            "The command needs its own database and nothing else. The read waits for the version, and when "
+            "its time is over it says that it has nothing that new. It does not say that there is no Dina."
+        ),
+    ),
+    Proved(
+        name="cqrs/resume",
+        question=(
+            "Meanwhile Ann gets two new names and Ben one charge. How many changes come when it resumes?"
+        ),
+        run="resumed",
+        reading=len,
+        claims={
+            "Two: the last one of each row": 2,
+            "Three: every change that it has missed": 3,
+            "All rows again: a socket remembers nothing": 4,
+        },
+        answer="Two: the last one of each row",
+        why=(
+            "Nothing is kept for a browser that is away. Each row knows the position of its last change, "
+            "so what is newer than the browser's position is read from them. Ann's first new name is gone."
+        ),
+    ),
+    Proved(
+        name="cqrs/from_the_log",
+        question="A dual write charged Ann 500 cents, and died. Now the view is rebuilt. What is true?",
+        run="after_the_rebuild",
+        reading=lambda standing: standing["books"] - standing["shown"],
+        claims={
+            "The view is right: the rebuild brings what was missing": 0,
+            "The view still shows 500 cents too little": 500,
+            "The rebuild stops with an error": -1,
+        },
+        answer="The view still shows 500 cents too little",
+        why=(
+            "A rebuild reads events, and there is none. What was never told cannot be told again: only a "
+            "comparison with the books finds it."
         ),
     ),
 )
