@@ -7,6 +7,7 @@ from . import (
     not_before,
     read_the_evening,
     whatever_order,
+    which_read,
     without_a_gap,
     write_the_event,
 )
@@ -21,6 +22,7 @@ from .sign_ups import a_hundred_sign_ups, pages
 from .sockets import heard_by, sockets_demo, three_browsers
 from .the_reference import a_broker_that_is_down, every_death_of_the_reference
 from .whatever_order import every_order
+from .which_read import a_busy_day
 from .who_dies import who_dies_demo
 from .without_a_gap import a_browser_follows
 
@@ -31,6 +33,7 @@ __all__ = [
     "a_bad_evening",
     "a_broker_that_is_down",
     "a_browser_follows",
+    "a_busy_day",
     "a_hundred_sign_ups",
     "a_sign_up",
     "at_the_end",
@@ -75,7 +78,7 @@ PARTS = (
     Part(
         "the_running_shop",
         "The running shop",
-        (without_a_gap.EXERCISE,),
+        (without_a_gap.EXERCISE, which_read.EXERCISE),
         ("three_sockets", "dead_projector", "resume", "from_the_log"),
     ),
 )
