@@ -53,7 +53,6 @@ BEGUN = {
     "not_before": "old-as-new",
     "without_a_gap": "gap",
     "follow_the_store": "doubled-at-death",
-    "without_a_gap": "gap",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

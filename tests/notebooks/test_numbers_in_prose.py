@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from eip_ref.course.api_gateway import in_time
-from eip_ref.course.cqrs import on_the_wall, pages
 from eip_ref.course.cqrs import heard_by, on_the_wall, pages, three_browsers
 from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
@@ -201,6 +200,8 @@ def late_page(names: Names) -> str:
 def limited(names: Names) -> str:
     shares = {limit: in_time(trace) for limit, trace in names["by_limit"].items()}
     return f"With a limit of 80, {shares[80]} of 100 requests were in time, and with none {shares[None]}"
+
+
 def one_train(names: Names) -> str:
     shown = heard_by(simulate(three_browsers, "one loop over all", 2.0))
     ((_, cents),) = set(shown.values())
