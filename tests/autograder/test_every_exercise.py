@@ -53,6 +53,7 @@ BEGUN = {
     "not_before": "old-as-new",
     "without_a_gap": "gap",
     "follow_the_store": "doubled-at-death",
+    "say_where_it_is_from": "says-cached",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
 

@@ -208,6 +208,22 @@ def one_train(names: Names) -> str:
     return f"one loop over all sockets showed {cents} of 1,200 cents to everybody"
 
 
+def hiccup_scored(names: Names) -> str:
+    made, refused = names["score"](names["hiccup"]["with a breaker"])
+    saved = names["score"](names["hiccup"]["without"]).made_in_vain - made
+    return f"Not for outages shorter than the open time: {refused} refused in vain to save {saved}"
+
+
+def wrong_prices(names: Names) -> str:
+    wrong = names["answers"](names["aged"][600], "wrong")
+    return f"Not with a fallback whose age nobody chose: {wrong} wrong prices"
+
+
+def at_the_wrong_place(names: Names) -> str:
+    calls = {name: run.count("arrived") for name, run in names["layers"].items()}
+    return f"{calls['inside']} calls reached the sick service, and {calls['between']} with the timeout at the"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -245,6 +261,9 @@ def one_train(names: Names) -> str:
         ("08b_a_view_that_lags", marked_stale),
         ("08b_a_view_that_lags", missing_on_the_wall),
         ("08c_the_running_shop", one_train),
+        ("10b_storms_and_fallbacks", hiccup_scored),
+        ("10b_storms_and_fallbacks", wrong_prices),
+        ("10b_storms_and_fallbacks", at_the_wrong_place),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

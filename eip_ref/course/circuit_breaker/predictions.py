@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from ...trace import Kind, Trace
 from .._proof import Proved
+from .cold import answered_after
+from .layers import reached
 from .pool import slow_pages
+from .prices import answers
 from .strangers import by_service, refused_of
 
 __all__ = ["PREDICTIONS"]
@@ -29,6 +32,17 @@ def _one_for_three(trace: Trace) -> tuple[bool, bool]:
     """True when the breaker opened; true when somebody well was refused."""
     ends = by_service(trace)
     return trace.count(Kind.STATE) > 0, ends["stock"]["refused"] + ends["mail"]["refused"] > 0
+
+
+def _harmed(trace: Trace) -> int | str:
+    """The number of callers who had no answer, "many" above 100."""
+    harmed = sum(event.data["effect"] != "answered" for event in trace.filter(Kind.EFFECT))
+    return harmed if harmed <= 100 else "many"
+
+
+def _times_opened(trace: Trace) -> str:
+    opened = sum(change.data["now"] == "open" for change in trace.filter(Kind.STATE))
+    return ("never", "once")[opened] if opened < 2 else "often"
 
 
 PREDICTIONS = (
@@ -117,5 +131,101 @@ PREDICTIONS = (
         },
         answer="It stays closed",
         why="After each failure of cards come two successes, of stock and mail. Never do two fail in a row.",
+    ),
+    Proved(
+        name="circuit_breaker/order",
+        question="How many calls reach the card service, with the breaker inside and outside of the retry?",
+        run="layers",
+        reading=lambda layers: (reached(layers["inside"]), reached(layers["outside"])),
+        claims={
+            "Inside 5, outside 15": (5, 15),
+            "Inside 15, outside 5": (15, 5),
+            "15 in both cases": (15, 15),
+        },
+        answer="Inside 5, outside 15",
+        why=(
+            "The breaker opens at its fifth failure. Inside each of the tries is one; outside three "
+            "tries are one failure, so 15 calls are made before it knows as much."
+        ),
+    ),
+    Proved(
+        name="circuit_breaker/between",
+        question="With the timeout between retry and breaker: when does the breaker open?",
+        run="layers",
+        reading=lambda layers: reached(layers["between"]) if layers["between"].count(Kind.STATE) else None,
+        claims={"At the fifth call, as before": 5, "At the 15th call": 15, "It does not open": None},
+        answer="It does not open",
+        why=(
+            "Inside of a timeout that is over, a call is cancelled. A cancellation says that the caller has "
+            "left, and nothing about the service: its verdict is neutral, 150 times."
+        ),
+    ),
+    Proved(
+        name="circuit_breaker/cold",
+        question="With which of them does the service get up again, so that the callers have their answers?",
+        run="returns",
+        reading=lambda returns: frozenset(name for name, run in returns.items() if answered_after(run) > 100),
+        claims={
+            "With each of the three: the outage is over": frozenset(
+                {"no breaker", "one probe", "three probes, ten good"}
+            ),
+            "With one probe and with three: a breaker protects it": frozenset(
+                {"one probe", "three probes, ten good"}
+            ),
+            "Only with three probes and ten good ones": frozenset({"three probes, ten good"}),
+        },
+        answer="Only with three probes and ten good ones",
+        why=(
+            "One probe is answered after 2 s, the breaker closes, and 20 callers come at once to a service "
+            "that is still cold. With ten good probes, three at a time, it is warm when the others come."
+        ),
+    ),
+    Proved(
+        name="circuit_breaker/old_prices",
+        question="Of the 79 answers that are not live, how many give a wrong price?",
+        run="aged",
+        reading=lambda aged: answers(aged[600], "wrong"),
+        claims={
+            "None: each was the true price when it was kept": 0,
+            "22: those before the price changes": 22,
+            "57: most of them": 57,
+        },
+        answer="57: most of them",
+        why=(
+            "What was true at 9 s is said until the service answers again. From 32 s on it is wrong, "
+            "and nothing in the shop can know that."
+        ),
+    ),
+    Proved(
+        name="circuit_breaker/hiccup",
+        question="Without a breaker 8 callers are harmed: their calls fail. How many are, with the breaker?",
+        run="hiccup",
+        reading=lambda hiccup: _harmed(hiccup["with a breaker"]),
+        claims={
+            "5: those who make it open": 5,
+            "8: the same, some refused and not failed": 8,
+            "More than 100": "many",
+        },
+        answer="More than 100",
+        why=(
+            "The hiccup is over after 2 s, and the door stays shut for 30 s. Five calls failed, three were "
+            "refused rightly, and 117 in vain."
+        ),
+    ),
+    Proved(
+        name="circuit_breaker/healthy",
+        question="The breaker opens at three failures in a row. How often does it open?",
+        run="healthy",
+        reading=lambda healthy: _times_opened(healthy[3]),
+        claims={
+            "Never: nothing is wrong": "never",
+            "Once perhaps: three in a row are one in a thousand": "once",
+            "About ten times": "often",
+        },
+        answer="About ten times",
+        why=(
+            "0.1 × 0.1 × 0.1 is one in a thousand, and nearly each of the 10,000 calls can be the third. "
+            "Each time 120 callers are refused by a door that shut by itself."
+        ),
     ),
 )
