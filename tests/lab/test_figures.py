@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -163,12 +164,18 @@ def every_figure() -> list[Figure]:
     return [*of_traces, *plain]
 
 
+@cache
+def drawn() -> list[Figure]:
+    """The same, drawn once for all tests that only look."""
+    return every_figure()
+
+
 # Every figure
 
 
 def test_every_figure_is_one_svg_element_with_title_words_and_role() -> None:
     """A picture can stand inside a page, and a screen reader finds its words."""
-    for figure in every_figure():
+    for figure in drawn():
         root = ElementTree.fromstring(figure.svg)
         labels = str(root.get("aria-labelledby")).split()
         named = {node.get("id"): node.text for node in root if node.get("id")}
@@ -191,7 +198,7 @@ def test_a_figure_shows_itself_as_an_image_with_its_words() -> None:
 
 def test_no_text_is_smaller_than_9_points() -> None:
     """The picture's user unit is a point, and every font size is given in it."""
-    for figure in every_figure():
+    for figure in drawn():
         width, box = re.search(r'width="([\d.]+)pt".*?viewBox="0 0 ([\d.]+)', figure.svg, re.S).groups()  # type: ignore[union-attr]
         sizes = [float(size) for size in re.findall(r"font(?:-size)?:[^;\"]*?([\d.]+)px", figure.svg)]
         assert width == box
@@ -332,7 +339,7 @@ def test_the_users_own_settings_do_not_matter() -> None:
         "text.color": "white",
         "xtick.top": True,
     }
-    before = [figure.svg for figure in every_figure()]
+    before = [figure.svg for figure in drawn()]
     with matplotlib.rc_context(mine):
         assert [figure.svg for figure in every_figure()] == before
         assert matplotlib.rcParams["text.color"] == "white"
