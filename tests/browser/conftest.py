@@ -1,11 +1,10 @@
-"""Fixtures for tests in a real browser: one JupyterLab, one Chromium, a page for each lesson or test."""
+"""Fixtures for tests in a real browser: one JupyterLab, one Chromium, a page for each file."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,28 +69,28 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-@contextmanager
-def _page(browser: Browser, server: Server) -> Iterator[LabPage]:
+@pytest.fixture(scope="module")
+def page(browser: Browser, server: Server) -> Iterator[LabPage]:
+    """A page of JupyterLab, in which one notebook after the other is open."""
     pictures = Path(os.environ.get("EIP_SCREENSHOTS", server.root.parent / "pictures"))
     pictures.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     yield LabPage(context.new_page(), server, pictures)
     context.close()
-    server.stop_kernels()
 
 
 @pytest.fixture
-def lab(browser: Browser, server: Server) -> Iterator[LabPage]:
-    """A fresh page; its kernels end with it."""
-    with _page(browser, server) as page:
-        yield page
+def lab(page: LabPage) -> Iterator[LabPage]:
+    """JupyterLab for one notebook, which is closed in the end together with its kernel."""
+    yield page
+    page.leave()
 
 
 @pytest.fixture(scope="module", params=LESSONS, ids=lambda path: path.stem)
-def lesson(browser: Browser, server: Server, request: pytest.FixtureRequest) -> Iterator[LabPage]:
+def lesson(page: LabPage, request: pytest.FixtureRequest) -> Iterator[LabPage]:
     """Each lesson of a learner's copy in turn, run once from top to bottom for all that is tried on it."""
-    with _page(browser, server) as lab:
-        lab.open(f"my/notebooks/{request.param.name}")
-        lab.run_all()
-        lab.screenshot(request.param.stem)
-        yield lab
+    page.open(f"my/notebooks/{request.param.name}")
+    page.run_all()
+    page.screenshot(request.param.stem)
+    yield page
+    page.leave()

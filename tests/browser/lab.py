@@ -117,7 +117,7 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes], log: Path) 
 
 
 class LabPage:
-    """A browser page with one notebook open in JupyterLab."""
+    """A browser page with one notebook after the other open in JupyterLab."""
 
     def __init__(self, page: Page, server: Server, pictures: Path) -> None:
         expect.set_options(timeout=PATIENCE)
@@ -136,8 +136,15 @@ class LabPage:
             self._complaints.append(message.text)
 
     def open(self, notebook: str) -> None:
-        """Open `notebook`, a path from the root of the course, and wait for its kernel."""
-        self.page.goto(f"{self.server.url}/lab/tree/{notebook}?reset&token={self.server.token}")
+        """Open `notebook`, a path from the root of the course, and wait for its kernel.
+
+        In a page that is loaded already, since JupyterLab takes far longer to load than a notebook.
+        """
+        self._complaints.clear()
+        if self.page.evaluate("'jupyterapp' in window"):
+            self._run("docmanager:open", {"path": notebook})
+        else:
+            self.page.goto(f"{self.server.url}/lab/tree/{notebook}?reset&token={self.server.token}")
         self.page.wait_for_function(
             """notebook => {
                 const panel = window.jupyterapp?.shell?.currentWidget;
@@ -159,8 +166,23 @@ class LabPage:
         self._run("notebook:run-cell")
         self.settle()
 
-    def _run(self, command: str) -> None:
-        self.page.evaluate("command => window.jupyterapp.commands.execute(command)", command)
+    def leave(self) -> None:
+        """Close what is open without saving it, and end its kernel."""
+        self.page.evaluate(
+            """async () => {
+                for (const panel of [...window.jupyterapp?.shell.widgets("main") ?? []]) {
+                    await panel.context?.sessionContext.shutdown();
+                    panel.dispose();
+                }
+            }"""
+        )
+        self.server.stop_kernels()
+
+    def _run(self, command: str, arguments: dict[str, str] | None = None) -> None:
+        self.page.evaluate(
+            "([command, args]) => window.jupyterapp.commands.execute(command, args)",
+            [command, arguments or {}],
+        )
 
     def _select(self, index: int) -> None:
         self.page.evaluate(
