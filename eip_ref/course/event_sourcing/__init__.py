@@ -29,7 +29,7 @@ from .reading import (
     rebuilt_while_open,
 )
 from .retries import forty_facts, four_users, in_words
-from .sell_once import six_cards
+from .sell_once import nine_cards
 
 __all__ = [
     "NUMBER",
@@ -47,12 +47,12 @@ __all__ = [
     "in_words",
     "looks_in_words",
     "news_demo",
+    "nine_cards",
     "old_bodies",
     "one_death_each",
     "picture_of_looks",
     "rebuilt_while_open",
     "sales_and_a_desk",
-    "six_cards",
     "snapshots_of_a_wrong_fold",
     "stored",
     "the_history_demo",

@@ -23,7 +23,10 @@ counts-places: It takes so many facts, or one too few or too many. A position is
     some positions are not there.
 misreads-the-count: It takes `CardCounted` for another thing. That fact says what is on the card, whatever
     was believed before.
-wrong-balance: A balance is another one. Look at each type of fact by itself.
+counts-a-stranger: A fact of a fourth type changed a balance. A tea that was refused has a price, too, and
+    takes nothing from the card.
+wrong-balance: A balance is another one. Look at each type of fact by itself, and begin each call with
+    nothing.
 no-balances: What came back is no dictionary from card to euros. A balance is a number.
 stumbles (raised): An error came out. A fact of a type that one does not know is no error.
 """
@@ -43,7 +46,7 @@ from ...trace import Kind, Trace, record
 __all__ = ["EXERCISE", "forty_positions"]
 
 CARDS = ("card 7", "card 8", "card 9")
-LOADED, SOLD, COUNTED, OTHERS = "CardLoaded", "TeaSold", "CardCounted", ("CardRenamed", "CardPrinted")
+LOADED, SOLD, COUNTED, OTHERS = "CardLoaded", "TeaSold", "CardCounted", ("TeaRefused", "CardPrinted")
 Fact = dict[str, Any]
 
 
@@ -55,7 +58,7 @@ def a_log(chance: Random) -> list[Fact]:
     begin = [(SOLD, CARDS[0], 8), (LOADED, CARDS[0], 30), (COUNTED, CARDS[0], 7)]
     types = [COUNTED] * 5 + [LOADED] * 9 + [SOLD] * 17 + [*OTHERS] * 3
     chance.shuffle(types)
-    rest = [(type_, chance.choice(CARDS), 0 if type_ in OTHERS else chance.randint(5, 30)) for type_ in types]
+    rest = [(type_, chance.choice(CARDS), chance.randint(5, 30)) for type_ in types]
     position, facts = 0, list[Fact]()
     for number, (type_, card, euros) in enumerate(begin + rest):
         position += 1 if number % 5 else 2
@@ -65,14 +68,14 @@ def a_log(chance: Random) -> list[Fact]:
     return facts
 
 
-def _fold(facts: list[Fact], counted: str = "sets") -> dict[str, int]:
+def _fold(facts: list[Fact], counted: str = "sets", other: int = 0) -> dict[str, int]:
     left = dict.fromkeys(CARDS, 0)
     for fact in facts:
         card, euros, type_ = fact["card"], fact["euros"], fact["type"]
         if type_ == COUNTED:
             left[card] = {"sets": euros, "adds": left[card] + euros, "is nothing": left[card]}[counted]
         else:
-            left[card] += {LOADED: euros, SOLD: -euros}.get(type_, 0)
+            left[card] += {LOADED: euros, SOLD: -euros}.get(type_, other * euros)
     return left
 
 
@@ -95,6 +98,10 @@ WRONG: dict[str, tuple[Callable[[list[Fact], int], dict[str, int]], ...]] = {
     "misreads-the-count": (
         lambda facts, at: _fold(_upto(facts, at), "adds"),
         lambda facts, at: _fold(_upto(facts, at), "is nothing"),
+    ),
+    "counts-a-stranger": (
+        lambda facts, at: _fold(_upto(facts, at), other=-1),
+        lambda facts, at: _fold(_upto(facts, at), other=1),
     ),
 }
 """For each mistake, what it would have said."""

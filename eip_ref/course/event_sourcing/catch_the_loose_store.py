@@ -4,7 +4,7 @@ Write the test · medium · 4 points · 12 minutes
 
 Answer: async def test_store(make)
 Called: Your `test_store(make)` on two correct stores, of which one leaves gaps between positions, and on
-    five broken ones. `make()` gives a new store.
+    six broken ones. `make()` gives a new store.
 Promised: The test passes for each correct store and raises AssertionError for each broken one.
 Hint: Four promises. For each of them: what would you do, and then read, to see it broken?
 Hint: After every refusal read the stream: is it as it was before? Refuse a batch of two as well. And whose
@@ -20,6 +20,8 @@ accuses-a-correct-store: Fails a store that keeps the promises. Look at what you
     positions without gaps. An error of the test itself counts, too.
 misses-the-version: Does not see that a store appends at any version. Two who decided on the same state both
     win.
+misses-the-refusal: Does not see that a store refuses without a word. It appends nothing and raises nothing,
+    so the till hands out a tea that nobody has sold.
 misses-the-repetition: Does not see that a repeated append is written twice. Every lost confirm is then a
     second sale.
 misses-the-half-batch: Does not see that a part of a refused batch is kept. An order is paid and not placed.
@@ -64,6 +66,18 @@ class AnyVersion(Store):
         self, stream: str, events: Sequence[Message], *, expected: int | Expected = Expected.ANY
     ) -> Appended:
         return super().append_nowait(stream, events)
+
+
+class Silent(Store):
+    """Refuses without an error."""
+
+    async def append(
+        self, stream: str, events: Sequence[Message], *, expected: int | Expected = Expected.ANY
+    ) -> Appended:
+        try:
+            return await super().append(stream, events, expected=expected)
+        except WrongExpectedVersion:
+            return Appended(len(self._streams[stream]), self.committed_up_to)
 
 
 class Repeating(Store):
@@ -111,6 +125,7 @@ class ByClock(Store):
 CORRECT: dict[str, kit.Make] = {"a store": Store, "a store with gaps between positions": WithGaps}
 BROKEN = {
     "a store that appends at any version": (AnyVersion, "misses-the-version"),
+    "a store that refuses without an error": (Silent, "misses-the-refusal"),
     "a store that appends a repetition again": (Repeating, "misses-the-repetition"),
     "a store that keeps half of a refused batch": (Halving, "misses-the-half-batch"),
     "a store that hands out its own events": (HandingOut, "misses-the-changed-past"),

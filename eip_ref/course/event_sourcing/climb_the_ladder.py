@@ -16,10 +16,13 @@ changes-the-stored: The body that was given is another one now. It is the stored
     what you have left.
 loses-a-cent: A price is a cent off. What looks like 19.99 is a little less than that in a computer, and to
     cut is not to round.
+no-whole-cents: The cents are no whole number. `round(x)` gives one; `round(x, 0)` and a product with a
+    price in euros give another kind of number, which other programs need not take.
 overwrites-the-currency: A currency was replaced. Some bodies of version 2 know their own, and what a fact
     says is not for an upcaster to change.
 stops-half-way: A body is not in the schema of version 3. Whoever is two steps below has to climb both.
 loses-a-field: A field is gone that is the same in all versions. Nobody can bring it back.
+no-body: What came back is no body. It has to be a dictionary, for each of the three versions.
 stumbles (raised): An error came out. Each of the three versions is in the log, and will be for ever.
 """
 
@@ -67,15 +70,16 @@ async def old_bodies(upcast: kit.Answer, seed: int) -> None:
         body = a_body(version, euros, currency, chance.choice(TEAS))
         given = deepcopy(body)
         answer = upcast(given, version)
-        said = dict(answer) if isinstance(answer, Mapping) else {}
-        if said != right(body, version) or given != body:
+        said = dict(answer) if isinstance(answer, Mapping) else None
+        whole = said is not None and type(said.get("cents")) is int
+        if said != right(body, version) or not whole or given != body:
             facts: dict[str, Any] = {
                 "version": version,
                 "body": body,
-                "said": _plain(said),
+                "said": None if said is None else _plain(said),
                 "right": right(body, version),
             }
-            text = f"version {version}, {body} → {said}"
+            text = f"version {version}, {body} → {answer}"
             record(Kind.NOTE, "upcast", text=text[:300], changed=given != body, **facts)
             if number >= len(BEGIN):
                 break
@@ -95,6 +99,9 @@ def judge(trace: Trace) -> kit.Symptoms:
         words = f"a body of version {note.data['version']}, {note.data['body']}, became {said}."
         if note.data["changed"]:
             yield kit.seen("changes-the-stored", words, [note])
+        elif said is None:
+            words = f"for a body of version {note.data['version']} no dictionary came back."
+            yield kit.seen("no-body", words, [note])
         elif said.get("tea") != really["tea"]:
             yield kit.seen("loses-a-field", words, [note])
         elif said.keys() != really.keys():
@@ -102,7 +109,8 @@ def judge(trace: Trace) -> kit.Symptoms:
         elif said["currency"] != really["currency"]:
             yield kit.seen("overwrites-the-currency", words, [note])
         else:
-            yield kit.seen("loses-a-cent", words, [note])
+            whole = type(said["cents"]) is int
+            yield kit.seen("loses-a-cent" if whole else "no-whole-cents", words, [note])
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(old_bodies), judge)

@@ -15,12 +15,12 @@ Hint: A till is left without knowing when its last event is `timed out`. Look wh
 Why: The versions tell the order, and they are not in the order of sending: a sale that was refused once came
     later. Of the tills whose last word is a timeout one has sold and one has not, and neither can know.
 
-no-prediction: A list is missing or cannot be read. Each of the four is a list of numbers of sales, such as
-    [1, 4].
+no-prediction: A list is missing or cannot be read. Return a dictionary with the four names of the task, and
+    under each a list of numbers of sales, such as [1, 4].
 order-of-sending: The sales are those of the stream, in another order. The order of a stream is that of its
     versions.
 wrong-stream: Other sales are in the stream. What was sent may be refused or lost, and what got no confirm may
-    be kept.
+    be kept. What the store knows already it does not keep twice.
 wrong-conflicts: Other sales met a conflict. A conflict is a refusal with another version than expected, also
     when the sale was kept later.
 wrong-repetition: Another sale was repeated and known. The store says `duplicate` of it.
@@ -130,7 +130,7 @@ def numbers(question: str, said: object) -> list[int] | None:
     kinds = (list, tuple) if question == IN_ORDER else (list, tuple, set)
     if not isinstance(said, kinds) or not all(type(number) is int for number in said):
         return None
-    return list(said) if question == IN_ORDER else sorted(said)
+    return list(said) if question == IN_ORDER else sorted(set(said))
 
 
 def judge(trace: Trace) -> kit.Symptoms:

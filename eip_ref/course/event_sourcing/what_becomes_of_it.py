@@ -3,8 +3,8 @@
 Predict · medium · 3 points · 10 minutes
 
 Answer: def what_becomes()
-Called: Eight programs, each of which reads one old fact. Each of your eight predictions is compared with what
-    really comes of it.
+Called: Eight programs, each of which reads one old fact. Each of your eight predictions is compared with
+    what really comes of it.
 Promised: Each prediction is what the program says: "read" or the name of the error.
 Hint: Which version has the fact, and up to which one does the program know? Then: is there a step for each
     version between?
@@ -16,8 +16,8 @@ Why: A fact is found by its name, then climbs step by step. A step that is missi
 
 no-prediction: A prediction is missing or cannot be read. Each is "read", "UnknownType", "NoUpcaster" or
     "FutureVersion".
-believes-in-jumps: A missing step is missed. A fact climbs one version at a time, and only from where it
-    stands.
+believes-in-jumps: A step that is missing matters otherwise than you say. A fact climbs one version at a
+    time, and only from where it stands.
 believes-in-the-future: A newer fact is read otherwise than you say. It is the policy of the reader that
     decides.
 believes-in-names: The name of a fact is looked up otherwise than you say. A class may be renamed; what
