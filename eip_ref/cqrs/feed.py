@@ -70,7 +70,7 @@ class Feed:
         if self.position > end or self.epoch not in ("", self.model.epoch):
             self.position = 0
         self.epoch = self.model.epoch
-        self.model.listeners.add(self._hear)
+        self.model.listeners[self._hear] = None
         record(Kind.OPENED, self._where, who=self.name, role="channel", capacity=self._capacity)
         return self
 
@@ -78,7 +78,7 @@ class Feed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave: nothing of this follower stays."""
-        self.model.listeners.discard(self._hear)
+        self.model.listeners.pop(self._hear, None)
         self._drop_all("the follower has left")
         record(Kind.CLOSED, self._where, who=self.name)
 

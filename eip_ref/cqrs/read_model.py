@@ -165,7 +165,8 @@ class ReadModel:
     ) -> None:
         self.store = store
         self.name = name
-        self.listeners: set[Callable[[RowChange], object]] = set()  #: hear of each change after its commit
+        #: hear of each change after its commit, in the order in which they came
+        self.listeners: dict[Callable[[RowChange], object], None] = {}
         self._capacity = values.count("capacity", capacity)
         self._projection = _EveryType(name, handlers, view_type=partial(NumberedView, tell=self._tell))
         self._lag = 0.0, 0.0

@@ -344,7 +344,7 @@ class SharedFeed:
 
     def __init__(self, view: ReadModel) -> None:
         self.changes: deque[RowChange] = deque()
-        view.listeners.add(self.changes.append)
+        view.listeners[self.changes.append] = None
 
     def take(self) -> RowChange | None:
         return self.changes.popleft() if self.changes else None
@@ -356,9 +356,9 @@ class SnapshotThenSubscribe(Feed):
     async def begin(self) -> list[RowChange]:
         self._behind = False
         self._last, snapshot = self.model.since(0)
-        self.model.listeners.discard(self._hear)
+        self.model.listeners.pop(self._hear, None)
         await anyio.sleep(1)
-        self.model.listeners.add(self._hear)
+        self.model.listeners[self._hear] = None
         return snapshot
 
     def _hear(self, change: RowChange) -> None:

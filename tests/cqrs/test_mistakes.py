@@ -403,7 +403,7 @@ def test_telling_before_the_commit_tells_what_may_never_be() -> None:
     async def scenario(kind: type[ReadModel]) -> tuple[int, Any]:
         store = FailingStore()
         view, told = kind(store, "view", DASHBOARD), list[Any]()
-        view.listeners.add(told.append)
+        view.listeners[told.append] = None
         store.full = True
         with pytest.raises(DiskFull):
             view.handle(charged(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def test_an_event_that_cannot_be_applied_leaves_nothing_behind(play: Play, store
             bad = True
             view = ReadModel(store, "view", {"Charged": fails})
             heard: list[Any] = []
-            view.listeners.add(heard.append)
+            view.listeners[heard.append] = None
             with pytest.raises(PoisonEvent, match="KeyError"):
                 view.handle(HISTORY[1])
             before = view.rows(), view.seen("billing/ann"), view.since(0), heard.copy()
@@ -191,7 +192,7 @@ def test_followers_are_told_after_the_commit(play: Play, store_of: Open) -> None
                     assert not store.database.connection.in_transaction
                 seen.append((change.row, view.get("ann")))
 
-            view.listeners.add(listen)
+            view.listeners[listen] = None
             view.handle(HISTORY[1])
             return seen
 
@@ -352,7 +353,7 @@ async def test_a_listener_that_fails_keeps_no_change_from_the_others(store_of: O
         def fails(change: RowChange) -> None:
             raise KeyError(change.key)
 
-        view.listeners |= {fails, lambda change: heard.append(change.key)}
+        view.listeners |= dict.fromkeys((fails, lambda change: heard.append(change.key)))
         for message in HISTORY[:2]:
             assert await view(message)
         assert heard == ["ann", "ann"]
@@ -492,3 +493,21 @@ def test_an_event_says_where_it_belongs_and_what_caused_it() -> None:
     assert (made.id, made.type, made.key, made.version) == ("e", "Charged", "billing/ann", 2)
     assert (made.causation_id, made.correlation_id) == ("c", "c")
     assert stream_version(made) == 3
+
+
+def test_who_listens_hears_in_the_order_in_which_they_came() -> None:
+    """Whatever their addresses are, so a run is the same wherever it is repeated."""
+
+    async def scenario() -> list[int]:
+        heard: list[int] = []
+
+        def hear(number: int, change: RowChange) -> None:
+            heard.append(number)
+
+        view = ReadModel(MemoryStore(), "dashboard", DASHBOARD)
+        for number in range(50):
+            view.listeners[partial(hear, number)] = None
+        await view(HISTORY[1])
+        return heard
+
+    assert simulate(scenario).result == [*range(50)]

@@ -26,7 +26,7 @@ async def page_and_view(tells_first: bool) -> tuple[int, int]:
         page.append(change.row["cents"])
 
     if not tells_first:
-        view.listeners.add(hear)
+        view.listeners[hear] = None
     for number, cents in enumerate((100, 100, "1.00"), 1):
         fact = DomainEvent("Charged", {"cents": cents})
         if tells_first:

@@ -67,10 +67,10 @@ async def three_browsers(
                 for number in range(1, SOCKETS + 1):
                     group.start_soon(from_a_feed, number)
             elif way == ONE_LOOP:
-                view.listeners.add(tell)
+                view.listeners[tell] = None
                 group.start_soon(over_all)
             else:
-                view.listeners.add(tell)
+                view.listeners[tell] = None
                 for number in range(1, SOCKETS + 1):
                     group.start_soon(from_one_channel, number)
             group.start_soon(Relay(service.outbox, view).run)
