@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate, pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -103,20 +104,20 @@ def grid(
     columns = [*next(iter(rows.values()))]
     canvas = Canvas(title, 19.0 * (len(rows) + 1) + 8, notes=notes)
     left = MARGIN + widest(rows, 40, 190, bold=True) + 10
-    width = (RIGHT - left) / len(columns)
-    for place, column in enumerate(columns):
-        words = fit(column, width - 4)
-        canvas.text(left + (place + 0.5) * width, canvas.top + 9, words, colour=GREY, align="center")
+    wanted = [widest([column], 20, 90) + 12 for column in columns]
+    ends = [*accumulate(((RIGHT - left) * each / sum(wanted) for each in wanted), initial=left)]
+    for column, (start, end) in zip(columns, pairwise(ends), strict=True):
+        words = fit(column, end - start - 2)
+        canvas.text((start + end) / 2, canvas.top + 9, words, colour=GREY, align="center")
     for line, (name, values) in enumerate(rows.items(), 1):
         top = canvas.top + 19 * line
         canvas.text(MARGIN, top + 9, fit(name, left - MARGIN - 6, bold=True), bold=name in bold)
-        for place, column in enumerate(columns):
-            x, marked = left + place * width, (name, column) in highlight
+        for column, (start, end) in zip(columns, pairwise(ends), strict=True):
+            marked = (name, column) in highlight
             if marked:
-                canvas.shapes([box(x + 2, top + 1, x + width - 2, top + 18)], tint(RED, 0.35), RED)
-            canvas.text(
-                x + width / 2, top + 9, fit(_said(values[column]), width - 6), align="center", bold=marked
-            )
+                canvas.shapes([box(start + 2, top + 1, end - 2, top + 18)], tint(RED, 0.35), RED)
+            words = fit(_said(values[column]), end - start - 4)
+            canvas.text((start + end) / 2, top + 9, words, align="center", bold=marked)
     canvas.lines([[(MARGIN, canvas.top + 19), (RIGHT, canvas.top + 19)]], PALE)
     said = [f"{name}: {_listed(name, values, highlight)}" for name, values in rows.items()]
     return canvas.picture(f"{title}. {'; '.join(said)}. {' '.join(notes)}")
