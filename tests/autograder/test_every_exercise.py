@@ -42,6 +42,7 @@ BEGUN = {
     "read_the_night": "no-answer",
     "mend_the_dispatcher": "anothers-answer",
     "end_the_storm": "storm-goes-on",
+    "run_the_whole_shop": "paid-twice",
     "sell_once": "error-came-out",
     "mend_the_page": "wrong-customer",
     "in_any_order": "aside-twice",

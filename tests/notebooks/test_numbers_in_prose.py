@@ -224,6 +224,21 @@ def at_the_wrong_place(names: Names) -> str:
     return f"{calls['inside']} calls reached the sick service, and {calls['between']} with the timeout at the"
 
 
+def naive_harm(names: Names) -> str:
+    board = names["naive_board"]
+    return f"charges {board.twice} customers more than once, and {board.for_nothing} pay for nothing"
+
+
+def slow_saga(names: Names) -> str:
+    return f"the saga alone made {names['steps']['+ saga'].slow} customers wait"
+
+
+def price_of_the_bound(names: Names) -> str:
+    breaker, shed = (names["steps"][f"+ {repair}"].sold for repair in ("breaker", "shed"))
+    assert f"{breaker} are sold" in prose(ROOT / "notebooks" / "12b_the_whole_shop.ipynb")
+    return f"costs {breaker - shed} sales"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -264,6 +279,9 @@ def at_the_wrong_place(names: Names) -> str:
         ("10b_storms_and_fallbacks", hiccup_scored),
         ("10b_storms_and_fallbacks", wrong_prices),
         ("10b_storms_and_fallbacks", at_the_wrong_place),
+        ("12b_the_whole_shop", naive_harm),
+        ("12b_the_whole_shop", slow_saga),
+        ("12b_the_whole_shop", price_of_the_bound),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

@@ -1,25 +1,49 @@
 """Lessons 12a and 12b · Choosing and combining."""
 
 from ...autograder.registry import Part
-from . import catch_the_broken_promise, choose_the_way, give_one_up, read_the_evening
+from . import (
+    catch_the_broken_promise,
+    choose_the_way,
+    give_one_up,
+    predict_the_lamps,
+    read_the_evening,
+    run_the_whole_shop,
+)
+from .board import boards, deaths, storm, the_storm_board
 from .chooser import evenings, evenings_of_pages, table, the_chooser_demo
 from .evening import an_evening, measure
 from .give_one_up import six_tables
+from .lamps import LAMPS, Board, read_the_board
 from .read_the_evening import a_mixed_evening
+from .repairs import REPAIRS, naive, repaired
+from .storm import FAULTS, Weather, a_storm
 from .ways import WAYS
 
 __all__ = [
+    "FAULTS",
+    "LAMPS",
     "NUMBER",
     "PARTS",
+    "REPAIRS",
     "WAYS",
+    "Board",
+    "Weather",
     "a_mixed_evening",
+    "a_storm",
     "an_evening",
+    "boards",
+    "deaths",
     "evenings",
     "evenings_of_pages",
     "measure",
+    "naive",
+    "read_the_board",
+    "repaired",
     "six_tables",
+    "storm",
     "table",
     "the_chooser_demo",
+    "the_storm_board",
 ]
 
 NUMBER = 12
@@ -34,5 +58,11 @@ PARTS = (
             catch_the_broken_promise.EXERCISE,
         ),
         ("breaker", "saga", "both", "own_order"),
+    ),
+    Part(
+        "the_whole_shop",
+        "The whole shop",
+        (predict_the_lamps.EXERCISE, run_the_whole_shop.EXERCISE),
+        ("one_fault", "saga_slow", "without_key"),
     ),
 )

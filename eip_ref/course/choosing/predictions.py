@@ -85,4 +85,53 @@ PREDICTIONS = (
             "view must wait for it."
         ),
     ),
+    Proved(
+        name="choosing/one_fault",
+        question="Which fault alone makes most customers of the naive shop pay for nothing?",
+        run="alone",
+        reading=lambda alone: max(alone, key=lambda fault: alone[fault].for_nothing),
+        claims={
+            "Slow payments: the shop gives up, and the charge goes on": "slow payments",
+            "Milk that is sold out: paid, and never to be had": "sold out",
+            "The spike: nothing is broken, there are only more orders": "spike",
+        },
+        answer="The spike: nothing is broken, there are only more orders",
+        why=(
+            "Payments can do 10 a second and get 14, each up to three times. All charges become slower than "
+            "1 s, for everybody who comes in these 8 s and for some after them. Slow payments hit only one "
+            "order a second."
+        ),
+    ),
+    Proved(
+        name="choosing/saga_slow",
+        question="With the saga, how many customers wait more than 3 s for a first word?",
+        run="steps",
+        reading=lambda steps: steps["+ saga"].slow,
+        claims={
+            "None: what can be repaired is repaired": 0,
+            "One, as before: the saga is about money": 1,
+            "About sixty": 62,
+        },
+        answer="About sixty",
+        why=(
+            "The shop answers when the saga has ended. The saga tries again with pauses where the naive shop "
+            "gave up, and before it says “no” it takes everything back, through the same slow payments."
+        ),
+    ),
+    Proved(
+        name="choosing/without_key",
+        question="All repairs but the key: how many customers pay more than once?",
+        run="without",
+        reading=lambda without: without["without key"].twice,
+        claims={
+            "26, as in the naive shop": 26,
+            "About 5, those whose answer the network loses": 5,
+            "Not a single one": 0,
+        },
+        answer="Not a single one",
+        why=(
+            "The saga sends each command under a key of its own, made of the saga's name and the step. What "
+            "comes again under it is answered, and not done again. So this repair is part of another one now."
+        ),
+    ),
 )
