@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ...lab import simulate
-from ...lab.demo import Demo, demo, toggle
+from ...lab.demo import Demo, choice, demo, toggle
 from ...lab.figures import Figure, bars
 from ...trace import Trace
 from .chooser import table
@@ -15,6 +15,14 @@ from .storm import FAULTS, Shop, Weather, a_storm
 
 __all__ = ["boards", "deaths", "storm", "the_storm_board"]
 
+LABELS = (
+    "Key",
+    "Queue for mail",
+    "Saga and paper",
+    "Say “accepted” first",
+    "Breaker and patience",
+    "Bound of 20",
+)
 QUIET = Weather(12, 0, (4, 6), (7, 9), (10, 11))
 
 
@@ -42,9 +50,9 @@ def deaths(shop: Shop) -> str:
 def the_storm_board() -> Demo:
     """Faults and repairs as controls, lamps as bars."""
 
-    async def scenario(**on: bool) -> None:
-        repairs = [repair for repair in REPAIRS if on[f"with_{repair}"]]
-        await a_storm(repaired(*repairs), [fault for fault in FAULTS if on[fault.replace(" ", "_")]])
+    async def scenario(fault: str, **repairs: bool) -> None:
+        faults = {"all seven": FAULTS, "none": ()}.get(fault, (fault,))
+        await a_storm(repaired(*(repair for repair, on in repairs.items() if on)), faults)
 
     def picture(trace: Trace) -> Figure:
         board = {
@@ -54,19 +62,19 @@ def the_storm_board() -> Demo:
         return bars(board, unit="orders", title="The storm board", highlight=lit)
 
     def first(count: int) -> dict[str, bool]:
-        return {f"with_{repair}": True for repair in REPAIRS[:count]}
+        return dict.fromkeys(REPAIRS[:count], True)
 
-    faults = {fault.replace(" ", "_"): toggle(value=True, label=f"Fault: {fault}") for fault in FAULTS}
+    toggles = {repair: toggle(label=label) for repair, label in zip(REPAIRS, LABELS, strict=True)}
     return demo(
         scenario,
-        faults | {f"with_{repair}": toggle(label=f"Repair: {repair}") for repair in REPAIRS},
+        {"fault": choice("all seven", *FAULTS, "none", value="all seven", label="Faults"), **toggles},
         presets={
             "Naive": {},
             "Up to the queue": first(2),
             "Up to the saga": first(3),
             "Up to the breaker": first(5),
             "All repairs": first(6),
-            "Quiet": dict.fromkeys(faults, False),
+            "Quiet": {"fault": "none"},
         },
         summary=in_words,
         figures=[picture],

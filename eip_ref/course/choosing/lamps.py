@@ -15,7 +15,7 @@ ROOM = 20  #: orders that a shop may have in hand
 
 
 class Board(NamedTuple):
-    """What came of a storm. All but `sold` and `refused` are lamps, and should be 0."""
+    """The end of a storm in numbers. All but `sold` and `refused` are lamps, and should be 0."""
 
     twice: int  #: customers who paid more than once
     for_nothing: int  #: who paid, and did not hear “yes”
@@ -67,7 +67,7 @@ def _words(trace: Trace) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def _balance(trace: Trace, service: str) -> Counter[str]:
-    """What was done less what was taken back, by order."""
+    """Count, by order, the work that was done, less the work that was taken back."""
     balance = Counter[str]()
     for event in trace.filter(Kind.EFFECT, where=service):
         balance[event.message] += event.data["by"]

@@ -81,7 +81,7 @@ async def _mail(hand_over: Callable[[Order], Awaitable[None]], order: Order, key
 
 
 def _behind_a_breaker(charge: Ask) -> Ask:
-    """What the breaker rejects is certainly not done."""
+    """Charge through a breaker. A call that it rejects is certainly not done."""
     breaker = CircuitBreaker("payments", policy=ConsecutiveFailures(5), open_duration=OpenDuration(2))
 
     async def ask(order: Order, key: str | None) -> str:

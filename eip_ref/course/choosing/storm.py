@@ -116,7 +116,7 @@ class Mail:
 
 
 class Paper:
-    """What the shop has written down. It outlives the process."""
+    """The rows that the shop has written. They outlive its process."""
 
     def __init__(self) -> None:
         self._rows: dict[str, Any] = {}
@@ -136,7 +136,7 @@ class Paper:
 
 
 class _Books:
-    """What a service has done and taken back. Who takes back what has not come leaves a tombstone."""
+    """The work of a service, done and taken back. Taking back what has not come leaves a tombstone."""
 
     def __init__(self, name: str, seconds: Callable[[], float], most: dict[str, int]) -> None:
         self._name, self._seconds, self._left = name, seconds, most
