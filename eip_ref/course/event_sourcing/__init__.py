@@ -17,7 +17,7 @@ from .day import a_day, the_log_demo
 from .follow_the_store import sales_and_a_desk
 from .history import a_file, snapshots_of_a_wrong_fold, stored, the_history_demo
 from .news import five_rows, news_demo, twenty_facts
-from .react_once import twenty_orders
+from .react_once import old_and_new_orders
 from .read_the_lunch import a_lunch
 from .reading import (
     ReadsWhatItSees,
@@ -48,6 +48,7 @@ __all__ = [
     "looks_in_words",
     "news_demo",
     "nine_cards",
+    "old_and_new_orders",
     "old_bodies",
     "one_death_each",
     "picture_of_looks",
@@ -58,7 +59,6 @@ __all__ = [
     "the_history_demo",
     "the_log_demo",
     "twenty_facts",
-    "twenty_orders",
 ]
 
 NUMBER = 7

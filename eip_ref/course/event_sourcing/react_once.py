@@ -3,10 +3,10 @@
 Repair · medium · 4 points · 12 minutes
 
 Answer: async def react(store, memory, mail)
-Called: Your `react(store, memory, mail)` in a shop that has had 12 orders before it. Eight more come while it
-    runs, and its process dies three times and starts again a second later.
-Promised: The customer of each of the eight new orders gets one mail. Nobody gets a second one, and the
-    twelve old customers get none.
+Called: Your `react(store, memory, mail)` in a shop that has had some orders before it. Eight more come while
+    it runs, and its process dies three times and starts again a second later.
+Promised: The customer of each of the eight new orders gets one mail. Nobody gets a second one, and the old
+    customers get none.
 Hint: When does it begin for the first time, and how does it know, after a death, that this is not the first
     time?
 Hint: A death can come after each line. What must be kept before the first mail, and in which order are mail
@@ -41,9 +41,9 @@ from ...event_sourcing import MemoryEventStore, Recorded
 from ...message import Message
 from ...trace import Kind, Trace, acting, record, whoami
 
-__all__ = ["EXERCISE", "twenty_orders"]
+__all__ = ["EXERCISE", "old_and_new_orders"]
 
-OLD, NEW = 12, 8
+NEW = 8
 
 
 class Orders:
@@ -80,10 +80,10 @@ class Memory:
         await anyio.sleep(0.05)
 
 
-async def twenty_orders(react: kit.Answer, seed: int) -> None:
-    """Play twelve old orders and eight new ones. The process dies before its first mail, and twice more."""
+async def old_and_new_orders(react: kit.Answer, seed: int) -> None:
+    """Play some old orders and eight new ones. The process dies before its first mail, and twice more."""
     chance, store, memory = Random(seed), MemoryEventStore("orders"), Memory()
-    keys, asked, calls = set[str](), list[str](), 0
+    keys, asked, calls, old = set[str](), list[str](), 0, chance.randint(13, 16)
 
     async def order(number: int) -> None:
         body = {"customer": f"customer {number}"}
@@ -91,6 +91,8 @@ async def twenty_orders(react: kit.Answer, seed: int) -> None:
 
     async def mail(customer: str, key: str | None = None) -> None:
         nonlocal calls
+        if not isinstance(customer, str):
+            raise TypeError(f"a mail goes to a customer, such as 'customer 1', and not to {customer!r}")
         calls += 1
         if calls == 1:
             await kit.die()  # it was called and nothing was sent
@@ -106,36 +108,36 @@ async def twenty_orders(react: kit.Answer, seed: int) -> None:
         await anyio.sleep(0.1)
 
     with acting("shop"):
-        for number in range(1, OLD + 1):
+        for number in range(1, old + 1):
             await order(number)
         async with kit.participants() as start:
             start("mailer", react, Orders(store), memory, mail, deaths=3)
             await anyio.sleep(2)
-            for number in range(OLD + 1, OLD + NEW + 1):
+            for number in range(old + 1, old + NEW + 1):
                 await order(number)
                 await anyio.sleep(chance.uniform(0.1, 1.5))
             await anyio.sleep(20)
     record(Kind.STATE, "shop", was="open", now="closed", reason="the day is over")
-    kit.write_down(asked=asked)
+    kit.write_down(asked=asked, old=old)
 
 
 def judge(trace: Trace) -> kit.Symptoms:
-    asked = kit.facts(trace)["asked"]
+    asked, old = kit.facts(trace)["asked"], kit.facts(trace)["old"]
     mails = Counter(event.message for event in kit.effects(trace))
     seen = trace.filter(Kind.SENT, Kind.CRASHED, Kind.NOTE, where=None)
-    for number in range(1, OLD + NEW + 1):
+    for number in range(1, old + NEW + 1):
         customer = f"customer {number}"
         shown = [event for event in seen if event.where == "memory" or event.kind == Kind.CRASHED]
         shown += trace.filter(message=customer)
-        if number <= OLD and mails[customer]:
+        if number <= old and mails[customer]:
             words = f"{customer} ordered before the mailer was there, and got a mail."
             yield kit.seen("old-customers", words, shown[-8:])
         elif mails[customer] > 1:
             yield kit.seen("second-mail", f"{customer} got {mails[customer]} mails.", shown[-8:])
-        elif number > OLD and not mails[customer]:
-            later = any(mails[f"customer {n}"] for n in range(number + 1, OLD + NEW + 1))
+        elif number > old and not mails[customer]:
+            later = any(mails[f"customer {n}"] for n in range(number + 1, old + NEW + 1))
             mistake = "one-key" if asked.count(customer) else "lost-mail" if later else "stopped-early"
             yield kit.seen(mistake, f"{customer} got no mail.", shown[-8:])
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.play(twenty_orders), judge)
+EXERCISE = kit.exercise(__name__, __doc__, kit.play(old_and_new_orders), judge)
