@@ -1,4 +1,4 @@
-"""The guard before the doors of an application on this machine.
+"""The pages of an application on this machine, and the guard before its doors.
 
 What does not name one of `hosts` opens no door, and what comes from another origin changes nothing and
 follows nothing. What is longer than `MAX_BYTES` goes through no door either: a body or an address that is
@@ -8,29 +8,39 @@ too long is refused, and a socket that says too much is closed.
 from __future__ import annotations
 
 from collections.abc import Collection
+from html import escape
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-__all__ = ["LOOPBACK", "MAX_BYTES", "MAX_TIMEOUT", "SAFE", "Guard"]
+__all__ = ["LOOPBACK", "MAX_BYTES", "MAX_TIMEOUT", "Guard", "page"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MAX_BYTES = 64 * 1024  #: of a body, of a path with its query, and of what a socket says at a time
 MAX_TIMEOUT = 10.0  #: in seconds, until all of a body is there
 MESSAGE_TOO_BIG = 1009
 POLICY_VIOLATION = 1008
-SAFE = {
+_STYLE = Path(__file__).with_name("style.css")
+_SAFE = {
     "Content-Security-Policy": "default-src 'self'; img-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; connect-src 'self' ws: wss:; "
     "frame-ancestors http://localhost:* http://127.0.0.1:*",  # a notebook on this machine may show it
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-"""The headers of a page."""
+
+
+def page(path: Path, **words: str) -> Response:
+    """The page at this path, in the style of all of them; `{{ name }}` in it becomes its word."""
+    text = path.read_text(encoding="utf-8").replace("{{ style }}", _STYLE.read_text(encoding="utf-8"))
+    for name, word in words.items():
+        text = text.replace(f"{{{{ {name} }}}}", escape(word))
+    return HTMLResponse(text, headers=_SAFE)
 
 
 class Guard:

@@ -18,14 +18,14 @@ import anyio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ... import values
 from ...api_gateway import Backend, Gateway
 from ...trace import Event, Kind, recording
-from ..guard import SAFE, Guard
+from ..guard import Guard, page
 from .shop import BURST, CONDITIONS, MAX_BODY, RATE, Service
 
 __all__ = ["DoorWithPage", "bars"]
@@ -142,4 +142,4 @@ class DoorWithPage:
 
 
 async def _page(request: Request) -> Response:
-    return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=SAFE)
+    return page(PAGE)

@@ -7,16 +7,15 @@ or a WebSocket needs nobody's leave.
 from __future__ import annotations
 
 from collections.abc import Collection
-from html import escape
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
-from ..guard import LOOPBACK, SAFE, Guard
+from ..guard import LOOPBACK, Guard, page
 from .graphql import GraphQLDoor
 from .rest import routes
 from .shop import ShopSystem
@@ -32,14 +31,13 @@ def application(
 ) -> Starlette:
     """The web application of this shop, which is open already. `data` says on the page where its data are."""
 
-    async def page(request: Request) -> Response:
-        text = PAGE.read_text(encoding="utf-8").replace("{{ data }}", escape(data))
-        return HTMLResponse(text, headers=SAFE)
+    async def show(request: Request) -> Response:
+        return page(PAGE, data=data)
 
     door = GraphQLDoor(shop)
     return Starlette(
         routes=[
-            Route("/", page),
+            Route("/", show),
             *routes(shop),
             WebSocketRoute("/stream", (stream or Stream(shop)).serve),
             Route("/graphql", door),
