@@ -198,10 +198,10 @@ PREDICTIONS = (
         reading=lambda wrong: "none" if not wrong["cut"] else "few" if wrong["cut"] < 100 else "many",
         claims={
             "None: each price has two digits behind the point": "none",
-            "A handful, at very high prices": "few",
-            "More than 200": "many",
+            "About ten, all of them high prices": "few",
+            "Some hundreds": "many",
         },
-        answer="More than 200",
+        answer="Some hundreds",
         why=(
             "Most prices with cents have no exact binary number. About half of those lie a little below what "
             "they mean, and some of them still do after they are multiplied by 100. To cut takes a whole "
