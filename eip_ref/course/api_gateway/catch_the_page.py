@@ -21,7 +21,7 @@ misses-the-wrong-customer: Does not see that the page asks for another user. Whe
     number has the same name, nobody sees it.
 misses-the-row: Does not see that the services are asked one after the other. The page is right, and takes
     the sum of their times.
-misses-the-endless-wait: Does not see that a page waits for ever. When a service hangs, so does the page.
+misses-the-endless-wait: Does not see that a page waits for ever. When the bank hangs, so does the page.
 misses-what-runs-on: Does not see that a call runs on after the page. The page is right and in time, and the
     service still works for it.
 misses-the-null: Does not see that a field is null and nobody says why. The client takes it for a payment
@@ -32,6 +32,7 @@ misses-the-words: Does not see that the words of an exception are on the page. T
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -125,10 +126,15 @@ class InARow(Page):
 
 
 class Patient(Page):
-    """Waits as long as it takes."""
+    """Waits for the bank as long as it takes."""
 
     def clock(self) -> Any:
+        self.until = anyio.current_time() + TIME
         return anyio.CancelScope()
+
+    async def put(self, fields: dict[str, Any], field: str, ask: Ask, service: str, number: int) -> None:
+        with anyio.CancelScope(deadline=math.inf if service == "bank" else self.until):
+            await super().put(fields, field, ask, service, number)
 
 
 class RunningOn(Page):
@@ -166,7 +172,7 @@ CORRECT: dict[str, kit.Make] = {
 BROKEN = {
     "a page that asks for the wrong user": (WrongCustomer, "misses-the-wrong-customer"),
     "a page that asks one after the other": (InARow, "misses-the-row"),
-    "a page that waits for ever": (Patient, "misses-the-endless-wait"),
+    "a page that waits for the bank for ever": (Patient, "misses-the-endless-wait"),
     "a page that lets calls run on": (RunningOn, "misses-what-runs-on"),
     "a page with nulls": (Nulls, "misses-the-null"),
     "a page with the words of an exception": (Talking, "misses-the-words"),

@@ -20,13 +20,15 @@ Why: Ids tell copies, and the orders that are out are remembered. The time of an
 
 copy-counted: A copy was counted as a parcel. An order went out before all of it was there, or with one
     parcel twice.
-handed-out-twice: An order was handed out twice. The van comes a second time, for a parcel that is late or a
-    copy.
+handed-out-twice: An order was handed out twice: for a parcel that is late, for a copy, or since its clock ran
+    out while it was being handed out. The van comes a second time.
 not-handed-out: An order was never handed out. Its parcels lie in the desk.
 too-long: An order was handed out too late. An order to which nothing comes any more has nobody to look at
     the clock, and what comes in between does not make it younger.
 gave-up-early: An order went out before its time, and before all of it was there. The parcels that were on
     their way come too late now.
+other-things: The desk handed out something else than the bodies of the parcels. The van takes a list such as
+    `["parcel 1", "parcel 2"]`.
 out-of-order: The parcels are not in the order of their numbers. Which came first is chance.
 copy-is-late: A copy was handed to `late`. It is no parcel that missed the van: the van has it.
 late-lost: A parcel that came too late is nowhere. The van has gone, and nobody was told.
@@ -46,6 +48,7 @@ from ...trace import Kind, Trace, acting
 __all__ = ["EXERCISE", "six_orders"]
 
 PATIENCE = 15.0
+LOADED_SLOWLY = "order 5"
 
 
 def _timetable(seed: int) -> list[tuple[float, int, int, int]]:
@@ -79,6 +82,8 @@ async def six_orders(desk_class: kit.Answer, seed: int) -> None:
     async def emit(order: str, parcels: list[str]) -> None:
         out.append([anyio.current_time(), order, [str(parcel) for parcel in parcels]])
         kit.happens(Message(order, id=order), "handed out")
+        if order == LOADED_SLOWLY:
+            await anyio.sleep(1.5)  # in this time its clock runs out
 
     async def too_late(message: Message) -> None:
         late.append(message.id)
@@ -136,13 +141,20 @@ def _handing_out(order: str, expected: Expected, out: list[list[Any]]) -> list[t
     if len(set(parcels)) < len(parcels):
         found.append(("copy-counted", told))
     elif at < expected.at - 0.01:
-        found.append(("gave-up-early", f"{told}; {', '.join(expected.parcels)} would have come in time"))
+        found.append(("gave-up-early", f"{told}; {_to_come(expected, parcels)}"))
     elif at > expected.at + 0.5:
         found.append(("too-long", f"{told}; its time was over at {expected.at:.1f} s"))
     elif parcels != expected.parcels:
+        others = not {*parcels} <= {*expected.parcels}
+        lacking = "other-things" if others else "not-handed-out"
         mixed = sorted(parcels) == expected.parcels
-        found.append(("out-of-order" if mixed else "not-handed-out", f"{told}, and not {expected.parcels}"))
+        found.append(("out-of-order" if mixed else lacking, f"{told}, and not {expected.parcels}"))
     return found
+
+
+def _to_come(expected: Expected, parcels: list[str]) -> str:
+    left = [parcel for parcel in expected.parcels if parcel not in parcels]
+    return f"{', '.join(left)} would have come in time" if left else f"it had time until {expected.at:.1f} s"
 
 
 def _late(expected: Expected, late: list[str]) -> list[tuple[str, str]]:

@@ -22,7 +22,8 @@ wrong-customer: Another customer's name. The order has a number and the user has
 one-after-the-other: The services were asked one after the other. The page took the sum of their times, and
     only one of them needs the answer of another.
 too-late: The page came too late. Ann has left after 1 s, whatever comes then.
-page-lost: No page, although the order was there. A field that is missing is no reason to show nothing.
+page-lost: No page, although the order was there. A field that is missing is no reason to show nothing,
+    whatever error its service raised.
 page-without-order: A page without its order. Without it nobody knows what the other fields are about, so an
     error is the honest answer.
 words-leaked: The page shows the words of an exception. They are for the log. Here they name a machine and a
@@ -51,6 +52,7 @@ __all__ = ["EXERCISE", "a_day", "nine_days"]
 HANGS = 60.0
 DUE, CAN_BE_HAD = 1.0, 0.9  # seconds
 SECRET = "db-7"
+ERRORS: dict[str, type[Exception]] = {"orders": KeyError, "people": ConnectionError, "bank": RuntimeError}
 FIELDS = ("order", "user", "payment")
 
 
@@ -99,7 +101,7 @@ async def a_day(page: kit.Answer, day: Day, seed: int) -> None:
             with working(service, f"{service} {number}", branch=service):
                 if service in day.failing:
                     await anyio.sleep(takes / 2)
-                    raise RuntimeError(f"{service} has no connection to {SECRET}, user admin")
+                    raise ERRORS[service](f"{service} has no connection to {SECRET}, user admin")
                 await anyio.sleep(takes)
                 return tables[service][number]
         finally:

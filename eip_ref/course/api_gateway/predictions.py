@@ -145,11 +145,11 @@ PREDICTIONS = (
         run="by_limit",
         reading=lambda by_limit: _nearest(in_time(by_limit[None]), 80, 60, 40),
         claims={
-            "About 80: a fifth is too much": 80,
-            "About 60": 60,
-            "About 40, and of those who come late none": 40,
+            "About 80: only a fifth is too much": 80,
+            "About 60: the line costs some more": 60,
+            "About 40: the others come to a line that is too long": 40,
         },
-        answer="About 40, and of those who come late none",
+        answer="About 40: the others come to a line that is too long",
         why=(
             "Each second ten more wait. When the line is 2 s long, whoever comes waits longer than 2 s, and "
             "the service works on what nobody waits for any more."

@@ -16,8 +16,8 @@ Why: A page is finished when its required branch is there, with whatever else ca
     the branch ended well, and only the slower call was cancelled. A branch is left out without a call when
     the one that it needs has no value, or when the bulkhead is full.
 
-no-prediction: A prediction is missing or cannot be read. Each of the four is a list of numbers of pages,
-    such as [1, 4].
+no-prediction: One of the four lists is missing or cannot be read. Return a dictionary from "no page",
+    "partial", "asked twice" and "not asked" to lists of numbers of pages, such as [1, 4].
 no-page-misread: Other pages came to nothing. Look at the bar of the page itself; a branch that failed is
     not a page that failed.
 partial-misread: Other pages came without one of their fields. A call that was cancelled is no missing field

@@ -20,6 +20,7 @@ Hint: Keep a dictionary from (user, path) to an `anyio.Event` and a box. The lea
 Why: The `finally` runs however the leader ends, so nobody waits for an event that nobody sets. An empty box
     says that there is no answer and no error, and one of the followers becomes the new leader.
 
+no-answer: A tab got something that no call returned. Who shares a call gets its answer.
 anothers-answer: A tab shows what was read for somebody else. It was quick, and there was no error.
 no-sharing: Each tab made a call of its own. A hundred tabs are a hundred calls in the same instant.
 waits-for-ever: Tabs wait for ever. Who was to tell them has left.
@@ -43,6 +44,7 @@ from ...trace import Kind, Trace, working
 __all__ = ["EXERCISE", "six_days", "tabs"]
 
 TAKES, PATIENCE = 1.0, 20.0
+EMPTY = "/orders"  #: where there is nothing to see
 
 
 class Down(Exception):
@@ -75,7 +77,7 @@ def six_days(seed: int) -> list[Day]:
     return [
         Day("many tabs of Ann", (Tab("Ann"),) * many + (Tab("Ann", late),), (1, 1)),
         Day("Ann and Ben", (Tab("Ann"), Tab("Ben"), Tab("Ann", late), Tab("Ben", late)), (2, 2)),
-        Day("two paths", (Tab("Ann"), Tab("Ann", path="/orders"), Tab("Ann", late, "/orders")), (2, 2)),
+        Day("two paths", (Tab("Ann"), Tab("Ann", path=EMPTY), Tab("Ann", late, EMPTY)), (2, 2)),
         Day("once more, later", (Tab("Ann"), Tab("Ann", late), Tab("Ann", 3.0), Tab("Ann", 3.0)), (2, 2)),
         Day("the call fails", (*(Tab("Ann"),) * 3, Tab("Ben"), Tab("Ann", 5.0)), (3, 3), fails=True),
         Day("the first tab is closed", (Tab("Ann", closes=late), *(Tab("Ann", 0.1),) * many), (1, 2)),
@@ -87,14 +89,14 @@ async def tabs(door_class: kit.Answer, day: Day, seed: int) -> None:
     door, calls, got = door_class(), list[Any](), list[Any]()
 
     async def ask(number: int, tab: Tab) -> None:
-        async def read() -> str:
+        async def read() -> str | None:
             calls.append([tab.user, tab.path])
             answer = f"{tab.path} of {tab.user}, call {len(calls)}"
             with working("service", f"call {len(calls)}", branch=f"call {len(calls)} for {tab.user}"):
                 await anyio.sleep(TAKES)
                 if day.fails:
                     raise Down(answer)
-            return answer
+            return None if tab.path == EMPTY else answer
 
         await anyio.sleep_until(tab.at)
         outcome = ["waits", ""]
@@ -123,6 +125,11 @@ def judge(trace: Trace) -> kit.Symptoms:
             yield kit.seen(mistake, f"On the day “{day.name}” {words}.", trace)
 
 
+def _own(tab: Tab, day: Day) -> str:
+    """The beginning of what the tab must get."""
+    return "None" if tab.path == EMPTY and not day.fails else f"{tab.path} of {tab.user},"
+
+
 def _faults(day: Day, facts: dict[str, Any]) -> list[tuple[str, str]]:
     found, calls, got = [], facts["calls"], {number: rest for number, *rest in facts["got"]}
     least, most = day.calls
@@ -139,8 +146,11 @@ def _faults(day: Day, facts: dict[str, Any]) -> list[tuple[str, str]]:
         elif how != expected:
             mistake = "error-lost" if day.fails else "closed-with-the-leader"
             found.append((mistake, f"{told} got {how} {value!r}"))
-        elif not value.startswith(f"{tab.path} of {tab.user},"):
-            found.append(("anothers-answer", f"{told} asked for {tab.path} and got “{value}”"))
+        elif not value.startswith(_own(tab, day)):
+            mistake = "anothers-answer" if value.startswith("/") else "no-answer"
+            if mistake == "no-answer" and any(Tab(*each).closes < PATIENCE for each in day.tabs):
+                mistake = "closed-with-the-leader"
+            found.append((mistake, f"{told} asked for {tab.path} and got “{value}”"))
         elif at < tab.at + TAKES / 2 and tab.at > 2:
             found.append(("kept", f"{told} asked at {tab.at:g} s and got “{value}” of before"))
         elif at > tab.at + 2.5 * TAKES:
