@@ -15,6 +15,7 @@ ARGS    =
 UPGRADE = --upgrade
 APART   = autograder broken browser docs javascript notebooks seeded
 ROOMS   = $(filter-out $(APART:%=tests/%/),$(sort $(dir $(wildcard tests/*/__init__.py))))
+SLOW    = tests/cqrs/test_app.py tests/cqrs/test_app_faults.py tests/lab/test_figures.py
 ROUNDS  = 50
 PIP     = $(BIN)/python -m pip install --disable-pip-version-check
 INSTALL = $(PIP) -qq
@@ -37,9 +38,9 @@ test: $(VENV)/.test ## Prove all of it: lint, types, notebooks, tests
 	@$(MAKE) --no-print-directory -j 2 types style check-notebooks
 	@$(MAKE) --no-print-directory pytest
 
-quick: $(VENV)/.test ## Lint, types, and ground and patterns in virtual time: no trio, properties, seeds, grader, notebooks, browser
+quick: $(VENV)/.test ## Lint, types, and ground and patterns in virtual time: no trio, properties, seeds, pictures, grader, notebooks, browser
 	@$(MAKE) --no-print-directory -j 2 lint
-	$(BIN)/python -m pytest -q -n $(WORKERS) -p no:nbval --quick $(ROOMS) $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -p no:nbval --quick $(SLOW:%=--ignore=%) $(ROOMS) $(ARGS)
 
 flakes: $(VENV)/.test ## Run each async test ROUNDS=50 times, shuffled; ROOMS=tests/saga for one room
 	$(BIN)/python -m pytest -q -n $(WORKERS) -o tmp_path_retention_policy=failed \
