@@ -3,8 +3,8 @@
 Write the test · hard · 4 points · 15 minutes
 
 Answer: async def test_coordinator(make)
-Called: Your `test_coordinator(make)` on two correct coordinators, of which one turns back after a doubt and
-    one goes on, and on six broken ones. `make()` gives a new one.
+Called: Your `test_coordinator(make)` on three correct coordinators, of which one turns back after a doubt,
+    one goes on, and one does now this and now that; and on ten broken ones. `make()` gives a new one.
 Promised: The test passes for each correct coordinator and raises AssertionError for each broken one.
 Hint: When nothing goes wrong every coordinator is right. Which five things can go wrong? Try each of them
     at more than one step.
@@ -16,8 +16,9 @@ Hint: Write `check(run)`: count `did` and `took back` of each step. Each at most
 Why: One invariant, asked after each fault at each step, finds what no list of examples finds. It says
     nothing about the way, so it accepts whoever turns back and whoever goes on.
 
-accuses-a-correct-coordinator: Fails a coordinator that keeps the promise. One goes on after a doubt and the
-    other turns back. An error of the test itself counts, too.
+accuses-a-correct-coordinator: Fails a coordinator that keeps the promise. After a doubt one goes on and
+    another turns back, with or without the step in doubt. A broken undo does no harm when its step was not
+    done. An error of the test itself counts, too.
 misses-the-forgotten: Does not see that a death leaves steps done. This one has its undos in memory.
 misses-the-doubt: Does not see that a step in doubt stays done. This one notes an undo when the answer has
     come, and the answer was lost.
@@ -26,6 +27,13 @@ misses-the-rest: Does not see that one failed undo ends all others. The steps be
 misses-the-order: Does not see that steps are taken back forwards. What was built on another step must go
     first.
 misses-the-late-one: Does not see that a late action is carried out. It comes after its own undo.
+misses-the-second-one: Does not see that a step is done twice. This one repeats a command under a new key
+    when its answer is lost.
+misses-the-second-undo: Does not see that a step is taken back twice. This one begins again after its death.
+misses-the-first-step: Does not see a fault in the first step alone. This one takes nothing back when the
+    first step is in doubt.
+misses-the-needless: Does not see that an order is taken back without any trouble. All is as it was, and the
+    customer gets no tea.
 """
 
 from __future__ import annotations
@@ -50,6 +58,7 @@ class Coordinator:
 
     async def order(
         self,
+        *,
         refused: str | None = None,
         lost: str | None = None,
         late: str | None = None,
@@ -127,12 +136,7 @@ class GoesOn(Coordinator):
     """Sends what is in doubt again, with the same key, and goes on."""
 
     async def order(
-        self,
-        refused: str | None = None,
-        lost: str | None = None,
-        late: str | None = None,
-        dies: str | None = None,
-        broken: str | None = None,
+        self, *, refused: str | None = None, broken: str | None = None, **doubt: Any
     ) -> dict[str, Any]:
         return await super().order(refused=refused, broken=broken)
 
@@ -178,9 +182,60 @@ class NoTombstones(Coordinator):
     tombstones = False
 
 
+class NowThisNowThat(Coordinator):
+    """Goes on after a lost answer; turns back after a death, and when a late command has come."""
+
+    async def order(
+        self, *, lost: str | None = None, late: str | None = None, **trouble: Any
+    ) -> dict[str, Any]:
+        return await super().order(lost=late, **trouble)
+
+
+class NewKey(GoesOn):
+    """Repeats a lost command under a new key."""
+
+    async def order(self, *, lost: str | None = None, **trouble: Any) -> dict[str, Any]:
+        self._lost = lost
+        return await super().order(**trouble)
+
+    def _do(self, step: str) -> None:
+        super()._do(step)
+        if step == self._lost:
+            super()._do(step)
+
+
+class UndoesTwice(Coordinator):
+    """Takes all back once more when it has died, and its services do it."""
+
+    def after_a_death(self, begun: list[str]) -> list[str]:
+        return [step for step in begun for _ in range(2)]
+
+    def _undo(self, step: str) -> None:
+        if self._state.get(step) == "revoked":
+            self._state[step] = "done"
+        super()._undo(step)
+
+
+class NotTheFirst(Coordinator):
+    """Takes a first step without an answer for one that was not done."""
+
+    def after_a_doubt(self, begun: list[str]) -> list[str]:
+        return begun if len(begun) > 1 else []
+
+    after_a_death = after_a_doubt
+
+
+class TurnsBack(Coordinator):
+    """Takes back what nothing was wrong with."""
+
+    async def order(self, **trouble: Any) -> dict[str, Any]:
+        return await super().order(**(trouble or {"lost": "stock"}))
+
+
 CORRECT: dict[str, kit.Make] = {
     "a coordinator that turns back after a doubt": Coordinator,
     "a coordinator that goes on after a doubt": GoesOn,
+    "a coordinator that goes on after a lost answer only": NowThisNowThat,
 }
 BROKEN = {
     "a coordinator that forgets at its death": (InMemory, "misses-the-forgotten"),
@@ -189,6 +244,10 @@ BROKEN = {
     "a coordinator that stops at a failed undo": (GivesUp, "misses-the-rest"),
     "a coordinator that takes back forwards": (Forwards, "misses-the-order"),
     "a coordinator whose services keep no tombstones": (NoTombstones, "misses-the-late-one"),
+    "a coordinator that repeats under a new key": (NewKey, "misses-the-second-one"),
+    "a coordinator that takes back twice after its death": (UndoesTwice, "misses-the-second-undo"),
+    "a coordinator that forgets a doubt about the first step": (NotTheFirst, "misses-the-first-step"),
+    "a coordinator that takes back without trouble": (TurnsBack, "misses-the-needless"),
 }
 
 EXERCISE = kit.exercise(

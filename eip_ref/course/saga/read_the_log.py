@@ -4,7 +4,7 @@ Read the trace · medium · 3 points · 10 minutes
 
 Answer: def read_the_log()
 Called: The night that you can play: `simulate(a_night)`. A coordinator runs four orders, and dies.
-Promised: Your three lists are what the log tells.
+Promised: The three lists of your dictionary are what the log tells.
 Hint: Follow one order at a time: `lines(night, "order 3")`. An intent without a result below it is in
     doubt.
 Hint: What was refused is not undone, and what is undone already is not undone again. The last begun is the
@@ -22,7 +22,8 @@ wrong-undo: What is left to undo is another list, or in another order. An undo w
     be sent, and the last step begun is undone first.
 wrong-pivot: Other orders cannot turn back. An order that has ended does not turn anywhere, and one that has
     not begun its pivot can turn back.
-no-answer: An answer is missing or cannot be read. Each is a list of texts, such as ["order 9/ship"].
+no-answer: An answer is missing or cannot be read. Each is a list of texts: "order 9/ship" for a step,
+    "order 9" for an order.
 """
 
 from __future__ import annotations
@@ -87,9 +88,10 @@ class _ToldLog(SagaLog):
             record(Kind.NOTE, "log", saga, who="", text=text, line=data)
 
 
-def lines(trace: Trace, order: str) -> list[str]:
-    """The lines that the log has of an order."""
-    return [event.data["text"] for event in trace.filter(Kind.NOTE, where="log", message=order)]
+def lines(trace: Trace, order: str = "") -> list[str]:
+    """The lines that the log has of an order, or of all, in the order in which they were written."""
+    log = trace.filter(Kind.NOTE, where="log")
+    return [event.data["text"] for event in log if order in ("", event.message)]
 
 
 def _states(trace: Trace) -> dict[str, SagaState]:
@@ -124,6 +126,8 @@ QUESTIONS = {name: kit.measured(a_night, reading=reading) for name, reading in R
 
 def texts(question: str, said: object) -> list[str] | None:
     if not isinstance(said, list | tuple) or not all(isinstance(each, str) for each in said):
+        return None
+    if question != PIVOT and not all("/" in each for each in said):
         return None
     return [*said] if question == UNDO else sorted(said)
 

@@ -3,11 +3,11 @@
 Extend · hard · 4 points · 15 minutes
 
 Answer: class Tickets() with reserve, release, charge
-Called: One `Tickets()` in five stories of two or three sagas whose commands come mixed. A command that
-    raises `Locked` is sent again when the others have had their turn, five times at most.
-Promised: Seats that are free are free in the books, whatever the order of the commands. A saga is refused
-    only when it is certain that there are too few seats. Nobody pays another price than the one she was
-    promised.
+Called: A new `Tickets()` for each command, in eight stories of sagas whose commands come mixed. A command
+    that raises `Locked` is sent again when the others have had their turn, five times at most.
+Promised: Seats that are free are free in the books, whatever the order of the commands, and whoever finds
+    enough of them gets them at once. A saga is refused only when it is certain that there are too few
+    seats. Nobody pays another price than the one she was promised.
 Hint: Three places: where a number is written, where somebody is told that it is sold out, and where money
     is taken. Which of the three anomalies can happen at each?
 Hint: Change `free` by an amount. Keep a mark for each saga that has seats and has not paid: as long as
@@ -24,12 +24,15 @@ fuzzy-read: Somebody paid another price than the one she was promised. It had ch
 overbooked: More seats were sold than there are. Somebody will stand.
 refused-for-nothing: A saga was refused although nothing was wrong. There were enough seats, or the price
     was as promised.
+waits-for-nothing: A saga was told to come again, and there were seats enough. What others hold is out of
+    `free` already.
 lost-update: Seats are lost, or sold twice. What a saga had seen before was written back over what another
     one had done.
 old-value-back: A release wiped out what others had done. It put back the number of before.
 wrong-money: The till is wrong. Each charge adds the price of one saga, once.
 command-failed (raised): A command ended with another error. Known are `Refused`, which is certain, and
-    `Locked`, which is worth another attempt.
+    `Locked`, which is worth another attempt. What must be remembered stands in `books`: the next command is
+    executed by a new `Tickets`.
 """
 
 from __future__ import annotations
@@ -62,13 +65,25 @@ ANN_AND_BEN = (("reserve", "Ann", 4), ("reserve", "Ben", 3))
 THE_LAST = (("reserve", "Ann", 1), ("reserve", "Ben", 1))
 A_NEW_PRICE = (("reserve", "Ann", 1), ("price", "", 45), ("charge", "Ann", 30), ("release", "Ann", 1))
 PAYS, BEN_PAYS, BACK = ("charge", "Ann", 30), ("charge", "Ben", 30), ("release", "Ann", 4)
-HELD, TURNS_BACK = "the last seat is held", "one turns back"
+HELD, STILL_HELD, TURNS_BACK = "the last seat is held", "one seat is sold and one is held", "one turns back"
+IN_TURN = (
+    ("reserve", "Ann", 1),
+    ("release", "Ann", 1),
+    ("reserve", "Ben", 1),
+    BEN_PAYS,
+    ("reserve", "Cat", 1),
+)
+ONE_OF_TWO = (*THE_LAST, PAYS, ("reserve", "Cat", 1), ("release", "Ben", 1))
+A_LOWER_PRICE = (("reserve", "Ann", 1), ("price", "", 20), *A_NEW_PRICE[2:])
 ALL = (
     Story("two at a time", 10, (*ANN_AND_BEN, PAYS, BEN_PAYS), left=3, till=60),
     Story(TURNS_BACK, 10, (*ANN_AND_BEN, BACK, BEN_PAYS), left=7, till=30),
     Story(HELD, 1, (*THE_LAST, ("release", "Ann", 1)), left=0),
     Story("the last seat is sold", 1, (*THE_LAST, PAYS), left=0, refused=(("reserve", "Ben"),), till=30),
     Story("the price changes", 5, A_NEW_PRICE, left=5, refused=(("charge", "Ann"),)),
+    Story("the price falls", 5, A_LOWER_PRICE, left=5, refused=(("charge", "Ann"),)),
+    Story(STILL_HELD, 2, ONE_OF_TWO, left=0, till=30),
+    Story("given back, then sold", 1, IN_TURN, left=0, refused=(("reserve", "Cat"),), till=30),
 )
 
 
@@ -93,10 +108,11 @@ class _Books:
 
 async def mixed_sagas(tickets: kit.Answer, story: Story, seed: int) -> None:
     """Send the commands of a story, one each second. Who is told to come again comes after the others."""
-    mine, books = tickets(), _Books(story.free)
+    books = _Books(story.free)
     waiting = [(0, command) for command in story.commands]
     refused: list[tuple[str, str]] = []
     locked: list[tuple[str, str]] = []
+    for_nothing: list[str] = []
     while waiting:
         tried, (what, saga, value) = waiting.pop(0)
         await anyio.sleep(1)
@@ -106,9 +122,11 @@ async def mixed_sagas(tickets: kit.Answer, story: Story, seed: int) -> None:
             if what == "price":
                 books.put("price", value)
             else:
-                getattr(mine, what)(books, saga, value)
+                getattr(tickets(), what)(books, saga, value)
         except Locked:
             said, books._documents = "come again", before
+            if what == "reserve" and value <= before["free"]:
+                for_nothing.append(saga)
             if tried < TRIES:
                 waiting.append((tried + 1, (what, saga, value)))
             else:
@@ -126,6 +144,7 @@ async def mixed_sagas(tickets: kit.Answer, story: Story, seed: int) -> None:
         till=books.get("till"),
         refused=[list(each) for each in refused],
         locked=[list(each) for each in locked],
+        for_nothing=for_nothing,
     )
 
 
@@ -136,12 +155,14 @@ def judge(trace: Trace) -> kit.Symptoms:
         yield kit.seen("never-final", f"{story} {saga}'s {what} was told to come again, to the end.", trace)
     for what, saga in day["refused"]:
         if [what, saga] not in wanted["refused"]:
-            mistake = "dirty-read" if day["story"] == HELD else "refused-for-nothing"
+            mistake = "dirty-read" if day["story"] in (HELD, STILL_HELD) else "refused-for-nothing"
             yield kit.seen(mistake, f"{story} {saga}'s {what} was refused.", trace)
     for what, saga in wanted["refused"]:
         if [what, saga] not in day["refused"] and not day["locked"]:
             mistake = "overbooked" if what == "reserve" else "fuzzy-read"
             yield kit.seen(mistake, f"{story} {saga}'s {what} was not refused.", trace)
+    for saga in day["for_nothing"]:
+        yield kit.seen("waits-for-nothing", f"{story} {saga}'s reserve was told to come again.", trace)
     if day["free"] != wanted["left"]:
         mistake = "old-value-back" if day["story"] == TURNS_BACK else "lost-update"
         yield kit.seen(mistake, f"{story} {day['free']} seats are free, and not {wanted['left']}.", trace)

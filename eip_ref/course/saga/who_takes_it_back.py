@@ -5,8 +5,8 @@ Repair · medium · 4 points · 15 minutes
 Answer: def way_back()
 Called: Five evenings, told by the reactions that go forward and those that you return: one on which nobody
     says no, and one for each of the four services that can refuse.
-Promised: When a service refuses, everything that was done before is taken back, and the evening is
-    cancelled. When nobody refuses, nothing is taken back.
+Promised: When a service refuses, everything that was done before is taken back, and somebody says
+    `EveningCancelled`. When nobody refuses, nothing is taken back.
 Hint: Ask for each of the four refusals: what has been done by then, and who did it?
 Hint: Begin at the last one. `CardRefused`: the cake is ordered, the teacher and the room are booked, and
     the evening is announced. Who hears of it first, and what does she say when she has taken hers back?
@@ -17,12 +17,14 @@ Why: Each refusal sets off the undo of the step before it, and that one the next
     is right as well: an undo of what never was leaves a tombstone.
 
 nobody-listens (ValueError): The definition was refused. An event that nobody reacts to, or one that nobody
-    says, or a step that its service does not have.
+    says, a step that its service does not have, or no list of [event, service, step, says].
 runs-in-a-circle (EventCycle): An event leads back to itself. The saga may run in a circle for ever.
 all-stays: A refusal takes nothing back. The evening is called off, perhaps, and whatever was booked for it
     stays booked.
 taken-too-much: Something was taken back on an evening that takes place. Nobody had refused.
 one-stays: Something stays booked after a refusal. Its service does not hear that it was in vain.
+never-ends: Nobody says that the evening is cancelled. All is taken back, and whoever watches the events waits
+    for the end.
 not-cancelled: The evening is still announced. All is taken back, and the planner does not know.
 """
 
@@ -65,7 +67,7 @@ def _told(way_back: Any) -> Choreography:
         isinstance(row, list | tuple) and len(row) == 4 and all(isinstance(x, str) for x in row[:3])
         for row in rows
     ):
-        raise ValueError(f"`way_back` returned {rows!r}, and not a list of [event, who, step, says]")
+        raise ValueError(f"`way_back` returned {rows!r}, and not a list of [event, service, step, says]")
     ends = {"CardCharged": Phase.COMPLETED}
     back = []
     for number, (on, who, step, says) in enumerate(rows):
@@ -86,7 +88,7 @@ def _told(way_back: Any) -> Choreography:
 
 async def an_evening(way_back: kit.Answer, refuses: str, seed: int) -> None:
     """Plan one evening; the service of the step `refuses` says no, or nobody does."""
-    told, done = _told(way_back), list[str]()
+    told, done, said = _told(way_back), list[str](), set[str]()
 
     def act(step: str, undo: bool, command: Message, books: LocalTransaction) -> None:
         if not undo and step == refuses:
@@ -96,6 +98,7 @@ async def an_evening(way_back: kit.Answer, refuses: str, seed: int) -> None:
         (done.remove if undo else done.append)(step)
 
     async def publish(message: Message) -> None:
+        said.add(message.type)
         for who in told.listeners(message.type):
             group.start_soon(deliver, who, message)
 
@@ -110,7 +113,7 @@ async def an_evening(way_back: kit.Answer, refuses: str, seed: int) -> None:
     with anyio.move_on_after(60):
         async with anyio.create_task_group() as group:
             await publish(event("evening 1", "EveningPlanned", {}))
-    kit.write_down(refuses=refuses, left=done)
+    kit.write_down(refuses=refuses, left=done, cancelled="EveningCancelled" in said)
 
 
 def judge(trace: Trace) -> kit.Symptoms:
@@ -131,6 +134,8 @@ def judge(trace: Trace) -> kit.Symptoms:
         yield kit.seen("not-cancelled", words, trace)
     elif left:
         yield kit.seen("one-stays", words, trace)
+    elif not day["cancelled"]:
+        yield kit.seen("never-ends", f"{refuses} was refused, and nobody said `EveningCancelled`.", trace)
 
 
 EXERCISE = kit.exercise(
