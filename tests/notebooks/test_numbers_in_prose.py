@@ -165,9 +165,9 @@ def two_styles(names: Names) -> str:
     return f"| no tea, nobody dies | {' | '.join(cells)} |"
 
 
-def sold_twice(names: Names) -> str:
+def boxes_left(names: Names) -> str:
     wrong, right = (holds(names[run])["tea"] for run in ("written_back", "added"))
-    return f"{wrong - right} of 10 boxes were sold twice"
+    return f"{right} boxes were left, and the books said {wrong}"
 
 
 def silent(names: Names) -> str:
@@ -270,7 +270,7 @@ def price_of_the_bound(names: Names) -> str:
         ("12a_choosing", lost_one_way),
         ("12a_choosing", final_answer),
         ("09b_two_styles", two_styles),
-        ("09b_two_styles", sold_twice),
+        ("09b_two_styles", boxes_left),
         ("09b_two_styles", silent),
         ("08b_a_view_that_lags", not_found),
         ("08b_a_view_that_lags", marked_stale),
