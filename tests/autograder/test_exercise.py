@@ -173,10 +173,11 @@ def test_a_learners_test_that_accepts_a_broken_thing_is_told_which() -> None:
 
 
 def test_a_learners_test_that_fails_a_correct_thing_is_told_so_first() -> None:
-    """It says what the test said."""
+    """It says what the test said, and where: an assertion without words would tell nothing else."""
     verdict = judge_answer(toy.WRITE_THE_TEST, _accuses_all)
     assert _named(toy.WRITE_THE_TEST, _accuses_all) == "accuses"
-    assert "no bell is good enough" in verdict.seen
+    line = _accuses_all.__code__.co_firstlineno + 1
+    assert verdict.seen.endswith(f"no bell is good enough (line {line} of your cell)")
 
 
 def test_a_learners_test_that_is_a_stub_is_not_started() -> None:

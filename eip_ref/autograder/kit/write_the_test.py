@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
+from traceback import walk_tb
 from types import FunctionType
 from typing import Any
 
@@ -70,7 +71,15 @@ def _try(test: Callable[[Make], Any], make: Make, seed: int, max_events: int) ->
             first = first.exceptions[0]
         if isinstance(first, NotImplementedError):
             raise first from error
-        return _trace(error), f"{type(first).__name__}: {first}".removesuffix(": ")
+        words = f"{type(first).__name__}: {first}".removesuffix(": ")
+        return _trace(error), words + _line(first, test)
+
+
+def _line(error: BaseException, test: Callable[..., Any]) -> str:
+    """The line of the test at which the error came out, in words; "" when it is not known."""
+    file = test.__code__.co_filename if isinstance(test, FunctionType) else None
+    lines = [n for frame, n in walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    return f" (line {lines[-1]} of your cell)" if lines else ""
 
 
 class _Veil:

@@ -146,7 +146,7 @@ class Desk:
 async def sales_and_a_desk(follow: kit.Answer, seed: int) -> None:
     """Let four tills sell in transactions that stay open for some time, and the process follow."""
     chance, store = Random(seed), Tills("cards")
-    desk = Desk((1, 3, 6))
+    desk = Desk((1, 2, 4))
     plans = [
         [
             (chance.uniform(0.2, 0.6), chance.choice((0.1, 1.5)) * chance.uniform(0.7, 1.3))
