@@ -12,7 +12,7 @@ Hint: Two things can go wrong: you pass a sale that is not committed yet, or you
     methods are there against each?
 Hint: `store.horizon()` says how far it is settled. And one of the three methods of the desk writes both at
     once.
-Hint: In a loop: `end = store.horizon()`, then the events after `desk.position()` with `event.position <=
+Hint: In a loop: `end = store.horizon()`, then the sales after `desk.position()` with `sale.position <=
     end`, then `await desk.keep(ids, end)`, also when there are none. Then sleep a moment.
 Why: What is above the horizon may still get neighbours below it, so it is left for the next look. Sale and
     position are kept in one write, so wherever the process dies, both are there or neither is.

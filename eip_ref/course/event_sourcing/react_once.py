@@ -12,8 +12,8 @@ Hint: When does it begin for the first time, and how does it know, after a death
 Hint: A death can come after each line. What must be kept before the first mail, and in which order are mail
     and note? The mail house sends nothing twice under one key.
 Hint: `start = memory.get("position")`; if it is None, `await memory.set("position", store.last())`. Then for
-    each event: `await mail(event.message.body["customer"], key=event.message.id)`, and after it `await
-    memory.set("position", event.position)`.
+    each order: `await mail(order.message.body["customer"], key=order.message.id)`, and after it `await
+    memory.set("position", order.position)`.
 Why: It begins at the present, and keeps that at once, so a death before the first mail forgets nothing. After
     a death the last mail may be asked for again, and its key, which is the event's id, makes that harmless.
 
