@@ -3,7 +3,7 @@
 Write the test · hard · 4 points · 15 minutes
 
 Answer: async def test_breaker(make)
-Called: Your `test_breaker(make)` on two correct breakers and on six broken ones. `make()` gives a new one.
+Called: Your `test_breaker(make)` on two correct breakers and on nine broken ones. `make()` gives a new one.
 Promised: The test passes for each correct breaker and raises AssertionError for each broken one.
 Hint: Write four small functions to call: one that succeeds, one that fails, one with the caller's error, and
     one that takes long. Then one promise after the other, each with a new breaker from `make()`.
@@ -11,9 +11,9 @@ Hint: What is under way when something changes? Two calls at once at 11 s; a cal
     opened; a probe that is cancelled by `anyio.move_on_after`; a caller who asks each second.
 Hint: For the old results: start three calls that take 20 s and fail. Open it with three quick failures, sleep
     11 s, let one call succeed, and wait for the three. Then a call must be let in.
-Why: Each promise is played in the moment in which it can be broken: at the third failure, with two probes at
-    once, with results that are late, with an error that is the caller's, with a probe that was cancelled, and
-    with a caller who does not stop asking.
+Why: Each promise is played in the moment in which it can be broken: at the third failure, with a success in
+    between, with two probes at once, with a probe that fails or is cancelled, with results that are late,
+    with what is the caller's, and with somebody who does not stop asking.
 
 accuses-a-correct-breaker: Fails a breaker that keeps the promises. Look at what you assert beyond them, such
     as the words of an error, or what happens at 10 s sharp. An error of the test itself counts, too.
@@ -25,6 +25,12 @@ misses-the-old-results: Does not see that results from before are counted. Calls
     must end when it is closed again.
 misses-the-callers-errors: Does not see that the caller's errors open it. Three bad orders, and the service is
     well.
+misses-the-sum: Does not see that all failures are counted. Two failures, a success and two more are no three
+    in a row.
+misses-the-cancelled: Does not see that cancelled calls open it. Three callers who leave after a second say
+    nothing about the service.
+misses-the-failed-probe: Does not see that it lets the next call in right after a failed probe. A failed probe
+    opens it anew, for all of the 10 s.
 misses-the-kept-place: Does not see that a cancelled probe keeps its place. Nobody is ever let in again.
 misses-the-endless: Does not see that each call that is refused makes it stay open longer. Only who asks while
     it is open can see it.
@@ -84,6 +90,30 @@ class CountsOldResults(CircuitBreaker):
         return super().settle(permit, verdict, error)
 
 
+class CountsTheSum(CircuitBreaker):
+    """Counts a success as nothing while it is closed."""
+
+    def settle(self, permit: Permit, verdict: Verdict, error: BaseException | None = None) -> bool:
+        good = verdict is Verdict.SUCCESS and self.state is State.CLOSED
+        return super().settle(permit, Verdict.NEUTRAL if good else verdict, error)
+
+
+class CountsCancelled(CircuitBreaker):
+    """Takes each call that is cancelled while it is closed for a failure."""
+
+    def settle(self, permit: Permit, verdict: Verdict, error: BaseException | None = None) -> bool:
+        left = error is not None and not isinstance(error, Exception) and self.state is State.CLOSED
+        return super().settle(permit, Verdict.FAILURE if left else verdict, error)
+
+
+class TriesAtOnce(CircuitBreaker):
+    """Lets the next probe in right after one that failed."""
+
+    def settle(self, permit: Permit, verdict: Verdict, error: BaseException | None = None) -> bool:
+        failed = verdict is Verdict.FAILURE and self.state is State.HALF_OPEN
+        return super().settle(permit, Verdict.NEUTRAL if failed else verdict, error)
+
+
 class KeepsThePlace(CircuitBreaker):
     """Hears nothing of a probe that is cancelled."""
 
@@ -111,6 +141,9 @@ BROKEN = {
     "a breaker that lets everybody in to try again": (made(FreeForAll), "misses-the-free-for-all"),
     "a breaker that counts old results": (made(CountsOldResults), "misses-the-old-results"),
     "a breaker that counts the caller's errors": (made(neutral=()), "misses-the-callers-errors"),
+    "a breaker that counts failures that are not in a row": (made(CountsTheSum), "misses-the-sum"),
+    "a breaker that counts cancelled calls": (made(CountsCancelled), "misses-the-cancelled"),
+    "a breaker that does not open anew": (made(TriesAtOnce), "misses-the-failed-probe"),
     "a breaker that keeps the place of a cancelled probe": (made(KeepsThePlace), "misses-the-kept-place"),
     "a breaker that stays open while somebody asks": (made(Prolongs), "misses-the-endless"),
 }

@@ -51,5 +51,6 @@ def calls_and_waits(trace: Trace) -> str:
     opened = trace.filter(Kind.STATE)
     said = f"opened at {opened[0].at:.0f} s" if opened else "stayed closed"
     return (
-        f"{reached(trace):3} calls reach the cards, a customer waits {sum(waits) / 50:4.1f} s, breaker {said}"
+        f"{reached(trace):3} calls reach the cards, a customer waits {sum(waits) / 50:.1f} s on average, "
+        f"breaker {said}"
     )

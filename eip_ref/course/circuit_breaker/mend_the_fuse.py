@@ -3,7 +3,7 @@
 Repair · hard · 5 points · 15 minutes
 
 Answer: class Fuse(threshold, open_time) with ask, done
-Called: Eleven scripts, each with a new `Fuse(threshold, open_time)`. A script asks for calls, and says
+Called: Twelve scripts, each with a new `Fuse(threshold, open_time)`. A script asks for calls, and says
     later how they ended, in an order of its own.
 Promised: Each `ask` gives a token or None as the five rules say.
 Hint: Three things are missing: what happens between “open” and “closed”, what `done` must know of the call
@@ -50,7 +50,6 @@ from ...trace import Kind, Trace, record
 __all__ = ["EXERCISE", "a_script"]
 
 GOOD, BAD, NEUTRAL = "success", "failure", "neutral"
-STEP = 0.01  #: seconds from one step of a script to the next
 
 
 class _Stop(Exception):
@@ -63,6 +62,7 @@ class _Script:
     def __init__(self, fuse: Any, threshold: int, open_time: float) -> None:
         self.threshold, self.open_time = threshold, open_time
         self._fuse, self._calls, self._notes = fuse, 0, 0
+        self.step = 0.01  #: seconds from one step of the script to the next
 
     async def wait(self, share: float) -> None:
         """Let a share of the open time pass."""
@@ -70,7 +70,7 @@ class _Script:
 
     async def ask(self, let_in: bool, mistake: str) -> tuple[int, Any]:
         """Ask for a call, which must be let in or not; otherwise it is this mistake."""
-        await anyio.sleep(STEP)
+        await anyio.sleep(self.step)
         self._calls += 1
         token = self._fuse.ask(anyio.current_time())
         said = "let in" if token is not None else "refused"
@@ -81,7 +81,7 @@ class _Script:
         return self._calls, token
 
     async def done(self, call: tuple[int, Any], verdict: str) -> None:
-        await anyio.sleep(STEP)
+        await anyio.sleep(self.step)
         self._note(f"call {call[0]} is done: {verdict}", "")
         self._fuse.done(call[1], verdict, anyio.current_time())
 
@@ -161,6 +161,17 @@ async def _old_failures(it: _Script) -> None:
     await it.ask(True, "stale-counts")
 
 
+async def _at_one_moment(it: _Script) -> None:
+    it.step = 0.0
+    slow = [await it.ask(True, "not-in-a-row") for _ in range(it.threshold)]
+    await it.open()
+    await it.wait(0.5)
+    for call in slow:
+        await it.done(call, BAD)
+    await it.wait(0.55)
+    await it.ask(True, "stale-counts")
+
+
 async def _old_failure_while_half_open(it: _Script) -> None:
     slow = await it.ask(True, "not-in-a-row")
     probe = await it.probe()
@@ -204,6 +215,7 @@ SCRIPTS: dict[str, Callable[[_Script], Any]] = {
     "a failed probe": _probe_fails,
     "closed again": _nothing_counted,
     "old failures": _old_failures,
+    "all at one moment": _at_one_moment,
     "an old failure while half-open": _old_failure_while_half_open,
     "old successes": _old_successes,
     "neutral calls": _neutral_calls,

@@ -16,7 +16,10 @@ Hint: The call is innermost, then the timeout. The retry stands around the break
 Why: The timeout makes a failure of what hangs, the breaker counts it, the retry gives one failure another
     chance and stops at a refusal, and the fallback answers when all of that was in vain.
 
-error-came-out: A customer got an error. The fallback makes a bill of each failure that reaches it.
+error-came-out: A customer got an error. The fallback makes a bill of what fails inside of it, and of nothing
+    that stands around it.
+no-function (TypeError): Something is no function. A layer is given a function and returns one: write
+    `timeout(call)` and not `timeout(call())`, and `return` before the outermost.
 waits-for-ever (deadlock): A customer waits for ever. The service hangs, and only the timeout ends that.
 cancelled-calls: The breaker sees cancelled calls, and those are neutral. A timeout that stands around the
     breaker hides each failure from it.
@@ -47,8 +50,15 @@ CUSTOMERS, MOST = 40, 8
 PAID, BILL = "paid", "bill"
 
 
+def _must_be_function(what: str, work: object) -> None:
+    """Raise TypeError for what cannot be called, such as None or the coroutine of `call()`."""
+    if not callable(work):
+        raise TypeError(f"{what} a function, and not a {type(work).__name__}")
+
+
 def timeout(work: Work) -> Work:
     """Let the work take a second at most, else raise TimeoutError."""
+    _must_be_function("timeout takes", work)
 
     async def limited() -> object:
         with anyio.fail_after(1):
@@ -59,6 +69,7 @@ def timeout(work: Work) -> Work:
 
 def retry(work: Work) -> Work:
     """Try the work three times, half a second apart. A refusal of the breaker ends it."""
+    _must_be_function("retry takes", work)
 
     async def tried() -> object:
         for _ in range(2):
@@ -75,6 +86,7 @@ def retry(work: Work) -> Work:
 
 def fallback(work: Work) -> Work:
     """Answer "bill" where the work raises an error."""
+    _must_be_function("fallback takes", work)
 
     async def answered() -> object:
         try:
@@ -102,6 +114,7 @@ async def two_days(protect: kit.Answer, day: str, seed: int) -> None:
 
     breaker = CircuitBreaker("cards", policy=ConsecutiveFailures(5), open_duration=OpenDuration(600))
     pay = protect(call, breaker, timeout, retry, fallback)
+    _must_be_function("protect returns", pay)
     for number in range(1, CUSTOMERS + 1):
         with acting("shop"):
             try:

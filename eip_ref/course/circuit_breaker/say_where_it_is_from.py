@@ -28,6 +28,9 @@ wrong-age: The age is wrong. It is counted from the moment at which the service 
 too-old: Gave a price that is older than 60 s. The shop would rather say nothing.
 kept-for-nothing: Said "none" although a price was there. It is young enough, and a customer would have
     had it.
+none-with-numbers: Says "none", and a price or an age with it. Where nothing is known both are None.
+past-the-breaker: Asked the service without the breaker. The breaker refuses so that the service is left
+    alone.
 no-answer: An answer that cannot be read. It is a dictionary with `price`, `source` and `age`.
 """
 
@@ -60,7 +63,7 @@ CALLS = (  # at which second, for which tea, and what must come
     (50, "green", CACHED),
     (64, "green", NONE),
     (100, "green", LIVE),
-    (102, "moon", LOOKUP),
+    (102, "green", LIVE),
     (112, "green", CACHED),
 )
 
@@ -71,6 +74,7 @@ async def thirteen_calls(desk_class: kit.Answer, seed: int) -> None:
     first = dict(zip(("green", "black", "white"), chance.sample(range(5, 50), 3), strict=True))
 
     async def ask(tea: str) -> int:
+        record(Kind.ARRIVED, "price service", tea, who="desk")
         await anyio.sleep(0.1)
         now = anyio.current_time()
         if any(start <= now < end for start, end in AWAY):
@@ -117,21 +121,31 @@ async def _asked(desk: Any, tea: str) -> dict[str, Any]:
         return {"source": f"{type(error).__name__}"}
     if not isinstance(said, Mapping) or not {"price", "source", "age"} <= set(said):
         return {"source": f"{type(said).__name__}", "unread": True}
-    numbers = {name: value if type(value) in (int, float) else None for name, value in said.items()}
-    return {"source": str(said["source"]), "price": numbers["price"], "age": numbers["age"]}
+    price, age = (_plain(said[name]) for name in ("price", "age"))
+    return {"source": str(said["source"]), "price": price, "age": age}
+
+
+def _plain(value: object) -> int | float | str | None:
+    """A number as it is; the word for anything else, so that nobody takes it for a None."""
+    return value if isinstance(value, int | float | None) else repr(value)
 
 
 def judge(trace: Trace) -> kit.Symptoms:
     kit.facts(trace)
-    for asked in trace.filter(Kind.EFFECT, where="desk"):
-        mistake = _mistake(asked.data)
+    for answer in trace.filter(Kind.EFFECT, where="desk"):
+        mistake = _mistake(answer.data)
         if mistake:
-            data = asked.data
+            data = answer.data
             got = {name: value for name, value in data["got"].items() if name != "unread"}
-            words = f"At {asked.at:.1f} s {data['tea']} tea: you said {got}; right is {data['must']!r}"
+            words = f"At {answer.at:.1f} s {data['tea']} tea: you said {got}; right is {data['must']!r}"
             if data["must"] in (LIVE, CACHED):
                 words += f", {data['price']}, {0 if data['must'] == LIVE else data['age']:.0f} s old"
             yield kit.seen(mistake, f"{words}.", trace.filter(where="prices"))
+    asked = trace.count(Kind.ARRIVED, where="price service")
+    let_in = trace.count(Kind.STARTED, where="prices")
+    if asked > let_in:
+        words = f"The service was asked {asked} times, and the breaker let in {let_in} calls."
+        yield kit.seen("past-the-breaker", words, trace.filter(Kind.ARRIVED))
 
 
 def _mistake(data: Mapping[str, Any]) -> str | None:
@@ -146,16 +160,23 @@ def _mistake(data: Mapping[str, Any]) -> str | None:
     if source == LOOKUP:
         return "error-came-out"
     if must == LIVE:
-        return None if source == LIVE and price == data["price"] else "not-live"
+        live = source == LIVE and price == data["price"]
+        return _wrong_age(got["age"], 0) if live else "not-live"
     if source != NONE and price in data["others"]:
         return "anothers-price"
+    if must == NONE and source == NONE:
+        return None if price is None and got["age"] is None else "none-with-numbers"
     if must == NONE:
-        return None if source == NONE else "too-old" if data["price"] is not None else "says-cached"
+        return "too-old" if data["price"] is not None else "says-cached"
     if source == NONE:
         return "kept-for-nothing"
     if source == LIVE or price != data["price"]:
         return "says-cached"
-    return None if got["age"] is not None and abs(got["age"] - data["age"]) < 0.5 else "wrong-age"
+    return _wrong_age(got["age"], data["age"])
+
+
+def _wrong_age(said: object, really: float) -> str | None:
+    return None if isinstance(said, int | float) and abs(said - really) <= 0.5 else "wrong-age"
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(thirteen_calls), judge)

@@ -102,7 +102,7 @@ def _read(chosen: Any, service: str) -> tuple[int, float]:
         raise ValueError(f"for {service!r} you return {chosen!r}, and not 'failures' and 'open_for'")
     failures, open_for = chosen["failures"], chosen["open_for"]
     if type(failures) is not int or not 1 <= failures <= 20:
-        raise ValueError(f"for {service!r} failures is {failures!r}, and must be from 1 to 20")
+        raise ValueError(f"for {service!r} failures is {failures!r}, and must be a whole number from 1 to 20")
     if type(open_for) not in (int, float) or not 1 <= open_for <= 120:
         raise ValueError(f"for {service!r} open_for is {open_for!r}, and must be from 1 to 120 s")
     return failures, float(open_for)
