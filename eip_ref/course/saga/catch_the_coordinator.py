@@ -7,12 +7,12 @@ Called: Your `test_coordinator(make)` on three correct coordinators, of which on
     one goes on, and one does now this and now that; and on ten broken ones. `make()` gives a new one.
 Promised: The test passes for each correct coordinator and raises AssertionError for each broken one.
 Hint: When nothing goes wrong every coordinator is right. Which five things can go wrong? Try each of them
-    at more than one step.
+    at each step, and no trouble as well.
 Hint: Do not say how an order must end after a doubt: both ends are right. Say what must be true of the
     effects whatever the end: all four done, or nothing left.
 Hint: Write `check(run)`: count `did` and `took back` of each step. Each at most once, a step taken back was
     done before, the undos are in reverse, and by the end: completed all four and no undo, compensated
-    nothing left, stuck everything but the broken step. Then loop over the faults and the steps.
+    nothing left, stuck nothing left but the broken step. Then loop over the faults and the steps.
 Why: One invariant, asked after each fault at each step, finds what no list of examples finds. It says
     nothing about the way, so it accepts whoever turns back and whoever goes on.
 

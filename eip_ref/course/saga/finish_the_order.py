@@ -28,7 +28,7 @@ never-returns: `finish` was still at work after ten minutes. What is refused or 
     often one asks.
 forgets-at-restart: The second life knew nothing. The log is empty: all that the first life knew was in its
     memory.
-doubt-guessed: The step in doubt was taken for done, or for not done. Its command had left, no answer had
+doubt-guessed: What was in doubt was taken for done, or for not done. A command had left, no answer had
     come, and you believed one of the two.
 gives-up: An undo failed, and it was left at that. The service was down for a moment. What was to be taken
     back stands as it is.
