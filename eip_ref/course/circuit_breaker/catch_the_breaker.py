@@ -8,7 +8,8 @@ Promised: The test passes for each correct breaker and raises AssertionError for
 Hint: Write four small functions to call: one that succeeds, one that fails, one with the caller's error, and
     one that takes long. Then one promise after the other, each with a new breaker from `make()`.
 Hint: What is under way when something changes? Two calls at once at 11 s; a call that began before it
-    opened; a probe that is cancelled by `anyio.move_on_after`; a caller who asks each second.
+    opened; a call and a probe that are cancelled by `anyio.move_on_after`; a probe that fails; a caller who
+    asks each second. And what breaks a row?
 Hint: For the old results: start three calls that take 20 s and fail. Open it with three quick failures, sleep
     11 s, let one call succeed, and wait for the three. Then a call must be let in.
 Why: Each promise is played in the moment in which it can be broken: at the third failure, with a success in
