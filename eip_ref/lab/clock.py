@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 try:
     import sniffio
@@ -139,6 +140,7 @@ class _VirtualLoop(asyncio.BaseEventLoop):
         self._dead = dead
         self._numbers = itertools.count(1)
         self._to_cancel: dict[_Task, Any] = {}
+        self._made: WeakSet[_Task] = WeakSet()
         super().__init__()
         self.set_task_factory(self._make_task)
 
@@ -172,9 +174,22 @@ class _VirtualLoop(asyncio.BaseEventLoop):
         try:
             self.run_until_complete(coro)
         finally:
-            if asyncio.all_tasks(self) or self._asyncgens:  # type: ignore[attr-defined]
+            if self.unfinished() or self._asyncgens:  # type: ignore[attr-defined]
                 asyncio.Runner(loop_factory=lambda: self).__enter__().close()
             self.close()
+
+    def unfinished(self) -> list[_Task]:
+        """The tasks that have not ended, in the order in which they were made."""
+        return sorted((task for task in self._made if not task.done()), key=hash)
+
+    def forget(self) -> None:
+        """Take all tasks from asyncio's list of them.
+
+        It has a place for each hash, ours begin at 1 in each simulation, and the dead never leave it: so
+        each would make all later simulations slower.
+        """
+        for task in self._made:
+            asyncio._unregister_task(task)
 
     async def shutdown_asyncgens(self) -> None:
         # Closing the generators of a crashed participant would run code of the dead.
@@ -194,6 +209,7 @@ class _VirtualLoop(asyncio.BaseEventLoop):
     def _make_task(self, loop: Any, coro: Any, **rest: Any) -> asyncio.Task[Any]:
         life = Life.current(rest.get("context"))
         task = _Task(life.guard(coro) if life else coro, loop=loop, number=next(self._numbers), **rest)
+        self._made.add(task)
         if life:
             life.adopt(task, coro)
         return task
@@ -241,7 +257,8 @@ def _run(
                 loop.run(main())
         except BaseException as error:
             raised = error
-    bury([*dead, *(task.get_coro() for task in asyncio.all_tasks(loop))])  # those refused to be cancelled
+    bury([*dead, *(task.get_coro() for task in loop.unfinished())])  # those refused to be cancelled
+    loop.forget()
     trace = Trace(recorder.events, seed=seed, result=result)
     if raised is not None:
         raised.trace = trace  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
@@ -19,7 +19,7 @@ import anyio.lowlevel
 import pytest
 
 from eip_ref.lab.clock import Deadlock, Runaway, current_seed, in_simulation, simulate
-from eip_ref.lab.faults import Participant
+from eip_ref.lab.faults import Crash, Participant
 from eip_ref.point_to_point import PointToPointChannel
 from eip_ref.trace import Kind, TraceTooLong, record
 
@@ -507,3 +507,18 @@ def test_the_trace_is_the_same_in_every_process(tmp_path: Path) -> None:
     }
     assert len(traces) == 1
     assert len(traces.pop()) > 10_000
+
+
+def test_the_dead_of_a_simulation_leave_no_task_in_the_list_of_asyncio() -> None:
+    """All tasks of a number have one hash there, so those of 100 crashes would slow down what comes later."""
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 2)
+            await anyio.sleep(2)
+
+    names = vars(asyncio.tasks)
+    listed: Sized = names.get("_all_tasks", names.get("_scheduled_tasks", ()))
+    before = len(listed)
+    simulate(Participant("worker", work, crashes=(Crash(at=1.0, restart_after=1.0),)).run)
+    assert len(listed) == before
