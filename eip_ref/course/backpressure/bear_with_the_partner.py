@@ -28,7 +28,7 @@ too-slow: Slower than the partner allows. It bears 10 calls a second, and somebo
 
 from __future__ import annotations
 
-import itertools
+from bisect import bisect_left
 from typing import Any
 
 import anyio
@@ -87,8 +87,8 @@ def judge(trace: Trace) -> kit.Symptoms:
 
 
 def _second_from(calls: list[Event], first: int) -> list[Event]:
-    over = calls[first].at + 1 - 1e-9
-    return list(itertools.takewhile(lambda call: call.at < over, calls[first:]))
+    over = bisect_left(calls, calls[first].at + 1 - 1e-9, key=lambda call: call.at)
+    return calls[first:over]
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(many_calls), judge)
