@@ -4,8 +4,8 @@ Repair · medium · 5 points · 15 minutes
 
 Answer: class Users(db, broker) with handle, relay
 Called: Three commands, again and again: in each run the process dies at another step, or the broker is down
-    for a while. The process is back a second later, with a new `Users`. Every second browser asks again
-    when it got no answer.
+    for a while, or two commands give the same name. The process is back a second later, with a new `Users`.
+    Every second browser asks again when it got no answer.
 Promised: Of each user, every version that is in the database is told, in order, and nothing else is told. A
     command that is asked twice is carried out once. All is told 30 s after the last trouble.
 Hint: Which two things must never be parted by a death? How can one `commit` do both?
@@ -23,9 +23,11 @@ never-told: A version is in the database, and nobody was told. Whoever reads the
     it, and no error says so.
 never-was: Something was told that is not in the database. Others act on what has never happened.
 done-twice: A command was carried out twice. The browser got no answer and asked again, as it should.
+other-name: An event has no name, or one that no command gave. Whoever reads it does not know the new name.
 two-ids: One event was told under two ids. Its readers cannot know that it is the same, and act twice.
 out-of-order: An older event was told after a newer one. Whoever reads them ends with the old name.
-answered-too-early: An answer was given and the command was not carried out. The browser will not ask again.
+answered-too-early: An answer was given and the command was not carried out. The browser will not ask again. A
+    command is known by its id: another one may give the same name.
 broker-down-ends-it (ConnectionError): An error of the broker left `handle` or `relay`. The broker is down
     for a few seconds, and that is no reason to end.
 never-rests (runaway): The relay asks without a break. It asks the database again and again in the same
@@ -60,8 +62,14 @@ class Case(NamedTuple):
     dies_at: int | None
     asks_again: bool
     refusals: int | None = None  #: of the broker after it is back; None means that it was never down
+    same_name: bool = False  #: the last command gives the name that the first one gave
+    last_at: float = 0.0  #: the last command does not come earlier
 
     def __str__(self) -> str:
+        if self.same_name:
+            return "two commands give the same name"
+        if self.last_at:
+            return "the broker is back, and the last command comes in this moment"
         if self.dies_at is None:
             return "the broker is down" if self.refusals is not None else "without any trouble"
         return f"the process dies at its step {self.dies_at}, and the browser asks {self._again}"
@@ -106,26 +114,28 @@ class Publishing(Broker):
         self._told.append(dict(event))
 
 
-def commands(seed: int) -> list[dict[str, str]]:
+def commands(seed: int, same_name: bool = False) -> list[dict[str, str]]:
     """Two commands for one user, and between them one for another."""
     first, second = Random(seed).sample(NAMES, 2)
-    names = (first, second, f"{first} Lee")
+    names = (first, second, first if same_name else f"{first} Lee")
     return [{"id": f"c{n}", "user": name.split()[0].lower(), "name": name} for n, name in enumerate(names, 1)]
 
 
 def all_cases(seed: int) -> Iterator[Case]:
     yield Case(None, True)
+    yield Case(None, True, same_name=True)
     for step in range(1, STEPS + 1):
         yield Case(step, step % 2 == 0)
         yield Case(step, step % 2 == 1)
     for refusals in range(4):
         yield Case(None, True, refusals)
+    yield Case(None, True, 0, last_at=BACK - 2 * WAY + 0.01)  # its commit ends when the broker is back
 
 
 async def three_commands(users_class: kit.Answer, case: Case, seed: int) -> None:
     """Carry out three commands with one trouble."""
     database, broker = Yielding(), Publishing(case.refusals)
-    all_commands = commands(seed)
+    all_commands = commands(seed, case.same_name)
     waiting, answered, asked = list(all_commands), list[str](), list[str]()
 
     async def process() -> None:
@@ -137,6 +147,8 @@ async def three_commands(users_class: kit.Answer, case: Case, seed: int) -> None
                 if command["id"] in asked and not case.asks_again:
                     waiting.pop(0)  # its browser has gone
                     continue
+                if len(waiting) == 1:
+                    await anyio.sleep_until(case.last_at)
                 if command["id"] not in asked:
                     asked.append(command["id"])
                 await users.handle(dict(command))
@@ -149,7 +161,8 @@ async def three_commands(users_class: kit.Answer, case: Case, seed: int) -> None
         await Participant("users", process, (), crashes).run()
     rows = {user: dict(row) for user, row in await database.scan("users")}
     of = {each["id"]: each["user"] for each in all_commands}
-    kit.write_down(trouble=str(case), of=of, rows=rows, told=broker._told, answered=answered)
+    names = {each["id"]: each["name"] for each in all_commands}
+    kit.write_down(trouble=str(case), of=of, names=names, rows=rows, told=broker._told, answered=answered)
 
 
 def judge(trace: Trace) -> kit.Symptoms:
@@ -187,6 +200,7 @@ def _of_a_user(
 ) -> Iterator[tuple[str, str]]:
     versions = [event["version"] for event in told if event.get("user") == user]
     asked = [command for command, of in facts["of"].items() if of == user]
+    given = [facts["names"][command] for command in asked]
     for version in range(1, row["version"] + 1):
         if version not in versions:
             yield "never-told", f"version {version} of {user} is in the database and was not told."
@@ -196,6 +210,11 @@ def _of_a_user(
         yield "done-twice", f"{len(asked)} commands for {user} have made version {row['version']}."
     if row["version"] < len([each for each in asked if each in facts["answered"]]):
         yield "answered-too-early", f"more was answered than version {row['version']} of {user}."
+    for event in (each for each in told if each.get("user") == user):
+        if event.get("name") not in given:
+            yield "other-name", f"{user} was given the names {given}, and {event} was told."
+        elif event["version"] == row["version"] and event["name"] != row.get("name"):
+            yield "never-was", f"{event} was told, and the database has {row}."
     if versions != sorted(versions):
         yield "out-of-order", f"of {user} were told, in this order, the versions {versions}."
 

@@ -3,7 +3,7 @@
 Write the test · medium · 4 points · 12 minutes
 
 Answer: async def test_relay(make)
-Called: Your `test_relay(make)` on three correct relays and on five broken ones. `make()` gives a new one
+Called: Your `test_relay(make)` on four correct relays and on six broken ones. `make()` gives a new one
     with an empty outbox and a broker that is up.
 Promised: The test passes for each correct relay and raises AssertionError for each broken one.
 Hint: While the broker is up, every one of the relays looks right. What does each promise say about a broker
@@ -17,7 +17,8 @@ Why: The test makes the broker fail, and asks what was promised: every event, in
     own id, not too many tries, and an outbox that ends empty. It allows what is allowed: a repetition with
     the same id, and another order between users.
 
-accuses-a-correct-relay: Fails a relay that keeps the promises. One tells an event twice with the same id,
+accuses-a-correct-relay: Fails a relay that keeps the promises, or never ends: `run` goes on until the test
+    cancels it. One relay tells an event twice with the same id,
     one tells Ben's event while Ann's must wait, and they rest for different times.
 misses-the-loss: Does not see that an event is lost. This relay empties the outbox before it publishes.
 misses-the-order: Does not see that a newer event is told before an older one. It happens only when the
@@ -26,6 +27,8 @@ misses-the-new-id: Does not see that each try has an id of its own. Its readers 
 misses-the-hot-loop: Does not see that the relay never rests. A broker that is down is asked a hundred times
     a second.
 misses-the-repetition: Does not see that an event is told for ever. It never leaves the outbox.
+misses-the-delay: Does not see that an event is told too late. After a failure this relay rests for two
+    minutes, and 30 s were promised.
 """
 
 from __future__ import annotations
@@ -112,6 +115,32 @@ class Repeating(OneByOne):
         return told
 
 
+class RestsBriefly(OneByOne):
+    """Makes nearly two tries a second while the broker is down."""
+
+    async def run(self) -> None:
+        while True:
+            if not self._outbox:
+                await anyio.sleep(0.5)
+            elif await self._publish(self._outbox[0]):
+                self._outbox.pop(0)
+            else:
+                await anyio.sleep(0.45)
+
+
+class RestsForLong(OneByOne):
+    """Rests for two minutes after a failure."""
+
+    async def run(self) -> None:
+        while True:
+            if not self._outbox:
+                await anyio.sleep(0.5)
+            elif await self._publish(self._outbox[0]):
+                self._outbox.pop(0)
+            else:
+                await anyio.sleep(120.0)
+
+
 class RemovesFirst(OneByOne):
     """Removes, then publishes."""
 
@@ -171,6 +200,7 @@ CORRECT: dict[str, kit.Make] = {
     "a relay that goes one by one": OneByOne,
     "a relay that holds up one user only": PerUser,
     "a relay that repeats an event with its id": Repeating,
+    "a relay that makes nearly two tries a second": RestsBriefly,
 }
 BROKEN = {
     "a relay that removes before it publishes": (RemovesFirst, "misses-the-loss"),
@@ -178,8 +208,12 @@ BROKEN = {
     "a relay that makes new ids": (NewIds, "misses-the-new-id"),
     "a relay that never rests": (NeverRests, "misses-the-hot-loop"),
     "a relay that never removes": (NeverRemoves, "misses-the-repetition"),
+    "a relay that rests for two minutes": (RestsForLong, "misses-the-delay"),
 }
 
 EXERCISE = kit.exercise(
-    __name__, __doc__, kit.try_test(CORRECT, BROKEN), kit.judge_test("accuses-a-correct-relay", BROKEN)
+    __name__,
+    __doc__,
+    kit.try_test(CORRECT, BROKEN, max_events=10_000),
+    kit.judge_test("accuses-a-correct-relay", BROKEN),
 )

@@ -17,9 +17,11 @@ Why: One limit holds for all streams together. The row is read after the wait, a
 
 old-as-new: An old row was given as new. The browser shows a customer something that is not so any more, and
     nobody knows.
-old-row: The row was read before the wait. The versions are there, and the row is the one of before.
+old-row: The row is not that of the moment of the answer. It was read before the wait, or left out.
 answered-late: The answer came after the time was over. The browser has gone.
 waited-in-vain: Waited although everything was there. A fixed pause is too short today and too long tomorrow.
+gave-up-early: Said stale before the time was over. What was wanted might still have come. A change of the
+    view need not be the one that is wanted.
 marked-in-vain: Said stale of a row that is as new as was wanted. Who is warned every time does not listen.
 never-answers (deadlock): No answer at all. The version never comes, and nothing ends the wait.
 other-form: Another form of answer. It is a dictionary with `row` and `stale`.
@@ -58,7 +60,7 @@ EVENINGS = (
     Evening("nothing is wanted", ((0.0, USERS, 1), (1.0, USERS, 2)), {}),
     Evening("there at once", ((0.0, USERS, 1),), {USERS: 1}),
     Evening("something else comes first", ((0.0, USERS, 1), (0.4, BILLING, 1), (1.4, USERS, 2)), {USERS: 2}),
-    Evening("two streams", ((0.5, USERS, 1), (1.5, BILLING, 3)), {USERS: 1, BILLING: 3}),
+    Evening("two streams", ((0.5, USERS, 4), (1.5, BILLING, 3)), {USERS: 1, BILLING: 3}),
     Evening("the other first", ((0.5, BILLING, 3), (1.5, USERS, 1)), {USERS: 1, BILLING: 3}),
     Evening("newer than wanted", ((0.0, USERS, 4),), {USERS: 2}),
     Evening("never", ((0.0, USERS, 1),), {USERS: 2}),
@@ -134,9 +136,13 @@ def judge(trace: Trace) -> kit.Symptoms:
     there = _there(evening)
     row, complete = got["row"] or {}, there <= at
     new = all(row.get(stream, 0) >= version for stream, version in evening["wanted"].items())
+    came = [(stream, version) for when, stream, version in evening["arrivals"] if when < at - 1e-6]
+    now = all(row.get(stream, 0) >= version for stream, version in came)
     if not got["stale"] and not complete:
         yield kit.seen("old-as-new", words, trace)
-    elif not got["stale"] and not new:
+    elif got["stale"] and not complete and at < evening["within"] - 1e-6:
+        yield kit.seen("gave-up-early", words, trace)
+    elif not now or not (got["stale"] or new):
         yield kit.seen("old-row", words, trace)
     elif got["stale"] and there <= min(at, evening["within"] - 1e-6):
         yield kit.seen("marked-in-vain", words, trace)

@@ -21,7 +21,8 @@ wrong-design: That service has another design. Its first write, and what it does
 counts-copies: A copy is not a mail. Mail does nothing at an event that it knows.
 sent-is-not-there: What was sent has not always come. Only what was accepted is in the database or at the
     broker.
-wrong-ending: That service ended otherwise. Compare what the database has with what mail did.
+wrong-ending: That service ended otherwise. Look at all that was accepted, before the death and after it, and
+    at what mail did.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def judge(trace: Trace) -> kit.Symptoms:
             continue
         elif DOUBLED in (ending, ended) and RIGHT in (ending, ended):
             yield kit.seen("counts-copies", words, shown)
-        elif RIGHT in (ending, ended):
+        elif PHANTOM in (ending, ended) and RIGHT in (ending, ended):
             yield kit.seen("sent-is-not-there", words, shown)
         else:
             yield kit.seen("wrong-ending", words, shown)

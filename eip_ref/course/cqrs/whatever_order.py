@@ -3,9 +3,10 @@
 Complete · medium · 4 points · 12 minutes
 
 Answer: class Customer() with take, row
-Called: A new `Customer()`, which takes the four events of Ann in every order, one of them twice: 96 times.
-Promised: When all have come, the row is the same in every run: the newest name, the number of her charges and
-    their sum, each counted once.
+Called: A new `Customer()`, which takes the five events of Ann in every order, one of them twice: 120 times.
+    In half of them both charges are of the same amount.
+Promised: Before anything has come there is no name and no charge. When all have come, the row is the same in
+    every run: the newest name, the number of her charges and their sum, each counted once.
 Hint: `version` counts the events of one stream: 1, 2, 3. What does it tell you when an event comes?
 Hint: A version that you have had is a duplicate. One that is too early cannot be taken yet, and must not be
     forgotten.
@@ -16,6 +17,8 @@ Why: The version says which event is next. What is early waits, what is known is
 
 counted-twice: A charge was counted twice. An event that comes again asks for nothing new.
 charge-missing: A charge is missing. It came late, after one that is newer, and it must count all the same.
+same-amount: Two charges of the same amount are two charges. What tells them apart is their version.
+not-empty: A new row has something in it already. It belongs to another `Customer`.
 old-name: An old name has won. It came last, and it is not the newest.
 never-released: What was held back never came. Its place in the stream is free, and it still waits.
 other-row: The row has another form. It is a dictionary with `name`, `charges` and `cents`.
@@ -38,37 +41,41 @@ Event = dict[str, Any]
 USERS, BILLING = "users/ann", "billing/ann"
 
 
-def the_events(seed: int) -> list[Event]:
-    """Ann has registered, is charged twice, and has a new name."""
-    first, second = (Random(seed).randint(1, 9) * 100 for _ in range(2))
+def the_events(seed: int, same_amount: bool) -> list[Event]:
+    """Ann has registered, is charged twice, and has a new name twice."""
+    first = Random(seed).randint(1, 9) * 100
     return [
         {"stream": USERS, "version": 1, "type": "Registered", "name": "Ann"},
-        {"stream": USERS, "version": 2, "type": "Renamed", "name": "Ann Lee"},
+        {"stream": USERS, "version": 2, "type": "Renamed", "name": "Ann Ho"},
+        {"stream": USERS, "version": 3, "type": "Renamed", "name": "Ann Lee"},
         {"stream": BILLING, "version": 1, "type": "Charged", "cents": first},
-        {"stream": BILLING, "version": 2, "type": "Charged", "cents": second + 50},
+        {"stream": BILLING, "version": 2, "type": "Charged", "cents": first if same_amount else first + 50},
     ]
 
 
 def every_order(seed: int) -> Iterator[list[Event]]:
-    """Each order of the four, with each of them a second time at the end, or right behind itself."""
-    events = the_events(seed)
-    for number, order in enumerate(permutations(events)):
-        for twice in sorted(order, key=lambda event: event["stream"]):
-            place = order.index(twice)
-            at_once = (number + place) % 2
-            again = place + 1 if at_once else len(order)
-            yield [*order[:again], twice, *order[again:]]
+    """Each order of the five, with one of them a second time at the end, or right behind itself."""
+    orders = zip(permutations(the_events(seed, False)), permutations(the_events(seed, True)), strict=True)
+    for number, both in enumerate(orders):
+        order = both[number >= 60]
+        place = 4 - number % 5
+        again = place + 1 if number // 5 % 2 else len(order)
+        yield [*order[:again], order[place], *order[again:]]
 
 
 async def one_order(customer_class: kit.Answer, order: Sequence[Event], seed: int) -> None:
     """Let a new row take the events in this order."""
     customer = customer_class()
+    empty = _written(customer.row())
     for event in order:
         name = f"{event['stream']}/{event['version']}"
         record(Kind.DELIVERED, "dashboard", name, who="dashboard", type=event["type"])
         customer.take(dict(event))
-    row = customer.row()
-    kit.write_down(order=list(order), row=dict(row) if isinstance(row, dict) else repr(row))
+    kit.write_down(order=list(order), empty=empty, row=_written(customer.row()))
+
+
+def _written(row: Any) -> Any:
+    return dict(row) if isinstance(row, dict) else repr(row)
 
 
 def judge(trace: Trace) -> kit.Symptoms:
@@ -79,9 +86,14 @@ def judge(trace: Trace) -> kit.Symptoms:
     if not isinstance(row, dict) or set(row) != {"name", "charges", "cents"}:
         yield kit.seen("other-row", words, trace)
         return
+    if facts["empty"] != {"name": None, "charges": 0, "cents": 0}:
+        yield kit.seen("not-empty", f"before anything has come the row is {facts['empty']}.", trace)
+        return
     cents = {event["version"]: event["cents"] for event in order if event["stream"] == BILLING}
     if row["charges"] > 2 or row["cents"] > sum(cents.values()):
         yield kit.seen("counted-twice", words, trace)
+    elif row["charges"] == 1 and cents[1] == cents[2]:
+        yield kit.seen("same-amount", words, trace)
     elif row["cents"] == cents[1]:
         yield kit.seen("never-released", words, trace)
     elif row["charges"] < 2 or row["cents"] < sum(cents.values()):

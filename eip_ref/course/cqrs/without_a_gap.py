@@ -39,7 +39,7 @@ from ...trace import Kind, Trace, acting, record
 __all__ = ["EXERCISE", "a_browser_follows"]
 
 Change = dict[str, Any]
-ROWS = tuple(f"customer {number}" for number in range(1, 23))
+ROWS = tuple(f"customer {number}" for number in range(1, 24))
 READ, SEND, END = 0.1, 0.1, 12.0
 
 
@@ -144,8 +144,14 @@ async def a_browser_follows(follow: kit.Answer, run: Run, seed: int) -> None:
 
 
 async def _change_all_the_time(view: View, chance: Random) -> None:
-    """Change rows in bursts, quicker than they can be sent, and then rest; most of them once."""
-    rows = iter(ROWS[4:])
+    """Change rows in bursts, quicker than they can be sent, and then rest; most of them once.
+
+    The first row changes twice before `since` has looked: whoever listens hears a change that is old by then.
+    """
+    for _ in range(2):
+        await anyio.sleep(READ / 3)
+        view._change(ROWS[4])
+    rows = iter(ROWS[5:])
     for _ in range(3):
         for _ in range(6):
             await anyio.sleep(chance.uniform(0.02, 0.09))

@@ -14,7 +14,7 @@ Hint: `json.dumps({"type": "UserRegistered", "id": row["id"], "name": row["name"
 Why: The writer of JSON writes every name so that a reader gets it back. The dictionary is made for the
     reader, so a new column in the table changes nothing for anybody.
 
-not-json: A name breaks the event. Its reader stops at it, and so do all events behind it.
+not-json: This is no text in JSON. Its reader stops at it, and all events behind it wait.
 another-user: The event is about somebody else. A name has become a part of the event, and changed who is
     meant.
 says-more: The event says more than was promised. What a reader was given once, it will use, and so it can
@@ -57,6 +57,7 @@ def all_rows(seed: int) -> Iterator[dict[str, Any]]:
             "name": name,
             "password": secret,
             "logins": 0,
+            **({"phone": f"0{number}"} if number > 4 else {}),
         }
 
 
@@ -65,7 +66,7 @@ async def seven_users(event_text: kit.Answer, row: dict[str, Any], seed: int) ->
     text = event_text(dict(row))
     record(Kind.NOTE, "users", row["id"], who="users", text=f"the event: {text}")
     try:
-        got = json.loads(text) if isinstance(text, str | bytes) else f"no text, but {text!r}"
+        got = json.loads(text) if isinstance(text, str) else f"no text, but {text!r}"
     except ValueError as error:
         got = f"no JSON: {error}"
     kit.write_down(row=row, got=got)
