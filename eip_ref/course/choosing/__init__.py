@@ -16,6 +16,7 @@ from .give_one_up import six_tables
 from .lamps import LAMPS, Board, read_the_board
 from .read_the_evening import a_mixed_evening
 from .repairs import REPAIRS, naive, repaired
+from .run_the_whole_shop import a_short_storm
 from .storm import FAULTS, Weather, a_storm
 from .ways import WAYS
 
@@ -29,6 +30,7 @@ __all__ = [
     "Board",
     "Weather",
     "a_mixed_evening",
+    "a_short_storm",
     "a_storm",
     "an_evening",
     "boards",

@@ -44,16 +44,22 @@ def blamed(trace: Trace) -> dict[str, list[str]]:
     came = {event.message: event.at for event in trace.filter(Kind.STARTED, where="customer")}
     first, last = _words(trace)
     paid, reserved = (_balance(trace, service) for service in ("payments", "stock"))
-    yes = [order for order, said in last.items() if said == "yes"]
+    yes = _heard_yes(trace)
     written = {*trace.messages(Kind.EFFECT, where="mail"), *trace.messages(Kind.DEAD, where="mail queue")}
     return {
         "twice": [order for order, count in paid.items() if count > 1],
-        "for_nothing": [order for order, count in paid.items() if count > 0 and order not in yes],
+        "for_nothing": [order for order, count in paid.items() if count > 0 and last.get(order) != "yes"],
         "untrue": [order for order in yes if paid[order] < 1 or reserved[order] < 1],
         "no_mail": [order for order in yes if order not in written],
         "silent": [order for order in came if last.get(order) not in ("yes", "no")],
         "slow": [order for order, at in came.items() if first.get(order, trace.end) - at > PATIENCE],
     }
+
+
+def _heard_yes(trace: Trace) -> list[str]:
+    """Who ever heard “yes”: a “no” after it does not unsay it."""
+    heard = trace.filter(Kind.FINISHED, where="customer", test=lambda event: event.data["said"] == "yes")
+    return [*dict.fromkeys(heard.messages())]
 
 
 def _words(trace: Trace) -> tuple[dict[str, float], dict[str, str]]:

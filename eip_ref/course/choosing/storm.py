@@ -6,7 +6,7 @@ and has each paid, reserved and mailed. The world is 120 s long, with an order e
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ import anyio.lowlevel
 from ...lab import Crash, Faults
 from ...message import Message
 from ...message_queue import DeadLetterPolicy, IdempotentReceiver, Ledger, MessageQueue, Worker
-from ...request_reply import Replier, Requestor
+from ...request_reply import KeyReused, Replier, Requestor
 from ...storage import MemoryStore
 from ...trace import Kind, record
 
@@ -38,6 +38,9 @@ class Weather(NamedTuple):
     milk: int = 4  #: what there is of it
     loss: float = 0.03  #: share of the messages
     name: str = ""  #: before the ids of its orders
+    every: int = 10  #: which customers want milk
+    dies_at_step: int | None = None  #: of the shop's process, in place of a time, for 1 s; see `Crash`
+    deaf: int = 0  #: so many messages of each question about each order are lost
 
 
 Order = dict[str, str]
@@ -64,7 +67,9 @@ class Door:
         return order
 
     def say(self, order: str, words: str) -> None:
-        """Tell the customer "yes" or "no", or before that "accepted"."""
+        """Tell the customer "yes" or "no", or before that "accepted". Raises ValueError for other words."""
+        if words not in ("yes", "no", "accepted"):
+            raise ValueError(f'a customer understands "yes", "no" and "accepted", and not {words!r}')
         self._without_a_word.pop(order, None)
         kind = Kind.NOTE if words == "accepted" else Kind.FINISHED
         record(kind, "customer", order, who="shop", text=words, said=words)
@@ -82,7 +87,10 @@ class Door:
 
 
 class Service:
-    """Payments or stock, over the network. Raises RequestError: no answer, or certainly not done."""
+    """Payments or stock, over the network.
+
+    Raises RequestError: no answer, or certainly not done; ValueError for a key of another question.
+    """
 
     def __init__(self, requestor: Requestor, does: str, undoes: str) -> None:
         self._requestor, self._does, self._undoes = requestor, does, undoes
@@ -96,7 +104,13 @@ class Service:
         return await self._ask(self._undoes, order, key)
 
     async def _ask(self, what: str, order: Order, key: str | None) -> str:
-        reply = await self._requestor.request(order, type=what, timeout=1.0, idempotency_key=key)
+        try:
+            reply = await self._requestor.request(order, type=what, timeout=1.0, idempotency_key=key)
+        except KeyReused as error:
+            raise ValueError(
+                f"the key {key!r} has come before, with another question, another order, or this order "
+                "changed: give each question about each order a key of its own"
+            ) from error
         return str(reply.body)
 
 
@@ -126,6 +140,7 @@ class Paper:
         """Write a row, in place of an older one under this key."""
         await anyio.sleep(0.01)
         self._rows[key] = row
+        await anyio.lowlevel.checkpoint()  # it stands there, and the writer may die before she knows
 
     def read(self) -> dict[str, Any]:
         """All rows, by key."""
@@ -152,6 +167,7 @@ class _Books:
                 self._change(order, tea, -1, request.type)
             return "done"
         if order in self._revoked or self._left.get(tea, 1) < 1:
+            record(Kind.NOTE, self._name, order, who=self._name, text="no", said="no")
             return "no"
         self._change(order, tea, 1, request.type)
         return "done"
@@ -167,6 +183,7 @@ class _World:
     def __init__(self, faults: Collection[str], weather: Weather) -> None:
         self.faults, self.weather, self.chance = set(faults), weather, Faults()
         self.loss = weather.loss if "network" in faults else 0.0
+        self._asked = Counter[tuple[str, str]]()
 
     def during(self, fault: str, span: tuple[float, float]) -> bool:
         return fault in self.faults and span[0] <= anyio.current_time() < span[1]
@@ -179,7 +196,8 @@ class _World:
             return 6.0 if self.during("slow payments", self.weather.slow) else 0.4
 
         async def serve(request: Message) -> None:
-            await replier.receive(request)
+            if not self._lost(request):
+                await replier.receive(request)
 
         async def hear(reply: Message) -> None:
             await requestor.receive(reply)
@@ -192,6 +210,11 @@ class _World:
         with Requestor(there.send, name="shop") as requestor:
             async with back, replier, there:
                 yield Service(requestor, does, undoes)
+
+    def _lost(self, request: Message) -> bool:
+        question = (request.type, request.body["id"])
+        self._asked[question] += 1
+        return self._asked[question] <= self.weather.deaf
 
     async def mail_once(self, message: Message, _: object = None) -> None:
         """The work of mail. One order has an address that nobody can read."""
@@ -210,9 +233,8 @@ class _World:
         number = 0
         while anyio.current_time() < self.weather.end:
             number += 1
-            door._come(
-                {"id": f"{self.weather.name}o{number}", "tea": "milk" if number % 10 == 0 else "green"}
-            )
+            tea = "green" if number % self.weather.every else "milk"
+            door._come({"id": f"{self.weather.name}o{number}", "tea": tea})
             await anyio.sleep(0.07 if self.during("spike", self.weather.spike) else 1.0)
 
 
@@ -231,13 +253,16 @@ async def a_storm(shop: Shop, faults: Collection[str] = FAULTS, weather: Weather
             door._begin()
             await shop(door, payments, stock, Mail(world.call_mail, queue), paper)
 
-        def start(name: str, work: Work, fault: str, at: float, until: float) -> None:
-            crashes = (Crash(at=at, restart_after=until - at),) if fault in faults else ()
+        def start(name: str, work: Work, fault: str, crash: Crash) -> None:
+            crashes = (crash,) if fault in faults else ()
             group.start_soon(world.chance.participant(name, work, crashes=crashes).run)
 
         worker = Worker(queue, IdempotentReceiver(Ledger(), world.mail_once))
-        start("mail", worker.run, "mail away", *weather.away)
-        start("shop", main, "death", weather.death, weather.death + 2)
+        away, back = weather.away
+        start("mail", worker.run, "mail away", Crash(at=away, restart_after=back - away))
+        step = weather.dies_at_step
+        death = Crash(at=None if step else weather.death, step=step, restart_after=1 if step else 2)
+        start("shop", main, "death", death)
         await world.customers(door)
         await anyio.sleep(60)
         group.cancel_scope.cancel()
