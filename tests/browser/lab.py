@@ -180,7 +180,7 @@ class LabPage:
 
     def _run(self, command: str, arguments: dict[str, str] | None = None) -> None:
         self.page.evaluate(
-            "([command, args]) => window.jupyterapp.commands.execute(command, args)",
+            "async ([command, args]) => { await window.jupyterapp.commands.execute(command, args); }",
             [command, arguments or {}],
         )
 
