@@ -57,7 +57,7 @@ def blamed(trace: Trace) -> dict[str, list[str]]:
 
 
 def _heard_yes(trace: Trace) -> list[str]:
-    """Who ever heard “yes”: a “no” after it does not unsay it."""
+    """The customers who ever heard “yes”: a “no” after it does not unsay it."""
     heard = trace.filter(Kind.FINISHED, where="customer", test=lambda event: event.data["said"] == "yes")
     return [*dict.fromkeys(heard.messages())]
 

@@ -115,7 +115,7 @@ def _ends(trace: Trace) -> Counter[str]:
 
 
 def told(trace: Trace) -> str:
-    """How the calls ended, in words."""
+    """The ends of the calls, in words."""
     ends, fell = _ends(trace), sum("fell" in note.data for note in trace.filter(Kind.NOTE))
     return (
         f"{ends['answered']:,} calls answered, {ends['failed']:,} failed, {ends['refused rightly']:,} "

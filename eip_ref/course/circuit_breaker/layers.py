@@ -46,7 +46,7 @@ def reached(trace: Trace) -> int:
 
 
 def calls_and_waits(trace: Trace) -> str:
-    """How many calls reached the card service, and how long the customers waited, in words."""
+    """The number of calls that reached the card service, and the mean wait of a customer, in words."""
     waits = [event.data["waited"] for event in trace.filter(Kind.EFFECT)]
     opened = trace.filter(Kind.STATE)
     said = f"opened at {opened[0].at:.0f} s" if opened else "stayed closed"

@@ -24,7 +24,7 @@ def slow_pages(trace: Trace) -> int:
 
 
 def told(trace: Trace) -> str:
-    """What became of the pages and of the payments, in words."""
+    """The ends of the pages and of the payments, in words."""
     ends = trace.filter(Kind.EFFECT, test=lambda event: event.data["type"] == "pay")
     pays = Counter(str(event.data["effect"]) for event in ends)
     refused = pays["BreakerOpen"] + pays["HalfOpenFull"]

@@ -110,7 +110,7 @@ async def thirteen_calls(desk_class: kit.Answer, seed: int) -> None:
 
 
 async def _asked(desk: Any, tea: str) -> dict[str, Any]:
-    """What the desk said, in JSON values."""
+    """The answer of the desk, in JSON values."""
     try:
         said = await desk.price(tea)
     except NotImplementedError:

@@ -68,7 +68,7 @@ async def three_services(policy: Policy, one_for_all: bool) -> None:
 
 
 def by_service(trace: Trace) -> dict[str, Counter[str]]:
-    """How the calls of each service ended."""
+    """The ends of the calls of each service."""
     found: dict[str, Counter[str]] = {}
     for event in trace.filter(Kind.EFFECT):
         found.setdefault(event.where, Counter())[str(event.data["effect"])] += 1

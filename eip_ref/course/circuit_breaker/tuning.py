@@ -52,7 +52,7 @@ async def steady_calls(
 
 
 class Score(NamedTuple):
-    """What a breaker saved and what it cost. Less is better."""
+    """The two costs of a breaker. Less is better."""
 
     made_in_vain: int  #: calls that were made while the service was sick
     refused_in_vain: int  #: calls that were refused while the service was well

@@ -189,7 +189,7 @@ def at_the_end(trace: Trace) -> tuple[int, int]:
 
 
 def on_the_wall(trace: Trace, at: float) -> dict[str, float]:
-    """What the gauges said at this second."""
+    """The gauges as they were at this second."""
     note = next(event for event in trace.filter(Kind.NOTE, where="wall") if event.at >= at)
     return {name: round(note.data[name], 1) for name in ("lag", "oldest", "missing")}
 

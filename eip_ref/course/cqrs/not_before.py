@@ -47,7 +47,7 @@ Arrivals = tuple[tuple[float, str, int], ...]  #: when, the stream, its version
 
 
 class Evening(NamedTuple):
-    """What the view gets when, and what the browser wants."""
+    """The events of the view with their times, and the wish of the browser."""
 
     name: str
     arrivals: Arrivals

@@ -58,7 +58,7 @@ async def a_hundred_sign_ups(looks_after: float, by_version: bool = False, timeo
 
 
 def pages(trace: Trace) -> dict[str, float]:
-    """How many pages were a 404, stale, shown; and the mean wait in seconds."""
+    """The pages that were a 404, stale, shown; and the mean wait in seconds."""
     ends = trace.filter(Kind.EFFECT, where="page")
     counts: dict[str, float] = {
         kind: sum(event.data["effect"] == kind for event in ends) for kind in (NOT_FOUND, STALE, SHOWN)

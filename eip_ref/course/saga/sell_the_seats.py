@@ -51,7 +51,7 @@ TRIES = 5
 
 
 class Story(NamedTuple):
-    """What is free at first, the commands, and what must be so in the end."""
+    """The seats that are free at first, the commands, and what must be so in the end."""
 
     name: str
     free: int
