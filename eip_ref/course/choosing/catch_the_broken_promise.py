@@ -115,12 +115,16 @@ class Doubling(Shop):
 
 
 class Halving(Asking):
-    """Has asked billing before it finds that mail is away."""
+    """Has asked billing before it finds that mail is away. A “yes” later hides it: nothing is done twice."""
 
     async def _place(self, order: str) -> str:
         if self._away and order not in self._kept:
             self._do(order, "billing")
         return await super()._place(order)
+
+    def _do(self, order: str, service: str) -> None:
+        if not self._times.get((order, service)):
+            super()._do(order, service)
 
 
 class Forgetting(Asking):

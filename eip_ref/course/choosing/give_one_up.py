@@ -59,7 +59,7 @@ def _tables(chance: Random) -> list[Table]:
         Table(AT_THE_BOUND, [[], [a, b], [c, d], [b, c, d]], []),
         Table("something fits", [[a], [], [b, c], [d]], []),
         Table("one stands in the way", [[a, b], [c], [a, d], [b, c, d]], [c]),
-        Table("either of two", [[a, b], [b], [d], [c, d]], [b, d]),
+        Table("either of two", [[b], [a, b], [c, d], [d]], [b, d]),
         Table("the same for two ways", [[a], [a], [b, c], [a, b, c, d]], [a]),
         Table("none alone", [[a, b], [b, c], [c, d], [a, b, d]], []),
     ]
