@@ -107,4 +107,7 @@ def _fitting(trace: Trace) -> list[str]:
 
 
 def in_words(trace: Trace) -> str:
-    return f"Fits: {', '.join(_fitting(trace)) or 'none. Something must be given up'}."
+    fitting = _fitting(trace)
+    if len(fitting) == len(WAYS):
+        return f"All {len(WAYS)} ways fit: nothing is required yet."
+    return f"Fits: {', '.join(fitting) or 'none. Something must be given up'}."
