@@ -30,38 +30,33 @@ EXERCISES = [exercise for found in lessons() for exercise in found.exercises]
 PATTERNS = sorted({exercise.lesson for exercise in EXERCISES})
 KEPT = [kept for pattern in PATTERNS for kept in kept_answers(pattern)]
 BEGUN = {
-    "predict_the_shares": "no-prediction",
-    "keep_the_lease": "lease-ran-out",
-    "order_per_key": "two-of-a-key-at-once",
-    "read_the_trace": "no-prediction",
-    "share_the_sync": "confirmed-too-early",
-    "follow_the_log": "passed-over",
-    "close_the_tills": "waits-for-ever",
-    "labels_for_orders": "waits-for-itself",
-    "every_socket": "one-breaks-all",
-    "read_the_night": "no-answer",
-    "mend_the_dispatcher": "anothers-answer",
-    "end_the_storm": "storm-goes-on",
-    "run_the_whole_shop": "paid-twice",
-    "sell_once": "error-came-out",
-    "mend_the_page": "wrong-customer",
-    "in_any_order": "aside-twice",
-    "mend_the_fuse": "all-let-in",
-    "both_or_neither": "never-told",
+    "message_queue/predict_the_shares": "no-prediction",
+    "message_queue/keep_the_lease": "lease-ran-out",
+    "message_queue/order_per_key": "two-of-a-key-at-once",
+    "durable_queue/read_the_trace": "no-prediction",
+    "durable_queue/share_the_sync": "confirmed-too-early",
+    "durable_queue/follow_the_log": "passed-over",
+    "backpressure/close_the_tills": "waits-for-ever",
+    "backpressure/labels_for_orders": "waits-for-itself",
+    "publish_subscribe/every_socket": "one-breaks-all",
+    "publish_subscribe/read_the_night": "no-answer",
+    "request_reply/mend_the_dispatcher": "anothers-answer",
+    "request_reply/end_the_storm": "storm-goes-on",
+    "choosing/run_the_whole_shop": "paid-twice",
+    "event_sourcing/sell_once": "error-came-out",
+    "api_gateway/mend_the_page": "wrong-customer",
+    "saga/in_any_order": "aside-twice",
+    "circuit_breaker/mend_the_fuse": "all-let-in",
+    "cqrs/both_or_neither": "never-told",
     "cqrs/read_the_evening": "wrong-design",
-    "react_once": "old-customers",
-    "who_takes_it_back": "all-stays",
-    "not_before": "old-as-new",
-    "without_a_gap": "gap",
-    "follow_the_store": "doubled-at-death",
-    "say_where_it_is_from": "says-cached",
+    "event_sourcing/react_once": "old-customers",
+    "saga/who_takes_it_back": "all-stays",
+    "cqrs/not_before": "old-as-new",
+    "cqrs/without_a_gap": "gap",
+    "event_sourcing/follow_the_store": "doubled-at-death",
+    "circuit_breaker/say_where_it_is_from": "says-cached",
 }
 """Exercises that begin with something that runs, and what it looks like in the check."""
-
-
-def _begun(exercise: Exercise) -> str:
-    return BEGUN.get(exercise.name, BEGUN.get(exercise.slug, "not-started"))
-
 
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 each_right = pytest.mark.parametrize("kept", [kept for kept in KEPT if not kept.mistake], ids=str)
@@ -76,7 +71,7 @@ def test_a_stub_is_told_that_it_is_only_the_beginning(exercise: Exercise) -> Non
     for seed in exercise.seeds:
         diagnosis = judge_answer(exercise, stub(exercise), [seed]).diagnosis
         assert diagnosis
-        assert diagnosis.name == _begun(exercise)
+        assert diagnosis.name == BEGUN.get(exercise.name, "not-started")
 
 
 @each_exercise
@@ -119,7 +114,7 @@ def test_enough_answers_are_kept(exercise: Exercise) -> None:
 def test_each_mistake_that_an_exercise_knows_is_made_by_a_kept_answer(exercise: Exercise) -> None:
     """Or by the stub. What nobody was seen to do is not diagnosed either."""
     made = {kept.mistake for kept in KEPT if kept.exercise == exercise}
-    made.add(_begun(exercise))
+    made.add(BEGUN.get(exercise.name, "not-started"))
     assert [mistake.name for mistake in exercise.mistakes if mistake.name not in made] == []
 
 

@@ -42,7 +42,7 @@ from ...api_gateway import (
 from ...api_gateway.http_edge import HttpBackend
 from ...circuit_breaker import CircuitBreaker, ConsecutiveFailures, OpenDuration, Predicates
 
-__all__ = ["BURST", "CONDITIONS", "MAX_BODY", "RATE", "TOKENS", "Service", "backends", "gateway", "services"]
+__all__ = ["BURST", "CONDITIONS", "RATE", "TOKENS", "Service", "backends", "gateway", "services"]
 
 TOKENS = {
     "demo-ann": Identity("ann", frozenset({"customer"})),
@@ -84,7 +84,9 @@ class Service:
             await anyio.sleep(SLOW)
         if condition == "failing":
             return JSONResponse({"error": "the service is out of order"}, 500)
-        return JSONResponse(self._table[key]) if key in self._table else _none()
+        if key not in self._table:
+            return JSONResponse({"error": "not found"}, 404)
+        return JSONResponse(self._table[key])
 
     async def _make(self, request: HttpRequest) -> JSONResponse:
         self.calls += 1
@@ -93,10 +95,6 @@ class Service:
         except (KeyError, TypeError, ValueError):
             return JSONResponse({"error": 'an order is JSON such as {"items": ["tea"]}'}, 400)
         return JSONResponse({"id": "20", "user": unquote(request.headers[SUBJECT]), "items": items}, 201)
-
-
-def _none() -> JSONResponse:
-    return JSONResponse({"error": "not found"}, 404)
 
 
 def services() -> dict[str, Service]:
@@ -143,7 +141,7 @@ def _order_view(backends: Mapping[str, HttpBackend]) -> FanOut:
     )
 
 
-RATE, BURST, MAX_BODY = 5.0, 10, 1_000
+RATE, BURST = 5.0, 10
 
 
 def backends(*, timeout: float = 1.0) -> dict[str, Backend]:
@@ -189,5 +187,5 @@ def gateway(
         authenticate=authenticate,
         timeout=timeout,
         rate_limit=RateLimit(rate=RATE, burst=BURST),
-        max_body=MAX_BODY,
+        max_body=1_000,
     )

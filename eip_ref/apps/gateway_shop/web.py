@@ -26,7 +26,7 @@ from ... import values
 from ...api_gateway import Backend, Gateway
 from ...trace import Event, Kind, recording
 from ..guard import Guard, page
-from .shop import BURST, CONDITIONS, MAX_BODY, RATE, Service
+from .shop import BURST, CONDITIONS, RATE, Service
 
 __all__ = ["DoorWithPage", "bars"]
 
@@ -120,7 +120,7 @@ class DoorWithPage:
                 "timeout": self._gateway.timeout,
                 "rate": RATE,
                 "burst": BURST,
-                "max_body": MAX_BODY,
+                "max_body": self._gateway.max_body,
             },
             "answers": {str(status): count for status, count in sorted(self._answers.items())},
             "last": self._last,
