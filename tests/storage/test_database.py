@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,64 +165,39 @@ async def test_a_task_started_inside_a_transaction_is_another_task_afterwards(pa
 # Who waits for whom
 
 
-def locked_for(path: Path, seconds: float) -> threading.Thread:
-    """Hold the file for a while, as another process does; returns when it is held."""
-    held = threading.Event()
-
-    def hold() -> None:
-        other = sqlite3.connect(path, isolation_level=None)
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file, as another process does."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        held.set()
-        threading.Event().wait(seconds)
-        other.execute("COMMIT")
-        other.close()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    return thread
+        yield
 
 
 def test_a_lock_that_passes_is_waited_for_and_the_loop_goes_on(path: Path) -> None:
-    """In real time, since another process has it."""
+    """In real time, since another process has it; it passes when the loop has gone round often enough."""
 
     async def main() -> list[str]:
-        ticks = 0
-
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                await anyio.sleep(0.005)
-                ticks += 1
-
-        with Database(path) as database:
+        with Database(path, busy_timeout=30) as database:
             database.create(TABLE)
-            thread = locked_for(path, 0.2)
             async with anyio.create_task_group() as group:
-                group.start_soon(tick)
-                await database.run(lambda: write(database, "after the lock"))
-                group.cancel_scope.cancel()
-            thread.join()
-            assert ticks > 3
+                with locked(path):
+                    group.start_soon(database.run, write, database, "after the lock")
+                    for _ in range(20):
+                        await anyio.sleep(0.001)
             return words(database)
 
     assert anyio.run(main) == ["after the lock"]
 
 
-def test_a_lock_that_does_not_pass_is_an_error_that_names_the_file(path: Path) -> None:
+async def test_a_lock_that_does_not_pass_is_an_error_that_names_the_file(path: Path) -> None:
     """After `busy_timeout` seconds, for both ways to begin."""
-
-    async def main() -> None:
-        with Database(path, busy_timeout=0) as database:
-            database.create(TABLE)
-            thread = locked_for(path, 0.2)
+    with Database(path, busy_timeout=0) as database:
+        database.create(TABLE)
+        with locked(path):
             with pytest.raises(sqlite3.OperationalError, match=r"shop\.db: database is locked"):
-                await database.run(lambda: write(database, "never"))
+                await database.run(write, database, "never")
             with pytest.raises(sqlite3.OperationalError, match="locked"), database.transaction():
                 write(database, "never")
-            thread.join()
-
-    anyio.run(main)
 
 
 async def test_two_openers_in_one_process_share_a_signal(path: Path) -> None:
