@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadfile import LoadFileScheduling  # type: ignore[import-untyped]
 
 from tests.backends import SCHEDULERS, on_trio, on_virtual_asyncio
@@ -19,6 +20,9 @@ from tests.backends import SCHEDULERS, on_trio, on_virtual_asyncio
 BROWSER, SEEDED = "tests/browser/", "tests/seeded/"
 LESSONS = "tests/browser/test_lessons.py"  #: which takes as long as all others in a browser together
 HOMES = pytest.StashKey[dict[Path, str]]()
+
+settings.register_profile("promises", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("promises")  # never judged by the clock of a machine that may be busy
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,8 +64,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """On a worker, spare the garbage collector ten thousand tests and all modules, which stay anyhow."""
     if hasattr(session.config, "workerinput"):
-        import hypothesis  # noqa: F401 - it looks at what holds a thing of trio's: not when that is frozen
-
         gc.collect()
         gc.freeze()
 

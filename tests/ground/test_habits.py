@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 from packaging.specifiers import SpecifierSet
 
 from tests.backends import SCHEDULERS, Scenario
@@ -89,3 +90,10 @@ def test_the_hooks_run_what_lint_runs() -> None:
     for hook in HOOKS:
         name, *arguments = hook.removeprefix("python -m ").split()
         assert f"ruff {arguments[0]}" in makefile if name == "ruff" else f"-m {name}" in makefile
+
+
+def test_no_property_is_judged_by_the_clock_of_the_machine() -> None:
+    """A machine with much to do makes each example slow, and none of them wrong."""
+    assert settings.default is not None
+    assert settings.default.deadline is None
+    assert HealthCheck.too_slow in settings.default.suppress_health_check
