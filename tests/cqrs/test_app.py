@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -830,10 +829,11 @@ def test_the_command_says_where_the_page_and_its_data_are_and_cleans_up(
     signum: int, kept: bool, tmp_path: Path
 ) -> None:
     """`eip app dashboard`: a URL that answers, and files that stay where that was said, and nowhere else."""
-    before = {*Path(tempfile.gettempdir()).glob("eip-dashboard-*")}
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    elsewhere.mkdir()
     command = [sys.executable, "-m", "eip_ref.autograder.cli", "app", "dashboard"]
-    command += ["--folder", str(tmp_path)] if kept else []
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command += ["--folder", str(data)] if kept else []
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(elsewhere)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
@@ -842,9 +842,9 @@ def test_the_command_says_where_the_page_and_its_data_are_and_cleans_up(
         process.send_signal(signum)
         assert process.stdout.read() == "stopped\n"
         assert process.wait(30) == 0
-    assert lines[1] == (f"Its data are in {tmp_path}.\n" if kept else "Its data are removed when it stops.\n")
-    assert {*Path(tempfile.gettempdir()).glob("eip-dashboard-*")} == before
-    assert any(tmp_path.iterdir()) == kept
+    assert lines[1] == (f"Its data are in {data}.\n" if kept else "Its data are removed when it stops.\n")
+    assert [*elsewhere.iterdir()] == []
+    assert data.exists() == kept
 
 
 def eip(*arguments: str) -> tuple[int, str, str]:
