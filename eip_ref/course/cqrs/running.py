@@ -23,8 +23,8 @@ PATIENCE = 20.0  #: seconds
 PICTURE = Path(__file__).with_name("dashboard.png")
 ALT = (
     "The page of the dashboard: forms for commands on the left and buttons that break things on the right; "
-    "between them a gauge of the lag, the way of an event from outbox to view with 3 not on the view yet, and "
-    "the customers."
+    "between them a gauge of the lag, the way of an event from outbox to view with 3 not on the view yet, "
+    "and the customers."
 )
 _FRAME = template(
     '<iframe src="{{ url }}" title="The dashboard" width="100%" height="520" style="border:0"></iframe>'
