@@ -8,7 +8,8 @@ This is the only layer that retries.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, overload
 
@@ -17,12 +18,10 @@ import anyio
 from .. import values
 from ..circuit_breaker import CallRejected, CircuitBreaker, Predicates
 from ..request_reply import NotDone
+from ..trace import Kind, record
 from .errors import BulkheadFull, GatewayError
 from .hedging import Hedging, hedged
-from .limits import Bulkhead
 from .spans import in_time, span
-
-__all__ = ["Backend", "RetryBudget", "is_answer"]
 
 T = TypeVar("T")
 
@@ -35,6 +34,34 @@ def is_answer(outcome: object) -> bool:
 def _may_help(error: Exception) -> bool:
     """True when another call could end better: the backend was asked and did not answer."""
     return not (is_answer(error) or isinstance(error, CallRejected | BulkheadFull))
+
+
+class Bulkhead:
+    """At most `max_concurrent` calls to one backend at a time, and `max_waiting` more that wait for a place.
+
+    So a backend that hangs fills its own compartment, and not the whole ship.
+    """
+
+    def __init__(self, name: str, *, max_concurrent: int = 10, max_waiting: int = 0) -> None:
+        self.name = values.name("name", name)
+        self.max_concurrent = values.count("max_concurrent", max_concurrent)
+        self._max_waiting = values.count("max_waiting", max_waiting, minimum=0)
+        self._places = anyio.Semaphore(max_concurrent, fast_acquire=True)
+
+    @property
+    def under_way(self) -> int:
+        """The number of calls that have a place now."""
+        return self.max_concurrent - self._places.value
+
+    @asynccontextmanager
+    async def place(self, message: str = "") -> AsyncIterator[None]:
+        """A place for as long as the block runs. Raises `BulkheadFull` at once when nothing is to be had."""
+        if not self._places.value and self._places.statistics().tasks_waiting >= self._max_waiting:
+            record(Kind.REFUSED, self.name, message, reason="bulkhead full")
+            words = f"{self.name} has {self.max_concurrent} calls under way and may not have more"
+            raise BulkheadFull(words, retry_after=1)
+        async with self._places:
+            yield
 
 
 class RetryBudget:

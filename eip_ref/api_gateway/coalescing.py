@@ -16,8 +16,6 @@ from ..tasks import background
 from ..trace import Kind, record
 from .spans import in_time, on_its_own, part_of, span
 
-__all__ = ["Coalesced", "Coalescer"]
-
 Key = tuple[str, Hashable]
 
 

@@ -18,21 +18,6 @@ from .. import values
 from ..trace import new_id
 from .errors import BadRequest
 
-__all__ = [
-    "ROLES",
-    "SUBJECT",
-    "AdmittedRequest",
-    "Authenticate",
-    "Header",
-    "Identity",
-    "Request",
-    "Response",
-    "encode",
-    "end_to_end",
-    "normalise",
-    "onward",
-]
-
 # Requests and responses
 
 Header = tuple[str, str]

@@ -9,45 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from ..circuit_breaker import CallRejected
-
-__all__ = [
-    "AllFailed",
-    "BackendFailed",
-    "BadRequest",
-    "BodyTooLarge",
-    "BodyTooSlow",
-    "BulkheadFull",
-    "Forbidden",
-    "GatewayError",
-    "GatewayTimeout",
-    "HeadTooLarge",
-    "MethodNotAllowed",
-    "NeedFailed",
-    "NotFound",
-    "Overloaded",
-    "PublicError",
-    "RateLimited",
-    "RequiredFailed",
-    "Skipped",
-    "Unauthenticated",
-    "log_failure",
-    "public_error",
-]
-
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # backends fail every day: nothing is printed until somebody asks
 
 
 class GatewayError(Exception):
-    """Something that the client is told, by its status and code."""
+    """Something that the client is told: a status, a code, and seconds until it may come again, if known."""
 
     status = 500
     code = "internal error"
-    retry_after: float | None = None  #: seconds, where somebody can say
+
+    def __init__(self, words: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after = retry_after
 
 
 class BadRequest(GatewayError):
@@ -107,23 +84,17 @@ class RateLimited(GatewayError):
 
     status, code = 429, "too many requests"
 
-    def __init__(self, client: str, retry_after: float) -> None:
-        super().__init__(f"{client} has asked too often; it may again in {retry_after:g} s")
-        self.retry_after = retry_after
-
 
 class Overloaded(GatewayError):
     """The gateway itself has as much work as it may have; nothing was begun."""
 
     status, code = 503, "overloaded"
-    retry_after = 1.0
 
 
 class BulkheadFull(GatewayError):
     """The backend has as many of our calls as it may have; it was certainly not called."""
 
     status, code = 503, "unavailable"
-    retry_after = 1.0
 
 
 class BackendFailed(GatewayError):
@@ -154,23 +125,13 @@ class Skipped(NeedFailed):
     code = "skipped"
 
 
-class PublicError(NamedTuple):
-    """The part of an error that a client may know."""
-
-    status: int
-    code: str
-    retry_after: float | None = None
-
-
-def public_error(error: Exception) -> PublicError:
-    """The part of an error, in a backend or before it, that a client may know: none of its words."""
+def public_error(error: Exception) -> GatewayError:
+    """An error, in a backend or before it, as the client is told of it: none of its words are."""
     if isinstance(error, GatewayError):
-        return PublicError(error.status, error.code, error.retry_after)
+        return error
     if isinstance(error, CallRejected):
-        return PublicError(503, "unavailable", error.retry_after)
-    if isinstance(error, TimeoutError):
-        return PublicError(GatewayTimeout.status, GatewayTimeout.code)
-    return PublicError(BackendFailed.status, BackendFailed.code)
+        return BulkheadFull(retry_after=error.retry_after)
+    return GatewayTimeout() if isinstance(error, TimeoutError) else BackendFailed()
 
 
 def log_failure(what: str, error: Exception) -> None:
@@ -184,9 +145,10 @@ class RequiredFailed(GatewayError):
     """A required branch has no value, so there is no answer."""
 
     def __init__(self, field: str, cause: Exception) -> None:
-        super().__init__(f"the required branch {field} failed: {cause!r}")
+        told = public_error(cause)
+        super().__init__(f"the required branch {field} failed: {cause!r}", retry_after=told.retry_after)
         self.field = field
-        self.status, self.code, self.retry_after = public_error(cause)
+        self.status, self.code = told.status, told.code
 
 
 class AllFailed(GatewayError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -21,16 +20,7 @@ from ..trace import Kind, acting, record, whoami
 from .errors import AllFailed, GatewayTimeout, NeedFailed, RequiredFailed, Skipped, log_failure, public_error
 from .spans import in_time, part_of, span
 
-__all__ = ["Branch", "BranchInput", "ComposedAnswer", "FanOut", "FieldError", "WhenMissing"]
-
 # What is asked
-
-
-class WhenMissing(StrEnum):
-    """The fate of a branch when one that it needs has no value. It is not asked in either case."""
-
-    SKIP = "skip"  #: left out; the error of the one that it needs says why
-    FAIL = "fail"  #: failed, with all that follows when it is required
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +37,9 @@ class Branch:
     """One field: `call(ask)` brings its value, in at most `timeout` seconds.
 
     Without a `required` branch there is no answer; without another there is a partial one. `needs`
-    names branches whose values it is called with, so that it is asked after them.
+    names branches whose values it is called with, so that it is asked after them. When one of them has
+    no value it is not asked: it is skipped, and that one's error says why, or it fails where
+    `fails_without` says so, or it is required.
     """
 
     name: str
@@ -55,20 +47,13 @@ class Branch:
     required: bool = False
     timeout: float = math.inf
     needs: Sequence[str] = ()
-    when_missing: WhenMissing | None = None  #: by default a required one fails, another is skipped
+    fails_without: bool = False
 
     def __post_init__(self) -> None:
         values.name("the name of a branch", self.name)
         values.duration(f"the timeout of branch {self.name}", self.timeout, zero=False, infinite=True)
         if isinstance(self.needs, str):
             raise ValueError(f"branch {self.name} needs a list of names; write needs=[{self.needs!r}]")
-        if self.required and self.when_missing is WhenMissing.SKIP:
-            raise ValueError(f"branch {self.name} is required, so it cannot be skipped; let it fail")
-
-    def without(self, need: str) -> NeedFailed:
-        """The error of this branch when the one named `need` has no value."""
-        fails = self.required or self.when_missing is WhenMissing.FAIL
-        return (NeedFailed if fails else Skipped)(self.name, need)
 
 
 def check_branches(branches: Sequence[Branch], timeout: float) -> None:
@@ -156,13 +141,12 @@ class FanOut:
                 f"the reserve must be less than the timeout of {timeout:g} s, not {reserve:g}: it is the "
                 "time to cancel what is left and to put the answer together"
             )
-        values.count("max_concurrent", max_concurrent)
         check_branches(branches, timeout - reserve)
         self.name = values.name("name", name)
         self.branches = branches
         self._timeout = timeout
         self._reserve = reserve
-        self._at_most = max_concurrent
+        self.max_concurrent = values.count("max_concurrent", max_concurrent)
 
     async def __call__(self, request: Any = None) -> ComposedAnswer:
         """The answer to `request`, partial when an optional branch has no value.
@@ -181,27 +165,19 @@ class FanOut:
         with acting(whoami() or self.name), span(self.name, identity, until=until, branches=names):
             if anyio.current_time() >= until - self._reserve:
                 raise GatewayTimeout(f"{self.name} has no time left to ask anybody")
-            run = _Run(self.branches, identity, request, until - self._reserve, self._at_most)
-            return await run.answer()
+            return await _Run(self, identity, request, until - self._reserve).answer()
 
 
 class _Run:
     """One fan-out under way."""
 
-    def __init__(
-        self,
-        branches: tuple[Branch, ...],
-        identity: str,
-        request: Any,
-        until: float,
-        max_concurrent: int,
-    ) -> None:
-        self._branches = branches
+    def __init__(self, view: FanOut, identity: str, request: Any, until: float) -> None:
+        self._branches = view.branches
         self._identity = identity
         self._request = request
         self._until = until
-        self._turns = anyio.Semaphore(max_concurrent, fast_acquire=True)
-        self._settled = {branch.name: anyio.Event() for branch in branches}
+        self._turns = anyio.Semaphore(view.max_concurrent, fast_acquire=True)
+        self._settled = {branch.name: anyio.Event() for branch in view.branches}
         self._values: dict[str, Any] = {}
         self._errors: dict[str, Exception] = {}
         self._fatal: tuple[str, Exception] | None = None  # the first failure of a required branch
@@ -230,7 +206,8 @@ class _Run:
     async def _value(self, branch: Branch) -> Any:
         identity = f"{self._identity}.{branch.name}"
         if missing := [need for need in branch.needs if need in self._errors]:
-            error = branch.without(missing[0])
+            fails = branch.required or branch.fails_without
+            error = (NeedFailed if fails else Skipped)(branch.name, missing[0])
             record(Kind.REFUSED, branch.name, identity, reason=error.code, needs=missing[0])
             raise error
         until = min(anyio.current_time() + branch.timeout, self._until)

@@ -13,6 +13,8 @@ import anyio
 import anyio.lowlevel
 
 from .. import values
+from ..backpressure import TokenBucket
+from ..bounded import LastN
 from ..circuit_breaker import CallRejected
 from ..trace import Kind, acting, record, whoami
 from .coalescing import Coalescer
@@ -26,16 +28,14 @@ from .errors import (
     MethodNotAllowed,
     NotFound,
     Overloaded,
+    RateLimited,
     RequiredFailed,
     Unauthenticated,
     log_failure,
     public_error,
 )
 from .fan_out import ComposedAnswer
-from .limits import LoadShedder, RateLimit
 from .spans import in_time, span
-
-__all__ = ["Allow", "Gateway", "Route", "RouteHandler", "find"]
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +101,58 @@ def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route, dict[s
     raise MethodNotAllowed(path, method, sorted({route.method for route, _ in found}))
 
 
+_ROUNDING = 1e-9
+
+
+class RateLimit:
+    """At most `rate` requests a second of each client in the long run, and `burst` at once.
+
+    `max_clients` are remembered, those that asked last. One that is forgotten begins anew with a full
+    bucket, so let there be more of them than may ask in the time in which a bucket fills.
+    """
+
+    def __init__(self, *, rate: float, burst: int, max_clients: int = 10_000) -> None:
+        self._rate = values.rate("rate", rate)
+        self._burst = values.count("burst", burst)
+        self._buckets = LastN[str, TokenBucket](values.count("max_clients", max_clients))
+
+    def __len__(self) -> int:
+        """The number of clients that are remembered."""
+        return len(self._buckets)
+
+    def check(self, client: str) -> None:
+        """Count one request of the client. Raises `RateLimited` when it has asked too often."""
+        bucket = self._bucket(client)
+        try:
+            bucket.take_nowait()
+        except anyio.WouldBlock:
+            after = (1 - bucket.tokens) / self._rate
+            words = f"{client} has asked too often; it may again in {after:g} s"
+            raise RateLimited(words, retry_after=after) from None
+
+    def headers(self, client: str) -> list[Header]:
+        """The limit, and what is left of it for the client, in the fields of the IETF's draft.
+
+        They are those of draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4: `q` requests in `w`
+        seconds, of which `r` are left for the next `t` seconds.
+        """
+        tokens = self._bucket(client).tokens
+        left = max(0, math.floor(tokens + _ROUNDING))
+        window, until_next = self._burst / self._rate, (left + 1 - tokens) / self._rate
+        return [
+            ("ratelimit-policy", f'"client";q={self._burst};w={math.ceil(window)}'),
+            ("ratelimit", f'"client";r={left};t={math.ceil(until_next - _ROUNDING)}'),
+        ]
+
+    def _bucket(self, client: str) -> TokenBucket:
+        bucket = self._buckets.get(client)
+        if bucket is None:
+            bucket = TokenBucket(f"limit of {client}", rate=self._rate, burst=self._burst)
+            self._buckets[client] = bucket
+        self._buckets.move_to_end(client)
+        return bucket
+
+
 # The door
 
 
@@ -132,7 +184,8 @@ class Gateway:
         self.routes = (*routes,)  #: the first one that fits is taken
         self._authenticate = authenticate
         self._rate_limit = rate_limit
-        self._load_shedder = LoadShedder(max_concurrent=max_concurrent)
+        self._max_concurrent = values.count("max_concurrent", max_concurrent)
+        self.under_way = 0  #: the number of requests that are being answered now
         self._coalescer = Coalescer(f"{name} coalescer", timeout=timeout)
 
     async def __aenter__(self) -> Self:
@@ -141,11 +194,6 @@ class Gateway:
 
     async def __aexit__(self, *error: Any) -> bool | None:
         return await self._coalescer.__aexit__(*error)
-
-    @property
-    def under_way(self) -> int:
-        """The number of requests that are being answered now."""
-        return self._load_shedder.under_way
 
     async def handle(self, request: Request) -> Response:
         """The response to a request, whatever happens: errors become a status and a code.
@@ -162,11 +210,17 @@ class Gateway:
     async def _outcome(self, request: Request, limits: list[Header]) -> Response:
         await anyio.lowlevel.checkpoint()
         until = min(anyio.current_time() + self.timeout, request.deadline)
+        if self.under_way >= self._max_concurrent:
+            words = f"{self.under_way} requests are under way; this one was not begun"
+            return self.refuse(request, Overloaded(words, retry_after=1))
+        self.under_way += 1
         try:
-            with acting(whoami() or self.name), self._load_shedder.admitted():
+            with acting(whoami() or self.name):
                 return await self._in_time(request, until, limits)
         except Exception as error:  # the edge: nobody further out could do more than this
             return self.refuse(request, error)
+        finally:
+            self.under_way -= 1
 
     def refuse(self, request: Request, error: Exception) -> Response:
         """The response to a request that ends with this error, which is recorded and logged."""

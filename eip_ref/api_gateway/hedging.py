@@ -12,8 +12,6 @@ import anyio.abc
 from .. import values
 from ..trace import Kind, record
 
-__all__ = ["Hedging", "hedged"]
-
 T = TypeVar("T")
 
 

@@ -30,8 +30,6 @@ from .edge import AdmittedRequest, Request, Response, encode, end_to_end
 from .errors import BackendFailed, BodyTooSlow, GatewayTimeout, NotFound
 from .gateway import Gateway
 
-__all__ = ["TIMEOUT", "HttpBackend", "application", "serving"]
-
 TIMEOUT = "Request-Timeout"
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, section 9.2.2

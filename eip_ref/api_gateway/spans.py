@@ -12,8 +12,6 @@ import anyio
 from ..trace import Kind, listening, new_id, record
 from .errors import GatewayTimeout
 
-__all__ = ["in_time", "on_its_own", "part_of", "span"]
-
 _current: ContextVar[str] = ContextVar("span", default="")
 
 

@@ -22,7 +22,6 @@ from eip_ref.api_gateway import (
     GatewayTimeout,
     NotFound,
     RequiredFailed,
-    WhenMissing,
 )
 from eip_ref.circuit_breaker import BreakerOpen
 from eip_ref.lab.invariants.fan_out import fan_out_budget
@@ -387,9 +386,7 @@ def test_a_dependent_call_does_not_wait_for_others(play: Play) -> None:
 
 
 @everywhere
-@pytest.mark.parametrize(
-    ("how", "code"), [({}, "skipped"), ({"when_missing": WhenMissing.FAIL}, "need failed")]
-)
+@pytest.mark.parametrize(("how", "code"), [({}, "skipped"), ({"fails_without": True}, "need failed")])
 def test_a_dependent_call_without_its_need_is_not_made(play: Play, how: Any, code: str) -> None:
     """By policy it is skipped or has failed; the error names what was missing."""
     trace = shown(play, *order_and_user(after(0.1, KeyError()), **how))
@@ -451,7 +448,6 @@ def test_a_dependent_call_shares_the_budget(play: Play) -> None:
         (lambda: Branch("a", after(0), timeout=0), "number of seconds above 0"),
         (lambda: Branch("a", after(0), timeout=math.nan), "number of seconds above 0"),
         (lambda: Branch("a", after(0), needs="order"), "a list of names"),
-        (lambda: Branch("a", after(0), required=True, when_missing=WhenMissing.SKIP), "cannot be skipped"),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_made(make: Callable[[], object], words: str) -> None:

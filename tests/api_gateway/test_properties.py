@@ -21,7 +21,6 @@ from eip_ref.api_gateway import (
     Identity,
     RequiredFailed,
     RetryBudget,
-    WhenMissing,
 )
 from eip_ref.api_gateway.edge import ROLES, SUBJECT, encode, normalise, onward
 from eip_ref.lab.clock import simulate
@@ -96,7 +95,7 @@ def test_a_fan_out_does_what_its_plan_says(plans: Plans) -> None:
             required=plan["required"],
             timeout=plan["timeout"],
             needs=[f"b{need}" for need in needs(plans, number)],
-            when_missing=WhenMissing.FAIL if plan["fails"] else None,
+            fails_without=plan["fails"],
         )
 
     async def scenario() -> tuple[Any, float]:

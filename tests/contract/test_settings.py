@@ -81,7 +81,6 @@ def _valid() -> Iterator[Callable[..., Any]]:
     yield partial(api_gateway.Gateway, [], authenticate=nothing, timeout=1)
     yield partial(api_gateway.Hedging, 1)
     yield partial(api_gateway.Identity, "ann")
-    yield api_gateway.LoadShedder
     yield partial(api_gateway.RateLimit, rate=1, burst=1)
     yield api_gateway.RetryBudget
     yield partial(api_gateway.Route, "GET", "/", nothing)

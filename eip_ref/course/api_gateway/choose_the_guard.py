@@ -38,7 +38,16 @@ from typing import Any
 
 import anyio
 
-from ...api_gateway import Backend, BackendFailed, Coalescer, GatewayError, Hedging, LoadShedder, RetryBudget
+from ...api_gateway import (
+    Backend,
+    BackendFailed,
+    Bulkhead,
+    BulkheadFull,
+    Coalescer,
+    GatewayError,
+    Hedging,
+    RetryBudget,
+)
 from ...autograder import kit
 from ...circuit_breaker import CircuitBreaker, ConsecutiveFailures
 from ...trace import Kind, Trace
@@ -102,8 +111,10 @@ async def a_route(guard: kit.Answer, route: str, seed: int) -> None:
                     end = "too late"
                     await ask(user, once)
                     end = "answered"
-            except GatewayError as error:
-                end = "turned away" if error.code == "overloaded" else "error"
+            except BulkheadFull:
+                end = "turned away"
+            except GatewayError:
+                end = "error"
             waits.append([end, round(anyio.current_time() - came, 3)])
 
         async with anyio.create_task_group() as group:
@@ -135,13 +146,13 @@ def _guarded(chosen: str, route: str, coalescer: Coalescer) -> Ask:
         budget=RetryBudget(share=1.0, spare=NEVER),
         breaker=CircuitBreaker(f"{route} breaker", policy=ConsecutiveFailures(NEVER)),
     )
-    shedder = LoadShedder(max_concurrent=LIMIT if chosen == "turn away" else NEVER)
+    door = Bulkhead("door", max_concurrent=LIMIT if chosen == "turn away" else NEVER)
 
     async def ask(user: str, call: Callable[[], Awaitable[Any]]) -> Any:
         async def through() -> Any:
             return await backend.call(call, idempotent=True)
 
-        with shedder.admitted():
+        async with door.place():
             return await coalescer.call(user, route, through) if chosen == "share" else await through()
 
     return ask
