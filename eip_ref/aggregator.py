@@ -11,14 +11,12 @@ message when `receive` returns. Without one, what is not handed out yet dies wit
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+from operator import attrgetter
+from typing import Any, Self
 
 import anyio
 import anyio.abc
@@ -27,7 +25,7 @@ import anyio.lowlevel
 from . import values
 from .bounded import LastN
 from .message import Handler, Message
-from .storage import Store, key_of
+from .storage import Store
 from .tasks import background
 from .trace import Kind, record
 
@@ -38,14 +36,11 @@ __all__ = [
     "AggregatorClosed",
     "Complete",
     "DuplicateSequence",
-    "Group",
     "NoCorrelation",
     "NoSequence",
     "RejectedPart",
     "TooManyGroups",
     "by_size",
-    "correlation_of",
-    "sequence_of",
 ]
 
 SEQUENCE = "sequence"  #: the header with a message's place in its group
@@ -105,7 +100,7 @@ class Aggregate:
 
 
 @dataclass(eq=False, slots=True)
-class Group:
+class _Group:
     """One group that is being collected; its messages are always in order."""
 
     key: str
@@ -113,7 +108,7 @@ class Group:
     numbers: list[int] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
-    stored: list[str] = field(default_factory=list)  #: the keys of its messages in the store
+    timer: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
 
     def add(self, number: int, message: Message) -> None:
@@ -126,7 +121,6 @@ class Group:
         self.ids.add(message.id)
 
     def remove(self, number: int) -> None:
-        """Take it out again."""
         place = bisect_left(self.numbers, number)
         self.ids.remove(self.messages[place].id)
         del self.numbers[place], self.messages[place]
@@ -136,17 +130,6 @@ def by_size(size: int) -> Complete:
     """Complete as soon as there are so many messages."""
     values.count("size", size)
     return lambda messages: len(messages) >= size
-
-
-def correlation_of(message: Message) -> str:
-    """The Correlation Identifier, or "" for a message that has none."""
-    return message.correlation_id or ""
-
-
-def sequence_of(message: Message) -> int:
-    """The number in the header "sequence", from 0 on; -1 when there is none."""
-    number: int = message.headers.get(SEQUENCE, -1)
-    return number
 
 
 class Aggregator:
@@ -172,8 +155,8 @@ class Aggregator:
         late: Handler,
         max_groups: int = 1_000,
         remember: int = 10_000,
-        correlation: Callable[[Message], str | None] = correlation_of,
-        sequence: Callable[[Message], int] = sequence_of,
+        correlation: Callable[[Message], str | None] = attrgetter("correlation_id"),
+        sequence: Callable[[Message], int] = lambda message: message.headers.get(SEQUENCE, -1),
         store: Store | None = None,
         name: str = "aggregator",
     ) -> None:
@@ -186,9 +169,7 @@ class Aggregator:
         self._max_groups = values.count("max_groups", max_groups)
         self._over = LastN[str, Container[str]](values.count("remember", remember))
         self._store = _Kept(store, name, remember) if store is not None else None
-        self._open: dict[str, Group] = {}
-        self._waiting: OrderedDict[Group, None] = OrderedDict()  # for their timeout: the oldest first
-        self._opened = anyio.Event()
+        self._open: dict[str, _Group] = {}
         self._closed = True
         self._stack: AsyncExitStack
         self._tasks: anyio.abc.TaskGroup
@@ -201,16 +182,16 @@ class Aggregator:
         if not self._closed:
             raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
         record(Kind.OPENED, self.name, who=self.name, role="participant")
-        self._take_up()
+        if self._store is not None:
+            self._open = self._store.load(self._over)
         self._closed = False
         self._stack = AsyncExitStack()
         self._tasks = await self._stack.enter_async_context(background())
-        self._tasks.start_soon(self._watch, name=f"{self.name} timeouts")
+        for group in self._open.values():
+            self._tasks.start_soon(self._time_out, group, name=f"{self.name} {group.key}")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
         self._closed = True
         try:
             if error is None and self._store is None:
@@ -221,12 +202,6 @@ class Aggregator:
             suppressed = await self._stack.__aexit__(kind, error, trace)
         return suppressed
 
-    def _take_up(self) -> None:
-        """Go on with what the store has."""
-        if self._store is not None:
-            self._open = self._store.load(self._over)
-            self._waiting = OrderedDict.fromkeys(sorted(self._open.values(), key=lambda group: group.until))
-
     def _drop_what_is_open(self) -> None:
         """Say what is lost, unless the store keeps it."""
         for group in self._open.values():
@@ -234,7 +209,6 @@ class Aggregator:
                 why = f"{self.name} ended before the group {group.key} was handed out"
                 record(Kind.DROPPED, self.name, message.id, who=self.name, reason=why)
         self._open.clear()
-        self._waiting.clear()
 
     # Receiving
 
@@ -252,7 +226,7 @@ class Aggregator:
             key, number = self._place_of(message)
             while (group := self._group(key)) is not None:
                 async with group.lock:
-                    if self._is_open(group) and not await self._overdue(group):
+                    if await self._is_open(group):
                         await self._add(group, number, message)
                         return
         except RejectedPart as error:
@@ -275,30 +249,27 @@ class Aggregator:
         except ValueError as error:
             raise NoSequence(f"message {message.id} does not say its place: {error}") from error
 
-    def _group(self, key: str) -> Group | None:
+    def _group(self, key: str) -> _Group | None:
         """The open group with this key, a new one when there was none, or None when it is over."""
         if key in self._over:
             return None
         if (group := self._open.get(key)) is None:
             if len(self._open) >= self._max_groups:
                 raise TooManyGroups(f"{self.name} has {self._max_groups} groups open and may not open {key}")
-            group = self._open[key] = Group(key, anyio.current_time() + self._timeout)
-            if not self._waiting:
-                self._opened.set()
-            self._waiting[group] = None
+            group = self._open[key] = _Group(key, anyio.current_time() + self._timeout)
+            self._tasks.start_soon(self._time_out, group, name=f"{self.name} {group.key}")
         return group
 
-    def _is_open(self, group: Group) -> bool:
-        return self._open.get(group.key) is group
-
-    async def _overdue(self, group: Group) -> bool:
-        """End the group if its time is over, as it is at the instant, and its timer did not come yet."""
-        if anyio.current_time() < group.until:
+    async def _is_open(self, group: _Group) -> bool:
+        """True while it takes messages. At the very instant its time is over, and it ends here at the latest."""
+        if self._open.get(group.key) is not group:
             return False
+        if anyio.current_time() < group.until:
+            return True
         await self._end(group, "timed out")
-        return True
+        return False
 
-    async def _add(self, group: Group, number: int, message: Message) -> None:
+    async def _add(self, group: _Group, number: int, message: Message) -> None:
         if message.id in group.ids:
             self._record_duplicate(message, group.key)
             return
@@ -322,12 +293,12 @@ class Aggregator:
     def _record_duplicate(self, message: Message, key: str) -> None:
         record(Kind.DUPLICATE, self.name, message.id, who=self.name, group=key)
 
-    def _record_taken(self, message: Message, group: Group) -> None:
+    def _record_taken(self, message: Message, group: _Group) -> None:
         record(Kind.ACCEPTED, self.name, message.id, who=self.name, label=message.label, group=group.key)
 
     # Ending a group
 
-    async def _end(self, group: Group, why: str, last: Message | None = None) -> None:
+    async def _end(self, group: _Group, why: str, last: Message | None = None) -> None:
         """Hand the group out; only when that is done is it over."""
         await values.finished(self._emit(Aggregate(group.key, tuple(group.messages), why)))
         if self._store is not None:
@@ -339,25 +310,20 @@ class Aggregator:
         kind = Kind.TIMED_OUT if why == "timed out" else Kind.FINISHED
         record(kind, self.name, group.key, who=self.name, why=why, messages=len(group.messages))
 
-    def _remove(self, group: Group) -> None:
+    def _remove(self, group: _Group) -> None:
         del self._open[group.key]
-        self._waiting.pop(group, None)
+        group.timer.cancel()
 
-    async def _give_up(self, group: Group) -> None:
+    async def _give_up(self, group: _Group) -> None:
         """End a group whose time is over, or to which nothing more will come."""
         async with group.lock:
-            if self._is_open(group) and not await self._overdue(group):
+            if await self._is_open(group):
                 await self._end(group, "closed")
 
-    async def _watch(self) -> None:
-        """Give up on each group when its time is over."""
-        while True:
-            self._opened = anyio.Event()
-            with anyio.CancelScope(deadline=next((group.until for group in self._waiting), math.inf)):
-                await self._opened.wait()
-            while self._waiting and next(iter(self._waiting)).until <= anyio.current_time():
-                group, _ = self._waiting.popitem(last=False)
-                self._tasks.start_soon(self._give_up, group)
+    async def _time_out(self, group: _Group) -> None:
+        with group.timer:
+            await anyio.sleep_until(group.until)
+            await self._give_up(group)
 
 
 class _Kept:
@@ -368,29 +334,27 @@ class _Kept:
         self._parts, self._groups, self._over = f"{name}.parts", f"{name}.groups", f"{name}.over"
         self._remember = remember
 
-    def load(self, over: LastN[str, Container[str]]) -> dict[str, Group]:
+    def load(self, over: LastN[str, Container[str]]) -> dict[str, _Group]:
         """The open groups by key. Those that are over, with the ids of their messages, go into `over`."""
         shift = self._store.shift
-        with self._store.transaction() as transaction:
-            open_ = {key: Group(key, until - shift) for key, until in transaction.scan(self._groups)}
-            for place, (key, number, text) in transaction.scan(self._parts):
+        with self._store.reading() as documents:
+            open_ = {key: _Group(key, until - shift) for key, until in documents.scan(self._groups)}
+            for _, (key, number, text) in documents.scan(self._parts):
                 open_[key].add(number, Message.from_json(text, shift=shift))
-                open_[key].stored.append(place)
-            for _, key in transaction.scan(f"{self._over}.order"):
-                over[key] = frozenset(transaction.get(self._over, key))
+            for _, key in documents.scan(f"{self._over}.order"):
+                over[key] = frozenset(documents.get(self._over, key))
         return open_
 
-    def add(self, group: Group, number: int, message: Message) -> None:
+    def add(self, group: _Group, number: int, message: Message) -> None:
         shift = self._store.shift
         with self._store.transaction() as transaction:
-            place = key_of(transaction.count(self._parts))
             transaction.put(self._groups, group.key, group.until + shift)
-            transaction.put(self._parts, place, [group.key, number, message.to_json(shift=shift)])
-        group.stored.append(place)
+            part = [group.key, number, message.to_json(shift=shift)]
+            transaction.put(self._parts, f"{group.key} {number}", part)
 
-    def end(self, group: Group) -> None:
+    def end(self, group: _Group) -> None:
         with self._store.transaction() as transaction:
             transaction.delete(self._groups, group.key)
-            for place in group.stored:
-                transaction.delete(self._parts, place)
+            for number in group.numbers:
+                transaction.delete(self._parts, f"{group.key} {number}")
             transaction.remember(self._over, group.key, sorted(group.ids), capacity=self._remember)

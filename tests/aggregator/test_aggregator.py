@@ -283,7 +283,9 @@ def test_a_group_that_is_over_keeps_no_memory(play: Play) -> None:
 
     async def work(desk: Desk) -> None:
         await desk.take(*(part(1, f"order {n}") for n in range(50)))
-        assert (len(desk.aggregator), len(desk.aggregator._waiting)) == (0, 0)
+        await anyio.sleep(0.1)
+        assert len(desk.aggregator) == 0
+        assert [task for task in anyio.get_running_tasks() if "order" in str(task.name)] == []
 
     played(play, work, complete=by_size(1))
 
