@@ -261,7 +261,7 @@ class Aggregator:
         return group
 
     async def _is_open(self, group: _Group) -> bool:
-        """True while it takes messages. At the very instant its time is over, and it ends here at the latest."""
+        """True while it takes messages. Its time is over at the instant; then it ends here at the latest."""
         if self._open.get(group.key) is not group:
             return False
         if anyio.current_time() < group.until:
