@@ -30,13 +30,13 @@ a reader who passes the version of the answer never gets anything older without 
                         break
             relay.stop()
 
-Read `commands.py` first, then `outbox.py`, `relay.py` and `read_model.py`; `inbox.py` is for consumers
+Read `commands.py` first, then `outbox.py` and `read_model.py`; `inbox.py` is for consumers
 whose effect is not a view, `feed.py` for those who follow one, `command_queue.py` for commands that are
 answered before they are carried out. `eip_ref.apps.shop_dashboard` has the two services of this story
 and makes it a web application, which `eip app dashboard` starts.
 
 *Left out:* several machines; telling at once, in another process, that a shared file has changed
-(who waits for it looks every `poll` seconds); schema registries for the events.
+(who waits for it looks every `poll` seconds of its database); schema registries for the events.
 """
 
 from ..event_sourcing import ResequencerFull, WrongExpectedVersion, stream_version
@@ -58,14 +58,12 @@ from .commands import (
 )
 from .feed import Feed, TooSlow, WhenSlow
 from .inbox import Inbox, TransactionalHandler, UnknownEvent, WhenUnknown
-from .outbox import Claim, ClaimedMessage, Outbox
+from .outbox import ClaimedMessage, Outbox, Relay
 from .read_model import Lag, Late, NotYet, NumberedView, Reading, ReadModel, RowChange, read
-from .relay import Relay
 
 __all__ = [
     "REFUSALS",
     "Check",
-    "Claim",
     "ClaimedMessage",
     "Command",
     "CommandQueue",

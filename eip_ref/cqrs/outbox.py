@@ -1,4 +1,4 @@
-"""The outbox: messages that are committed with the state that they tell of, and not published yet.
+"""The outbox, and the relay that empties it: messages that are committed with the state that they tell of.
 
 A message is an event of a service, whose key is its stream, or a command of a saga, whose key is the
 saga. It leaves in three steps, each of them a transaction. A relay *claims* all that has one key for a
@@ -8,45 +8,56 @@ as a lease has one: what the holder of an old claim says changes nothing.
     with store.transaction() as transaction:
         transaction.put("users", "ann", …)
         outbox.add(transaction, event)
+
+Publish, then mark: a crash between the two publishes the message again, with the same id, and loses
+nothing. The other order would lose it. Within a key the order is that of the outbox, and the next
+message is published only after the one before is marked; a key belongs to one relay at a time, and a
+relay starts nothing that it cannot finish before its claim ends.
+
+When the broker is down the relay backs off, longer after each failure, and tries the same message
+again: to go on with the next would break the order. A relay with nothing to do is asleep until
+something is committed.
+
+*Left out:* moving a message aside that the broker will never take; it holds up its outbox, visibly,
+in `age`. A publish that was given up may still reach a real broker later than its successors; the
+readers of a stream know its versions and put that right.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 import anyio
+import anyio.lowlevel
 
 from .. import values
 from ..event_sourcing import stream_version
-from ..message import EXPIRED, Message
-from ..storage import Store, Transaction, key_of
-from ..trace import Kind, record
+from ..message import EXPIRED, Handler, Message
+from ..message_queue import Backoff
+from ..storage import Store, Transaction, despite_faults, key_of
+from ..trace import Kind, acting, record
 
-__all__ = ["Claim", "ClaimedMessage", "Outbox"]
+__all__ = ["ClaimedMessage", "Outbox", "Relay"]
+
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 NOBODY = ("", 0, -math.inf, "")  # the claim on a key that no relay has: who, token, until, last place
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right of one relay to publish what has one key, until a time on anyio's clock."""
+class ClaimedMessage(NamedTuple):
+    """A message in the outbox, and the right of one relay to publish what has its key, for a time."""
 
+    place: str  #: in the outbox
     key: str
+    message: Message
     relay: str
     token: int
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedMessage:
-    """A message in the outbox, its place there, and the claim under which it was handed out."""
-
-    place: str
-    message: Message
-    claim: Claim
+    until: float  #: on anyio's clock
 
 
 class Outbox:
@@ -94,28 +105,29 @@ class Outbox:
         values.name("the name of a relay", relay)
         values.duration("seconds", seconds, zero=False)
         values.count("limit", limit)
+        until = anyio.current_time() + seconds
         claimed: list[ClaimedMessage] = []
-        claims: dict[str, Claim | None] = {}
+        tokens: dict[str, int] = {}  # by key; 0 where another relay has it
         with self.store.transaction() as transaction:
             after = ""
             while len(claimed) < limit and (page := transaction.scan(self.name, after=after, limit=limit)):
                 for after, (key, envelope) in page[: limit - len(claimed)]:
-                    if key not in claims:
-                        claims[key] = self._claim(transaction, key, relay, seconds)
-                    if (claim := claims[key]) is not None:
-                        claimed.append(ClaimedMessage(after, self._opened(envelope), claim))
+                    if key not in tokens:
+                        tokens[key] = self._new_token(transaction, key)
+                    if token := tokens[key]:
+                        message = self._opened(envelope)
+                        claimed.append(ClaimedMessage(after, key, message, relay, token, until))
             for each in claimed:
                 self._hand_out(transaction, each)
-            for claim, last in {each.claim.key: (each.claim, each.place) for each in claimed}.values():
-                row = [claim.relay, claim.token, claim.until + self.store.shift, last]
-                transaction.put(self._claims, claim.key, row)
+            for last in {each.key: each for each in claimed}.values():
+                row = [relay, last.token, until + self.store.shift, last.place]
+                transaction.put(self._claims, last.key, row)
         return claimed
 
     def mark(self, claimed: ClaimedMessage) -> bool:
         """The message is published: remove it. False, and nothing is changed, when the claim is over."""
         with self.store.transaction() as transaction:
             if removed := self._removed(transaction, claimed, "mark"):
-                transaction.count(f"{self.name}.published")
                 self._say(transaction, Kind.ACKED, claimed)
             return removed
 
@@ -129,23 +141,23 @@ class Outbox:
             return removed
 
     def _removed(self, transaction: Transaction, claimed: ClaimedMessage, attempted: str) -> bool:
-        if not self._holds(transaction, claimed.claim):
+        if not self._holds(transaction, claimed):
             self._say(transaction, Kind.STALE, claimed, attempted=attempted)
             return False
         transaction.delete(self.name, claimed.place)
         return True
 
-    def left(self, claim: Claim) -> float:
+    def left(self, claimed: ClaimedMessage) -> float:
         """The seconds for which the claim still lasts; 0 when it is over, or another relay has the key."""
         with self.store.reading() as transaction:
-            return max(0.0, claim.until - anyio.current_time()) if self._holds(transaction, claim) else 0.0
+            return claimed.until - anyio.current_time() if self._holds(transaction, claimed) else 0.0
 
     def release(self, claimed: list[ClaimedMessage]) -> None:
         """Give the keys of these messages back; those that were not marked may be claimed at once."""
         with self.store.transaction() as transaction:
-            held = [each for each in claimed if self._holds(transaction, each.claim)]
+            held = [each for each in claimed if self._holds(transaction, each)]
             for each in held:
-                transaction.delete(self._claims, each.claim.key)
+                transaction.delete(self._claims, each.key)
                 if transaction.get(self.name, each.place) is not None:
                     self._say(transaction, Kind.RETURNED, each, reason="released")
 
@@ -157,12 +169,6 @@ class Outbox:
             return transaction.size(self.name)
 
     @property
-    def published(self) -> int:
-        """The number of messages that have been marked since the store was made."""
-        with self.store.reading() as transaction:
-            return int(transaction.get("counters", f"{self.name}.published", 0))
-
-    @property
     def age(self) -> float:
         """The seconds for which the oldest message has waited; 0 when none waits."""
         with self.store.reading() as transaction:
@@ -172,41 +178,137 @@ class Outbox:
 
     @property
     def free_at(self) -> float:
-        """The time at which the first claim on a message ends, on anyio's clock; infinity without one.
+        """The time from which on a message can be claimed, on anyio's clock; infinity when there is none.
 
         A relay that died after its last mark has left a claim on nothing, for which nobody waits.
         """
         with self.store.reading() as transaction:
             waiting = {key for _, (key, _) in transaction.scan(self.name)}
-            claims = transaction.scan(self._claims)
-            ends = [until for key, (_, _, until, _) in claims if key in waiting]
+            ends = [transaction.get(self._claims, key, NOBODY)[2] for key in waiting]
         return min(ends, default=math.inf) - self.store.shift
 
     def _opened(self, envelope: str) -> Message:
         return Message.from_json(envelope, shift=self.store.shift)
 
-    def _claim(self, transaction: Transaction, key: str, relay: str, seconds: float) -> Claim | None:
-        now = anyio.current_time()
+    def _new_token(self, transaction: Transaction, key: str) -> int:
+        """The token of a new claim on the key; 0 while another one lasts."""
         _, _, until, _ = transaction.get(self._claims, key, NOBODY)
-        if until - self.store.shift > now:
-            return None
-        return Claim(key, relay, transaction.count(self._claims), now + seconds)
+        return 0 if until - self.store.shift > anyio.current_time() else transaction.count(self._claims)
 
     def _hand_out(self, transaction: Transaction, claimed: ClaimedMessage) -> None:
         """Say that it went out; and before, that it came back, when a claim that ran out had it."""
-        claim = claimed.claim
-        relay, token, until, last = transaction.get(self._claims, claim.key, NOBODY)
+        relay, token, until, last = transaction.get(self._claims, claimed.key, NOBODY)
         if claimed.place <= last:
-            old = ClaimedMessage(claimed.place, claimed.message, Claim(claim.key, relay, token, until))
+            old = claimed._replace(relay=relay, token=token, until=until)
             self._say(transaction, Kind.EXPIRED, old)
             self._say(transaction, Kind.RETURNED, old, reason="the claim ran out")
-        self._say(transaction, Kind.DELIVERED, claimed, deliveries=1, until=claim.until)
+        self._say(transaction, Kind.DELIVERED, claimed, deliveries=1, until=claimed.until)
 
-    def _holds(self, transaction: Transaction, claim: Claim) -> bool:
-        _, token, _, _ = transaction.get(self._claims, claim.key, NOBODY)
-        return bool(token == claim.token) and claim.until > anyio.current_time()
+    def _holds(self, transaction: Transaction, claimed: ClaimedMessage) -> bool:
+        _, token, _, _ = transaction.get(self._claims, claimed.key, NOBODY)
+        return bool(token == claimed.token) and claimed.until > anyio.current_time()
 
     def _say(self, transaction: Transaction, kind: Kind, claimed: ClaimedMessage, **data: object) -> None:
-        facts = {"lease": f"{claimed.claim.token}.{int(claimed.place)}", "key": claimed.claim.key, **data}
-        who = claimed.claim.relay
-        transaction.after_commit(lambda: record(kind, self.name, claimed.message.id, who=who, **facts))
+        place, key, message, relay, token, _ = claimed
+        facts = {"lease": f"{token}.{int(place)}", "key": key, **data}
+        transaction.after_commit(lambda: record(kind, self.name, message.id, who=relay, **facts))
+
+
+class Relay:
+    """Publishes what is in the outbox, until it is stopped.
+
+    `publish(message)`, plain or `async`, returns after the broker has confirmed the message, and raises
+    any Exception when it has not. `claim` is for how many seconds the relay owns a key, and so the
+    longest that publishing one message may take, and that a relay which died holds up its keys. With
+    `random`, a delay is anything between a half and the whole of what `backoff` says.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        publish: Handler,
+        name: str = "relay",
+        *,
+        claim: float = 30.0,
+        batch: int = 20,
+        backoff: Backoff | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.outbox = outbox
+        self.name = values.name("name", name)
+        self.failures = 0  #: attempts that failed since the last one that did not
+        self._publish = publish
+        self._claim = values.duration("claim", claim, zero=False)
+        self._batch = values.count("batch", batch)
+        self._backoff = backoff or Backoff(initial=0.5, max_delay=30.0)
+        self._random = random
+        self._stopped = False
+        self._pause: anyio.CancelScope | None = None
+
+    def stop(self) -> None:
+        """Publish no more than what is on its way: one message, also within a batch. Idempotent."""
+        self._stopped = True
+        if self._pause is not None:
+            self._pause.cancel()
+
+    async def run(self) -> None:
+        """Work until `stop`. On cancellation the claims are given back, and it is raised again.
+
+        A fault of the disk on which the outbox is gets noted, and the relay goes on later.
+        """
+        record(Kind.OPENED, self.name, who=self.name, role="participant")
+        with acting(self.name):
+            while not self._stopped:
+                if await despite_faults(self.run_once, self.name) or self._stopped:
+                    continue
+                with anyio.CancelScope() as self._pause:
+                    await self._back_off() if self.failures else await self._news()
+
+    async def run_once(self) -> int:
+        """Publish one batch; returns how many messages of it were published and marked."""
+        await anyio.lowlevel.checkpoint()
+        claim = partial(self.outbox.claim, self.name, seconds=self._claim, limit=self._batch)
+        claimed = await self._in_store(claim)
+        done = 0
+        try:
+            for each in claimed:
+                if self._stopped or not await self._publish_and_mark(each):
+                    break
+                done += 1
+        finally:  # also when it is cancelled, so that nobody has to wait for the claims to end
+            if claimed:
+                with anyio.CancelScope(shield=True):
+                    await self._in_store(self.outbox.release, claimed)
+        return done
+
+    async def _in_store(self, step: Callable[[*Given], T], *given: *Given) -> T:
+        """Return what the step returns, after its commit; the loop goes on meanwhile."""
+        return await self.outbox.store.run(lambda _: step(*given))
+
+    async def _publish_and_mark(self, claimed: ClaimedMessage) -> bool:
+        """False when one of the two was not possible."""
+        left = self.outbox.left(claimed)
+        if left <= 0:
+            return False
+        if claimed.message.has_expired(anyio.current_time()):
+            return await self._in_store(self.outbox.drop, claimed)
+        try:
+            with anyio.fail_after(left):
+                await values.finished(self._publish(claimed.message))
+        except Exception as error:
+            self.failures += 1
+            record(Kind.FAILED, self.name, claimed.message.id, error=repr(error), failures=self.failures)
+            return False
+        self.failures = 0
+        return await self._in_store(self.outbox.mark, claimed)
+
+    async def _back_off(self) -> None:
+        seconds = self._backoff.seconds(self.failures)
+        if self._random is not None:
+            seconds *= self._random.uniform(0.5, 1.0)
+        await anyio.sleep(seconds)
+
+    async def _news(self) -> None:
+        """Wait until a claim of another relay has run out, or something was committed, also elsewhere."""
+        with anyio.CancelScope(deadline=self.outbox.free_at):
+            await self.outbox.store.news()

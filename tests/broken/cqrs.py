@@ -188,11 +188,11 @@ class GoesOnAfterAFailure(Relay):
 class WithoutClaims(Outbox):
     """Two relays read the same rows: both publish them, the one this, the other that."""
 
-    def _claim(self, transaction: Transaction, key: str, relay: str, seconds: float) -> Any:
+    def _new_token(self, transaction: Transaction, key: str) -> int:
         transaction.delete(self._claims, key)
-        return super()._claim(transaction, key, relay, seconds)
+        return super()._new_token(transaction, key)
 
-    def _holds(self, transaction: Transaction, claim: Any) -> bool:
+    def _holds(self, transaction: Transaction, claimed: ClaimedMessage) -> bool:
         return True
 
 

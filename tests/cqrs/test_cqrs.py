@@ -43,8 +43,8 @@ from eip_ref.lab.clock import simulate
 from eip_ref.lab.invariants.views import effect_once_on_view, read_your_writes
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
-from eip_ref.signal import Signal
-from eip_ref.storage import MemoryStore, SQLiteStore, Store, Transaction
+from eip_ref.signal import Signal, alone
+from eip_ref.storage import Database, MemoryStore, SQLiteStore, Store, Transaction
 from eip_ref.trace import acting
 from tests.backends import Play, everywhere
 
@@ -545,7 +545,7 @@ def test_a_stopped_relay_does_not_wait_for_its_rest_or_for_news(play: Play, stor
         with store_of() as store:
             start = anyio.current_time()
             await relay_story(store, publish, "ann", until=1, backoff=Backoff(initial=500, max_delay=500))
-            await relay_story(store, publish, until=1, poll=500)
+            await relay_story(store, publish, until=1)
             return anyio.current_time() - start
 
     assert play(scenario).result == 2
@@ -568,7 +568,7 @@ def test_a_cancelled_relay_gives_its_streams_back(play: Play, store_of: Open) ->
 
 @everywhere
 def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(play: Play, store_of: Open) -> None:
-    """At that instant, however seldom it looks for other news."""
+    """At that instant, also when there is no other news."""
 
     async def scenario() -> Any:
         published: list[float] = []
@@ -581,7 +581,7 @@ def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(play: Play, st
             await service.handle(Command("Charge", "ann", {"cents": 1}))
             start = anyio.current_time()
             service.outbox.claim("dead", seconds=5, limit=1)
-            relay = Relay(service.outbox, publish, poll=1000)
+            relay = Relay(service.outbox, publish)
             async with anyio.create_task_group() as group:
                 group.start_soon(relay.run)
                 await anyio.sleep(50)
@@ -594,17 +594,19 @@ def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(play: Play, st
 
 @everywhere
 def test_a_relay_finds_what_another_process_has_written(play: Play, tmp_path: Path) -> None:
-    """It looks every `poll` seconds, since nobody here can ring for that."""
+    """It looks every `poll` seconds of its database, since nobody here can ring for that."""
 
     async def scenario() -> Any:
-        with SQLiteStore(tmp_path / "a.db") as store, SQLiteStore(tmp_path / "a.db") as elsewhere:
+        alone.set(False)  # in a simulation nobody polls
+        path = tmp_path / "a.db"
+        with SQLiteStore(Database(path, poll=2.0)) as store, SQLiteStore(path) as elsewhere:
             elsewhere.changed = Signal()  # as another process has one of its own
             published: list[float] = []
 
             async def publish(message: Message) -> None:
                 published.append(anyio.current_time() - start)
 
-            relay = Relay(billing(store).outbox, publish, poll=2.0)
+            relay = Relay(billing(store).outbox, publish)
             start = anyio.current_time()
             async with anyio.create_task_group() as group:
                 group.start_soon(relay.run)
@@ -992,7 +994,6 @@ def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> 
         partial(Feed, ReadModel(MemoryStore(), "d", {}), after=-1),
         partial(Feed, ReadModel(MemoryStore(), "d", {}), when_slow="drop"),
         partial(Relay, users(MemoryStore()).outbox, Inbox(MemoryStore(), "mailer"), claim=0),
-        partial(Relay, users(MemoryStore()).outbox, Inbox(MemoryStore(), "mailer"), poll=0),
         partial(Relay, users(MemoryStore()).outbox, Inbox(MemoryStore(), "mailer"), batch=0),
     ],
 )
