@@ -88,24 +88,13 @@ class TokenBucket:
         self._full_at = -math.inf  # when the bucket would be full, if nobody took any more
         self._line: OrderedDict[Reservation, None] = OrderedDict()  # promised, and not due yet
         self._promised = 0.0  # tokens, to all in the line
-        self._moved_at = -math.inf  # when somebody gave tokens back, so that the others moved up
-        self._looked_at = -math.inf  # the last time on the clock
-
-    def _now(self) -> float:
-        """The time. When it is before the last one, the clock is another event loop's: start anew, full."""
-        now = anyio.current_time()
-        if now < self._looked_at:
-            self._full_at = self._moved_at = -math.inf
-            self._line.clear()
-            self._promised = 0.0
-        self._looked_at = now
-        return now
+        self._looked_at = -math.inf
 
     @property
     def tokens(self) -> float:
         """The tokens that could be taken now; below 0 when some are promised that have not fallen yet."""
-        now = self._now()
-        return self.burst - max(0.0, self._full_at - now) * self.rate
+        now = self._look()
+        return self.burst - (self._full_at - now) * self.rate - self._promised
 
     async def take(self, tokens: float = 1, *, timeout: float = math.inf) -> None:
         """Wait for so many tokens and use them; cancelling the wait gives them back.
@@ -120,9 +109,8 @@ class TokenBucket:
             self.take_nowait(tokens)
             return
         except anyio.WouldBlock:
-            now = self._now()
-            _, at = self._after(tokens, now)
-            if at > now + timeout:
+            at = self._time_for(self._promised + tokens)
+            if at > self._looked_at + timeout:
                 record(Kind.REFUSED, self.name, reason=f"not within {timeout:g} s", tokens=tokens)
                 raise
         record(Kind.BLOCKED, self.name, tokens=tokens, until=at)
@@ -131,13 +119,10 @@ class TokenBucket:
     def take_nowait(self, tokens: float = 1) -> None:
         """Use so many tokens. Raises `anyio.WouldBlock` when they are not there now, and `AboveBurst`."""
         self._must_fit(tokens)
-        now = self._now()
-        full_at, at = self._after(tokens, now)
-        if at > now:
+        now = self._look()
+        if self._time_for(self._promised + tokens) > now + self._rounding:
             raise anyio.WouldBlock
-        if self._line:
-            self._pass_those_due(now)
-        self._full_at = full_at
+        self._full_at += tokens / self.rate
         record(Kind.DELIVERED, self.name, who=whoami(), tokens=tokens)
 
     def reserve(self, tokens: float = 1) -> Reservation:
@@ -149,20 +134,6 @@ class TokenBucket:
         reservation = Reservation(self, tokens)
         self._promise(reservation)
         return reservation
-
-    def _promise(self, reservation: Reservation) -> None:
-        now = self._now()
-        self._pass_those_due(now)
-        self._full_at, reservation._due = self._after(reservation.tokens, now)
-        if reservation._due > now:
-            self._line[reservation] = None
-            self._promised += reservation.tokens
-
-    def _after(self, tokens: float, now: float) -> tuple[float, float]:
-        """If so many were taken: when the bucket would be full again, and when they would be there."""
-        full_at = max(self._full_at, now) + tokens / self.rate
-        at = full_at - self.burst / self.rate
-        return full_at, at if at > now + self._rounding else now
 
     def _must_fit(self, tokens: float) -> None:
         if 0 < tokens <= self.burst:
@@ -176,43 +147,42 @@ class TokenBucket:
 
     # The line: the first who waits sleeps until its time and calls the next; all others sleep until called
 
-    async def _until_due(self, mine: Reservation) -> None:
-        try:
-            while not mine.settled and mine.at > anyio.current_time() + self._rounding:
-                mine._called = anyio.Event()
-                first = self._first_waiting() is mine
-                with anyio.CancelScope(deadline=mine.at if first else math.inf):
-                    await mine._called.wait()
-        finally:
-            mine._called = None
-        self._call_the_first()
-
-    def _first_waiting(self) -> Reservation | None:
-        self._pass_those_due(self._now())
-        return next((each for each in self._line if each._called is not None), None)
-
-    def _call_the_first(self) -> None:
-        first = self._first_waiting()
-        if first is not None and first._called is not None:
-            first._called.set()
-
-    def _time_of(self, reservation: Reservation) -> float:
-        """Its place in the line says when: all behind it fit between its time and the full bucket."""
-        if reservation not in self._line:
-            return reservation._due
-        behind = self._promised
-        for each in self._line:
-            behind -= each.tokens
-            if each is reservation:
-                break
-        return max(self._moved_at, self._full_at - (self.burst + behind) / self.rate)
-
-    def _pass_those_due(self, now: float) -> None:
+    def _look(self) -> float:
+        """The time; whoever was due by then has left the line, and the bucket is no more than full."""
+        now = anyio.current_time()
+        if now < self._looked_at:  # the clock is another event loop's: start anew, full
+            self._full_at = self._looked_at = now
+            self._line.clear()
+            self._promised = 0.0
         while self._line and (at := self._time_of(first := next(iter(self._line)))) <= now + self._rounding:
-            first._due = at
+            first._due = max(self._looked_at, min(at, now))  # the last look may be at who made way for it
+            self._full_at += first.tokens / self.rate
             self._leave(first)
             if first._called is not None:
                 first._called.set()
+        self._full_at = max(self._full_at, now)
+        self._looked_at = now
+        return now
+
+    def _time_for(self, tokens: float) -> float:
+        """The time at which so many have fallen into the bucket; it may be over."""
+        return self._full_at + (tokens - self.burst) / self.rate
+
+    def _time_of(self, reservation: Reservation) -> float:
+        if reservation not in self._line:
+            return reservation._due
+        tokens = 0.0  # its own, and those of all before it
+        for each in self._line:
+            tokens += each.tokens
+            if each is reservation:
+                break
+        return self._time_for(tokens)
+
+    def _promise(self, reservation: Reservation) -> None:
+        self._look()
+        self._line[reservation] = None
+        self._promised += reservation.tokens
+        self._look()  # it may be due at once
 
     def _leave(self, reservation: Reservation) -> None:
         del self._line[reservation]
@@ -224,11 +194,29 @@ class TokenBucket:
         Tokens that were not used in time come back less what has fallen since: for that there might
         have been no room, had nobody reserved them.
         """
-        now = self._now()
-        self._pass_those_due(now)
-        fell = 0.0 if gone in self._line else (now - gone._due) * self.rate
+        now = self._look()
         if gone in self._line:
             self._leave(gone)
-        self._full_at -= max(0.0, gone.tokens - fell) / self.rate
-        self._moved_at = now
+        else:
+            fell = (now - gone._due) * self.rate
+            self._full_at -= max(0.0, gone.tokens - fell) / self.rate
         self._call_the_first()
+
+    async def _until_due(self, mine: Reservation) -> None:
+        try:
+            while self._look() < mine.at:
+                mine._called = anyio.Event()
+                first = self._first_call() is mine._called
+                with anyio.CancelScope(deadline=mine.at if first else math.inf):
+                    await mine._called.wait()
+        finally:
+            mine._called = None
+        self._call_the_first()
+
+    def _call_the_first(self) -> None:
+        self._look()
+        if (called := self._first_call()) is not None:
+            called.set()
+
+    def _first_call(self) -> anyio.Event | None:
+        return next((each._called for each in self._line if each._called is not None), None)

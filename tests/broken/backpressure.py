@@ -159,8 +159,7 @@ class GivesBackTooMuch(TokenBucket):
     """Gives back all tokens, however late, on top of those that have fallen since."""
 
     def _give_back(self, gone: Reservation) -> None:
-        self._pass_those_due(anyio.current_time())
-        gone._due = max(gone._due, anyio.current_time())
+        gone._due = max(gone._due, self._look())
         super()._give_back(gone)
 
 
