@@ -23,8 +23,8 @@ receiver allows, by credit, by demand or by a token bucket. *Scale*: let more co
                     await anyio.sleep(1)
             print(f"{policy:<15} {buffer.counts.dropped} dropped, kept {', '.join(kept)}")
 
-Read `buffer.py` first, which ends with its drop policies; `credit.py`, `demand.py` and
-`token_bucket.py` for throttles; `autoscaler.py` for consumers that come and go.
+Read `buffer.py` first, which ends with its drop policies; `credit.py` and `token_bucket.py` for
+throttles; `autoscaler.py` for consumers that come and go.
 
 *Left out:* backpressure across a network (TCP's window does it there), bounds in bytes, fair shares
 for several senders, and starting machines instead of tasks.
@@ -33,8 +33,7 @@ for several senders, and starting machines instead of tasks.
 from ..signal import Disconnected, EndOfMessages
 from .autoscaler import ConsumerPool, CountedQueue, Load, Scaler, Scaling
 from .buffer import Buffer, BufferClosed, BufferCounts, BufferFull, Offer, WhenFull
-from .credit import Credit
-from .demand import Demand
+from .credit import Credit, Demand
 from .token_bucket import AboveBurst, Reservation, TokenBucket
 
 __all__ = [
