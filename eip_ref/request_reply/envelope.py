@@ -7,6 +7,7 @@ idempotency key stays the same for all attempts at one operation.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,17 +32,17 @@ from .errors import (
 )
 
 __all__ = [
+    "CORRELATION",
     "MAX_BYTES",
+    "TIMEOUT",
     "ReplyContent",
     "ReplyStatus",
     "budget",
     "idempotency_key",
-    "key_on_wire",
     "outcome",
     "read_reply",
     "read_request",
     "reply_id",
-    "time_left",
     "write_reply",
     "write_request",
 ]
@@ -139,26 +140,34 @@ def budget(request: Message, *, reserve: float) -> float:
     return request.deadline - reserve
 
 
-# As JSON, for the ways that are no channels. What else they need travels beside it
+# As JSON, for the ways that are no channels
 
 MAX_BYTES = 1024 * 1024  #: of a request and of a reply on a wire; whoever reads one stops there
+CORRELATION = "correlation-id"
+TIMEOUT = "request-timeout"  #: in seconds: two machines have no clock in common
 
 
-def write_request(attempt: Message) -> bytes:
-    """The body of an attempt. Raises NotDelivered when no replier would read it."""
+def write_request(attempt: Message) -> tuple[bytes, dict[str, str]]:
+    """The body of an attempt and its headers. Raises NotDelivered when no replier would read it."""
     content = values.encode({"type": attempt.type, "key": attempt.key, "body": attempt.body}).encode()
     if len(content) > MAX_BYTES:
         raise NotDelivered(f"the request has {len(content):,} bytes, and a wire carries {MAX_BYTES:,}")
-    return content
+    assert attempt.deadline is not None
+    headers = {CORRELATION: attempt.id, TIMEOUT: f"{attempt.deadline - anyio.current_time():.6f}"}
+    if KEY in attempt.headers:  # a header cannot hold every sign
+        headers[KEY] = quote(attempt.headers[KEY], safe="")
+    return content, headers
 
 
-def read_request(content: bytes, *, correlation: str, idempotency: str | None, left: float) -> Message:
-    """The attempt again, with `left` seconds from now on. Raises ValueError, KeyError or TypeError."""
+def read_request(content: bytes, headers: Mapping[str, str], *, left: float = math.inf) -> Message:
+    """The attempt again, which has at most `left` seconds. Raises ValueError, KeyError or TypeError."""
     asked = _read("a request", content)
     if not isinstance(asked["type"], str):
         raise TypeError(f"the type of a request must be text, not {asked['type']!r}")
+    left = min(float(headers.get(TIMEOUT, "inf")), left)
     if not math.isfinite(left):
         raise ValueError(f"the time that is left must be a number of seconds, not {left}")
+    correlation, key = headers[CORRELATION], headers.get(KEY)
     return Message(
         asked["body"],
         type=asked["type"],
@@ -167,13 +176,8 @@ def read_request(content: bytes, *, correlation: str, idempotency: str | None, l
         correlation_id=correlation,
         reply_to="the response",
         deadline=anyio.current_time() + left,
-        headers={} if idempotency is None else {KEY: unquote(idempotency, errors="strict")},
+        headers={} if key is None else {KEY: unquote(key, errors="strict")},
     )
-
-
-def key_on_wire(attempt: Message) -> str | None:
-    """The idempotency key as a header can hold it: whatever is no plain sign is percent-encoded."""
-    return quote(attempt.headers[KEY], safe="") if KEY in attempt.headers else None
 
 
 def write_reply(reply: Message) -> tuple[Message, bytes]:
@@ -214,9 +218,3 @@ def _read(what: str, content: bytes) -> Any:
     if len(content) > MAX_BYTES:
         raise ValueError(f"{what} has at most {MAX_BYTES:,} bytes, not {len(content):,}")
     return values.from_json(what, content)
-
-
-def time_left(attempt: Message) -> float:
-    """The seconds until the attempt's deadline: two machines have no clock in common."""
-    assert attempt.deadline is not None
-    return attempt.deadline - anyio.current_time()

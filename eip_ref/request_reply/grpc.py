@@ -25,18 +25,15 @@ from anyio.abc import TaskGroup
 
 from ..message import Message
 from ..tasks import background
-from .envelope import key_on_wire, read_reply, read_request, time_left, write_reply, write_request
+from .envelope import TIMEOUT, read_reply, read_request, write_reply, write_request
 from .errors import NoResponder, RemoteErrors, TransportError
 from .replier import Replier
 from .requestor import Requestor
 
 __all__ = ["GrpcRequestor", "serve", "service"]
 
-CORRELATION = "correlation-id"
-IDEMPOTENCY = "idempotency-key"
 METHOD = "Ask"
 SERVICE = "eip.RequestReply"
-TIMEOUT = "request-timeout"  #: in seconds
 
 _A_DAY = 24 * 3600.0
 _STOPPED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
@@ -60,15 +57,13 @@ class GrpcRequestor(Requestor):
         self._call: Any = channel.unary_unary(self._method)
 
     async def _send(self, attempt: Message) -> None:
-        content = write_request(attempt)
-        left = time_left(attempt)
-        metadata = [(CORRELATION, attempt.id), (TIMEOUT, f"{left:.6f}")]
-        if (operation := key_on_wire(attempt)) is not None:
-            metadata.append((IDEMPOTENCY, operation))
+        content, headers = write_request(attempt)
         await self._connect()
         try:
             # The waiter has the deadline; gRPC's own, which it rounds up, is only there to stop the call.
-            answer = await self._call(content, metadata=metadata, timeout=left + 1)
+            answer = await self._call(
+                content, metadata=[*headers.items()], timeout=float(headers[TIMEOUT]) + 1
+            )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 raise NoResponder(f"nobody answers to {self._method}") from error
@@ -97,14 +92,9 @@ def service(replier: Replier, group: TaskGroup, name: str = SERVICE) -> grpc.Gen
     """
 
     async def ask(content: bytes, context: Any) -> bytes:
-        told = dict(context.invocation_metadata())
         try:
-            asked = read_request(
-                content,
-                correlation=told[CORRELATION],
-                idempotency=told.get(IDEMPOTENCY),
-                left=min(float(told.get(TIMEOUT, "inf")), context.time_remaining() or math.inf),
-            )
+            left = context.time_remaining() or math.inf
+            asked = read_request(content, dict(context.invocation_metadata()), left=left)
         except (ValueError, KeyError, TypeError) as error:
             words = f"this is not a request: {error!r}"
             raise await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words) from error

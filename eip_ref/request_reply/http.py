@@ -27,14 +27,13 @@ from starlette.routing import Route
 from ..message import Message
 from ..tasks import background
 from .envelope import (
+    CORRELATION,
     ERROR,
     MAX_BYTES,
     OUTCOME,
     ReplyStatus,
-    key_on_wire,
     read_reply,
     read_request,
-    time_left,
     write_reply,
     write_request,
 )
@@ -44,9 +43,6 @@ from .requestor import Requestor
 
 __all__ = ["HttpRequestor", "serve", "service"]
 
-CORRELATION = "Correlation-Id"
-IDEMPOTENCY = "Idempotency-Key"
-TIMEOUT = "Request-Timeout"
 BODY_TIMEOUT = 10.0  #: seconds, in which all of a request's body must come
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -79,15 +75,11 @@ class HttpRequestor(Requestor):
         self._url = url
 
     async def _post(self, attempt: Message) -> None:
-        left = time_left(attempt)
-        headers = {**_HEADERS, CORRELATION: attempt.id, TIMEOUT: f"{left:.6f}"}
-        if (operation := key_on_wire(attempt)) is not None:
-            headers[IDEMPOTENCY] = operation
-        content = write_request(attempt)
+        content, headers = write_request(attempt)
         try:
             # The waiter has the deadline; a second clock in the client would only blur whose end it was.
             async with self._client.stream(
-                "POST", self._url, content=content, headers=headers, timeout=None
+                "POST", self._url, content=content, headers={**_HEADERS, **headers}, timeout=None
             ) as response:
                 reply = await _reply(attempt, response)
         except httpx.ConnectError as error:
@@ -137,7 +129,7 @@ def service(replier: Replier, path: str = "/") -> Starlette:
         if content is None:
             return JSONResponse({"wrong": f"the body is longer than {MAX_BYTES:,} bytes"}, 413)
         try:
-            asked = _message(content, request)
+            asked = read_request(content, request.headers)
         except (ValueError, KeyError, TypeError) as error:
             return JSONResponse({"wrong": f"this is not a request: {error!r}"}, 400)
         reply = await replier.answer(asked)
@@ -151,15 +143,6 @@ def service(replier: Replier, path: str = "/") -> Starlette:
         return Response(content, status, headers, media_type="application/json")
 
     return Starlette(routes=[Route(path, answer, methods=["POST"])])
-
-
-def _message(content: bytes, request: Request) -> Message:
-    return read_request(
-        content,
-        correlation=request.headers[CORRELATION],
-        idempotency=request.headers.get(IDEMPOTENCY),
-        left=float(request.headers[TIMEOUT]),
-    )
 
 
 @asynccontextmanager
