@@ -64,11 +64,10 @@ from .errors import (
     UnwritableAnswer,
 )
 from .replier import Replier
-from .requestor import Asks, Requestor
+from .requestor import Requestor
 from .retry import request_again
 
 __all__ = [
-    "Asks",
     "Busy",
     "ClosedWhileWaiting",
     "DeadlinePassed",

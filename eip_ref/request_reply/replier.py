@@ -274,49 +274,34 @@ class Replier:
 
     async def _slot(self, request: Message) -> None:
         """Take the slot of a handler that is free, now or later. Refuses what is not wanted by then."""
-        free = await self._free_slot(request)
-        try:
-            self._must_be_wanted(request)
-            if not free:  # an alarm of the real clock may be a moment early
-                raise _too_late(request)
-        except NotDone:
-            if free:
-                self._slots.release()
-            raise
-
-    async def _free_slot(self, request: Message) -> bool:
-        """Take a slot; False when the deadline passes or this closes before there is one."""
-        try:
-            self._slots.acquire_nowait()
-            return True
-        except anyio.WouldBlock:
-            pass
-        free = False
         with anyio.CancelScope(deadline=_deadline(request)) as wait:
             self._in_backlog[wait] = None
             try:
                 await self._slots.acquire()
-                free = True
             finally:
                 del self._in_backlog[wait]
-        return free
+        if wait.cancelled_caught:
+            self._must_be_wanted(request)
+            raise _too_late(request)  # an alarm of the real clock may be a moment early
+        try:
+            self._must_be_wanted(request)
+        except NotDone:
+            self._slots.release()
+            raise
 
     async def _work(self, request: Message) -> ReplyContent:
         record(Kind.DELIVERED, self.name, request.id)
         try:
             with working(self.name, request.id, reply=reply_id(request, self.name)):
-                body = await values.finished(self._handle(self._to_handle(request)))
+                if self._budget is not None:
+                    request = request.copy(deadline=anyio.current_time() + self._budget)
+                body = await values.finished(self._handle(request))
                 _must_be_json(request, body)
         except Indefinite as error:
             return ReplyContent(ReplyStatus.IN_DOUBT, [str(error)])
         except Exception as error:
             return ReplyContent.failed(error, self._errors)
         return ReplyContent(ReplyStatus.ANSWER, deepcopy(body))
-
-    def _to_handle(self, request: Message) -> Message:
-        if self._budget is None:
-            return request
-        return request.copy(deadline=anyio.current_time() + self._budget)
 
     def _must_be_wanted(self, request: Message) -> None:
         if not self._open:

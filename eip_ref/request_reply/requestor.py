@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -30,25 +30,9 @@ from .errors import (
     why_not_sent,
 )
 
-__all__ = ["Asks", "PendingReplies", "PendingReply", "Requestor"]
+__all__ = ["PendingReplies", "PendingReply", "Requestor"]
 
 MAX_KEY = 255  #: signs of an idempotency key, so that a header can hold it on every wire
-
-
-class Asks(Protocol):
-    """An end that can ask, by whichever transport: a *Messaging Gateway*, whose user sees no message go."""
-
-    async def request(
-        self,
-        body: Any = None,
-        *,
-        type: str = "",
-        key: str | None = None,
-        timeout: float = math.inf,
-        deadline: float = math.inf,
-        idempotency_key: str | None = None,
-        caused_by: str | None = None,
-    ) -> Message: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -154,8 +138,9 @@ class PendingReplies:
 class Requestor:
     """Asks over `send`, and takes the replies that are handed to `receive`.
 
-    Many tasks may ask at the same time: their requests travel together, and the correlation id tells
-    whose reply it is. At most `max_waiting` wait. `name` is the return address.
+    It is a *Messaging Gateway*: who asks sees no message go. Many tasks may ask at the same time: their
+    requests travel together, and the correlation id tells whose reply it is. At most `max_waiting` wait.
+    `name` is the return address.
 
     The correlation id of a request is its own id, an *attempt*, and not that of a conversation: to
     follow a conversation over several requests, follow the causation ids, which `caused_by` sets.
@@ -219,7 +204,7 @@ class Requestor:
         out; an `Indefinite` when it may have been; and what the replier raised, as the registered
         type or a `RemoteError`.
         """
-        attempt = self._attempt(body, type, key, min(deadline, _in(timeout)), idempotency_key, caused_by)
+        attempt = self._attempt(body, type, key, timeout, deadline, caused_by, idempotency_key)
         pending = await self._ask(attempt, expected_replies=1)
         if pending.end != "answered":
             after = pending.deadline - attempt.created
@@ -227,7 +212,10 @@ class Requestor:
                 f"no answer to {attempt.label} after {after:g} s: it may have happened, or may yet"
             )
         (reply,) = pending.replies.values()
-        return self._told(reply)
+        told = outcome(reply, self._errors)
+        if isinstance(told, Exception):
+            raise told
+        return told
 
     async def scatter(
         self,
@@ -248,7 +236,7 @@ class Requestor:
         it could not be sent or this is closed meanwhile.
         """
         values.count("expected_replies", expected_replies)
-        attempt = self._attempt(body, type, key, min(deadline, _in(timeout)), None, caused_by)
+        attempt = self._attempt(body, type, key, timeout, deadline, caused_by)
         pending = await self._ask(attempt, expected_replies)
         return [outcome(reply, self._errors) for reply in pending.replies.values()]
 
@@ -257,12 +245,14 @@ class Requestor:
         body: Any,
         type: str,
         key: str | None,
+        timeout: float,
         deadline: float,
-        operation: str | None,
         caused_by: str | None,
+        operation: str | None = None,
     ) -> Message:
-        deadline = min(deadline, anyio.current_effective_deadline())
-        if deadline == math.inf:
+        values.duration("timeout", timeout, infinite=True)
+        end = min(deadline, anyio.current_time() + timeout, anyio.current_effective_deadline())
+        if end == math.inf:
             raise ValueError("a request needs a timeout or a deadline, or it may wait for ever")
         if operation is not None and len(values.name("idempotency_key", operation)) > MAX_KEY:
             raise ValueError(f"idempotency_key must have at most {MAX_KEY} signs, not {len(operation)}")
@@ -275,7 +265,7 @@ class Requestor:
             correlation_id=identity,
             causation_id=caused_by,
             reply_to=self.name,
-            deadline=deadline,
+            deadline=end,
             headers={} if operation is None else {KEY: operation},
         )
 
@@ -312,12 +302,6 @@ class Requestor:
             finally:
                 pending.sending = None
 
-    def _told(self, reply: Message) -> Message:
-        told = outcome(reply, self._errors)
-        if isinstance(told, Message):
-            return told
-        raise told
-
     # Hearing
 
     async def receive(self, reply: Message) -> None:
@@ -328,7 +312,3 @@ class Requestor:
     def close(self) -> None:
         """Ask no more; every request that waits ends with `ClosedWhileWaiting`. Idempotent."""
         self._pending.close()
-
-
-def _in(timeout: float) -> float:
-    return anyio.current_time() + values.duration("timeout", timeout, infinite=True)

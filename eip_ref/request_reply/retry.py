@@ -10,15 +10,13 @@ import anyio
 
 from ..message import Message
 from .errors import ClosedWhileWaiting, Indefinite, KeyReused, NotDone, RequestorClosed
-from .requestor import Asks
+from .requestor import Requestor
 
 __all__ = ["request_again"]
 
-_PAUSES = (0.1, 0.2, 0.4)
-
 
 async def request_again(
-    requestor: Asks,
+    requestor: Requestor,
     body: Any = None,
     *,
     type: str = "",
@@ -27,7 +25,7 @@ async def request_again(
     deadline: float = math.inf,
     idempotency_key: str | None = None,
     reads_only: bool = False,
-    pauses: Sequence[float] = _PAUSES,
+    pauses: Sequence[float] = (0.1, 0.2, 0.4),
 ) -> Message:
     """Ask once, and once more after each of the `pauses` (seconds), with `timeout` for each attempt.
 

@@ -9,7 +9,7 @@ import anyio
 
 from eip_ref import values
 from eip_ref.message import Message
-from eip_ref.request_reply import Asks, RequestError, Requestor
+from eip_ref.request_reply import RequestError, Requestor
 from eip_ref.request_reply.requestor import PendingReplies, PendingReply
 
 __all__ = [
@@ -80,7 +80,9 @@ class WaitsForEver(Requestor):
         return await super()._ask(attempt.copy(deadline=math.inf), expected_replies)
 
 
-async def ask_until_it_works(requestor: Asks, body: Any, *, timeout: float, attempts: int = 3) -> Message:
+async def ask_until_it_works(
+    requestor: Requestor, body: Any, *, timeout: float, attempts: int = 3
+) -> Message:
     """Repeats whatever failed, also what may have happened, as an operation of its own each time."""
     for _ in range(attempts - 1):
         try:

@@ -17,6 +17,7 @@ from eip_ref.request_reply import (
     KeyReused,
     NoResponder,
     RemoteError,
+    Requestor,
     RequestorClosed,
     TimedOut,
     TransportError,
@@ -27,10 +28,11 @@ from tests.request_reply.test_replier import charge
 from tests.request_reply.test_request_reply import wired
 
 
-class Scripted:
+class Scripted(Requestor):
     """Something to ask whose attempts end as told, each after `takes` seconds."""
 
     def __init__(self, *ends: Exception | str, takes: float = 0.0) -> None:
+        super().__init__(lambda request: None)
         self._ends = list(ends)
         self._takes = takes
         self.asked: list[dict[str, Any]] = []
