@@ -58,8 +58,8 @@ def paid_and_charged(trace: Trace) -> str:
     by_order, paid = charges(trace), sum(n.data["text"].endswith(": paid") for n in trace.filter(Kind.NOTE))
     twice = sum(times > 1 for times in by_order.values())
     return (
-        f"The shop says: {paid} paid, {ORDERS - paid} unknown. "
-        f"The bank has charged {len(by_order)} orders {by_order.total()} times, "
+        f"Shop: {paid} paid, {ORDERS - paid} unknown. "
+        f"Bank: {len(by_order)} orders charged {by_order.total()} times, "
         f"{twice} of them twice or more."
     )
 
