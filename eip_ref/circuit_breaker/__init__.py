@@ -68,11 +68,9 @@ from .policies import (
 from .recovery import (
     BreakerOpen,
     CallRejected,
-    FirstFailure,
     HalfOpen,
     HalfOpenFull,
     OpenDuration,
-    ProbeRate,
     State,
     Transition,
 )
@@ -91,7 +89,6 @@ __all__ = [
     "FailureRate",
     "Fallback",
     "FallbackFailed",
-    "FirstFailure",
     "HalfOpen",
     "HalfOpenFull",
     "LastCalls",
@@ -100,7 +97,6 @@ __all__ = [
     "Permit",
     "Policy",
     "Predicates",
-    "ProbeRate",
     "QueueForLater",
     "SlowCallRate",
     "Source",

@@ -308,7 +308,7 @@ class CircuitBreaker:
     def _count_probe(self, bad: bool, by: Permit) -> None:
         self._probed += 1
         self._bad_probes += bad
-        verdict, reason = self.half_open.verdict.of(self._probed, self._bad_probes)
+        verdict, reason = self.half_open.verdict(self._probed, self._bad_probes)
         if verdict is FAILURE:
             self._open(reason, by=by.message)
         elif verdict is SUCCESS:

@@ -5,13 +5,13 @@ And what a caller is told who comes meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from .. import values
-from .policies import Verdict, check_threshold
+from .policies import FAILURE, NEUTRAL, SUCCESS, Verdict, check_threshold
 
 
 class State(StrEnum):
@@ -89,57 +89,34 @@ class OpenDuration:
         return min(self.max_duration, self.first * self.factor ** min(openings - 1, 60) * spread)
 
 
-class ProbeVerdict(Protocol):
-    """A rule that makes one verdict of the probes of a half-open breaker."""
-
-    def of(self, probes: int, bad: int) -> tuple[Verdict, str]:
-        """The verdict when `bad` of `probes` went wrong, and the reason. Neutral: not decided yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class FirstFailure:
-    """Strict: the first failed probe opens; `successes` good ones close."""
-
-    successes: int = 1
-
-    def __post_init__(self) -> None:
-        values.count("successes", self.successes)
-
-    def of(self, probes: int, bad: int) -> tuple[Verdict, str]:
-        if bad:
-            return Verdict.FAILURE, "a probe failed"
-        verdict = Verdict.SUCCESS if probes >= self.successes else Verdict.NEUTRAL
-        return verdict, "the probes succeeded"
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeRate:
-    """Lenient: after so many `probes`, open when at least the share `threshold` was bad, else close."""
-
-    threshold: float
-    probes: int
-
-    def __post_init__(self) -> None:
-        values.count("probes", self.probes)
-        check_threshold(self.threshold)
-
-    def of(self, probes: int, bad: int) -> tuple[Verdict, str]:
-        verdict = Verdict.FAILURE if bad / probes >= self.threshold else Verdict.SUCCESS
-        return verdict if probes >= self.probes else Verdict.NEUTRAL, f"{bad} of {probes} probes failed"
-
-
 @dataclass(frozen=True, slots=True)
 class HalfOpen:
     """The way in which the dependency is tried again.
 
     At most `max_probes` are unsettled at a time. A probe that is not settled within `probe_timeout`
-    seconds is a bad sign: the breaker opens again, so a lost probe cannot hold its slot for ever.
+    seconds is a bad sign: the breaker opens again, so a lost probe cannot hold its slot for ever. The
+    first that fails opens it as well, and `needed` good ones close it. With a `threshold` that many are
+    waited for, and it opens when at least this share of them was bad.
     """
 
     max_probes: int = 1
     probe_timeout: float = 30.0
-    verdict: ProbeVerdict = field(default_factory=FirstFailure)
+    needed: int = 1
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         values.count("max_probes", self.max_probes)
         values.duration("probe_timeout", self.probe_timeout, zero=False)
+        values.count("needed", self.needed)
+        if self.threshold is not None:
+            check_threshold(self.threshold)
+
+    def verdict(self, probes: int, bad: int) -> tuple[Verdict, str]:
+        """The verdict when `bad` of `probes` went wrong, and the reason. Neutral: not decided yet."""
+        if bad and self.threshold is None:
+            return FAILURE, "a probe failed"
+        if probes < self.needed:
+            return NEUTRAL, ""
+        if self.threshold is None:
+            return SUCCESS, "the probes succeeded"
+        return FAILURE if bad / probes >= self.threshold else SUCCESS, f"{bad} of {probes} probes failed"

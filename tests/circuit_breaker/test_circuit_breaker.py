@@ -15,7 +15,6 @@ from eip_ref.circuit_breaker import (
     CallRejected,
     CircuitBreaker,
     ConsecutiveFailures,
-    FirstFailure,
     HalfOpen,
     HalfOpenFull,
     OpenDuration,
@@ -37,7 +36,7 @@ def breaker(*, probes: int = 1, successes: int = 1, **settings: Any) -> CircuitB
     """Opens at the third failure in a row, for 5 seconds."""
     settings.setdefault("policy", ConsecutiveFailures(3))
     settings.setdefault("open_duration", OpenDuration(5))
-    settings.setdefault("half_open", HalfOpen(probes, probe_timeout=10, verdict=FirstFailure(successes)))
+    settings.setdefault("half_open", HalfOpen(probes, probe_timeout=10, needed=successes))
     return CircuitBreaker("payments", **settings)
 
 

@@ -15,13 +15,11 @@ from eip_ref.circuit_breaker import (
     CircuitBreaker,
     ConsecutiveFailures,
     FailureRate,
-    FirstFailure,
     HalfOpen,
     LastCalls,
     LastSeconds,
     OpenDuration,
     Policy,
-    ProbeRate,
     SlowCallRate,
     State,
 )
@@ -258,8 +256,8 @@ def test_no_probe_counts_twice_in_a_rate_of_probes() -> None:
     """Lenient: of four probes one may fail; at half of them it opens, and not before all have settled."""
 
     def verdicts(probes: str) -> list[tuple[str, str]]:
-        rule = ProbeRate(0.5, probes=4)
-        return [rule.of(n, probes[:n].count("x")) for n in range(1, len(probes) + 1)]
+        rule = HalfOpen(4, needed=4, threshold=0.5)
+        return [rule.verdict(n, probes[:n].count("x")) for n in range(1, len(probes) + 1)]
 
     assert [verdict for verdict, _ in verdicts("x...")] == ["neutral", "neutral", "neutral", "success"]
     assert verdicts("x...")[-1] == ("success", "1 of 4 probes failed")
@@ -270,7 +268,7 @@ def test_no_probe_counts_twice_in_a_rate_of_probes() -> None:
 @pytest.mark.parametrize(("failures", "state"), [(1, State.CLOSED), (2, State.OPEN)])
 async def test_the_verdict_of_half_open_can_be_a_rate(failures: int, state: State) -> None:
     """As an option; without it the first failure opens."""
-    half_open = HalfOpen(4, verdict=ProbeRate(0.5, probes=4))
+    half_open = HalfOpen(4, needed=4, threshold=0.5)
     stock = CircuitBreaker(
         "stock", policy=ConsecutiveFailures(1), open_duration=OpenDuration(5), half_open=half_open
     )
@@ -345,9 +343,8 @@ def test_the_registry_is_bounded_and_checks_names() -> None:
         (lambda: HalfOpen(probe_timeout=math.nan), "probe_timeout must be"),
         (lambda: Breakers(CircuitBreaker, capacity=-1), "capacity must be"),
         (lambda: CircuitBreaker(""), "name must be text"),
-        (lambda: FirstFailure(0), "successes must be a whole number from 1 on"),
-        (lambda: ProbeRate(0.5, probes=0), "probes must be a whole number from 1 on"),
-        (lambda: ProbeRate(2, probes=3), "up to 1"),
+        (lambda: HalfOpen(needed=0), "needed must be a whole number from 1 on"),
+        (lambda: HalfOpen(threshold=2), "up to 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_in_words(make: Callable[[], object], words: str) -> None:

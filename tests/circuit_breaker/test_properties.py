@@ -12,7 +12,6 @@ from eip_ref.circuit_breaker import (
     BreakerOpen,
     CircuitBreaker,
     ConsecutiveFailures,
-    FirstFailure,
     HalfOpen,
     HalfOpenFull,
     OpenDuration,
@@ -113,7 +112,7 @@ def test_the_breaker_does_what_the_model_does(
             "payments",
             policy=ConsecutiveFailures(threshold),
             open_duration=OpenDuration(10),
-            half_open=HalfOpen(limit, probe_timeout=20, verdict=FirstFailure(successes)),
+            half_open=HalfOpen(limit, probe_timeout=20, needed=successes),
         )
         out: list[tuple[Permit, int]] = []
         for number, (step, value) in enumerate(steps):

@@ -102,13 +102,11 @@ def _valid() -> Iterator[Callable[..., Any]]:
     yield partial(circuit_breaker.Degraded, nothing)
     yield partial(circuit_breaker.FailFast, "users")
     yield partial(circuit_breaker.FailureRate, 0.5, window)
-    yield circuit_breaker.FirstFailure
     yield circuit_breaker.HalfOpen
     yield partial(circuit_breaker.LastCalls, 1)
     yield partial(circuit_breaker.LastSeconds, 1)
     yield circuit_breaker.OpenDuration
     yield circuit_breaker.Predicates
-    yield partial(circuit_breaker.ProbeRate, 0.5, 2)
     yield partial(circuit_breaker.QueueForLater, queue, key=nothing)
     yield partial(circuit_breaker.SlowCallRate, 0.5, window, slow_after=1)
     yield partial(cqrs.Command, "place", "order-1")

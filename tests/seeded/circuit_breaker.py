@@ -14,14 +14,12 @@ from eip_ref.circuit_breaker import (
     CircuitBreaker,
     ConsecutiveFailures,
     FailureRate,
-    FirstFailure,
     HalfOpen,
     LastCalls,
     LastSeconds,
     OpenDuration,
     Policy,
     Predicates,
-    ProbeRate,
     QueueForLater,
     Source,
     with_fallback,
@@ -63,8 +61,8 @@ POLICIES: list[Policy] = [
 ]
 HALF_OPENS = [
     HalfOpen(1, probe_timeout=5),
-    HalfOpen(2, probe_timeout=8, verdict=FirstFailure(3)),
-    HalfOpen(3, probe_timeout=5, verdict=ProbeRate(0.5, probes=4)),
+    HalfOpen(2, probe_timeout=8, needed=3),
+    HalfOpen(3, probe_timeout=5, needed=4, threshold=0.5),
 ]
 
 

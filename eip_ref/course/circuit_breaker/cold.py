@@ -11,7 +11,6 @@ from ...circuit_breaker import (
     CallRejected,
     CircuitBreaker,
     ConsecutiveFailures,
-    FirstFailure,
     HalfOpen,
     OpenDuration,
 )
@@ -79,7 +78,7 @@ async def a_cold_return(
         "cards",
         policy=ConsecutiveFailures(threshold),
         open_duration=OpenDuration(open_for),
-        half_open=HalfOpen(probes, verdict=FirstFailure(successes)),
+        half_open=HalfOpen(probes, needed=successes),
     )
     if not breaker:
         guard.disable()
