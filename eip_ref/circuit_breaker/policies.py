@@ -8,11 +8,12 @@ completes a volume can be the one that opens.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Self
 
 from .. import values
 
@@ -81,28 +82,27 @@ def if_error(predicate: Callable[[Any], bool]) -> Sign:
 # When there are enough of them
 
 
-class Policy(Protocol):
+class Policy(ABC):
     """A rule for when to open, and the calls that it has counted. A breaker counts in fresh copies."""
 
-    @property
-    def slow_after(self) -> float:
-        """Seconds that a call may take, a probe too; inf where nobody minds."""
+    slow_after: float = math.inf  #: seconds that a call may take, a probe too; inf where nobody minds
+    timed: bool = False  #: False where `add` looks at neither `seconds` nor `at`, so no clock is looked at
 
-    @property
-    def timed(self) -> bool:
-        """False where `add` looks at neither `seconds` nor `at`, so that no clock need be looked at."""
-
-    def fresh(self) -> Policy:
+    @abstractmethod
+    def fresh(self) -> Self:
         """The same rule, with nothing counted."""
 
+    @abstractmethod
     def add(self, failed: bool, seconds: float, at: float) -> str | None:
         """Count a call that took `seconds` and settled `at`; the reason to open the breaker, or None."""
 
+    @abstractmethod
     def words(self, at: float) -> str:
         """The count as it stands, for a reader."""
 
     def rate(self, at: float) -> float | None:
         """The share of bad calls as it stands, or None where none is measured."""
+        return None
 
 
 def check_threshold(share: float) -> None:
@@ -112,12 +112,10 @@ def check_threshold(share: float) -> None:
 
 
 @dataclass
-class ConsecutiveFailures:
+class ConsecutiveFailures(Policy):
     """Open at the `threshold`-th failure in a row: 5 means the fifth, not the sixth."""
 
     threshold: int = 5
-    slow_after: ClassVar[float] = math.inf
-    timed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         values.count("threshold", self.threshold)
@@ -133,17 +131,18 @@ class ConsecutiveFailures:
     def words(self, at: float) -> str:
         return f"{self._failures} failure{'' if self._failures == 1 else 's'} in a row"
 
-    def rate(self, at: float) -> None:
-        """None: only the last calls in a row count."""
-
 
 @dataclass
-class _Rate:
-    """A share of bad calls in a window, for the two policies that follow."""
+class FailureRate(Policy):
+    """Open when at least the share `threshold` of the calls in the window failed.
+
+    With fewer than `min_calls` in the window there is no verdict: one failure of one call is no outage.
+    """
 
     threshold: float
     window: Window
     min_calls: int = 10
+    _did = "failed"
 
     def __post_init__(self) -> None:
         values.count("min_calls", self.min_calls)
@@ -151,68 +150,47 @@ class _Rate:
         if isinstance(self.window, LastCalls) and self.min_calls > self.window.size:
             words = f"a window of {self.window.size} calls never holds min_calls={self.min_calls}"
             raise ValueError(f"{words}: it would never open")
-        self._calls = self.window.fresh()
+        self.timed = isinstance(self.window, LastSeconds)
+        self._calls = replace(self.window)
 
     def fresh(self) -> Self:
         return replace(self)
 
-    def _add(self, bad: bool, at: float) -> bool:
-        """Count a call; True when there are enough calls and enough of them bad."""
+    def add(self, failed: bool, seconds: float, at: float) -> str | None:
         calls = self._calls
-        calls.add(bad, at)
-        return calls.total >= self.min_calls and calls.bad / calls.total >= self.threshold
+        calls.add(failed, at)
+        enough = calls.total >= self.min_calls and calls.bad / calls.total >= self.threshold
+        return self.words(at) if enough else None
+
+    def words(self, at: float) -> str:
+        self._calls.expire(at)
+        return f"{self._calls.bad} of {self._calls.total} calls {self._did}"
 
     def rate(self, at: float) -> float | None:
         self._calls.expire(at)
         return self._calls.bad / self._calls.total if self._calls.total else None
 
-    def _words(self, at: float, did: str) -> str:
-        self._calls.expire(at)
-        return f"{self._calls.bad} of {self._calls.total} calls {did}"
-
 
 @dataclass
-class FailureRate(_Rate):
-    """Open when at least the share `threshold` of the calls in the window failed.
-
-    With fewer than `min_calls` in the window there is no verdict: one failure of one call is no outage.
-    """
-
-    slow_after: ClassVar[float] = math.inf
-
-    @property
-    def timed(self) -> bool:
-        return isinstance(self.window, LastSeconds)
-
-    def add(self, failed: bool, seconds: float, at: float) -> str | None:
-        return self.words(at) if self._add(failed, at) else None
-
-    def words(self, at: float) -> str:
-        return self._words(at, "failed")
-
-
-@dataclass
-class SlowCallRate(_Rate):
+class SlowCallRate(FailureRate):
     """Open when at least the share `threshold` of the calls in the window took over `slow_after` seconds.
 
     Failed or not does not matter here. A slow probe keeps a half-open breaker from closing.
     """
 
     slow_after: float = field(kw_only=True)
-    timed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         values.duration("slow_after", self.slow_after, zero=False)
+        self.timed = True
+        self._did = f"took over {self.slow_after:g} s"
 
     def add(self, failed: bool, seconds: float, at: float) -> str | None:
-        return self.words(at) if self._add(seconds > self.slow_after, at) else None
-
-    def words(self, at: float) -> str:
-        return self._words(at, f"took over {self.slow_after:g} s")
+        return super().add(seconds > self.slow_after, seconds, at)
 
 
-class AnyOf:
+class AnyOf(Policy):
     """Open as soon as one of several policies says so."""
 
     def __init__(self, *policies: Policy) -> None:
@@ -222,8 +200,8 @@ class AnyOf:
         self.slow_after = min(policy.slow_after for policy in policies)
         self.timed = any(policy.timed for policy in policies)
 
-    def fresh(self) -> AnyOf:
-        return AnyOf(*(policy.fresh() for policy in self._policies))
+    def fresh(self) -> Self:
+        return type(self)(*(policy.fresh() for policy in self._policies))
 
     def add(self, failed: bool, seconds: float, at: float) -> str | None:
         reasons = [policy.add(failed, seconds, at) for policy in self._policies]
@@ -251,9 +229,6 @@ class LastCalls:
         self.total = self.bad = 0
         self._calls: deque[bool] = deque()
 
-    def fresh(self) -> Self:
-        return replace(self)
-
     def add(self, bad: bool, at: float) -> None:
         self._calls.append(bad)
         self.bad += bad
@@ -280,26 +255,19 @@ class LastSeconds:
         self.total = self.bad = 0
         self._slices: deque[_Slice] = deque()
 
-    def fresh(self) -> Self:
-        return replace(self)
-
     def add(self, bad: bool, at: float) -> None:
         self.expire(at)
         if not self._slices or at - self._slices[-1].at >= self.seconds / 1_000:
             self._slices.append(_Slice(at))
-        self._count(self._slices[-1], 1, int(bad))
+        youngest = self._slices[-1]
+        youngest.total, youngest.bad = youngest.total + 1, youngest.bad + bad
+        self.total, self.bad = self.total + 1, self.bad + bad
 
     def expire(self, at: float) -> None:
         """Forget what is too old, and what lies ahead: that was on the clock of another event loop."""
         while self._slices and not 0 <= at - self._slices[0].at <= self.seconds:
             old = self._slices.popleft()
-            self._count(old, -old.total, -old.bad)
-
-    def _count(self, piece: _Slice, calls: int, bad: int) -> None:
-        piece.total += calls
-        piece.bad += bad
-        self.total += calls
-        self.bad += bad
+            self.total, self.bad = self.total - old.total, self.bad - old.bad
 
 
 @dataclass(slots=True)
