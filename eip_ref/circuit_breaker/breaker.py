@@ -119,7 +119,8 @@ class CircuitBreaker:
         self._random = random
         self._on_change = on_change
         self._counted: Policy
-        self._generation = 0
+        self.state: State  #: stays open until a call asks after the open duration
+        self.generation = 0  #: of results that count; each transition begins another
         self._numbers = itertools.count(1)
         self._openings = 0  # since it was last closed
         self._changed_at: float | None = None
@@ -129,21 +130,11 @@ class CircuitBreaker:
         self._start_generation(CLOSED, "")
 
     @property
-    def state(self) -> State:
-        """The state it is in. It stays open until a call asks after the open duration."""
-        return self._state
-
-    @property
-    def generation(self) -> int:
-        """Grows with each transition; a result counts only in the generation that admitted its call."""
-        return self._generation
-
-    @property
     def retry_after(self) -> float | None:
         """Seconds until a call may be let in: 0 when not open, None when forced open."""
-        if self._state is OPEN:
+        if self.state is OPEN:
             return max(0.0, self._left(anyio.current_time()))
-        return None if self._state is FORCED_OPEN else 0.0
+        return None if self.state is FORCED_OPEN else 0.0
 
     def health(self) -> dict[str, Any]:
         """The breaker as it stands, in JSON values for a health page. Asking changes nothing.
@@ -154,7 +145,7 @@ class CircuitBreaker:
         """
         calls, now = self._successes + self._failures, anyio.current_time()
         return {
-            "state": self._state,
+            "state": self.state,
             "reason": self._reason,
             "seconds": None if self._changed_at is None else max(0.0, now - self._changed_at),
             "calls": calls,
@@ -208,32 +199,32 @@ class CircuitBreaker:
     def admit(self, message: str = "") -> Permit:
         """Let a call in, or raise `BreakerOpen` or `HalfOpenFull`. `message` names it in the trace."""
         now = anyio.current_time() if self._timed else 0.0
-        if self._state is not CLOSED:
+        if self.state is not CLOSED:
             self._give_up_on_probes(now)
             self._try_again(now)
         number = next(self._numbers)
-        permit = Permit(self, message or f"{self.name}#{number}", self._generation, now)
-        if self._state is not CLOSED and (refusal := self._refusal(now)) is not None:
+        permit = Permit(self, message or f"{self.name}#{number}", self.generation, now)
+        if self.state is not CLOSED and (refusal := self._refusal(now)) is not None:
             self._rejected += 1
             after = refusal.retry_after
-            record(Kind.REFUSED, self.name, permit.message, reason=self._state, retry_after=after)
+            record(Kind.REFUSED, self.name, permit.message, reason=self.state, retry_after=after)
             raise refusal from self.last_error
-        if self._state is HALF_OPEN:
+        if self.state is HALF_OPEN:
             self._probes[permit] = None
         if listening():
-            record(Kind.STARTED, self.name, permit.message, generation=self._generation)
+            record(Kind.STARTED, self.name, permit.message, generation=self.generation)
         return permit
 
     # Who is let in
 
     def _refusal(self, now: float) -> CallRejected | None:
-        if self._state is OPEN:
+        if self.state is OPEN:
             left = self._left(now)
             return BreakerOpen(self.name, f"is open ({self._reason}); try again in {left:.1f} s", left)
-        if self._state is FORCED_OPEN:
+        if self.state is FORCED_OPEN:
             return BreakerOpen(self.name, f"is forced open ({self._reason})")
         limit = self.half_open.max_probes
-        if self._state is HALF_OPEN and len(self._probes) >= limit:
+        if self.state is HALF_OPEN and len(self._probes) >= limit:
             return HalfOpenFull(self.name, f"is half-open, and {limit} of {limit} probes are on their way")
         return None
 
@@ -243,7 +234,7 @@ class CircuitBreaker:
 
     def _try_again(self, now: float) -> None:
         """Strictly after the open duration, and not at its very end, a call finds the breaker half-open."""
-        if self._state is not OPEN:
+        if self.state is not OPEN:
             return
         self._until = min(self._until, now + self._open_for)  # else that was on another loop's clock
         if now > self._until:
@@ -270,13 +261,13 @@ class CircuitBreaker:
         now = anyio.current_time() if self._timed else 0.0
         if self._probes:
             self._give_up_on_probes(now)
-        stale = permit.generation != self._generation
+        stale = permit.generation != self.generation
         if listening():
             self._record_end(permit, verdict, error, stale)
         if stale:
             return False
         self._probes.pop(permit, None)
-        if verdict is NEUTRAL or self._state is DISABLED:
+        if verdict is NEUTRAL or self.state is DISABLED:
             return False
         failed = verdict is FAILURE
         if failed:
@@ -295,11 +286,11 @@ class CircuitBreaker:
         record(kind, self.name, permit.message, verdict=verdict, stale=stale, **said)
 
     def _count(self, failed: bool, seconds: float, at: float, by: Permit) -> None:
-        if self._state is HALF_OPEN:
+        if self.state is HALF_OPEN:
             self._count_probe(failed or seconds > self.policy.slow_after, by)
         elif (reason := self._counted.add(failed, seconds, at)) is None:
             return
-        elif self._state is OBSERVING:
+        elif self.state is OBSERVING:
             self._note(f"{self.name} would have opened: {reason}")
             self._counted = self.policy.fresh()
         else:
@@ -325,7 +316,7 @@ class CircuitBreaker:
 
     def _change(self, now: State, reason: str, *, by: str = "", manual: bool = False, **more: Any) -> None:
         """One transition. Tell the trace and the callback when it is complete."""
-        was, self._changed_at = self._state, anyio.current_time()
+        was, self._changed_at = self.state, anyio.current_time()
         self._start_generation(now, reason)
         if now is OPEN:
             self._openings += 1
@@ -333,21 +324,20 @@ class CircuitBreaker:
             more["limit"] = self.half_open.max_probes
         else:
             self._openings, self.last_error = 0, None
-        told = {"generation": self._generation, "by": by, "manual": manual, **more}
+        told = {"generation": self.generation, "by": by, "manual": manual, **more}
         record(Kind.STATE, self.name, who="", was=was, now=now, reason=reason, **told)
-        self._tell(Transition(self.name, was, now, reason, self._generation, self._changed_at))
+        self._tell(Transition(self.name, was, now, reason, self.generation, self._changed_at))
 
     def _start_generation(self, state: State, reason: str) -> None:
         """A new generation, with nothing counted."""
-        self._state, self._reason = state, reason
-        self._generation += 1
+        self.state, self._reason = state, reason
+        self.generation += 1
         self._counted = self.policy.fresh()
         self._successes = self._failures = self._rejected = 0
         self._probes: dict[Permit, None] = {}  # unsettled ones of this half-open, the oldest first
         self._probed = self._bad_probes = 0
-        self._timed = (
-            state is not CLOSED or self._counted.timed
-        )  # a look at the clock costs as much as a call
+        # A look at the clock costs as much as a call
+        self._timed = state is not CLOSED or self._counted.timed
 
     def _tell(self, transition: Transition) -> None:
         if self._on_change is None:
@@ -380,7 +370,7 @@ class CircuitBreaker:
         self._by_hand(CLOSED, reason)
 
     def _by_hand(self, state: State, reason: str) -> None:
-        if state is not self._state:
+        if state is not self.state:
             self._change(state, reason, manual=True)
 
 
