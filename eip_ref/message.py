@@ -108,9 +108,9 @@ class Message:
             causation_id=self.id,
         )
 
-    def has_expired(self, now: float) -> bool:
+    def has_expired(self, now: float | None = None) -> bool:
         """True from its deadline on: nobody needs it any more, so nobody delivers it."""
-        return self.deadline is not None and self.deadline <= now
+        return self.deadline is not None and self.deadline <= (anyio.current_time() if now is None else now)
 
     @property
     def label(self) -> str:

@@ -260,7 +260,7 @@ class Receiver(ReceivingEnd[Message]):
             message = offer.message
             if channel.when_away is not WhenAway.BUFFER:
                 record(Kind.ACCEPTED, channel.name, message.id, who="")
-            if not message.has_expired(anyio.current_time()):
+            if not message.has_expired():
                 record(Kind.DELIVERED, channel.name, message.id, who=self.name, lease=None)
                 return message
             channel._drop(message, EXPIRED)

@@ -235,8 +235,7 @@ class Buffer(ReceivingEnd[Message]):
         """`receive_nowait` in the name of somebody."""
         while len(self._waiting):
             message = self._waiting.take()
-            expired = message.deadline is not None and message.has_expired(anyio.current_time())
-            if expired:
+            if expired := message.has_expired():
                 self._drop(message, EXPIRED)
             else:
                 self._delivered += 1
@@ -270,15 +269,13 @@ class Buffer(ReceivingEnd[Message]):
             self._end("closed")
             self._turn_all_away("closed")
 
-    def discard(self, reason: str = "the reader left") -> list[Message]:
-        """Close, and hand back what nobody will take; each is counted as dropped."""
+    def discard(self, reason: str = "the reader left") -> None:
+        """Close, and drop what nobody will take, each counted."""
         if not self.ended:
             self._end(reason)
-        rest = [self._waiting.take() for _ in range(len(self._waiting))]
-        for message in rest:
-            self._drop(message, reason)
+        while len(self._waiting):
+            self._drop(self._waiting.take(), reason)
         self._turn_all_away(reason)
-        return rest
 
     def _end(self, reason: str) -> None:
         self.ended = reason

@@ -30,7 +30,7 @@ acks, is *at least once*. That nobody was subscribed is an answer of `publish`.
             channel.close()
 
 Read `channel.py` first, which has live subscriptions too: each buffer is one of `backpressure`; then
-`cursor.py` and `durable.py`; `partitions.py` for groups that share a topic by key; `subscriber.py` for
+`cursor.py` for durable ones; `partitions.py` for groups that share a topic by key; `subscriber.py` for
 handlers.
 
 *Left out:* surviving the death of the channel's own process (that is a durable queue), access rights,
@@ -40,19 +40,15 @@ and brokers that forward to one another.
 from ..backpressure import WhenFull
 from ..signal import Disconnected
 from .channel import PublishSubscribeChannel, Subscription
-from .cursor import Delivery
-from .durable import DurableSubscriber
+from .cursor import Delivery, DurableSubscriber
 from .partitions import Member, PartitionedTopic, PartitionGroup
 from .subscriber import listen
 from .topics import (
     ChannelClosed,
-    Interest,
     Published,
     Start,
     SubscriptionEnded,
     TopicMessage,
-    check_pattern,
-    check_topic,
     matches,
 )
 
@@ -61,7 +57,6 @@ __all__ = [
     "Delivery",
     "Disconnected",
     "DurableSubscriber",
-    "Interest",
     "Member",
     "PartitionGroup",
     "PartitionedTopic",
@@ -72,8 +67,6 @@ __all__ = [
     "SubscriptionEnded",
     "TopicMessage",
     "WhenFull",
-    "check_pattern",
-    "check_topic",
     "listen",
     "matches",
 ]

@@ -7,8 +7,10 @@ handed out again, and one that is published while nobody is subscribed is never 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Self, cast
 
@@ -17,10 +19,9 @@ import anyio.lowlevel
 from .. import values
 from ..backpressure import Buffer, BufferClosed, Offer, WhenFull
 from ..message import Message
-from ..signal import ReceivingEnd, on_death, orphans
+from ..signal import ReceivingEnd, on_death
 from ..trace import Kind, record, whoami
-from .cursor import Cursor, RetainedLog
-from .durable import DurableSubscriber
+from .cursor import Cursor, DurableSubscriber, RetainedLog
 from .topics import (
     ChannelClosed,
     Interest,
@@ -89,9 +90,8 @@ class Subscription(ReceivingEnd[TopicMessage]):
         self.signal = buffer.signal
         self._buffer = buffer
         self._left = False
-        self._orphans = orphans.get()
-        if self._orphans is not None:
-            self._orphans[self] = partial(self._leave, "its subscriber died")
+        self._life = ExitStack()
+        self._life.enter_context(on_death(partial(self._leave, "its subscriber died")))
         buffer.members += 1
 
     @property
@@ -131,8 +131,7 @@ class Subscription(ReceivingEnd[TopicMessage]):
         if self._left:
             return
         self._left = True
-        if self._orphans is not None:
-            self._orphans.pop(self, None)
+        self._life.close()
         self._buffer.members -= 1
         if not self._buffer.members:
             self._buffer.discard(reason)
@@ -160,7 +159,7 @@ class PublishSubscribeChannel:
         self._buffers: dict[str, SubscriberBuffer] = {}
         self._groups: set[str] = set()
         self._durable: dict[str, Cursor] = {}
-        self._unnamed = 0
+        self._numbers = itertools.count(1)  # of subscribers without a name
         self._closed = False
 
     def __len__(self) -> int:
@@ -249,7 +248,7 @@ class PublishSubscribeChannel:
         check_topic(topic)
         await anyio.lowlevel.checkpoint()
         mine = TopicMessage.of(topic, message)
-        kept = None if self.log is None else await self.log.publish(mine)
+        kept = Published(0) if self.log is None else await self.log.publish(mine)
         if self._closed:
             self._refuse(mine, "closed")
             raise ChannelClosed(f"{self.name} is closed and takes no more messages")
@@ -260,10 +259,7 @@ class PublishSubscribeChannel:
         took = offers.count(True)
         if waiting := [each for each in offers if isinstance(each, Offer)]:
             took += await self._taken(waiting)
-        missed = len(offers) - took
-        if kept is None:
-            return Published(took, missed)
-        return Published(kept.receivers + took, missed, offset=kept.offset)
+        return Published(kept.receivers + took, len(offers) - took, offset=kept.offset)
 
     async def _taken(self, waiting: list[Offer]) -> int:
         """Wait until each is settled, and say how many were taken; who leaves or dies gives them up."""
@@ -317,10 +313,7 @@ class PublishSubscribeChannel:
 
     def _named(self, name: str | None) -> str:
         name = whoami() if name is None else values.name("name", name)
-        if not name:
-            self._unnamed += 1
-            name = f"subscriber-{self._unnamed}"
-        return name
+        return name or f"subscriber-{next(self._numbers)}"
 
     def _must_be_open_and_free(self, where: str) -> None:
         if self._closed:

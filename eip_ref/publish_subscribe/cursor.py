@@ -1,11 +1,14 @@
-"""Cursor: a position in a retained log, kept for a subscription or a group, also while nobody reads.
+"""Durable subscriber: it may be away or crash, and goes on where it had acked.
 
-What was handed out stays out until it is acked. The *committed* position is the first message that is
-not acked; from there everything is handed out again when the subscriber comes back, or when somebody
-else takes over. So: at least once, duplicates allowed, gaps not. Each taking over starts a new
-*generation*, and an ack from an older one is stale: it settles nothing.
+A *cursor* is its position in a retained log, kept also while nobody reads. What was handed out stays
+out until it is acked. The *committed* position is the first message that is not acked; from there
+everything is handed out again when the subscriber comes back, or when somebody else takes over. So:
+at least once, duplicates allowed, gaps not. Each taking over starts a new *generation*, and an ack
+from an older one is stale: it settles nothing.
 
-*Left out:* the disk. The log survives its subscribers and not its own process: that is a durable queue.
+*Left out:* the disk: the log survives its subscribers and not its own process, as a durable queue
+does. And telling a slow subscriber from a dead one: one connects at a time, and whoever connects last
+has the subscription; several that share one are a group, in `partitions.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +16,9 @@ from __future__ import annotations
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import anyio
 
@@ -24,12 +26,12 @@ from .. import values
 from ..backpressure import WhenFull
 from ..message import EXPIRED
 from ..message_queue import Settled
-from ..signal import ReceivingEnd, Signal, on_death
+from ..signal import Disconnected, ReceivingEnd, Signal, on_death
 from ..storage import MemoryLog
 from ..trace import Kind, record
-from .topics import ChannelClosed, Published, Start, TopicMessage, matcher, policy_of
+from .topics import ChannelClosed, Published, Start, SubscriptionEnded, TopicMessage, matches, policy_of
 
-__all__ = ["TOO_SLOW", "Cursor", "Delivery", "RetainedLog"]
+__all__ = ["Cursor", "Delivery", "DurableSubscriber", "RetainedLog"]
 
 NOT_RETAINED = "no longer retained"
 TOO_SLOW = "too slow"
@@ -61,27 +63,21 @@ class RetainedLog(MemoryLog):
         the message back. Raises `ChannelClosed`, and TypeError for a message that is not JSON.
         """
         message.check_json()
-        if not self.room:
-            with suppress(anyio.WouldBlock):
-                return self._keep(message, None)
         blocker = self._blocker()
-        if blocker is None:  # whoever waits before is on the way
+        if blocker is None:
             return await self.room.first(partial(self._keep, message, None), anyio.WouldBlock)
         blocker.sent(message)
         record(Kind.BLOCKED, blocker.name, message.id)
         refuse = partial(record, Kind.REFUSED, blocker.name, message.id)
-        why_not = "the publisher gave up"
         try:
             with on_death(partial(refuse, reason="the publisher died")):
                 kept = await self.room.first(partial(self._keep, message, blocker), anyio.WouldBlock)
-            why_not = "" if blocker in self.cursors else "unsubscribed"
-            return kept
-        except ChannelClosed:
-            why_not = "closed"
+        except BaseException as error:
+            refuse(reason="closed" if isinstance(error, ChannelClosed) else "the publisher gave up")
             raise
-        finally:
-            if why_not:
-                refuse(reason=why_not)
+        if blocker not in self.cursors:
+            refuse(reason="unsubscribed")
+        return kept
 
     def _keep(self, message: TopicMessage, waited_for: Cursor | None) -> Published:
         if self.closed:
@@ -132,11 +128,6 @@ class Delivery:
     ending: tuple[Kind, Mapping[str, Any]] | None = None  #: how it was settled
     committed: bool = False  #: settled, and so is everything before it
 
-    @property
-    def topic(self) -> str:
-        """The topic to which the message was published."""
-        return self.message.topic
-
     async def ack(self) -> Settled:
         """The work is done. It is never handed out again once all before it is acked too. Idempotent."""
         return self.cursor.settle(self, Kind.ACKED)
@@ -171,7 +162,7 @@ class Cursor:
         self.told = True  #: somebody knows of that end
         self.position = _offset(log, start)  #: the offset that is looked at next
         self.wake = wake or self._wake_holder
-        self._wants = matcher(pattern)
+        self._wants = partial(matches, pattern)
         self._out: OrderedDict[int, Delivery] = OrderedDict()  # not committed, by offset
         self._times: dict[int, tuple[int, float]] = {}  # how often each was handed out, and when first
         self._expired: set[int] = set()  # dropped while something before them was out
@@ -223,14 +214,14 @@ class Cursor:
             self.end(TOO_SLOW)
         elif offset >= self.position:
             self.position = offset + 1
-            self._miss(offset, EXPIRED if _is_over(self.log.message(offset)) else NOT_RETAINED)
+            self._miss(offset, EXPIRED if self.log.message(offset).has_expired() else NOT_RETAINED)
         self._expired.discard(offset)
 
     def _needs(self, offset: int) -> bool:
         if offset < self.position:
             return offset in self._out
         message = self.log.message(offset)
-        return self._wants(message.topic) and not _is_over(message)
+        return self._wants(message.topic) and not message.has_expired()
 
     # What a subscriber says
 
@@ -256,7 +247,7 @@ class Cursor:
             message = self.log.message(offset)
             if not self._wants(message.topic) or offset in self._expired:
                 continue
-            if not _is_over(message):
+            if not message.has_expired():
                 return self._hand_out(offset, message, to)
             self._miss(offset, EXPIRED)
             if self._out:
@@ -367,10 +358,6 @@ class Cursor:
             self.holder.signal.notify_all()
 
 
-def _is_over(message: TopicMessage) -> bool:
-    return message.deadline is not None and message.has_expired(anyio.current_time())
-
-
 def _offset(log: RetainedLog, start: int | Start | str) -> int:
     """The offset at which a new cursor starts. Raises ValueError for one that is not in the log."""
     if isinstance(start, bool | str) or not isinstance(start, int):
@@ -381,3 +368,77 @@ def _offset(log: RetainedLog, start: int | Start | str) -> int:
         f"{log.name} has the offsets {log.first} to {log.end}, not {start}; start at one of "
         "them, at 'earliest' or at 'latest'"
     )
+
+
+class DurableSubscriber(ReceivingEnd[Delivery]):
+    """The receiving end of a durable subscription, which stays when this end leaves.
+
+    `with channel.durable(…) as subscriber: async for delivery in subscriber: …; await delivery.ack()`
+    """
+
+    def __init__(self, cursor: Cursor, name: str) -> None:
+        self.name = name
+        self.cursor = cursor
+        self.signal = Signal()
+        self._connected = self._left = False
+
+    @property
+    def where(self) -> str:
+        """The name of the subscription, such as 'orders.* → billing'."""
+        return self.cursor.name
+
+    @property
+    def committed(self) -> int:
+        """The offset from which everything would be handed out again. To ask takes nothing over."""
+        return self.cursor.committed
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """The number of messages that this subscription has missed, by reason."""
+        return self.cursor.dropped
+
+    def receive_nowait(self) -> Delivery:
+        """Take the next message, and before the first one connect. Raises `anyio.WouldBlock`.
+
+        Raises `SubscriptionEnded`, and `Disconnected` when somebody else has connected or when the
+        subscription fell behind, also if that was while its subscriber was away: once, and then it can
+        be made anew.
+        """
+        cursor = self.cursor
+        if self._left:
+            raise SubscriptionEnded(f"{cursor.name} was left")
+        self._connect()
+        if cursor.ended == TOO_SLOW:
+            cursor.told = True
+            raise Disconnected(
+                f"{cursor.name} fell behind by more than the log retains: it missed "
+                f"{cursor.dropped[TOO_SLOW]} messages and all that came after them; subscribe again"
+            )
+        if cursor.ended:
+            raise SubscriptionEnded(f"{cursor.name} has ended: {cursor.ended}")
+        if cursor.holder is not self:
+            raise Disconnected(f"{cursor.name} was taken over by somebody else")
+        delivery = cursor.take(self.name)
+        if delivery is not None:
+            return delivery
+        if cursor.log.closed and cursor.at_end:
+            raise SubscriptionEnded(f"{cursor.log.name} is closed and everything was received")
+        raise anyio.WouldBlock
+
+    def leave(self) -> None:
+        """Be away. The subscription stays, and so does its committed position. Idempotent."""
+        self._left = True
+        if self.cursor.holder is self:
+            self.cursor.assign(None, "left")
+
+    def _connect(self) -> None:
+        if not self._connected:
+            self._connected = True
+            self.cursor.assign(self, "connected")
+
+    def __enter__(self) -> Self:
+        self._connect()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.leave()

@@ -15,8 +15,7 @@ from ..message import Handler, Message
 from ..message_queue import Backoff, Queue, dead_letter
 from ..trace import Kind, record, whoami, working
 from .channel import Subscription
-from .cursor import Delivery
-from .durable import DurableSubscriber
+from .cursor import Delivery, DurableSubscriber
 from .partitions import Member
 
 __all__ = ["listen"]

@@ -10,7 +10,6 @@ does not grow with their number.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from operator import attrgetter
@@ -30,8 +29,6 @@ __all__ = [
     "TopicMessage",
     "check_pattern",
     "check_topic",
-    "is_pattern",
-    "matcher",
     "matches",
     "policy_of",
 ]
@@ -80,7 +77,7 @@ class TopicMessage(Message):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The outcome of publishing one message. It is true when somebody was there to hear of it.
+    """The outcome of publishing one message.
 
     A group counts as one. A receiver *has* the message in its buffer; that says nothing of its work.
     """
@@ -94,9 +91,6 @@ class Published:
     def nobody_subscribed(self) -> bool:
         """True when there was nobody that the message was meant for."""
         return self.receivers + self.dropped == 0
-
-    def __bool__(self) -> bool:
-        return not self.nobody_subscribed
 
 
 def policy_of(who: str, when_full: WhenFull | str, allowed: tuple[WhenFull, ...]) -> WhenFull:
@@ -128,32 +122,16 @@ def check_pattern(pattern: str) -> None:
         )
 
 
-def is_pattern(pattern: str) -> bool:
-    """True when it may mean more than one topic."""
-    return "*" in pattern or ">" in pattern
-
-
 def matches(pattern: str, topic: str) -> bool:
     """True when the pattern means the topic. Both must be valid."""
-    return matcher(pattern)(topic)
-
-
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Return the test of a topic, for whoever asks for one pattern again and again."""
-    if not is_pattern(pattern):
-        return pattern.__eq__
-    asked = pattern.split(".")
-    more = asked[-1] == ">"
-    length = len(asked)
-    fixed = [(place, word) for place, word in enumerate(asked) if word not in ("*", ">")]
-
-    def means(topic: str) -> bool:
-        words = topic.split(".")
-        if len(words) < length if more else len(words) != length:
-            return False
-        return all(words[place] == word for place, word in fixed)
-
-    return means
+    if pattern == topic:
+        return True
+    asked, words = pattern.split("."), topic.split(".")
+    if asked[-1] == ">":  # as many '*' as there are words left, and at least one
+        asked[-1:] = ["*"] * max(1, len(words) - len(asked) + 1)
+    return len(asked) == len(words) and all(
+        ask in ("*", word) for ask, word in zip(asked, words, strict=True)
+    )
 
 
 class Interest(Generic[T]):
@@ -163,31 +141,31 @@ class Interest(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._interested: dict[str, list[T]] = {}  # by pattern
-        self._means: dict[str, Callable[[str], bool]] = {}  # the test of each pattern with a wildcard
+        self._plain: dict[str, list[T]] = {}  # by the topic that a pattern without wildcards is
+        self._wild: dict[str, list[T]] = {}  # by pattern
 
     def __len__(self) -> int:
         """The number of different patterns that somebody is interested in."""
-        return len(self._interested)
+        return len(self._plain) + len(self._wild)
 
     def add(self, pattern: str, who: T) -> None:
         """From now on `who` is found for every topic that the pattern means."""
-        if pattern not in self._interested and is_pattern(pattern):
-            self._means[pattern] = matcher(pattern)
-        self._interested.setdefault(pattern, []).append(who)
+        self._kind_of(pattern).setdefault(pattern, []).append(who)
 
     def remove(self, pattern: str, who: T) -> None:
         """Undo `add`. Nothing remains of a pattern that nobody else asked for."""
-        interested = self._interested[pattern]
-        interested.remove(who)
-        if not interested:
-            del self._interested[pattern]
-            self._means.pop(pattern, None)
+        interested = self._kind_of(pattern)
+        interested[pattern].remove(who)
+        if not interested[pattern]:
+            del interested[pattern]
 
     def matching(self, topic: str) -> list[T]:
         """Everybody who is interested in the topic now: a list that later changes do not touch."""
-        found = list(self._interested.get(topic, ()))
-        for pattern, means in self._means.items():
-            if means(topic):
-                found += self._interested[pattern]
+        found = list(self._plain.get(topic, ()))
+        for pattern, interested in self._wild.items():
+            if matches(pattern, topic):
+                found += interested
         return found
+
+    def _kind_of(self, pattern: str) -> dict[str, list[T]]:
+        return self._plain if _TOPIC.fullmatch(pattern) else self._wild

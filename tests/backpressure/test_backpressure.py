@@ -711,15 +711,16 @@ def test_the_block_of_a_sender_closes_the_buffer_also_when_it_fails(play: Play) 
 
 
 @everywhere
-def test_a_reader_that_leaves_for_good_hands_back_what_nobody_will_take(play: Play) -> None:
+def test_a_reader_that_leaves_for_good_drops_what_nobody_will_take(play: Play) -> None:
     """Each of them is counted as dropped, and senders are turned away."""
 
     async def scenario() -> Buffer:
         buffer = make(capacity=2)
         for number in range(2):
             await buffer.put(order(number))
-        assert [message.body for message in buffer.discard()] == [0, 1]
-        assert buffer.discard() == []
+        for _ in range(2):
+            buffer.discard()
+            assert len(buffer) == 0
         with pytest.raises(BufferClosed):
             await buffer.put(order(2))
         return buffer

@@ -13,7 +13,6 @@ from eip_ref.message import Message
 from eip_ref.message_queue import Settled
 from eip_ref.publish_subscribe import (
     Delivery,
-    Interest,
     Member,
     PartitionedTopic,
     Published,
@@ -23,6 +22,7 @@ from eip_ref.publish_subscribe import (
 )
 from eip_ref.publish_subscribe.channel import SubscriberBuffer
 from eip_ref.publish_subscribe.cursor import Cursor
+from eip_ref.publish_subscribe.topics import Interest
 from eip_ref.trace import Kind, acting, record
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ Handler = Callable[[Message], Awaitable[object]]
 
 class _LiveInterest(Interest[T]):
     def matching(self, topic: str) -> list[T]:
-        return self._interested.get(topic, [])
+        return self._plain.get(topic, [])
 
 
 class IteratesAListThatPublishMutates(PublishSubscribeChannel):

@@ -176,7 +176,7 @@ VALID = {getattr(made, "func", made): made for made in _valid()}
 
 ONLY_WE_MAKE = frozenset(
     {
-        *("Attempt", "DurableSubscriber", "Interest", "LocalTransaction", "Member", "MessageState"),
+        *("Attempt", "DurableSubscriber", "LocalTransaction", "Member", "MessageState"),
         *("MessagesInMemory", "NumberedView", "Offer", "PartitionGroup", "Receiver", "Recorder"),
         *("Reservation", "Signal", "Sleeper", "Subscription", "UnitOfWork", "View"),
     }

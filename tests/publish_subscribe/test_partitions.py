@@ -84,7 +84,7 @@ def test_a_key_stays_in_its_partition_and_keeps_its_order(play: Play) -> None:
         where: dict[str | None, set[str]] = {}
         last: Counter[str | None] = Counter()
         for delivery in ready(member):
-            where.setdefault(delivery.message.key, set()).add(delivery.topic)
+            where.setdefault(delivery.message.key, set()).add(delivery.message.topic)
             assert delivery.message.body >= last[delivery.message.key]
             last[delivery.message.key] = delivery.message.body
         assert {len(places) for places in where.values()} == {1}
@@ -169,7 +169,7 @@ def test_every_group_gets_everything_and_its_members_share_it(play: Play) -> Non
         first, second = ready(b1), ready(b2)
         assert bodies(first + second) == list(range(20))
         for member, got in ((b1, first), (b2, second)):
-            assert {d.topic for d in got} == {f"orders[{number}]" for number in member.partitions}
+            assert {d.message.topic for d in got} == {f"orders[{number}]" for number in member.partitions}
         assert bodies(ready(stock)) == list(range(20))
 
     holds(play(scenario))
@@ -389,7 +389,7 @@ def test_partitions_are_served_in_turn(play: Play) -> None:
         member = topic.join("g", name="a", when_full="block")
         for number in range(9):
             await topic.publish(Message(number))
-        return [delivery.topic for delivery in ready(member)]
+        return [delivery.message.topic for delivery in ready(member)]
 
     assert play(scenario).result == [f"orders[{n}]" for n in (1, 2, 0)] * 3
 
@@ -422,7 +422,7 @@ async def test_a_message_wakes_the_owner_of_its_partition_and_no_other() -> None
 
     async def work(member: Member) -> None:
         async for delivery in member:
-            got.append(f"{member.name} {delivery.topic}")
+            got.append(f"{member.name} {delivery.message.topic}")
             await delivery.ack()
 
     async with anyio.create_task_group() as group:

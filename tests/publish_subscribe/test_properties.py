@@ -18,13 +18,11 @@ from eip_ref.message import Message
 from eip_ref.publish_subscribe import (
     ChannelClosed,
     Disconnected,
-    Interest,
     PublishSubscribeChannel,
     WhenFull,
-    check_pattern,
-    check_topic,
     matches,
 )
+from eip_ref.publish_subscribe.topics import Interest, check_pattern, check_topic
 from eip_ref.trace import acting
 from tests.seeded.publish_subscribe import ALL
 
