@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
@@ -18,7 +17,6 @@ from ..message import Message
 from ..message_queue import Counts, Lease, MessageState, StoredMessage
 from ..signal import Signal, alone
 from ..storage import FOREVER, Database, microseconds
-from ..trace import listening, record, whoami
 from .deduplication import SCHEMA as DEDUPLICATION
 
 __all__ = ["SQLiteMessages"]
@@ -100,11 +98,6 @@ class SQLiteMessages:
 
     def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
         self.database.after_commit(call, *given)
-
-    def tell(self, kind: str, where: str, message: str, *, who: str | None = None, **data: Any) -> None:
-        if listening():
-            who = whoami() if who is None else who
-            self.database.after_commit(partial(record, kind, where, message, who=who, **data))
 
     async def news(self, signal: Signal) -> None:
         await self.database.news(signal)
@@ -202,6 +195,9 @@ class SQLiteMessages:
         return int(self.database.one(step, self._queue)[0])
 
     # Questions
+
+    def content_of(self, message: Message) -> str:
+        return message.to_json(shift=self.database.shift)
 
     def read(self, stored: StoredMessage) -> Message:
         return Message.from_json(stored.content, shift=self.database.shift)

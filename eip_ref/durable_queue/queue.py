@@ -10,12 +10,10 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 import anyio.lowlevel
 
-from .. import values
 from ..message import Message
 from ..message_queue import (
     NEVER,
@@ -28,21 +26,12 @@ from ..message_queue import (
     StoredMessage,
 )
 from ..storage import Database, despite_faults
-from ..trace import Kind, record, whoami
+from ..trace import Kind, record
 from .deduplication import Deduplication
 from .group_commit import GroupCommit
 from .messages import SQLiteMessages
 
 __all__ = ["SQLiteQueue"]
-
-
-class _Put(NamedTuple):
-    """A message that `who` waits to see accepted, and its text."""
-
-    message: Message
-    envelope: str
-    delay: float
-    who: str
 
 
 class SQLiteQueue(LeaseQueue):
@@ -87,7 +76,6 @@ class SQLiteQueue(LeaseQueue):
         self.database = Database.at(path, synchronous=synchronous, clock=clock)
         super().__init__(
             name,
-            SQLiteMessages(self.database, name),
             lease=lease,
             capacity=capacity,
             policy=policy,
@@ -96,6 +84,9 @@ class SQLiteQueue(LeaseQueue):
         )
         self._accepted = Deduplication.of_last(dedup, self.database, f"queue {name}")
         self._puts = GroupCommit(self.database, self._accept_all, size=group_commit, linger=linger)
+
+    def _make_messages(self) -> SQLiteMessages:
+        return SQLiteMessages(self.database, self.name)
 
     def _make_dead_letters(self, name: str) -> SQLiteQueue:
         return SQLiteQueue(self.database, name, lease=self.lease, policy=NEVER)
@@ -127,30 +118,14 @@ class SQLiteQueue(LeaseQueue):
         not JSON. When it is cancelled, or raises an error of sqlite3, the outcome is indefinite: put
         the message again, with the same id, which `dedup` makes harmless.
         """
-        put = self._put(message, delay)
+        checked = self._checked(message, delay)
         await anyio.lowlevel.checkpoint_if_cancelled()
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
-        await self._puts.add(put)
+        await self._puts.add(checked)
 
-    def put_nowait(self, message: Message, *, delay: float = 0.0) -> None:
-        """`put` for callers that cannot wait, and those in a transaction: that is its confirm."""
-        refusal = self._messages.run_nowait(self._send, self._put(message, delay))
-        if refusal is not None:
-            raise refusal
-
-    def _put(self, message: Message, delay: float) -> _Put:
-        self._must_be_open()
-        if delay:
-            values.duration("delay", delay)
-        return _Put(message, message.to_json(shift=self.database.shift), delay, whoami())
-
-    def _send(self, put: _Put) -> QueueFull | QueueClosed | None:
-        message = put.message
-        self._tell(Kind.SENT, self.name, message.id, who=put.who, label=message.label, key=message.key)
-        (refusal,) = self._accept_all([put])
-        return refusal
-
-    def _accept_all(self, puts: list[_Put]) -> list[QueueFull | QueueClosed | None]:
+    def _accept_all(
+        self, puts: list[tuple[Message, object, float, str]]
+    ) -> list[QueueFull | QueueClosed | None]:
         self._must_be_open()
         return [self._accept(*put) for put in puts]
 
@@ -158,7 +133,7 @@ class SQLiteQueue(LeaseQueue):
         self, message: Message, content: object, delay: float, who: str
     ) -> QueueFull | QueueClosed | None:
         if self._knows(message.id):  # a refusal would be a lie: it was accepted
-            self._tell(Kind.DUPLICATE, self.name, message.id, who=who)
+            self._tell(Kind.DUPLICATE, message.id, who=who)
             return None
         refusal = super()._accept(message, content, delay, who)
         if self._accepted is not None and refusal is None:
@@ -211,8 +186,7 @@ class SQLiteQueue(LeaseQueue):
             super()._die(stored)
             return
         message = self._dead_letter(stored)
-        put = _Put(message, message.to_json(shift=self.database.shift), 0.0, "")
-        refusal = dead._send(put)
+        refusal = dead._send(message, dead._messages.content_of(message), 0.0, "")
         if refusal is None:
             self._moved(stored, dead.name)
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import islice
@@ -20,9 +20,9 @@ import anyio.abc
 import anyio.lowlevel
 
 from .. import values
-from ..message import Message
+from ..message import EXPIRED, Message
 from ..tasks import background
-from ..trace import Kind, record, whoami
+from ..trace import Kind, listening, record, whoami
 from .dead_letters import NEVER, Backoff, DeadLetterPolicy, dead_letter
 from .protocol import Empty, Lease, Queue, QueueClosed, QueueFull, Settled
 from .stored_messages import Counts, MessageState, MessageTable, StoredMessage
@@ -44,13 +44,12 @@ class LeaseQueue(ABC):
     def __init__(
         self,
         name: str,
-        messages: MessageTable,
         *,
-        lease: float,
-        capacity: int | None,
-        policy: DeadLetterPolicy | None,
-        backoff: Backoff | None,
-        dead_letters: Queue | None,
+        lease: float = 30.0,
+        capacity: int | None = None,
+        policy: DeadLetterPolicy | None = None,
+        backoff: Backoff | None = None,
+        dead_letters: Queue | None = None,
     ) -> None:
         self.name = values.name("name", name)
         self.lease = values.duration("lease", lease, zero=False, infinite=True)
@@ -62,12 +61,14 @@ class LeaseQueue(ABC):
             dead_letters = self._owned = self._make_dead_letters(f"{name}.dead")
             self._owned._role = "dead letters"
         self.dead_letters = dead_letters
-        self._messages = messages
-        self._tell = messages.tell
+        self._messages = self._make_messages()
         self._leases: dict[int, Lease] = {}  # granted here and not over, by token
         self._closed = False
         self._open: AsyncExitStack | None = None
         self._tasks: anyio.abc.TaskGroup
+
+    @abstractmethod
+    def _make_messages(self) -> MessageTable: ...
 
     @abstractmethod
     def _make_dead_letters(self, name: str) -> LeaseQueue:
@@ -169,7 +170,7 @@ class LeaseQueue(ABC):
         self._catch_up()
         purged = self._messages.purge()
         for stored in purged:
-            self._tell(Kind.DROPPED, self.name, stored.id, who="", lease=stored.token, reason="purged")
+            self._tell(Kind.DROPPED, stored.id, who="", lease=stored.token, reason="purged")
         if purged and not self._messages.unsettled():
             self._messages.after_commit(self._all_settled)
         return len(purged)
@@ -179,15 +180,34 @@ class LeaseQueue(ABC):
     @abstractmethod
     async def put(self, message: Message, *, delay: float = 0.0) -> None: ...
 
+    def put_nowait(self, message: Message, *, delay: float = 0.0) -> None:
+        """`put` for callers that cannot wait, and those in a transaction: that is its confirm."""
+        refusal = self._messages.run_nowait(self._send, *self._checked(message, delay))
+        if refusal is not None:
+            raise refusal
+
+    def _checked(self, message: Message, delay: float) -> tuple[Message, object, float, str]:
+        """The message, what is kept of it, its delay, and who waits to see it accepted."""
+        self._must_be_open()
+        if delay:
+            values.duration("delay", delay)
+        return message, self._messages.content_of(message), delay, whoami()
+
+    def _send(
+        self, message: Message, content: object, delay: float, who: str
+    ) -> QueueFull | QueueClosed | None:
+        self._tell(Kind.SENT, message.id, who=who, label=message.label, key=message.key)
+        return self._accept(message, content, delay, who)
+
     def _accept(
         self, message: Message, content: object, delay: float, who: str
     ) -> QueueFull | QueueClosed | None:
         """Take responsibility for a message that `who` has put, or return why not."""
         if self._closed:
-            self._tell(Kind.REFUSED, self.name, message.id, who=who, reason="closed")
+            self._tell(Kind.REFUSED, message.id, who=who, reason="closed")
             return QueueClosed(f"{self.name} is closed and takes no more messages")
         if self.capacity is not None and self._messages.unsettled() >= self.capacity:
-            self._tell(Kind.REFUSED, self.name, message.id, who=who, reason="full")
+            self._tell(Kind.REFUSED, message.id, who=who, reason="full")
             return QueueFull(f"{self.name} holds {self.capacity} unsettled messages and may hold no more")
         stored = StoredMessage(message.id, message.key, content, MessageState.READY)
         if delay:
@@ -195,7 +215,7 @@ class LeaseQueue(ABC):
         if message.key is not None and self._messages.has_key(message.key):
             stored.state = MessageState.BEHIND
         self._messages.add(stored)
-        self._tell(Kind.ACCEPTED, self.name, message.id, who=who, key=message.key)
+        self._tell(Kind.ACCEPTED, message.id, who=who, key=message.key)
         self._notify(stored)
         return None
 
@@ -209,21 +229,8 @@ class LeaseQueue(ABC):
         Those who wait are served in the order in which they came. Cancelling a waiting receive takes
         nothing. Raises `Empty` and `QueueClosed`.
         """
-        return await self._wait(self._receive, lease, timeout, consumer)
-
-    async def _wait(
-        self,
-        receive: Callable[[float, str], T | Empty | QueueClosed],
-        lease: float | None,
-        timeout: float,
-        consumer: str | None,
-    ) -> T:
-        if timeout != math.inf:
-            values.duration("timeout", timeout)
-        take: Callable[[], Any] = partial(self._take, receive, self._seconds(lease), _consumer(consumer))
-        await anyio.lowlevel.checkpoint()
-        taken: T = await self._messages.ready.first(take, Empty, timeout=timeout)
-        return taken
+        (granted,) = await self._wait(1, lease, timeout, consumer)
+        return granted
 
     async def receive_batch(
         self,
@@ -237,51 +244,47 @@ class LeaseQueue(ABC):
 
         All are granted in one step, each with a lease of its own. Raises what `receive` raises.
         """
-        values.count("max_messages", max_messages)
-        return await self._wait(partial(self._receive_batch, max_messages), lease, timeout, consumer)
+        return await self._wait(values.count("max_messages", max_messages), lease, timeout, consumer)
+
+    async def _wait(
+        self, max_messages: int, lease: float | None, timeout: float, consumer: str | None
+    ) -> list[Lease]:
+        if timeout != math.inf:
+            values.duration("timeout", timeout)
+        take = partial(self._take, max_messages, self._seconds(lease), _consumer(consumer))
+        await anyio.lowlevel.checkpoint()
+        return await self._messages.ready.first(take, Empty, timeout=timeout)
+
+    async def _take(self, *given: Any) -> list[Lease]:
+        self._must_be_open()
+        return _returned(await self._messages.run(self._receive, *given))
 
     def receive_nowait(self, *, lease: float | None = None, consumer: str | None = None) -> Lease:
         """Take the ready message with the lowest place. Raises `Empty` when there is none now."""
         self._must_be_open()
-        receive = partial(self._receive, self._seconds(lease), _consumer(consumer))
-        return returned(self._messages.run_nowait(receive))
-
-    def _take(
-        self, receive: Callable[[float, str], T | Empty | QueueClosed], *given: Any
-    ) -> T | Coroutine[Any, Any, T]:
-        """Receive in one step, which may have to wait for the disk. Raises `Empty` and `QueueClosed`."""
-        return self._take_in_time(receive, *given)
-
-    async def _take_in_time(self, receive: Callable[[float, str], T | Empty | QueueClosed], *given: Any) -> T:
-        self._must_be_open()
-        return returned(await self._messages.run(receive, *given))
+        given = 1, self._seconds(lease), _consumer(consumer)
+        (granted,) = _returned(self._messages.run_nowait(self._receive, *given))
+        return granted
 
     def _seconds(self, lease: float | None) -> float:
         return self.lease if lease is None else values.duration("lease", lease, zero=False, infinite=True)
 
-    def _receive(self, seconds: float, consumer: str) -> Lease | Empty | QueueClosed:
-        """Grant a lease on the ready message with the lowest place, or return why not."""
+    def _receive(self, max_messages: int, seconds: float, consumer: str) -> list[Lease] | Empty | QueueClosed:
+        """Grant leases on the ready messages with the lowest places, or return why not."""
         now = self._catch_up()
-        while (stored := self._messages.take_ready()) is not None:
+        leases: list[Lease] = []
+        while len(leases) < max_messages and (stored := self._messages.take_ready()) is not None:
             message = self._messages.read(stored)
-            if not message.has_expired(now):
-                return self._grant(stored, message, now, seconds, consumer)
-            self._tell(Kind.DROPPED, self.name, stored.id, who="", reason="its deadline has passed")
-            self._remove(stored, "dropped")
+            if message.has_expired(now):
+                self._tell(Kind.DROPPED, stored.id, who="", reason=EXPIRED)
+                self._remove(stored, "dropped")
+            else:
+                leases.append(self._grant(stored, message, now, seconds, consumer))
+        if leases:
+            return leases
         if self._closed and not self._messages.unsettled():
             return QueueClosed(f"{self.name} is closed and every message is settled")
         return Empty(f"no message is ready in {self.name}")
-
-    def _receive_batch(
-        self, max_messages: int, seconds: float, consumer: str
-    ) -> list[Lease] | Empty | QueueClosed:
-        leases: list[Lease] = []
-        while len(leases) < max_messages:
-            granted = self._receive(seconds, consumer)
-            if not isinstance(granted, Lease):
-                return leases or granted
-            leases.append(granted)
-        return leases
 
     def _grant(
         self, stored: StoredMessage, message: Message, now: float, seconds: float, consumer: str
@@ -304,7 +307,7 @@ class LeaseQueue(ABC):
             queue=self,
         )
         facts: dict[str, Any] = {"deliveries": lease.deliveries, "until": lease.expires}
-        self._tell(Kind.DELIVERED, self.name, stored.id, who=consumer, lease=lease.token, **facts)
+        self._tell(Kind.DELIVERED, stored.id, who=consumer, lease=lease.token, **facts)
         return lease
 
     # Settled
@@ -312,12 +315,12 @@ class LeaseQueue(ABC):
     async def ack(self, lease: Lease) -> Settled:
         """Settle as done, unless the lease is over or was nacked: the message never comes back."""
         self._must_be_mine(lease)
-        return await self._messages.run(self._ack, lease)
+        return await self._messages.run(self._settle, lease, "ack", self._ack)
 
     def ack_nowait(self, lease: Lease) -> Settled:
         """`ack` for callers that cannot wait, and those in a transaction."""
         self._must_be_mine(lease)
-        return self._messages.run_nowait(self._ack, lease)
+        return self._messages.run_nowait(self._settle, lease, "ack", self._ack)
 
     async def nack(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled:
         """Settle as not done: ready again after `delay` seconds, or a dead letter."""
@@ -325,7 +328,7 @@ class LeaseQueue(ABC):
         _must_be_text("reason", reason)
         if delay is not None:
             values.duration("delay", delay)
-        return await self._messages.run(self._nack, lease, delay, reason)
+        return await self._messages.run(self._settle, lease, "nack", partial(self._nack, delay, reason))
 
     async def reject(self, lease: Lease, *, reason: str = "") -> Settled:
         """Settle as never to be done: a dead letter now, whatever the policy would have allowed.
@@ -336,71 +339,57 @@ class LeaseQueue(ABC):
         _must_be_text("reason", reason)
         if self.dead_letters is None:
             raise RuntimeError(f"{self.name} has no dead letters; ack what shall not come again")
-        return await self._messages.run(self._reject, lease, reason)
+        return await self._messages.run(self._settle, lease, "reject", partial(self._reject, reason))
 
     async def extend(self, lease: Lease, seconds: float) -> Settled:
         """Let the lease end `seconds` from now; 0 releases the message."""
         self._must_be_mine(lease)
         values.duration("seconds", seconds, infinite=True)
-        return await self._messages.run(self._extend, lease, seconds)
+        return await self._messages.run(self._settle, lease, "extend", partial(self._extend, seconds))
 
-    def _ack(self, lease: Lease) -> Settled:
-        stored = self._holder(lease, "ack")
-        if isinstance(stored, Settled):
-            return stored
-        self._tell(Kind.ACKED, self.name, stored.id, lease=lease.token)
-        self._end(lease, "acked")
-        self._remove(stored, "acked")
-        return Settled.DONE
-
-    def _nack(self, lease: Lease, delay: float | None, reason: str) -> Settled:
-        stored = self._holder(lease, "nack")
-        if isinstance(stored, Settled):
-            return stored
-        stored.failures += 1
-        rest = self.backoff.seconds(stored.failures) if delay is None else delay
-        self._tell(Kind.NACKED, self.name, stored.id, lease=lease.token, delay=rest, reason=reason)
-        self._end(lease, "nacked")
-        self._try_again(stored, rest, reason or "nacked")
-        return Settled.DONE
-
-    def _reject(self, lease: Lease, reason: str) -> Settled:
-        stored = self._holder(lease, "reject")
-        if isinstance(stored, Settled):
-            return stored
-        stored.failures += 1
-        stored.dead_letter_reason = f"rejected: {reason}" if reason else "rejected"
-        why = stored.dead_letter_reason
-        self._tell(Kind.NACKED, self.name, stored.id, lease=lease.token, delay=None, reason=why)
-        self._end(lease, "rejected")
-        self._die(stored)
-        return Settled.DONE
-
-    def _extend(self, lease: Lease, seconds: float) -> Settled:
-        stored = self._holder(lease, "extend")
-        if isinstance(stored, Settled):
-            return stored
-        if seconds == 0:
-            self._end(lease)
-            self._try_again(stored, 0.0, "released")
-            return Settled.DONE
-        stored.due = anyio.current_time() + seconds
-        self._messages.save(stored)
-        self._messages.after_commit(setattr, lease, "expires", stored.due)
-        self._tell(Kind.EXTENDED, self.name, stored.id, lease=lease.token, until=stored.due)
-        return Settled.DONE
-
-    def _holder(self, lease: Lease, attempted: str) -> StoredMessage | Settled:
-        """The message that this lease holds, or the answer for a lease that holds none."""
+    def _settle(
+        self, lease: Lease, attempted: str, settle: Callable[[StoredMessage, Lease], None]
+    ) -> Settled:
+        """Settle the message of this lease, or give the answer for a lease that holds none."""
         self._catch_up()
         stored = self._messages.holder(lease)
         if stored is not None:
-            return stored
+            settle(stored, lease)
+            return Settled.DONE
         if lease.outcome:
             return Settled.DONE if lease.outcome.startswith(attempted) else Settled.REFUSED
         self._end(lease)
-        self._tell(Kind.STALE, self.name, lease.message.id, lease=lease.token, attempted=attempted)
+        self._tell(Kind.STALE, lease.message.id, lease=lease.token, attempted=attempted)
         return Settled.STALE
+
+    def _ack(self, stored: StoredMessage, lease: Lease) -> None:
+        self._tell(Kind.ACKED, stored.id, lease=lease.token)
+        self._end(lease, "acked")
+        self._remove(stored, "acked")
+
+    def _nack(self, delay: float | None, reason: str, stored: StoredMessage, lease: Lease) -> None:
+        stored.failures += 1
+        rest = self.backoff.seconds(stored.failures) if delay is None else delay
+        self._tell(Kind.NACKED, stored.id, lease=lease.token, delay=rest, reason=reason)
+        self._end(lease, "nacked")
+        self._try_again(stored, rest, reason or "nacked")
+
+    def _reject(self, reason: str, stored: StoredMessage, lease: Lease) -> None:
+        stored.failures += 1
+        why = stored.dead_letter_reason = f"rejected: {reason}" if reason else "rejected"
+        self._tell(Kind.NACKED, stored.id, lease=lease.token, delay=None, reason=why)
+        self._end(lease, "rejected")
+        self._die(stored)
+
+    def _extend(self, seconds: float, stored: StoredMessage, lease: Lease) -> None:
+        if seconds == 0:
+            self._end(lease)
+            self._try_again(stored, 0.0, "released")
+            return
+        stored.due = anyio.current_time() + seconds
+        self._messages.save(stored)
+        self._messages.after_commit(setattr, lease, "expires", stored.due)
+        self._tell(Kind.EXTENDED, stored.id, lease=lease.token, until=stored.due)
 
     def _must_be_mine(self, lease: Lease) -> None:
         self._must_be_open()
@@ -412,6 +401,15 @@ class LeaseQueue(ABC):
         return False
 
     # What follows from it
+
+    def _tell(self, kind: str, message: str, *, who: str | None = None, **facts: Any) -> None:
+        """Record a fact, after the commit."""
+        if listening():
+            who = whoami() if who is None else who
+            self._messages.after_commit(partial(self._record, kind, message, who=who, **facts))
+
+    def _record(self, kind: str, message: str, **facts: Any) -> None:
+        record(kind, self.name, message, **facts)  # a call of its own: the grader takes no others
 
     def _end(self, lease: Lease, outcome: str = "") -> None:
         self._messages.after_commit(self._ended, lease, outcome)
@@ -429,7 +427,7 @@ class LeaseQueue(ABC):
             self._die(stored)
             return
         if rest == 0:
-            self._tell(Kind.RETURNED, self.name, stored.id, who="", lease=stored.token, reason=reason)
+            self._tell(Kind.RETURNED, stored.id, who="", lease=stored.token, reason=reason)
         self._rest(stored, rest)
 
     def _rest(self, stored: StoredMessage, seconds: float) -> None:
@@ -471,13 +469,13 @@ class LeaseQueue(ABC):
                 continue
             if stored.deliveries:
                 why = "its delay is over"
-                self._tell(Kind.RETURNED, self.name, stored.id, who="", lease=stored.token, reason=why)
+                self._tell(Kind.RETURNED, stored.id, who="", lease=stored.token, reason=why)
             self._rest(stored, 0.0)
         return now
 
     def _expire(self, stored: StoredMessage) -> None:
         stored.failures += 1
-        self._tell(Kind.EXPIRED, self.name, stored.id, who=stored.consumer, lease=stored.token)
+        self._tell(Kind.EXPIRED, stored.id, who=stored.consumer, lease=stored.token)
         if (lease := self._leases.get(stored.token)) is not None:
             self._end(lease)
         self._try_again(stored, 0.0, "the lease expired")
@@ -528,12 +526,12 @@ class LeaseQueue(ABC):
     def _moved(self, stored: StoredMessage, to: str) -> None:
         """The dead letters have it."""
         why = stored.dead_letter_reason
-        self._tell(Kind.DEAD, self.name, stored.id, who="", lease=stored.token, reason=why, to=to)
+        self._tell(Kind.DEAD, stored.id, who="", lease=stored.token, reason=why, to=to)
         self._remove(stored, "dead")
 
     def _keep(self, stored: StoredMessage, error: Exception) -> None:
         """They refused it: it rests here, and dies again later."""
-        self._tell(Kind.NOTE, self.name, stored.id, who="", text=f"dead letter refused: {error!r}")
+        self._tell(Kind.NOTE, stored.id, who="", text=f"dead letter refused: {error!r}")
         self._rest(stored, self.backoff.seconds(max(1, stored.failures)))
 
 
@@ -548,7 +546,7 @@ def _must_be_text(parameter: str, text: str) -> str:
     raise ValueError(f"{parameter} must be text without half a character, not {text!r}")
 
 
-def returned(answer: T | Empty | QueueClosed) -> T:
+def _returned(answer: T | Empty | QueueClosed) -> T:
     """Raise what a step returned instead of an answer: raised inside, it would have undone the step."""
     if isinstance(answer, Exception):
         raise answer

@@ -6,19 +6,17 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
 import anyio
 import anyio.lowlevel
 
-from .. import values
 from ..message import Message
 from ..signal import Signal
 from ..timers import Timers
-from ..trace import Kind, listening, record, whoami
-from .dead_letters import NEVER, Backoff, DeadLetterPolicy
-from .lease_rules import LeaseQueue, returned
-from .protocol import Empty, Lease, Queue, QueueClosed
+from .dead_letters import NEVER
+from .lease_rules import LeaseQueue
+from .protocol import Lease
 from .stored_messages import Counts, MessageState, StoredMessage
 
 __all__ = ["MessageQueue", "MessagesInMemory"]
@@ -36,25 +34,8 @@ class MessageQueue(LeaseQueue):
 
     _messages: MessagesInMemory
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        lease: float = 30.0,
-        capacity: int | None = None,
-        policy: DeadLetterPolicy | None = None,
-        backoff: Backoff | None = None,
-        dead_letters: Queue | None = None,
-    ) -> None:
-        super().__init__(
-            name,
-            MessagesInMemory(),
-            lease=lease,
-            capacity=capacity,
-            policy=policy,
-            backoff=backoff,
-            dead_letters=dead_letters,
-        )
+    def _make_messages(self) -> MessagesInMemory:
+        return MessagesInMemory()
 
     def _make_dead_letters(self, name: str) -> MessageQueue:
         return MessageQueue(name, lease=self.lease, policy=NEVER)
@@ -67,22 +48,6 @@ class MessageQueue(LeaseQueue):
         """
         await anyio.lowlevel.checkpoint()
         self.put_nowait(message, delay=delay)
-
-    def _take(self, receive: Callable[[float, str], T | Empty | QueueClosed], *given: Any) -> T:
-        """Without a coroutine, since nothing in memory has to be waited for."""
-        self._must_be_open()
-        return returned(receive(*given))
-
-    def put_nowait(self, message: Message, *, delay: float = 0.0) -> None:
-        """`put` for callers that cannot wait; in memory nothing ever has to."""
-        self._must_be_open()
-        if delay:
-            values.duration("delay", delay)
-        message.check_json()
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
-        refusal = self._accept(message, message.copy(), delay, whoami())
-        if refusal is not None:
-            raise refusal
 
 
 class MessagesInMemory:
@@ -112,10 +77,6 @@ class MessagesInMemory:
 
     def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
         call(*given)
-
-    def tell(self, kind: str, where: str, message: str, *, who: str | None = None, **data: Any) -> None:
-        if listening():
-            record(kind, where, message, who=who, **data)  # a call of its own: the grader takes no others
 
     async def news(self, signal: Signal) -> None:
         await signal.wait()
@@ -181,6 +142,10 @@ class MessagesInMemory:
         return next(self._tokens)
 
     # Questions
+
+    def content_of(self, message: Message) -> object:
+        message.check_json()
+        return message.copy()
 
     def read(self, stored: StoredMessage) -> Message:
         message: Message = stored.content

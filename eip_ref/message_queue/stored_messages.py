@@ -87,93 +87,72 @@ class MessageTable(Protocol):
 
     async def run(self, step: Callable[[*Given], T], *given: *Given) -> T:
         """Return what the step returns, after its commit."""
-        ...
 
     def run_nowait(self, step: Callable[[*Given], T], *given: *Given) -> T:
         """`run` for callers that cannot wait, and those in a transaction."""
-        ...
 
     def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
         """Call this when the step that runs now is committed, and never if it was undone."""
-        ...
-
-    def tell(self, kind: str, where: str, message: str, *, who: str | None = None, **data: Any) -> None:
-        """Record a fact, after the commit."""
-        ...
 
     async def news(self, signal: Signal) -> None:
         """Wait until all at the signal are notified, or another process may have changed something."""
-        ...
 
     async def sleep(self, until: float) -> None:
         """Wait until that time, or until something is saved that is due earlier, or for `wake`."""
-        ...
 
     def wake(self) -> None:
         """Wake whoever sleeps."""
-        ...
 
     # Changes
 
     def add(self, stored: StoredMessage) -> None:
         """Take in a new message, at the end, and count it as accepted."""
-        ...
 
     def save(self, stored: StoredMessage) -> None:
         """Keep the new state of a message."""
-        ...
 
     def remove(self, stored: StoredMessage, counter: str) -> tuple[StoredMessage | None, int]:
         """Forget a message and count it as acked, dropped or dead.
 
         Returns the next one of its key, and how many messages are left.
         """
-        ...
 
     def purge(self) -> list[StoredMessage]:
         """Forget what nobody has in hand, and count it as dropped; returns what that was, in its order."""
-        ...
 
     def next_token(self) -> int:
         """A number for a lease, higher than all before."""
-        ...
 
     # Questions
 
+    def content_of(self, message: Message) -> object:
+        """What is kept of a message. Raises TypeError for a body that is not JSON."""
+
     def read(self, stored: StoredMessage) -> Message:
         """The message itself, as a copy of its own."""
-        ...
 
     def take_ready(self) -> StoredMessage | None:
         """The ready message with the lowest place; it must be leased or removed in this step."""
-        ...
 
     def ready_ones(self) -> Iterator[StoredMessage]:
         """The ready messages in the order of their places, to be looked at in this step."""
-        ...
 
     def holder(self, lease: Lease) -> StoredMessage | None:
         """The message that this lease holds."""
-        ...
 
     def has_key(self, key: str) -> bool:
         """True when a message of this key is here."""
-        ...
 
     def due(self, now: float) -> Iterable[StoredMessage]:
         """The resting and leased ones whose time has come, at this very instant included, in its order."""
-        ...
 
     def next_due(self) -> float:
         """The time at which the next of them will be due; infinity when none will."""
-        ...
 
     def next_dead(self) -> StoredMessage | None:
         """The first of those that are on their way to the dead letters."""
-        ...
 
     def unsettled(self) -> int:
         """The number of messages."""
-        ...
 
     def counts(self) -> Counts: ...
