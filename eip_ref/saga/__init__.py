@@ -31,7 +31,7 @@ network loses, doubles or delays. There is no isolation: see `countermeasures.py
 
     simulate(scenario)
 
-Read `definition.py` first, then `state.py`, which is the log too, `orchestrator.py` and `executor.py`.
+Read `definition.py` first, then `state.py`, which is the log too, and `orchestrator.py`.
 `participant.py` is the other side. `choreography.py` and `monitor.py` do without a coordinator, and
 `order_story.py` tells one story both ways. Commands may leave through an outbox and its relay, which
 are those of `eip_ref.cqrs`.
@@ -55,9 +55,8 @@ harm: one is told `TakenOver`).
 from .choreography import Choreography, EventCycle, Reaction, Service, event
 from .countermeasures import Changed, Locked, add, lock, reread, unlock
 from .definition import Parallel, Retry, Saga, Step, StepKind, pivot, retriable
-from .executor import CommandExecutor, Execute
 from .monitor import Monitor, SagaStatus
-from .orchestrator import Orchestrator
+from .orchestrator import Execute, Orchestrator
 from .participant import (
     LocalHandler,
     LocalTransaction,
@@ -85,7 +84,6 @@ from .state import (
 __all__ = [
     "Changed",
     "Choreography",
-    "CommandExecutor",
     "EventCycle",
     "Execute",
     "IllegalRecord",

@@ -6,6 +6,12 @@ whenever the coordinator dies. Whatever it must know to go on is in the log, and
 The rule of all of it: the intent is in the log before the command leaves, and the result after it
 came. The result of one step and the intent of the next share a transaction; a crash before it makes
 the step one without a result, and that is repeated under the same key.
+
+Every attempt carries the same command with the same id, which is its idempotency key. So one in doubt
+may be repeated, and whichever attempt is answered, the answer is that of the one operation. That it is
+done, or refused for a reason of the business, is the participant's word, and ends the attempts. How
+well the way there worked does not: `NotDone` is definite; whatever else is raised, and a timeout too,
+leaves the command in doubt until an answer: it may have happened, or may yet.
 """
 
 from __future__ import annotations
@@ -20,17 +26,21 @@ import anyio.lowlevel
 from .. import values
 from ..cqrs import Outbox
 from ..message import Message
+from ..request_reply import NotDone
 from ..signal import Signal
 from ..storage import Transaction
 from ..trace import Kind, record
 from .definition import Saga, Step, StepKind
-from .executor import CommandExecutor, Execute, in_words
-from .participant import Refused, action, compensation, question
+from .participant import Refused, action, compensation, question, role
 from .state import LogRecord, Phase, RecordType, SagaEnded, SagaLog, SagaState, StepState, TakenOver
 
-__all__ = ["Orchestrator", "Run"]
+__all__ = ["Execute", "Orchestrator", "Run"]
 
 Item = TypeVar("Item")
+
+Execute = Callable[[Message], Awaitable[Any] | Any]
+"""Brings a command to its participant, and returns the answer. Raises `Refused` for a no of the
+participant, `NotDone` when the command certainly was not executed, anything else when in doubt."""
 
 _BEFORE = "it was begun before, and its result is not in the log"
 
@@ -147,8 +157,7 @@ class Run:
         self._saga = saga
         self._log = log
         self._outbox = execute if isinstance(execute, Outbox) else None
-        way = self._answer if isinstance(execute, Outbox) else execute
-        self._executor = CommandExecutor(saga.name, way, self._send_again)
+        self._execute = self._answer if isinstance(execute, Outbox) else execute
         self._pending: list[LogRecord] = []
         self._writing = anyio.Lock(fast_acquire=True)
         self._number = state.number
@@ -217,12 +226,8 @@ class Run:
         """
         fresh = [step for step in stage if step.name not in self.state.steps]
         open_ = [s for s in stage if s in fresh or self.state.steps[s.name].result is None]
-        try:
-            intents = [LogRecord(RecordType.INTENT, step.name, self._body(step)) for step in fresh]
-        except _NoBody as error:  # nothing of this stage has begun
-            return self._cannot_go_on(error.step, str(error), begun=False)
-        for intent in intents:
-            self.note(intent)
+        if (failure := self._intend(fresh)) is not None:
+            return failure
         if fresh:
             await self._write(self._action(step) for step in fresh)
 
@@ -237,30 +242,32 @@ class Run:
                 return self._cannot_go_on(step, state.reason, begun=state.may_have_happened)
         return None
 
-    def _body(self, step: Step) -> Any:
-        """The body of a step's command. Raises `_NoBody` for what the definition's own code raises."""
-        try:
-            body = step.body(self.state.data, self.state.answers) if step.body else self.state.data
-            values.check_json("it", body)
-        except Exception as error:
-            raise _NoBody(step, f"the body of its command cannot be made: {in_words(error)}") from error
-        return body
+    def _intend(self, steps: Sequence[Step]) -> LogRecord | None:
+        """Note the intents of a stage, all or none. None, or why the saga cannot go on."""
+        intents: list[LogRecord] = []
+        for step in steps:
+            try:
+                body = step.body(self.state.data, self.state.answers) if step.body else self.state.data
+                values.check_json("it", body)
+            except Exception as error:  # of the definition's own code
+                reason = f"the body of its command cannot be made: {_in_words(error)}"
+                return self._cannot_go_on(step, reason, begun=False)
+            intents.append(LogRecord(RecordType.INTENT, step.name, body))
+        for intent in intents:
+            self.note(intent)
+        return None
 
     async def _settle(self, step: Step, fresh: bool, until: float) -> LogRecord:
         """The result of a step. One without a result is asked for, or repeated with the same key."""
         if not fresh and step.ask and (known := await self._ask(step, until)) is not None:
             return known
         doubt = "" if fresh else _BEFORE
-        retry = step.retry or self._saga.retry
-        return await self._executor.execute(
-            self._action(step), retry, step.timeout, until=until, sent=fresh, doubt=doubt
-        )
+        return await self._command(step, self._action(step), until=until, sent=fresh, doubt=doubt)
 
     async def _ask(self, step: Step, until: float) -> LogRecord | None:
         """The participant's word, or None when it does not know, or cannot be asked."""
         command = question(self.state.id, step.name, step.command)
-        retry = step.retry or self._saga.retry
-        result = await self._executor.execute(command, retry, step.timeout, until=until, sent=False)
+        result = await self._command(step, command, until=until, sent=False)
         match result.data:
             case {"state": "done", "answer": answer}:
                 return LogRecord(RecordType.DONE, step.name, answer)
@@ -292,10 +299,74 @@ class Run:
         command = compensation(self.state.id, step.name, step.undo, state.body)
         self.note(LogRecord(RecordType.UNDOING, step.name))
         await self._write([command])
-        result = await self._executor.execute(command, self._saga.undo_retry, step.timeout)
+        result = await self._command(step, command)
         if result.type is RecordType.DONE:
             return LogRecord(RecordType.UNDONE, step.name)
         return LogRecord(RecordType.UNDO_FAILED, step.name, result.data)
+
+    # A command
+
+    async def _command(
+        self, step: Step, command: Message, *, until: float = math.inf, sent: bool = True, doubt: str = ""
+    ) -> LogRecord:
+        """Try until there is an answer, as often as may be, and not beyond `until`.
+
+        Returns done, refused, not done or doubt, with the answer or the reason. `sent`: the first attempt
+        is on its way already. `doubt`: why an earlier attempt may have been executed.
+        """
+        retry = step.retry or self._saga.retry
+        if role(command) == "compensation":
+            retry = self._saga.undo_retry
+        result = LogRecord(RecordType.NOT_DONE, step.name, "")
+        for number in range(1, retry.attempts + 1):
+            if number > 1:
+                delay = retry.backoff.seconds(number - 1)
+                if anyio.current_time() + delay >= until:
+                    break
+                await anyio.sleep(delay)
+            if number > 1 or not sent:
+                await self._write([command])
+            end = min(anyio.current_time() + step.timeout, until)
+            result = await self._attempt(command, number, end)
+            if result.type in (RecordType.DONE, RecordType.REFUSED):
+                return result
+            doubt = doubt or (result.data if result.type is RecordType.DOUBT else "")
+        return LogRecord(RecordType.DOUBT, step.name, doubt) if doubt else result
+
+    async def _attempt(self, command: Message, number: int, until: float) -> LogRecord:
+        self._tell(Kind.STARTED, command, attempt=number)
+        begun = anyio.current_time()
+        try:
+            with anyio.CancelScope(deadline=until):
+                return self._done(command, await values.finished(self._execute(command)))
+        except Refused as refusal:
+            return self._failed(command, RecordType.REFUSED, str(refusal))
+        except NotDone as error:
+            return self._failed(command, RecordType.NOT_DONE, _in_words(error))
+        except Exception as error:  # whatever it is, it may have happened
+            return self._failed(command, RecordType.DOUBT, _in_words(error))
+        except anyio.get_cancelled_exc_class():
+            self._tell(Kind.CANCELLED, command)
+            raise
+        seconds = anyio.current_time() - begun
+        self._tell(Kind.TIMED_OUT, command, after=seconds)
+        return LogRecord(RecordType.DOUBT, command.headers["step"], f"no answer within {seconds:g} s")
+
+    def _done(self, command: Message, answer: Any) -> LogRecord:
+        """Record that it is done. Raises TypeError for an answer that the log cannot keep."""
+        what = role(command)
+        if what != "compensation":  # of which the log keeps no answer
+            values.check_json(f"the answer to {command.id}", answer)
+        self._tell(Kind.FINISHED, command, **({"said": answer["state"]} if what == "question" else {}))
+        return LogRecord(RecordType.DONE, command.headers["step"], answer)
+
+    def _failed(self, command: Message, type_: RecordType, reason: str) -> LogRecord:
+        self._tell(Kind.FAILED, command, error=reason, outcome=str(type_))
+        return LogRecord(type_, command.headers["step"], reason)
+
+    def _tell(self, kind: Kind, command: Message, **facts: Any) -> None:
+        saga, step = command.correlation_id, command.headers["step"]
+        record(kind, self._saga.name, command.id, saga=saga, step=step, role=role(command), **facts)
 
     # Both
 
@@ -340,10 +411,6 @@ class Run:
             self._number += len(records)
         await anyio.lowlevel.cancel_shielded_checkpoint()  # it is written: say so, come what may
 
-    async def _send_again(self, command: Message) -> None:
-        """Put a command into the outbox once more; where there is none the attempt itself sends it."""
-        await self._write([command])
-
     async def _answer(self, command: Message) -> Any:
         """Wait for the answer to a command that is in the outbox. Raises `Refused`."""
         while command.id not in self._answers:
@@ -357,9 +424,5 @@ class Run:
                 raise ValueError(f"this is no answer of a participant: {garbled!r}")
 
 
-class _NoBody(Exception):
-    """The body of a step's command cannot be made."""
-
-    def __init__(self, step: Step, words: str) -> None:
-        super().__init__(words)
-        self.step = step
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -156,7 +156,6 @@ def _valid() -> Iterator[Callable[..., Any]]:
     yield partial(request_reply.Requestor, nothing)
     yield partial(saga.Choreography, "placed", story.reactions, story.ends)
     yield partial(saga.Monitor, story)
-    yield partial(saga.CommandExecutor, "a", nothing, nothing)
     yield partial(saga.Orchestrator, saga.Saga("order", [step]), saga.SagaLog(store), nothing)
     yield partial(saga.Participant, "a", store, {})
     yield saga.Retry
