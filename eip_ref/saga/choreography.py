@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from .. import values
@@ -77,8 +78,7 @@ class Choreography:
         for reaction in self.reactions:
             graph[reaction.on] = graph.get(reaction.on, frozenset()) | frozenset(reaction.says)
         object.__setattr__(self, "leads_to", graph)
-        if cycle := _cycle(graph):
-            raise EventCycle(f"this saga may run in a circle: {' → '.join(cycle)}")
+        _must_have_no_cycle(graph)
         said = {self.begins, *(type_ for says in graph.values() for type_ in says)}
         said |= set() if self.timeout is None else {self.timeout}
         if lost := sorted(said - graph.keys() - self.ends.keys()):
@@ -137,22 +137,11 @@ class Service:
         return reaction.then
 
 
-def _cycle(graph: Mapping[str, frozenset[str]]) -> list[str]:
-    """The events of some cycle, the first of them again at the end; empty when there is none."""
-    safe: set[str] = set()
-
-    def visit(type_: str, path: list[str]) -> list[str]:
-        if type_ in path:
-            return [*path[path.index(type_) :], type_]
-        if type_ in safe:
-            return []
-        for follower in sorted(graph.get(type_, ())):
-            if found := visit(follower, [*path, type_]):
-                return found
-        safe.add(type_)
-        return []
-
-    for type_ in sorted(graph):
-        if found := visit(type_, []):
-            return found
-    return []
+def _must_have_no_cycle(graph: Mapping[str, frozenset[str]]) -> None:
+    try:
+        TopologicalSorter({type_: sorted(graph[type_]) for type_ in sorted(graph)}).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1][:0:-1]  # it names effects before causes, and the first one twice
+        at = circle.index(min(circle))
+        shown = " → ".join([*circle[at:], *circle[: at + 1]])
+        raise EventCycle(f"this saga may run in a circle: {shown}") from None

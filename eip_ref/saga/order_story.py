@@ -125,37 +125,28 @@ def _ship(command: Message, books: LocalTransaction) -> str:
     return number
 
 
-def _pair(here: str, there: str, what: str, words: tuple[str, str]) -> tuple[LocalHandler, LocalHandler]:
-    """Put something aside, and back."""
-    return _move(here, there, what, words[0]), _move(there, here, what, words[1])
-
-
-def _services() -> dict[str, dict[str, LocalHandler]]:
-    reserve_credit, release_credit = _pair(
-        "credit {customer}", "used {customer}", "price", ("reserved credit", "released credit")
-    )
-    reserve_money, release_money = _pair(
-        "card {customer}", "aside {saga}", "price", ("put money aside", "gave the money back")
-    )
-    reserve_stock, release_stock = _pair(
-        "stock {item}", "set aside {item}", "quantity", ("put goods aside", "put the goods back")
-    )
-    return {
-        "orders": {
-            "CreateOrder": _status("pending", "created the order"),
-            "RejectOrder": _status("rejected", "rejected the order"),
-            "ConfirmOrder": _status("confirmed", "confirmed the order"),
-        },
-        "customers": {"ReserveCredit": reserve_credit, "ReleaseCredit": release_credit},
-        "payments": {
-            "ReservePayment": reserve_money,
-            "ReleasePayment": release_money,
-            "ChargePayment": _charge,
-            "RefuseCharge": _refuse_charge,
-        },
-        "inventory": {"ReserveStock": reserve_stock, "ReleaseStock": release_stock},
-        "shipping": {"ShipOrder": _ship},
-    }
+_HANDLERS: dict[str, dict[str, LocalHandler]] = {
+    "orders": {
+        "CreateOrder": _status("pending", "created the order"),
+        "RejectOrder": _status("rejected", "rejected the order"),
+        "ConfirmOrder": _status("confirmed", "confirmed the order"),
+    },
+    "customers": {
+        "ReserveCredit": _move("credit {customer}", "used {customer}", "price", "reserved credit"),
+        "ReleaseCredit": _move("used {customer}", "credit {customer}", "price", "released credit"),
+    },
+    "payments": {
+        "ReservePayment": _move("card {customer}", "aside {saga}", "price", "put money aside"),
+        "ReleasePayment": _move("aside {saga}", "card {customer}", "price", "gave the money back"),
+        "ChargePayment": _charge,
+        "RefuseCharge": _refuse_charge,
+    },
+    "inventory": {
+        "ReserveStock": _move("stock {item}", "set aside {item}", "quantity", "put goods aside"),
+        "ReleaseStock": _move("set aside {item}", "stock {item}", "quantity", "put the goods back"),
+    },
+    "shipping": {"ShipOrder": _ship},
+}
 
 
 class OrderServices:
@@ -172,7 +163,7 @@ class OrderServices:
     ) -> None:
         self._names: dict[str, str] = {}  # of the services, by command
         self.services: dict[str, Participant] = {}
-        for name, handlers in _services().items():
+        for name, handlers in _HANDLERS.items():
             store = store_of(name)
             with store.transaction() as transaction:
                 for key, document in (first or {}).get(name, {}).items():

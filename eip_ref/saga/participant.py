@@ -65,25 +65,17 @@ def action(saga: str, step: str, type: str, body: Any) -> Message:
 
 def compensation(saga: str, step: str, type: str, body: Any) -> Message:
     """The command that takes it back; it carries the same body."""
-    return _about(saga, step, type, body, "undo", _UNDOES)
+    return _about(action(saga, step, type, body), "undo", _UNDOES)
 
 
 def question(saga: str, step: str, type: str) -> Message:
     """The question what became of it. The answer is `{"state": …, "answer": …}`."""
-    return _about(saga, step, type, None, "ask", _ASKS)
+    return _about(action(saga, step, type, None), "ask", _ASKS)
 
 
-def _about(saga: str, step: str, type: str, body: Any, word: str, header: str) -> Message:
-    operation = f"{saga}/{step}"
-    return Message(
-        body,
-        type=type,
-        key=saga,
-        id=f"{operation}/{word}",
-        correlation_id=saga,
-        causation_id=operation,
-        headers={"step": step, header: operation},
-    )
+def _about(operation: Message, word: str, header: str) -> Message:
+    key = operation.id
+    return operation.copy(id=f"{key}/{word}", causation_id=key, headers={**operation.headers, header: key})
 
 
 def role(command: Message) -> str:
@@ -181,19 +173,15 @@ class Participant:
         """True for a command that was executed before; and what is remembered of it."""
         if (before := transaction.get(self._operations, command.id)) is not None:
             return True, before
-        known = self._executed(handler, command)
-        transaction.put(self._operations, command.id, known)
-        return False, known
-
-    def _executed(self, handler: LocalHandler, command: Message) -> dict[str, Any]:
-        """Execute the command, and return what to remember. What a refusing handler wrote is undone."""
         try:
-            with self.store.transaction() as savepoint:
+            with self.store.transaction() as savepoint:  # what a refusing handler wrote is undone
                 answer = handler(command, LocalTransaction(savepoint, self.name, command))
                 _must_be_json(answer, f"the answer of {self.name} to {command.type}")
+            known = {"state": "done", "answer": answer}
         except Refused as refusal:
-            return {"state": "refused", "reason": str(refusal)}
-        return {"state": "done", "answer": answer}
+            known = {"state": "refused", "reason": str(refusal)}
+        transaction.put(self._operations, command.id, known)
+        return False, known
 
     async def _undo(self, command: Message, operation: str) -> Any:
         revoke = partial(self._revoke, self._handler(command), command, operation)

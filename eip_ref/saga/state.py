@@ -199,15 +199,6 @@ class TakenOver(Exception):
     """Somebody else has written to this saga's log meanwhile: leave the saga to them."""
 
 
-class _Row(NamedTuple):
-    """The row of one saga: the name of its definition, its place among all sagas, its records, its phase."""
-
-    name: str
-    place: str
-    number: int = 0
-    phase: Phase | None = None
-
-
 class SagaLog:
     """The log `name` in a store. The records of a saga are a table there, and so are the sagas of a phase.
 
@@ -228,20 +219,27 @@ class SagaLog:
         follow, TypeError when one is not JSON; then nothing is kept.
         """
         with self.store.transaction() as transaction:
-            before = self._row(transaction, saga, records)
-            if number != before.number:
-                raise TakenOver(f"saga {saga} has {before.number} records and not {number}: who runs it?")
-            phase, changes = before.phase, list[dict[str, Any]]()
-            for place, each in enumerate(records, number + 1):
+            name, place, length, before = self._row(transaction, saga, records)
+            if number != length:
+                raise TakenOver(f"saga {saga} has {length} records and not {number}: who runs it?")
+            phase, changes = before, list[dict[str, Any]]()
+            for number, each in enumerate(records, length + 1):
                 was, phase = phase, _phase_after(phase, each)
                 if was is not phase:
                     reason = each.data if isinstance(each.data, str) else ""
                     changes.append({"was": was or "", "now": phase, "reason": reason})
-                transaction.put(self._records(saga), key_of(place), list(each))
-            if records:
-                self._stand(transaction, saga, before, before._replace(number=place, phase=phase))
-            # told right after the commit: no crash comes between what is so and what the trace says
-            transaction.after_commit(lambda: self._tell(saga, before.name, changes))
+                transaction.put(self._records(saga), key_of(number), list(each))
+            transaction.put(self._name, saga, [name, place, number, phase])
+            if phase is not before:
+                transaction.put(self._in(phase), place, [saga, name])
+                if before is not None:
+                    transaction.delete(self._in(before), place)
+
+            def tell() -> None:
+                for change in changes:
+                    record(Kind.STATE, name, saga, **change)
+
+            transaction.after_commit(tell)  # no crash comes between what is so and what the trace says
 
     def read(self, saga: str) -> list[LogRecord]:
         """The records of a saga; none when it is not known."""
@@ -262,29 +260,17 @@ class SagaLog:
     def _records(self, saga: str) -> str:
         return f"{self._name}/{saga}"
 
-    def _in(self, phase: Phase) -> str:
+    def _in(self, phase: Phase | None) -> str:
         return f"{self._name}.{phase}"
 
-    def _row(self, transaction: Transaction, saga: str, records: Sequence[LogRecord]) -> _Row:
-        """The saga as it stands, or as it begins."""
+    def _row(
+        self, transaction: Transaction, saga: str, records: Sequence[LogRecord]
+    ) -> tuple[str, str, int, Phase | None]:
+        """The name of its definition, its place among all sagas, the number of its records, its phase."""
         if (known := transaction.get(self._name, saga)) is not None:
             name, place, number, phase = known
-            return _Row(name, place, number, Phase(phase))
+            return name, place, number, Phase(phase)
         if not records:
             raise TakenOver(f"saga {saga} is not known here")
-        begun = records[0].data if records[0].type is RecordType.BEGUN else {"name": ""}
-        return _Row(str(begun["name"]), key_of(transaction.count(self._name)))
-
-    def _stand(self, transaction: Transaction, saga: str, before: _Row, now: _Row) -> None:
-        transaction.put(self._name, saga, list(now))
-        if now.phase is before.phase:
-            return
-        if before.phase is not None:
-            transaction.delete(self._in(before.phase), now.place)
-        if now.phase is not None:
-            transaction.put(self._in(now.phase), now.place, [saga, now.name])
-
-    @staticmethod
-    def _tell(saga: str, name: str, changes: Sequence[dict[str, Any]]) -> None:
-        for change in changes:
-            record(Kind.STATE, name, saga, **change)
+        name = records[0].data["name"] if records[0].type is RecordType.BEGUN else ""
+        return name, key_of(transaction.count(self._name)), 0, None
