@@ -31,22 +31,6 @@ from .errors import (
     UnwritableAnswer,
 )
 
-__all__ = [
-    "CORRELATION",
-    "MAX_BYTES",
-    "TIMEOUT",
-    "ReplyContent",
-    "ReplyStatus",
-    "budget",
-    "idempotency_key",
-    "outcome",
-    "read_reply",
-    "read_request",
-    "reply_id",
-    "write_reply",
-    "write_request",
-]
-
 KEY = "idempotency-key"
 OUTCOME = "outcome"
 ERROR = "error"

@@ -17,27 +17,6 @@ import anyio
 from ..message_queue import QueueClosed, QueueFull
 from ..point_to_point import NotSent, ReceiverAway, ReceiverClosed
 
-__all__ = [
-    "Busy",
-    "ClosedWhileWaiting",
-    "DeadlinePassed",
-    "InDoubt",
-    "Indefinite",
-    "KeyReused",
-    "NoResponder",
-    "NotDelivered",
-    "NotDone",
-    "RemoteError",
-    "RemoteErrors",
-    "RequestError",
-    "RequestorClosed",
-    "TimedOut",
-    "TooManyWaiting",
-    "TransportError",
-    "UnwritableAnswer",
-    "why_not_sent",
-]
-
 
 class RequestError(Exception):
     """A request ended without an answer."""

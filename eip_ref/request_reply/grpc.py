@@ -30,8 +30,6 @@ from .errors import NoResponder, RemoteErrors, TransportError
 from .replier import Replier
 from .requestor import Requestor
 
-__all__ = ["GrpcRequestor", "serve", "service"]
-
 METHOD = "Ask"
 SERVICE = "eip.RequestReply"
 

@@ -41,8 +41,6 @@ from .errors import NoResponder, NotDelivered, RemoteErrors, TransportError
 from .replier import Replier
 from .requestor import Requestor
 
-__all__ = ["HttpRequestor", "serve", "service"]
-
 BODY_TIMEOUT = 10.0  #: seconds, in which all of a request's body must come
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}

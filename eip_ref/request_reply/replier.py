@@ -30,8 +30,6 @@ from .errors import (
     UnwritableAnswer,
 )
 
-__all__ = ["IdempotencyCache", "Operation", "Replier"]
-
 
 @dataclass(eq=False, slots=True)
 class Operation:

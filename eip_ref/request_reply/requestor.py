@@ -30,8 +30,6 @@ from .errors import (
     why_not_sent,
 )
 
-__all__ = ["PendingReplies", "PendingReply", "Requestor"]
-
 MAX_KEY = 255  #: signs of an idempotency key, so that a header can hold it on every wire
 
 

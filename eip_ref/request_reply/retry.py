@@ -12,8 +12,6 @@ from ..message import Message
 from .errors import ClosedWhileWaiting, Indefinite, KeyReused, NotDone, RequestorClosed
 from .requestor import Requestor
 
-__all__ = ["request_again"]
-
 
 async def request_again(
     requestor: Requestor,

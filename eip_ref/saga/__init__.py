@@ -52,6 +52,7 @@ event back); several orchestrators that share the sagas of one log fairly (two o
 harm: one is told `TakenOver`).
 """
 
+from ..request_reply import NotDone
 from .choreography import Choreography, EventCycle, Reaction, Service, event
 from .countermeasures import Changed, Locked, add, lock, reread, unlock
 from .definition import Parallel, Retry, Saga, Step, StepKind, pivot, retriable
@@ -60,7 +61,6 @@ from .orchestrator import Execute, Orchestrator
 from .participant import (
     LocalHandler,
     LocalTransaction,
-    NotDone,
     Participant,
     Refused,
     Revoked,

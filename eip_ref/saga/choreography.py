@@ -25,8 +25,6 @@ from ..trace import Kind, record
 from .participant import Participant, Refused, Revoked, action, compensation
 from .state import Phase
 
-__all__ = ["Choreography", "EventCycle", "Reaction", "Service", "event"]
-
 
 class EventCycle(ValueError):
     """An event can lead to itself."""

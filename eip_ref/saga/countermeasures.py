@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .participant import LocalTransaction, NotDone, Refused
-
-__all__ = ["Changed", "Locked", "add", "lock", "reread", "unlock"]
+from ..request_reply import NotDone
+from .participant import LocalTransaction, Refused
 
 _LOCK = "lock "
 

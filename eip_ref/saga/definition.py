@@ -18,8 +18,6 @@ from typing import Any
 from .. import values
 from ..message_queue import Backoff
 
-__all__ = ["Parallel", "Retry", "Saga", "Step", "StepKind", "pivot", "retriable"]
-
 Build = Callable[[Any, Mapping[str, Any]], Any]
 
 

@@ -21,8 +21,6 @@ from ..trace import Kind, record
 from .choreography import Choreography
 from .state import Phase
 
-__all__ = ["Monitor", "SagaStatus"]
-
 _OPEN = (Phase.RUNNING, Phase.COMPENSATING)
 
 

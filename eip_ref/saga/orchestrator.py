@@ -34,8 +34,6 @@ from .definition import Saga, Step, StepKind
 from .participant import Refused, action, compensation, question, role
 from .state import LogRecord, Phase, RecordType, SagaEnded, SagaLog, SagaState, StepState, TakenOver
 
-__all__ = ["Execute", "Orchestrator", "Run"]
-
 Item = TypeVar("Item")
 
 Execute = Callable[[Message], Awaitable[Any] | Any]

@@ -25,16 +25,6 @@ from .definition import Saga, Step, pivot, retriable
 from .participant import LocalHandler, LocalTransaction, Participant, Refused
 from .state import Phase
 
-__all__ = [
-    "PLACE_ORDER",
-    "REACTIONS",
-    "TIMED_OUT",
-    "TIMEOUT",
-    "OrderServices",
-    "order_choreography",
-    "order_saga",
-]
-
 STEPS = (
     Step("order", "CreateOrder", undo="RejectOrder"),
     Step("credit", "ReserveCredit", undo="ReleaseCredit"),

@@ -27,20 +27,6 @@ from ..request_reply import NotDone
 from ..storage import Store, Transaction
 from ..trace import Kind, record
 
-__all__ = [
-    "LocalHandler",
-    "LocalTransaction",
-    "NotDone",
-    "Participant",
-    "Refused",
-    "Revoked",
-    "action",
-    "answering",
-    "compensation",
-    "question",
-    "role",
-]
-
 _UNDOES = "undoes"  # header of a compensation: the key of the operation that it takes back
 _ASKS = "asks"  # header of a question: the key of the operation that it asks about
 

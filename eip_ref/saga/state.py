@@ -17,18 +17,6 @@ from .. import values
 from ..storage import Store, Transaction, key_of
 from ..trace import Kind, record
 
-__all__ = [
-    "IllegalRecord",
-    "LogRecord",
-    "Phase",
-    "RecordType",
-    "SagaEnded",
-    "SagaLog",
-    "SagaState",
-    "StepState",
-    "TakenOver",
-]
-
 
 class Phase(StrEnum):
     """The phases of a saga. Completed, compensated and stuck exclude each other."""
