@@ -12,12 +12,13 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Generic, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -55,15 +56,13 @@ def on_death(leave: Callable[[], object]) -> Iterator[None]:
         dying.pop(place, None)
 
 
+@dataclass(eq=False, slots=True)
 class _Turn:
-    """A place in the line. It has been woken, or not yet."""
+    """A place in the line."""
 
-    __slots__ = ("event", "number", "over", "woken")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.event = anyio.Event()
-        self.woken = self.over = False
+    number: int
+    woken: anyio.Event = field(default_factory=anyio.Event)
+    over: bool = False
 
 
 _by_number = attrgetter("number")
@@ -77,8 +76,7 @@ class Signal:
         self._numbers = itertools.count()
         self._on_their_way = 0  # woken, and not run yet
         self._late = False  # somebody has joined the line while others were on their way
-        self._everybody: anyio.Event | None = None
-        self._watching = 0  # of those who wait for all
+        self._watching: dict[anyio.Event, None] = {}  # of those who wait for `notify_all`
 
     def __len__(self) -> int:
         """The number of those in the line, with those who have been woken and did not run yet."""
@@ -89,47 +87,33 @@ class Signal:
         if self._line:
             turn = self._line.pop(0)
             self._on_their_way += 1
-            turn.woken = True
-            turn.event.set()
+            turn.woken.set()
 
     def notify_all(self) -> None:
         """Wake all who wait now."""
         for _ in range(len(self._line)):
             self.notify()
-        if self._everybody is not None:
-            self._everybody.set()
-            self._everybody = None
+        for event in self._watching:
+            event.set()
 
     async def wait(self) -> None:
         """Wait for the next `notify_all`."""
-        everybody = self._everybody = self._everybody or anyio.Event()
-        self._watching += 1
-        with on_death(self._watch_no_more):
+        event = anyio.Event()
+        self._watching[event] = None
+        leave = partial(self._watching.pop, event, None)
+        with on_death(leave):
             try:
-                await everybody.wait()
+                await event.wait()
             finally:
-                self._watch_no_more()
+                leave()
 
-    def _watch_no_more(self) -> None:
-        self._watching -= 1
-        if not self._watching:
-            self._everybody = None
-
-    @overload
     async def first(
         self,
-        take: Callable[[], Coroutine[Any, Any, T]],
+        take: Callable[[], Awaitable[T] | T],
         not_yet: type[Exception],
         *,
         timeout: float = math.inf,
-    ) -> T: ...
-    @overload
-    async def first(
-        self, take: Callable[[], T], not_yet: type[Exception], *, timeout: float = math.inf
-    ) -> T: ...
-    async def first(
-        self, take: Callable[[], Any], not_yet: type[Exception], *, timeout: float = math.inf
-    ) -> Any:
+    ) -> T:
         """Return what `take` returns: now, if nobody else waits, or when this caller's turn has come.
 
         While `take` raises `not_yet` the caller waits, at most `timeout` seconds, and keeps its place in
@@ -138,8 +122,7 @@ class Signal:
         """
         if timeout <= 0 or not (self._line or self._on_their_way):
             try:
-                taken = take()
-                return await taken if isinstance(taken, Coroutine) else taken
+                return await values.finished(take())
             except not_yet:
                 if timeout <= 0:
                     raise
@@ -147,36 +130,29 @@ class Signal:
             return await self._in_line(take, not_yet)
         return await values.finished(take())
 
-    async def _in_line(self, take: Callable[[], Any], not_yet: type[Exception]) -> Any:
-        turn = self._join()
-        dying = orphans.get()
-        if dying is not None:
-            dying[turn] = partial(self._leave, turn)
-        try:
-            while True:
-                await turn.event.wait()
-                await anyio.lowlevel.checkpoint_if_cancelled()
-                try:
-                    taken = await values.finished(take())
-                except not_yet:
-                    self._wait_again(turn)
-                else:
-                    self._done(turn)
-                    return taken
-        finally:
-            if dying is not None:
-                dying.pop(turn, None)
-            self._leave(turn)
-
-    def _join(self) -> _Turn:
+    async def _in_line(self, take: Callable[[], Awaitable[T] | T], not_yet: type[Exception]) -> T:
         turn = _Turn(next(self._numbers))
         self._line.append(turn)
         self._late = self._late or self._on_their_way > 0
-        return turn
+        leave = partial(self._leave, turn)
+        with on_death(leave):
+            try:
+                while True:
+                    await turn.woken.wait()
+                    await anyio.lowlevel.checkpoint_if_cancelled()
+                    try:
+                        taken = await values.finished(take())
+                    except not_yet:
+                        self._wait_again(turn)
+                    else:
+                        self._done(turn)
+                        return taken
+            finally:
+                leave()
 
     def _wait_again(self, turn: _Turn) -> None:
         self._on_their_way -= 1
-        turn.event, turn.woken = anyio.Event(), False
+        turn.woken = anyio.Event()
         insort(self._line, turn, key=_by_number)  # others may have been woken in vain together with it
 
     def _done(self, turn: _Turn) -> None:
@@ -192,7 +168,7 @@ class Signal:
         if turn.over:
             return
         turn.over = True
-        if turn.woken:
+        if turn.woken.is_set():
             self._on_their_way -= 1
             self.notify()
         else:

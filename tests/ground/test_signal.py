@@ -310,7 +310,7 @@ async def test_taking_may_take_time() -> None:
         return shelf.take()
 
     async def wait(name: str) -> None:
-        await shelf.signal.first(slowly, anyio.WouldBlock)
+        _: int = await shelf.signal.first(slowly, anyio.WouldBlock)
         taken.append(name)
 
     async with anyio.create_task_group() as group:
