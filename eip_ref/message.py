@@ -73,7 +73,9 @@ class Message:
         if type(self.created) is not float or math.isnan(self.created):
             values.number("a message's time, created,", self.created)
         if ttl is not None:
-            self._set_deadline(ttl)
+            if self.deadline is not None:
+                raise ValueError("a message has a deadline or a ttl, not both")
+            object.__setattr__(self, "deadline", self.created + values.duration("ttl", ttl, infinite=True))
         if self.deadline is not None:
             deadline = values.number("a message's deadline", self.deadline)
             object.__setattr__(self, "deadline", None if deadline == math.inf else deadline)
@@ -84,11 +86,6 @@ class Message:
         for each in _IDS:
             if (fact := getattr(self, each)) is not None:
                 values.text(f"a message's {each}", fact)
-
-    def _set_deadline(self, ttl: float) -> None:
-        if self.deadline is not None:
-            raise ValueError("a message has a deadline or a ttl, not both")
-        object.__setattr__(self, "deadline", self.created + values.duration("ttl", ttl, infinite=True))
 
     def copy(self, **changes: Any) -> Message:
         """The same message, with the same id, that shares nothing changeable with this one."""

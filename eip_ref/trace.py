@@ -6,7 +6,7 @@ laboratory — the fact is kept with its time, and the kept facts are a `Trace`:
 plays, the figures draw, the invariants judge and the autograder grades.
 
 *Left out:* sampling, spans and export to a tracing back end. A production system sends such facts
-to OpenTelemetry; here they stay in memory and in JSON files.
+to OpenTelemetry; here they stay in memory and in JSON texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
+from itertools import zip_longest
 from typing import Any, NamedTuple, overload
 from uuid import uuid4
 
@@ -311,17 +311,10 @@ class Trace:
 
     def first_difference(self, other: Trace) -> Difference | None:
         """The first place where `other` differs from this trace, or None when they are equal."""
-        for index, (left, right) in enumerate(zip(self.events, other.events, strict=False)):
+        for place, (left, right) in enumerate(zip_longest(self.events, other.events)):
             if left != right:
-                return Difference(index, left, right)
-        if len(self) == len(other):
-            return None
-        index = min(len(self), len(other))
-        return Difference(
-            index,
-            self.events[index] if index < len(self) else None,
-            other.events[index] if index < len(other) else None,
-        )
+                return Difference(place, left, right)
+        return None
 
     def table(self, limit: int = 60) -> str:
         """The events as text, one a line, under a header; the middle is cut beyond `limit` lines."""
@@ -354,15 +347,6 @@ class Trace:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is not a saved trace: {error!r}") from error
         return cls(events, seed=document.get("seed"))
-
-    def save(self, path: str | Path) -> None:
-        """Write the trace to a JSON file."""
-        Path(path).write_text(self.to_json(), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Trace:
-        """Read a trace from a file that `save` wrote. Raises ValueError for any other file."""
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
 
 def _row(at: str, kind: str, where: str, message: str, who: str, more: str = "") -> str:

@@ -44,83 +44,75 @@ T = TypeVar("T")
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
+# What a setting may be: each returns the value, or raises a ValueError that names the parameter
+
+
+def number(parameter: str, value: float) -> float:
+    """A number, infinity included."""
+    if _is_number(value):
+        return value
+    raise _wrong(parameter, "a number", value)
+
+
+def duration(parameter: str, value: float, *, zero: bool = True, infinite: bool = False) -> float:
+    """A number of seconds: at least 0, or above it, and finite unless `infinite`."""
+    if _is_number(value) and (value >= 0 if zero else value > 0) and (infinite or value < math.inf):
+        return value
+    least = "from 0 on" if zero else "above 0"
+    raise _wrong(parameter, f"a {'' if infinite else 'finite '}number of seconds {least}", value)
+
+
+def amount(parameter: str, value: float, *, unit: str = "") -> float:
+    """A finite number above 0."""
+    if _is_number(value) and 0 < value < math.inf:
+        return value
+    raise _wrong(parameter, f"a finite number{unit} above 0", value)
+
+
+def rate(parameter: str, value: float) -> float:
+    """A finite number per second above 0."""
+    return amount(parameter, value, unit=" per second")
+
+
+def share(parameter: str, value: float) -> float:
+    """A number from 0 to 1."""
+    if _is_number(value) and 0 <= value <= 1:
+        return value
+    raise _wrong(parameter, "a number from 0 to 1", value)
+
+
+def count(parameter: str, value: int, *, minimum: int = 1) -> int:
+    """A whole number, at least `minimum`, that a database can hold: below 2**63."""
+    if isinstance(value, int) and not isinstance(value, bool) and minimum <= value < MAX_PLAIN:
+        return value
+    raise _wrong(parameter, f"a whole number from {minimum} on", value)
+
+
+def name(parameter: str, value: str) -> str:
+    """Text that every backend can hold: not empty, no NUL, no half of a character."""
+    if is_name(value):
+        return value
+    raise _wrong(parameter, "text, not empty and without NUL", value)
+
+
+def text(parameter: str, value: str) -> str:
+    """Text, which may be empty."""
+    if isinstance(value, str):
+        return value
+    raise _wrong(parameter, "text", value)
+
+
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def number(parameter: str, value: float) -> float:
-    """The value, if it is a number, infinity included. Raises ValueError that names the parameter."""
-    if _is_number(value):
-        return value
-    raise ValueError(f"{parameter} must be a number, not {value!r}")
-
-
-def duration(parameter: str, value: float, *, zero: bool = True, infinite: bool = False) -> float:
-    """The value, if it is a number of seconds: at least 0, or above it, and finite unless `infinite`.
-
-    Raises ValueError that names the parameter.
-    """
-    if _is_number(value) and (value >= 0 if zero else value > 0) and (infinite or value < math.inf):
-        return value
-    least = "from 0 on" if zero else "above 0"
-    raise ValueError(
-        f"{parameter} must be a {'' if infinite else 'finite '}number of seconds {least}, not {value!r}"
-    )
-
-
-def rate(parameter: str, value: float) -> float:
-    """The value, if it is a finite number per second above 0. Raises ValueError that names the parameter."""
-    if _is_number(value) and 0 < value < math.inf:
-        return value
-    raise ValueError(f"{parameter} must be a finite number per second above 0, not {value!r}")
-
-
-def amount(parameter: str, value: float) -> float:
-    """The value, if it is a finite number above 0. Raises ValueError that names the parameter."""
-    if _is_number(value) and 0 < value < math.inf:
-        return value
-    raise ValueError(f"{parameter} must be a finite number above 0, not {value!r}")
-
-
-def share(parameter: str, value: float) -> float:
-    """The value, if it is a number from 0 to 1. Raises ValueError that names the parameter."""
-    if _is_number(value) and 0 <= value <= 1:
-        return value
-    raise ValueError(f"{parameter} must be a number from 0 to 1, not {value!r}")
-
-
-def count(parameter: str, value: int, *, minimum: int = 1) -> int:
-    """The value, if it is a whole number, at least `minimum`, that a database can hold: below 2**63.
-
-    Raises ValueError that names the parameter.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and minimum <= value < MAX_PLAIN:
-        return value
-    raise ValueError(f"{parameter} must be a whole number from {minimum} on, not {value!r}")
-
-
-def name(parameter: str, value: str) -> str:
-    """The value, if it is text that every backend can hold: not empty, no NUL, no half of a character.
-
-    Raises ValueError that names the parameter.
-    """
-    if is_name(value):
-        return value
-    raise ValueError(f"{parameter} must be text, not empty and without NUL, not {value!r}")
-
-
-def text(parameter: str, value: str) -> str:
-    """The value, if it is text, which may be empty. Raises ValueError that names the parameter."""
-    if isinstance(value, str):
-        return value
-    raise ValueError(f"{parameter} must be text, not {value!r}")
+def _wrong(parameter: str, right: str, value: object) -> ValueError:
+    return ValueError(f"{parameter} must be {right}, not {value!r}")
 
 
 def is_name(value: object) -> TypeGuard[str]:
     """True for what `name` accepts."""
-    return (
-        isinstance(value, str) and value != "" and "\0" not in value and (value.isascii() or is_text(value))
-    )
+    return isinstance(value, str) and value != "" and "\0" not in value and is_text(value)
 
 
 def is_text(text: str) -> bool:
@@ -132,6 +124,9 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+# What a slot for a function takes
 
 
 def must_not_be_async(parameter: str, function: Callable[..., Any] | None) -> None:
