@@ -51,7 +51,7 @@ from .event_types import EventTypes, FutureVersion, Newer, NoUpcaster, UnknownTy
 from .memory import MemoryEventStore, RolledBack, UnitOfWork
 from .projection import EventHandler, Poison, PoisonEvent, Projection, Projector, Retired, rebuild
 from .reactor import Reactor
-from .repository import Fold, Loaded, Repository, Snapshot, Snapshots
+from .repository import Fold, Loaded, Repository, Snapshots
 from .resequencer import STREAM_VERSION, Resequencer, ResequencerFull, stream_version
 from .shredding import FORGOTTEN, Forgotten, Shredder, Tampered
 from .sqlite import SQLiteEventStore
@@ -89,7 +89,6 @@ __all__ = [
     "RolledBack",
     "SQLiteEventStore",
     "Shredder",
-    "Snapshot",
     "Snapshots",
     "Tampered",
     "UnitOfWork",

@@ -13,22 +13,13 @@ alone are compared: an event that is encrypted twice has two bodies and is one e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from .. import values
 from ..message import Message
 from ..trace import Kind, record
-from .store import Appended, Expected, IdTaken, WrongExpectedVersion
+from .store import Appended, Expected, IdTaken, Recorded, WrongExpectedVersion
 
-__all__ = ["Place", "check_batch", "check_reading", "decide", "fits", "say_accepted", "say_repeated"]
-
-
-class Place(NamedTuple):
-    """The place of an event in a store."""
-
-    stream: str
-    version: int
-    position: int
+__all__ = ["check_batch", "check_reading", "decide", "fits", "say_accepted", "say_repeated"]
 
 
 def check_batch(stream: str, events: Sequence[Message], expected: int | Expected) -> None:
@@ -73,12 +64,12 @@ def decide(
     expected: int | Expected,
     *,
     actual: int,
-    known: Mapping[str, Place],
+    known: Mapping[str, Recorded],
     strict: bool = False,
 ) -> Appended | None:
     """None when the batch is to be appended to a stream at version `actual`; the answer when it is there.
 
-    `known` says where those of the `ids` are that the store has. Raises `WrongExpectedVersion` and
+    `known` are the events of these `ids` that the store has. Raises `WrongExpectedVersion` and
     `IdTaken`; the latter for every repetition when `strict`.
     """
     if not known:

@@ -171,12 +171,9 @@ class EventTypes:
         return kept.cls(**body)
 
     def read(self, event: Recorded) -> Recorded:
-        """The recorded event with its message upcast."""
-        return event._replace(message=self.upcast(event.message))
-
-    def knows(self, name: str) -> bool:
-        """True when a type is registered under this name, or was."""
-        return name in self._types
+        """The recorded event with its message upcast; one of a type that is not registered as it is."""
+        known = event.message.type in self._types
+        return event._replace(message=self.upcast(event.message)) if known else event
 
     def today(self, name: str) -> str:
         """Today's name of the type that is, or was, registered under this one; a name of no type as it is."""

@@ -30,7 +30,7 @@ from .. import values
 from ..message import Message
 from ..signal import Signal
 from ..trace import Kind, record
-from .append_rules import Place, check_batch, check_reading, decide, say_accepted, say_repeated
+from .append_rules import check_batch, check_reading, decide, say_accepted, say_repeated
 from .store import Appended, Expected, Recorded, WrongExpectedVersion
 
 __all__ = ["MemoryEventStore", "RolledBack", "UnitOfWork"]
@@ -85,7 +85,7 @@ class MemoryEventStore:
         self._patience = values.duration("patience", patience, zero=False, infinite=True)
         self._streams: dict[str, list[Recorded]] = {}
         self._all: list[Recorded] = []  # what is committed, by position
-        self._places: dict[str, Place] = {}  # by event id
+        self._by_id: dict[str, Recorded] = {}
         self._open: list[UnitOfWork] = []
         self._last = 0  # the highest position that was given to anybody
         self._changed = Signal()
@@ -168,7 +168,7 @@ class MemoryEventStore:
         before = [event for event in staged.values() if event.stream == stream]
         actual = len(self._streams.get(stream, ())) + len(before)
         ids = [event.id for event in events]
-        known = {identity: place for identity in ids if (place := self._place(identity, staged))}
+        known = {i: kept for i in ids if (kept := staged.get(i) or self._by_id.get(i))}
         there = decide(stream, ids, expected, actual=actual, known=known, strict=self._strict)
         if there is not None:
             return there
@@ -181,15 +181,10 @@ class MemoryEventStore:
             staged[event.id] = Recorded(position, stream, version, event, now)
         return Appended(actual + len(events), positions[-1])
 
-    def _place(self, identity: str, staged: dict[str, Recorded]) -> Place | None:
-        if (event := staged.get(identity)) is not None:
-            return Place(event.stream, event.version, event.position)
-        return self._places.get(identity)
-
     def _keep(self, event: Recorded) -> None:
         self._streams.setdefault(event.stream, []).append(event)
         insort(self._all, event, key=_position)  # a late committer goes below others
-        self._places[event.message.id] = Place(event.stream, event.version, event.position)
+        self._by_id[event.message.id] = event
         say_accepted(self.name, event.stream, event.message.id, event.version, event.position)
 
     def _refuse(self, unit: UnitOfWork, reason: str, **facts: Any) -> None:

@@ -89,8 +89,8 @@ class Projection:
 
     def project(self, view: View, event: Recorded) -> bool:
         """Take the event into the view; false when it is none of its types. Raises what the handler does."""
-        types = self.types
-        event = types.read(event) if types and types.knows(event.message.type) else event
+        if self.types is not None:
+            event = self.types.read(event)
         handler = self.handlers.get(event.message.type)
         if handler is not None:
             handler(view, event)
@@ -201,20 +201,15 @@ class Projector:
         except PoisonEvent as poison:
             if self._poison is Poison.STOP:
                 return poison
-            self._set_aside(transaction, view, poison)
-            if self._poison is Poison.PARK:
-                held.add(event.stream)
-        return None
-
-    def _set_aside(self, transaction: Transaction, view: View, poison: PoisonEvent) -> None:
-        event, reason = poison.event, repr(poison.error)
-        transaction.after_commit(partial(self._say, Kind.FAILED, event, error=reason))
-        if self._poison is Poison.PARK:
-            view.park(event, reason)
-            told = partial(self._say, Kind.DEAD, event, reason=reason, to=f"{self.name}.parked")
-        else:
+            reason = repr(poison.error)
+            transaction.after_commit(partial(self._say, Kind.FAILED, event, error=reason))
             told = partial(self._say, Kind.DROPPED, event, reason=reason)
-        transaction.after_commit(told)
+            if self._poison is Poison.PARK:
+                view.park(event, reason)
+                held.add(event.stream)
+                told = partial(self._say, Kind.DEAD, event, reason=reason, to=f"{self.name}.parked")
+            transaction.after_commit(told)
+        return None
 
     def _project(self, transaction: Transaction, view: View, event: Recorded) -> None:
         """Project the event, all of it or nothing. Raises `PoisonEvent`."""
@@ -253,12 +248,11 @@ class Projector:
     def _retry(self, event: Recorded, transaction: Transaction) -> bool:
         """True when the event is in the view now; false when somebody else was quicker."""
         view = self.projection.view_type(transaction, self.name)
-        if not view.is_parked(event.position):
+        if not view.unpark(event.position):
             return False
         replayed = partial(record, Kind.REPLAYED, f"{self.name}.parked", event.message.id)
         transaction.after_commit(partial(replayed, who=self.name, to=self.name))
         self._project(transaction, view, event)
-        view.unpark(event.position)
         return True
 
     # Generations, and what is told

@@ -17,7 +17,7 @@ from .. import values
 from ..storage import Store, Transaction, despite_faults
 from ..trace import Kind, acting, record, working
 from .store import EventStore, Reader, Recorded
-from .view import View
+from .view import POSITIONS
 
 __all__ = ["Reactor"]
 
@@ -55,16 +55,15 @@ class Reactor:
                 await despite_faults(partial(self._positions.run, note), self.name)
 
     def _start(self, events: EventStore, transaction: Transaction) -> int:
-        view = View(transaction, self.name)
-        if view.get("begun") is None:
-            view.set("begun", True)
-            view.track(0 if self._history else events.committed_up_to)
-        return view.position
+        position: int | None = transaction.get(POSITIONS, self.name)
+        if position is None:
+            position = 0 if self._history else events.committed_up_to
+            transaction.put(POSITIONS, self.name, position)
+        return position
 
     def _note(self, position: int, source: str, transaction: Transaction) -> None:
-        view = View(transaction, self.name)
-        was = view.position
-        view.track(max(was, position))
+        was = transaction.get(POSITIONS, self.name, 0)
+        transaction.put(POSITIONS, self.name, max(was, position))
         facts: dict[str, Any] = {"was": was, "now": position, "reason": "checkpoint", "store": source}
         transaction.after_commit(partial(record, Kind.STATE, self.name, who=self.name, **facts))
 

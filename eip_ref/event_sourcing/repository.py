@@ -28,7 +28,7 @@ from .event_types import EventTypes, FutureVersion, NoUpcaster, UnknownType
 from .shredding import Forgotten
 from .store import Appended, EventStore, Expected, IdTaken, WrongExpectedVersion
 
-__all__ = ["Fold", "Loaded", "Repository", "Snapshot", "Snapshots"]
+__all__ = ["Fold", "Loaded", "Repository", "Snapshots"]
 
 SNAPSHOTS = "snapshots"  # the table of all of them in a store
 
@@ -60,28 +60,24 @@ class Loaded(NamedTuple, Generic[S]):
     version: int
 
 
-class Snapshot(NamedTuple):
-    """The state of a stream, encoded as `EventTypes` does, after the event with this version."""
-
-    version: int
-    state: Message
-
-
 class Snapshots:
-    """The newest snapshot of each stream, in a store of documents, which may be lost."""
+    """The newest snapshot of each stream, in a store of documents, which may be lost.
+
+    A snapshot is a state as `EventTypes` has encoded it, and its version.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def get(self, stream: str) -> Snapshot | None:
+    def get(self, stream: str) -> Loaded[Message] | None:
         """The snapshot of this stream, or None."""
         with self._store.reading() as transaction:
             version, text = transaction.get(SNAPSHOTS, stream, (0, None))
-        return Snapshot(version, Message.from_json(text, shift=self._store.shift)) if text else None
+        return Loaded(Message.from_json(text, shift=self._store.shift), version) if text else None
 
-    def put(self, stream: str, snapshot: Snapshot) -> None:
+    def put(self, stream: str, snapshot: Loaded[Message]) -> None:
         """Keep it, unless a newer one is there."""
-        version, state = snapshot
+        state, version = snapshot
         with self._store.transaction() as transaction:
             newest, _ = transaction.get(SNAPSHOTS, stream, (0, None))
             if version >= newest:
@@ -186,5 +182,5 @@ class Repository(Generic[S]):
             state = self._types.encode(loaded.state, id=identity)
         except Forgotten:
             return  # of whom nothing personal is written any more; the events are still there
-        snapshots.put(stream, Snapshot(loaded.version, state))
+        snapshots.put(stream, Loaded(state, loaded.version))
         record(Kind.NOTE, self._store.name, text=f"snapshot of {identity}")

@@ -23,7 +23,7 @@ from .. import values
 from ..message import Message
 from ..storage import Database
 from ..trace import Kind, listening, record
-from .append_rules import Place, check_batch, check_reading, decide, fits, say_accepted, say_repeated
+from .append_rules import check_batch, check_reading, decide, fits, say_accepted, say_repeated
 from .store import Appended, Expected, Recorded, WrongExpectedVersion
 
 __all__ = ["SQLiteEventStore"]
@@ -50,7 +50,6 @@ COLUMNS = "position, stream, version, id, type, schema, body, more, created, at"
 INSERT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ENDS = """SELECT (SELECT coalesce(max(version), 0) FROM events WHERE stream = ?),
     (SELECT coalesce(max(position), 0) FROM events)"""
-KNOWN = "SELECT id, stream, version, position FROM events WHERE id IN (SELECT value FROM json_each(?))"
 MORE = ("correlation_id", "causation_id", "reply_to")
 
 _Row = tuple[str, str, int, str, str | None, int]  # the columns from id to created
@@ -151,8 +150,8 @@ class SQLiteEventStore:
     ) -> Appended:
         """The answer for events that are there already. Raises `WrongExpectedVersion` and `IdTaken`."""
         ids = [event.id for event in events]
-        rows = self.database.execute(KNOWN, values.encode(ids))
-        known = {identity: Place(*place) for identity, *place in rows}
+        found = self._recorded("WHERE id IN (SELECT value FROM json_each(?))", values.encode(ids))
+        known = {event.message.id: event for event in found}
         try:
             repeated = decide(stream, ids, expected, actual=actual, known=known, strict=self._strict)
         except WrongExpectedVersion as error:
@@ -174,15 +173,14 @@ class SQLiteEventStore:
         """The events of a stream whose versions are above `after`. See `EventStore`."""
         await anyio.lowlevel.checkpoint()
         check_reading(after, 1 if limit is None else limit, stream)
-        query = f"SELECT {COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?"
-        return self._recorded(query, stream, after, -1 if limit is None else limit)
+        where = "WHERE stream = ? AND version > ? ORDER BY version LIMIT ?"
+        return self._recorded(where, stream, after, -1 if limit is None else limit)
 
     async def read_all(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
         """The events of all streams above the position `after`. See `EventStore`."""
         await anyio.lowlevel.checkpoint()
         check_reading(after, limit)
-        query = f"SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?"
-        return self._recorded(query, after, limit)
+        return self._recorded("WHERE position > ? ORDER BY position LIMIT ?", after, limit)
 
     @property
     def committed_up_to(self) -> int:
@@ -214,11 +212,11 @@ class SQLiteEventStore:
         body = values.encode(event.body)
         return event.id, event.type, event.version, body, values.encode(more) if more else None, created
 
-    def _recorded(self, query: str, *parameters: object) -> list[Recorded]:
+    def _recorded(self, where: str, *parameters: object) -> list[Recorded]:
         self._must_be_open()
         shift = self.database.shift
         found = []
-        for row in self.database.execute(query, *parameters):
+        for row in self.database.execute(f"SELECT {COLUMNS} FROM events {where}", *parameters):
             position, stream, version, identity, type_, schema, body, more, created, at = row
             message = Message(
                 json.loads(body),

@@ -80,24 +80,20 @@ class View:
         kept = [stream, version, message.to_json(shift=shift), at + shift, reason]
         self._transaction.put(self._parked, key_of(position), kept)
 
-    def is_parked(self, position: int) -> bool:
-        """True for the position of an event that is set aside."""
-        return self._transaction.get(self._parked, key_of(position)) is not None
-
-    def unpark(self, position: int) -> None:
-        """Forget an event that was set aside, if it is still there."""
+    def unpark(self, position: int) -> bool:
+        """Forget an event that was set aside; false when it is not there any more."""
+        there = self._transaction.get(self._parked, key_of(position)) is not None
         self._transaction.delete(self._parked, key_of(position))
+        return there
 
     @property
     def parked(self) -> list[Parked]:
         """Everything that is set aside, in order of position."""
-        return list(self._read_parked())
-
-    def _read_parked(self) -> Iterator[Parked]:
-        shift = self._transaction.shift
+        shift, parked = self._transaction.shift, []
         for key, (stream, version, text, at, reason) in self._transaction.scan(self._parked):
             message = Message.from_json(text, shift=shift)
-            yield Parked(Recorded(int(key), stream, version, message, at - shift), reason)
+            parked.append(Parked(Recorded(int(key), stream, version, message, at - shift), reason))
+        return parked
 
     def clear(self) -> None:
         """Forget the view, with all that it holds and its position."""

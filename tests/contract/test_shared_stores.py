@@ -20,11 +20,11 @@ from eip_ref.cqrs import DomainEvent, Inbox, Outbox, ReadModel, event
 from eip_ref.event_sourcing import (
     FORGOTTEN,
     Forgotten,
+    Loaded,
     Projection,
     Projector,
     Recorded,
     Shredder,
-    Snapshot,
     Snapshots,
     View,
     query,
@@ -83,7 +83,7 @@ def read(store: Store) -> Any:
 
 
 def snap(store: Store, n: int) -> None:
-    Snapshots(store).put("order-17", Snapshot(LATE[n - 1], Message(n, "State", id=f"state {n}")))
+    Snapshots(store).put("order-17", Loaded(Message(n, "State", id=f"state {n}"), LATE[n - 1]))
 
 
 def snapped(store: Store) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from eip_ref.event_sourcing import (
     STREAM_VERSION,
     EventTypes,
+    Loaded,
     MemoryEventStore,
     Projection,
     Projector,
@@ -19,7 +20,6 @@ from eip_ref.event_sourcing import (
     Recorded,
     Repository,
     Resequencer,
-    Snapshot,
     Snapshots,
     rebuild,
 )
@@ -167,7 +167,7 @@ def test_trusting_an_old_snapshot_gives_a_wrong_state() -> None:
         store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
         orders = make(store, shop_types(order_version=2), FOLD, snapshots=snapshots)
         await orders.save(S, [Placed("17", 4000)], expected=0)
-        snapshots.put(S, Snapshot(1, Message({"order": "17", "euros_owed": 40}, "Order", version=1)))
+        snapshots.put(S, Loaded(Message({"order": "17", "euros_owed": 40}, "Order", version=1), 1))
         return (await orders.load(S)).state
 
     assert simulate(scenario, Repository).result == Order("17", 4000, 1)

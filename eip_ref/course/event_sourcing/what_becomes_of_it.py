@@ -36,10 +36,10 @@ from ...event_sourcing import (
     EventTypes,
     Fold,
     FutureVersion,
+    Loaded,
     MemoryEventStore,
     NoUpcaster,
     Repository,
-    Snapshot,
     Snapshots,
     UnknownType,
 )
@@ -104,7 +104,7 @@ async def load_it() -> None:
     types.register("TeaSold", 3)(Today)
     types.register("Sold", 2)(Old)
     await store.append("card 7", [Message(BODIES[3], "TeaSold", version=3)])
-    snapshots.put("card 7", Snapshot(1, Message({"euros": 9.5}, "Sold", version=1)))
+    snapshots.put("card 7", Loaded(Message({"euros": 9.5}, "Sold", version=1), 1))
     fold = Fold(Old(0), lambda state, event: Old(state.cents + event.cents))
     try:
         loaded = await Repository(store, types, fold, snapshots=snapshots).load("card 7")
