@@ -147,13 +147,6 @@ class Lag(NamedTuple):
     held_back: int  #: the number of events that wait for an earlier one
 
 
-class _EveryType(Projection):
-    def project(self, view: View, event: Recorded) -> bool:
-        """Project the event. One that is passed over is in the view too: nothing is missing there."""
-        super().project(view, event)
-        return True
-
-
 class ReadModel:
     """The view `name` in a store, and the handlers that make it. An event type without one is passed over.
 
@@ -168,7 +161,7 @@ class ReadModel:
         #: hear of each change after its commit, in the order in which they came
         self.listeners: dict[Callable[[RowChange], object], None] = {}
         self._capacity = values.count("capacity", capacity)
-        self._projection = _EveryType(name, handlers, view_type=partial(NumberedView, tell=self._tell))
+        self._projection = Projection(name, handlers, view_type=partial(NumberedView, tell=self._tell))
         self._lag = 0.0, 0.0
         self._intake: Resequencer | None = None  # of the live generation
         self._beside: Resequencer | None = None  # of the one that is being built
@@ -315,7 +308,7 @@ class ReadModel:
     def _begin_beside(self, handlers: Mapping[str, EventHandler], transaction: Transaction) -> Resequencer:
         """The way into a new and empty generation. No history is too jumbled for it."""
         generation = live_generation(transaction, self.name) + 1
-        projection = _EveryType(self.name, handlers, generation, view_type=NumberedView)
+        projection = Projection(self.name, handlers, generation, view_type=NumberedView)
         take = Projector(self.store, projection).take
         beside = Resequencer(self.store, projection.view, take, capacity=sys.maxsize)
         self._clear(transaction, beside)  # what a rebuild that crashed has left

@@ -87,14 +87,12 @@ class Projection:
         """The name of its view, and of its reader in the trace."""
         return generation_name(self.name, self.generation)
 
-    def project(self, view: View, event: Recorded) -> bool:
-        """Take the event into the view; false when it is none of its types. Raises what the handler does."""
+    def project(self, view: View, event: Recorded) -> None:
+        """Take the event into the view, or pass over its type. Raises what the handler does."""
         if self.types is not None:
             event = self.types.read(event)
-        handler = self.handlers.get(event.message.type)
-        if handler is not None:
+        if (handler := self.handlers.get(event.message.type)) is not None:
             handler(view, event)
-        return handler is not None
 
 
 class Projector:
@@ -215,8 +213,8 @@ class Projector:
         """Project the event, all of it or nothing. Raises `PoisonEvent`."""
         try:
             with self.views.transaction():
-                if self.projection.project(view, event):
-                    transaction.after_commit(partial(self._say_effect, event))
+                self.projection.project(view, event)
+                transaction.after_commit(partial(self._say_effect, event))
         except Exception as error:  # whatever it is, this event is poison here
             raise PoisonEvent(self.name, event, error) from error
 
