@@ -40,7 +40,7 @@ class CommandQueue:
         self.commands = commands
         self.name = f"{commands.name}.later"
         self._store = commands.store
-        self._accepted, self._statuses = f"{self.name}.accepted", f"{self.name}.statuses"
+        self._accepted = f"{self.name}.accepted"
 
     async def accept(self, command: Command) -> str:
         """Return an id to ask `status` for, after the command is committed: it will be carried out.
@@ -56,21 +56,19 @@ class CommandQueue:
 
     def _accept(self, name: str, command: Command, transaction: Transaction) -> None:
         known = transaction.get(self._accepted, name)
-        if known is not None and known != command.fingerprint:
+        if known is not None and known["of"] != command.fingerprint:
             raise IdempotencyKeyReused(f"the idempotency key {name!r} was used for another command")
         if known is None:
-            transaction.put(self._accepted, name, command.fingerprint)
+            self._keep(transaction, command, CommandStatus())
             transaction.put(self.name, key_of(transaction.count(self.name)), asdict(command))
             transaction.after_commit(lambda: record(Kind.ACCEPTED, self.name, command.id))
 
     def status(self, name: str) -> CommandStatus | None:
         """The state of the command; None when nobody has accepted it."""
         with self._store.reading() as transaction:
-            if transaction.get(self._accepted, name) is None:
-                return None
-            kept = transaction.get(self._statuses, name)
+            kept = transaction.get(self._accepted, name)
         if kept is None:
-            return CommandStatus()
+            return None
         return CommandStatus(CommandResult(**kept["result"]) if kept["result"] else None, kept["refused"])
 
     async def run(self) -> None:
@@ -87,17 +85,18 @@ class CommandQueue:
             return False
         ((place, kept),) = oldest
         command = Command(**kept)
-        status = await self._carry_out(command)
+        try:
+            status = CommandStatus(result=await self.commands.handle(command))
+        except REFUSALS as error:
+            status = CommandStatus(refused=f"{type(error).__name__}: {error}")
         await self._store.run(partial(self._done, place, command, status))
         return True
 
     def _done(self, place: str, command: Command, status: CommandStatus, transaction: Transaction) -> None:
-        transaction.put(self._statuses, str(command.key), asdict(status))
+        self._keep(transaction, command, status)
         transaction.delete(self.name, place)
         transaction.after_commit(lambda: record(Kind.ACKED, self.name, command.id))
 
-    async def _carry_out(self, command: Command) -> CommandStatus:
-        try:
-            return CommandStatus(result=await self.commands.handle(command))
-        except REFUSALS as error:
-            return CommandStatus(refused=f"{type(error).__name__}: {error}")
+    def _keep(self, transaction: Transaction, command: Command, status: CommandStatus) -> None:
+        kept = {"of": command.fingerprint, **asdict(status)}
+        transaction.put(self._accepted, str(command.key), kept)

@@ -222,20 +222,15 @@ class Commands:
         decision = decide(state, command)
         now = version + len(decision.events)
         if decision.events:
-            self._commit(transaction, command, decision, version, now)
+            transaction.put(self.name, command.target, [now, dict(decision.state)])
+            for number, fact in enumerate(decision.events, version + 1):
+                self.outbox.add(transaction, self._event(fact, command, number))
+            facts: dict[str, Any] = {"command": command.type, "stream": self._stream(command)}
+            facts |= {"was": version, "version": now}
+            transaction.after_commit(
+                lambda: record(Kind.EFFECT, self.name, command.id, effect="committed", **facts)
+            )
         return CommandResult(command.target, now, created=version == 0 and now > 0)
-
-    def _commit(
-        self, transaction: Transaction, command: Command, decision: Decision, version: int, now: int
-    ) -> None:
-        transaction.put(self.name, command.target, [now, dict(decision.state)])
-        for number, fact in enumerate(decision.events, version + 1):
-            self.outbox.add(transaction, self._event(fact, command, number))
-        facts: dict[str, Any] = {"command": command.type, "stream": self._stream(command)}
-        facts |= {"was": version, "version": now}
-        transaction.after_commit(
-            lambda: record(Kind.EFFECT, self.name, command.id, effect="committed", **facts)
-        )
 
     def _event(self, fact: DomainEvent, command: Command, version: int) -> Message:
         stream = self._stream(command)

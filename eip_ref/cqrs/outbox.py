@@ -28,7 +28,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 import anyio
@@ -219,8 +218,7 @@ class Relay:
 
     `publish(message)`, plain or `async`, returns after the broker has confirmed the message, and raises
     any Exception when it has not. `claim` is for how many seconds the relay owns a key, and so the
-    longest that publishing one message may take, and that a relay which died holds up its keys. With
-    `random`, a delay is anything between a half and the whole of what `backoff` says.
+    longest that publishing one message may take, and that a relay which died holds up its keys.
     """
 
     def __init__(
@@ -232,7 +230,6 @@ class Relay:
         claim: float = 30.0,
         batch: int = 20,
         backoff: Backoff | None = None,
-        random: Random | None = None,
     ) -> None:
         self.outbox = outbox
         self.name = values.name("name", name)
@@ -241,7 +238,6 @@ class Relay:
         self._claim = values.duration("claim", claim, zero=False)
         self._batch = values.count("batch", batch)
         self._backoff = backoff or Backoff(initial=0.5, max_delay=30.0)
-        self._random = random
         self._stopped = False
         self._pause: anyio.CancelScope | None = None
 
@@ -303,10 +299,7 @@ class Relay:
         return await self._in_store(self.outbox.mark, claimed)
 
     async def _back_off(self) -> None:
-        seconds = self._backoff.seconds(self.failures)
-        if self._random is not None:
-            seconds *= self._random.uniform(0.5, 1.0)
-        await anyio.sleep(seconds)
+        await anyio.sleep(self._backoff.seconds(self.failures))
 
     async def _news(self) -> None:
         """Wait until a claim of another relay has run out, or something was committed, also elsewhere."""

@@ -185,31 +185,25 @@ class ReadModel:
         """
         with self.store.transaction() as transaction:
             if self._beside is not None and self._failure is None:
-                self._handle_beside(self._beside, message)
+                try:
+                    self._beside.handle(message)
+                except Exception as error:  # what is wrong with the new view must not stop the live one
+                    self._failure = error
             return self._live(transaction).handle(message)
-
-    def _handle_beside(self, beside: Resequencer, message: Message) -> None:
-        try:
-            beside.handle(message)
-        except Exception as error:  # what is wrong with the new generation must not stop the live one
-            self._failure = error
 
     def _live(self, transaction: Transaction) -> Resequencer:
         """The way of events into the live view, of whichever generation that is now."""
         generation = live_generation(transaction, self.name)
         if self._intake is None or self._intake.name != generation_name(self.name, generation):
-            self._intake = self._intake_of(replace(self._projection, generation=generation))
+            projector = Projector(self.store, replace(self._projection, generation=generation))
+            take = partial(self._take, projector)
+            self._intake = Resequencer(self.store, projector.name, take, capacity=self._capacity)
         return self._intake
 
-    def _intake_of(self, projection: Projection) -> Resequencer:
-        projector = Projector(self.store, projection)
-
-        def take(events: list[Recorded]) -> None:
-            with self.store.transaction() as transaction:
-                projector.take(events)
-                transaction.after_commit(partial(self._measure, events))
-
-        return Resequencer(self.store, projector.name, take, capacity=self._capacity)
+    def _take(self, projector: Projector, events: list[Recorded]) -> None:
+        with self.store.transaction() as transaction:
+            projector.take(events)
+            transaction.after_commit(partial(self._measure, events))
 
     def _measure(self, events: list[Recorded]) -> None:
         for event in events:
@@ -260,15 +254,13 @@ class ReadModel:
     @property
     def epoch(self) -> str:
         """The name of this history of positions: the same as long as the store lives, and no other has it."""
-        with self.store.reading() as transaction:
-            known: str | None = transaction.get("epochs", self.name)
-        return self._begin_epoch() if known is None else known
-
-    def _begin_epoch(self) -> str:
-        with self.store.transaction() as transaction:
-            known: str = transaction.get("epochs", self.name, uuid4().hex)
-            transaction.put("epochs", self.name, known)
-        return known
+        with self.store.reading() as documents:
+            epoch: str | None = documents.get("epochs", self.name)
+        if epoch is None:
+            with self.store.transaction() as transaction:
+                epoch = str(transaction.get("epochs", self.name, uuid4().hex))
+                transaction.put("epochs", self.name, epoch)
+        return epoch
 
     @contextmanager
     def _query(self) -> Iterator[NumberedView]:

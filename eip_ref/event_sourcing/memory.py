@@ -207,15 +207,6 @@ class MemoryEventStore:
         check_reading(after, limit)
         return [_copied(event) for event in self._above(after, self.committed_up_to)[:limit]]
 
-    async def visible(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
-        """The answer of a plain query: all that is committed, also above the horizon.
-
-        Whoever goes on after the last of these skips what an open transaction will still commit.
-        """
-        await anyio.lowlevel.checkpoint()
-        check_reading(after, limit)
-        return [_copied(event) for event in self._above(after, self._last)[:limit]]
-
     @property
     def committed_up_to(self) -> int:
         """The horizon: one below the lowest position of an open transaction, or the last position."""

@@ -172,7 +172,9 @@ class Projector:
         """Put events and position into the view together; and the poison before which it stopped."""
         self._must_not_be_retired(transaction)
         view = self.projection.view_type(transaction, self.name)
-        was = now = self._must_not_have_moved_back(view)
+        was = now = view.position
+        if was < self._committed:
+            raise RuntimeError(f"the view {self.name} was dropped while its projector ran: run it again")
         held = {parked.event.stream for parked in view.parked}
         stopped = None
         for event in events:
@@ -260,12 +262,6 @@ class Projector:
         if live > self.projection.generation:
             raise Retired(f"{self.name} was replaced by generation {live}")
 
-    def _must_not_have_moved_back(self, view: View) -> int:
-        position = view.position
-        if position < self._committed:
-            raise RuntimeError(f"the view {self.name} was dropped while its projector ran: run it again")
-        return position
-
     def _say(self, kind: Kind, event: Recorded, **facts: Any) -> None:
         record(kind, self.name, event.message.id, who=self.name, position=event.position, **facts)
 
@@ -281,22 +277,21 @@ class Projector:
             record(Kind.STATE, self.name, who=self.name, **facts)
 
 
-async def rebuild(projector: Projector, events: EventStore, *, keep: bool = False) -> None:
+async def rebuild(projector: Projector, events: EventStore) -> None:
     """Make the view of a new generation beside the live one, catch up, and swap: then it is live.
 
     The live view stays up to date and readable meanwhile, and no reader is sent back in time: the swap
-    happens only where the new view shows all that the old one does. All older views are dropped, unless
-    `keep`. After a crash, call it again: it goes on where it was. What `catch_up` raises comes out, and
-    then the old view is still live.
+    happens only where the new view shows all that the old one does. Then all older views are dropped. After
+    a crash, call it again: it goes on where it was. What `catch_up` raises comes out, and then the old view
+    is still live.
     """
     name, generation = projector.projection.name, projector.projection.generation
     await projector.catch_up(events)
     while not await projector.views.run(lambda transaction: swap(transaction, name, generation)):
         await projector.catch_up(events)
-    if not keep:
-        # Also when nothing was swapped: a crash after the swap may have left the old view, with all it says.
-        await projector.views.run(partial(_drop_older, name, generation))
-        await projector.views.erase()
+    # Also when nothing was swapped: a crash after the swap may have left the old view, with all it says.
+    await projector.views.run(partial(_drop_older, name, generation))
+    await projector.views.erase()
 
 
 def _drop_older(name: str, generation: int, transaction: Transaction) -> None:

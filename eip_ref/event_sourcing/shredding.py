@@ -78,7 +78,7 @@ class Shredder:
         """The message with all that can be read in the clear, and `FORGOTTEN` for the rest."""
         if not isinstance(message.body, dict):
             return message
-        sealed = {name: value for name, value in message.body.items() if is_sealed(value)}
+        sealed = {name: value for name, value in message.body.items() if _is_sealed(value)}
         opened = {name: self._read(value, _place(message, name)) for name, value in sealed.items()}
         return message.copy(body=message.body | opened) if sealed else message
 
@@ -100,8 +100,7 @@ class Shredder:
         return bytes.fromhex(key)
 
 
-def is_sealed(value: object) -> bool:
-    """True for an encrypted value."""
+def _is_sealed(value: object) -> bool:
     return isinstance(value, dict) and value.keys() == {_SEALED, "subject"}
 
 

@@ -6,9 +6,7 @@ import inspect
 import textwrap
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import anyio
@@ -483,27 +481,6 @@ def test_a_relay_rests_longer_and_longer_while_the_broker_is_down(play: Play, st
     assert [round(at, 3) for at, _ in tried] == [0, 1, 3, 7, 11, 11]
     assert [identity for _, identity in tried] == ["billing/ann/1"] * 5 + ["billing/ann/2"]
     assert failures == 0
-
-
-def test_the_rests_of_two_relays_are_not_the_same() -> None:
-    """With a generator of its own each rests between a half and the whole, so they do not come in step."""
-
-    async def down(message: Message) -> None:
-        raise ConnectionError
-
-    async def scenario(seed: int) -> list[float]:
-        async def publish(message: Message) -> None:
-            tried.append(anyio.current_time())
-            raise ConnectionError
-
-        tried: list[float] = []
-        backoff = Backoff(initial=8, factor=1)
-        await relay_story(MemoryStore(), publish, "ann", until=20, random=Random(seed), backoff=backoff)
-        return tried
-
-    one, two = (simulate(scenario, seed).result for seed in (1, 2))
-    assert one != two
-    assert all(4 <= later - earlier <= 8 for earlier, later in pairwise(one))
 
 
 @everywhere

@@ -82,7 +82,6 @@ async def story(projection: type[ReadModel] = ReadModel, relay: type[Relay] = Re
                         claim=2.0,
                         batch=3,
                         backoff=pause,
-                        random=faults.random(name),
                     )
                     group.start_soon(made.run)
 
