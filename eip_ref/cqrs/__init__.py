@@ -30,24 +30,24 @@ a reader who passes the version of the answer never gets anything older without 
                         break
             relay.stop()
 
-Read `commands.py` first, then `outbox.py` and `read_model.py`; `inbox.py` is for consumers
-whose effect is not a view, `feed.py` for those who follow one, `command_queue.py` for commands that are
-answered before they are carried out. `eip_ref.apps.shop_dashboard` has the two services of this story
-and makes it a web application, which `eip app dashboard` starts.
+Read `commands.py` first, then `outbox.py` and `read_model.py`; `inbox.py` is for consumers whose effect
+is not a view, `feed.py` for those who follow one. `eip_ref.apps.shop_dashboard` has the two services of
+this story and makes it a web application, which `eip app dashboard` starts.
 
 *Left out:* several machines; telling at once, in another process, that a shared file has changed
 (who waits for it looks every `poll` seconds of its database); schema registries for the events.
 """
 
 from ..event_sourcing import ResequencerFull, WrongExpectedVersion, stream_version
-from .command_queue import CommandQueue, CommandStatus
 from .commands import (
     REFUSALS,
     Check,
     Command,
+    CommandQueue,
     CommandRejected,
     CommandResult,
     Commands,
+    CommandStatus,
     Decide,
     Decision,
     DomainEvent,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from enum import StrEnum
-from types import TracebackType
 from typing import Self
 
 import anyio.lowlevel
@@ -74,9 +73,7 @@ class Feed:
         record(Kind.OPENED, self._where, who=self.name, role="channel", capacity=self._capacity)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave: nothing of this follower stays."""
         self.model.listeners.pop(self._hear, None)
         self._drop_all("the follower has left")

@@ -31,8 +31,8 @@ skips nothing, and each event is in a view exactly once, wherever a process stop
             print("refused:", error)
 
 Read `store.py` and `append_rules.py` first, then `memory.py` and `sqlite.py`, the two stores. States:
-`repository.py`, `event_types.py`. Views: `view.py`, `projection.py`, and `resequencer.py` for events that
-come from a channel. Effects in the world: `reactor.py`. Forgetting a person: `shredding.py`.
+`repository.py`, `event_types.py`. Views, and effects in the world: `view.py`, `projection.py`, and
+`resequencer.py` for events that come from a channel. Forgetting a person: `shredding.py`.
 
 Views, snapshots, keys and the positions of reactors are documents in a `storage.Store`.
 
@@ -49,8 +49,7 @@ stores that run on several machines.
 
 from .event_types import EventTypes, FutureVersion, Newer, NoUpcaster, UnknownType
 from .memory import MemoryEventStore, RolledBack, UnitOfWork
-from .projection import EventHandler, Poison, PoisonEvent, Projection, Projector, Retired, rebuild
-from .reactor import Reactor
+from .projection import EventHandler, Poison, PoisonEvent, Projection, Projector, Reactor, Retired, rebuild
 from .repository import Fold, Loaded, Repository, Snapshots
 from .resequencer import STREAM_VERSION, Resequencer, ResequencerFull, stream_version
 from .shredding import FORGOTTEN, Forgotten, Shredder, Tampered

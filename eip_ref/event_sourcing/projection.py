@@ -27,12 +27,21 @@ import anyio.lowlevel
 
 from .. import values
 from ..storage import Store, Transaction, despite_faults
-from ..trace import Kind, record
+from ..trace import Kind, acting, record, working
 from .event_types import EventTypes
 from .store import EventStore, Reader, Recorded
-from .view import Parked, View, generation_name, live_generation, swap
+from .view import POSITIONS, View, generation_name, live_generation, swap
 
-__all__ = ["EventHandler", "Poison", "PoisonEvent", "Projection", "Projector", "Retired", "rebuild"]
+__all__ = [
+    "EventHandler",
+    "Poison",
+    "PoisonEvent",
+    "Projection",
+    "Projector",
+    "Reactor",
+    "Retired",
+    "rebuild",
+]
 
 EventHandler = Callable[[Any, Recorded], object]  #: of the view and the event
 
@@ -116,12 +125,6 @@ class Projector:
         """All events up to here are in the view, or passed over on purpose."""
         with self.views.reading() as transaction:
             return View(transaction, self.name).position
-
-    @property
-    def parked(self) -> list[Parked]:
-        """The events that are set aside, in order of position."""
-        with self.views.reading() as transaction:
-            return View(transaction, self.name).parked
 
     def lag(self, events: EventStore) -> int:
         """The number of positions that the view is behind what can be read."""
@@ -234,8 +237,10 @@ class Projector:
 
         The first that fails again stays, and with it the later ones of its stream.
         """
+        with self.views.reading() as transaction:
+            parked = View(transaction, self.name).parked
         done, failed = 0, set[str]()
-        for event, _ in self.parked:
+        for event, _ in parked:
             await anyio.lowlevel.checkpoint()
             if event.stream not in failed:
                 try:
@@ -297,3 +302,63 @@ async def rebuild(projector: Projector, events: EventStore) -> None:
 def _drop_older(name: str, generation: int, transaction: Transaction) -> None:
     for older in range(1, generation):
         View(transaction, generation_name(name, older)).clear()
+
+
+# Effects in the world
+
+
+class Reactor:
+    """Acts in the world, such as by an e-mail: `handlers[type](event)` for each event, at least once.
+
+    It is no projection, because those are replayed and it must not be: it begins at the present of its
+    first start, and has no rebuild. The world cannot join a transaction, so a crash between the effect
+    and the note of it repeats the effect: give `event.message.id` to whoever performs it as the
+    idempotency key.
+
+    With `history=True` it begins at the oldest event. Its position is kept in the store `positions`, under
+    its name. A handler may be `async` or a plain function.
+    """
+
+    def __init__(
+        self,
+        positions: Store,
+        name: str,
+        handlers: Mapping[str, Callable[[Recorded], object]],
+        *,
+        history: bool = False,
+    ) -> None:
+        self.name = values.name("the name of a reactor", name)
+        self._positions = positions
+        self._handlers = handlers
+        self._history = history
+
+    async def run(self, events: EventStore) -> None:
+        """React to all that comes. What a handler raises comes out; the next run begins at its event.
+
+        A fault of the disk on which the positions are is noted, and the same event is not reacted to again.
+        """
+        start = await self._positions.run(partial(self._start, events))
+        async for batch in Reader(events, self.name, after=start, limit=1):
+            for event in batch:
+                await self._react(event)
+                note = partial(self._note, event.position, events.name)
+                await despite_faults(partial(self._positions.run, note), self.name)
+
+    def _start(self, events: EventStore, transaction: Transaction) -> int:
+        position: int | None = transaction.get(POSITIONS, self.name)
+        if position is None:
+            position = 0 if self._history else events.committed_up_to
+            transaction.put(POSITIONS, self.name, position)
+        return position
+
+    def _note(self, position: int, source: str, transaction: Transaction) -> None:
+        was = transaction.get(POSITIONS, self.name, 0)
+        transaction.put(POSITIONS, self.name, max(was, position))
+        facts: dict[str, Any] = {"was": was, "now": position, "reason": "checkpoint", "store": source}
+        transaction.after_commit(partial(record, Kind.STATE, self.name, who=self.name, **facts))
+
+    async def _react(self, event: Recorded) -> None:
+        handler = self._handlers.get(event.message.type)
+        if handler is not None:
+            with acting(self.name), working(self.name, event.message.id, position=event.position):
+                await values.finished(handler(event))

@@ -158,11 +158,9 @@ class Repository(Generic[S]):
                 if attempt == attempts or isinstance(error, IdTaken):
                     raise
                 continue
-            return Loaded(self._fold([self._object(e) for e in events], state), appended.version)
+            objects = [self._types.decode(e) if isinstance(e, Message) else e for e in events]
+            return Loaded(self._fold(objects, state), appended.version)
         raise AssertionError("unreachable")
-
-    def _object(self, event: Any) -> Any:
-        return self._types.decode(event) if isinstance(event, Message) else event
 
     def _from_snapshot(self, stream: str) -> Loaded[S]:
         """The beginning of the replay: the newest snapshot, if there is one that can be read."""
