@@ -1,6 +1,6 @@
 """How a request can end without its answer, as a status and a code that a client may see.
 
-The statuses are those of HTTP, since everybody in the field knows them; nothing else in the core is HTTP.
+Statuses and headers are those of HTTP, since everybody in the field knows them.
 The words of an exception are for the log and the trace. They may hold what is nobody else's business,
 so a client gets the code alone.
 """
@@ -21,10 +21,27 @@ class GatewayError(Exception):
 
     status = 500
     code = "internal error"
+    headers: Sequence[tuple[str, str]] = ()
 
     def __init__(self, words: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(words)
         self.retry_after = retry_after
+
+
+class Refused(GatewayError):
+    """The gateway itself does not take the request, and has begun nothing."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        words: str,
+        *,
+        retry_after: float | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(words, retry_after=retry_after)
+        self.status, self.code, self.headers = status, code, headers
 
 
 class BadRequest(GatewayError):
@@ -37,6 +54,7 @@ class Unauthenticated(GatewayError):
     """Nobody knows who asks."""
 
     status, code = 401, "unauthenticated"
+    headers = (("www-authenticate", "Bearer"),)
 
 
 class Forbidden(GatewayError):
@@ -49,46 +67,6 @@ class NotFound(GatewayError):
     """There is no such thing, or the backend says so. An answer of the backend, and no failure of it."""
 
     status, code = 404, "not found"
-
-
-class MethodNotAllowed(GatewayError):
-    """The path exists, but not for this method; `allowed` are those for which it does."""
-
-    status, code = 405, "method not allowed"
-
-    def __init__(self, path: str, method: str, allowed: Sequence[str]) -> None:
-        super().__init__(f"{path} is there for {', '.join(allowed)}, and not for {method}")
-        self.allowed = tuple(allowed)
-
-
-class BodyTooLarge(GatewayError):
-    """The body is longer than the gateway takes."""
-
-    status, code = 413, "body too large"
-
-
-class BodyTooSlow(GatewayError):
-    """The body did not come in time; the connection is closed, since the rest of it may yet come."""
-
-    status, code = 408, "request timeout"  # RFC 9110, section 15.5.9
-
-
-class HeadTooLarge(GatewayError):
-    """Path, query and headers are longer together than the gateway takes."""
-
-    status, code = 431, "head too large"  # RFC 6585, section 5
-
-
-class RateLimited(GatewayError):
-    """This client has asked too often."""
-
-    status, code = 429, "too many requests"
-
-
-class Overloaded(GatewayError):
-    """The gateway itself has as much work as it may have; nothing was begun."""
-
-    status, code = 503, "overloaded"
 
 
 class BulkheadFull(GatewayError):
@@ -136,7 +114,7 @@ def public_error(error: Exception) -> GatewayError:
 
 def log_failure(what: str, error: Exception) -> None:
     """Log the error with its traceback, unless nothing was begun, or it is the client's own."""
-    refused = isinstance(error, CallRejected | BulkheadFull | Overloaded | NeedFailed)
+    refused = isinstance(error, CallRejected | BulkheadFull | Refused | NeedFailed)
     if not refused and public_error(error).status >= 500:
         _log.warning("%s failed", what, exc_info=error)
 

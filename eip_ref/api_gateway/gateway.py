@@ -21,14 +21,10 @@ from .coalescing import Coalescer
 from .edge import AdmittedRequest, Authenticate, Header, Identity, Request, Response, normalise, onward
 from .errors import (
     BackendFailed,
-    BodyTooLarge,
     Forbidden,
     GatewayError,
-    HeadTooLarge,
-    MethodNotAllowed,
     NotFound,
-    Overloaded,
-    RateLimited,
+    Refused,
     RequiredFailed,
     Unauthenticated,
     log_failure,
@@ -91,14 +87,16 @@ def _is_place(segment: str) -> bool:
 
 
 def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route, dict[str, str]]:
-    """The first route that fits a normalised path. Raises `NotFound` and `MethodNotAllowed`."""
+    """The first route that fits a normalised path. Raises `NotFound`, or `Refused` for the method."""
     found = [(route, given) for route in routes if (given := route.match(path)) is not None]
     if not found:
         raise NotFound(f"no route leads to {path}")
     for route, given in found:
         if route.method == method:
             return route, given
-    raise MethodNotAllowed(path, method, sorted({route.method for route, _ in found}))
+    allowed = ", ".join(sorted({route.method for route, _ in found}))
+    words = f"{path} is there for {allowed}, and not for {method}"
+    raise Refused(405, "method not allowed", words, headers=[("allow", allowed)])
 
 
 _ROUNDING = 1e-9
@@ -121,14 +119,14 @@ class RateLimit:
         return len(self._buckets)
 
     def check(self, client: str) -> None:
-        """Count one request of the client. Raises `RateLimited` when it has asked too often."""
+        """Count one request of the client. Raises `Refused`, 429, when it has asked too often."""
         bucket = self._bucket(client)
         try:
             bucket.take_nowait()
         except anyio.WouldBlock:
             after = (1 - bucket.tokens) / self._rate
             words = f"{client} has asked too often; it may again in {after:g} s"
-            raise RateLimited(words, retry_after=after) from None
+            raise Refused(429, "too many requests", words, retry_after=after) from None
 
     def headers(self, client: str) -> list[Header]:
         """The limit, and what is left of it for the client, in the fields of the IETF's draft.
@@ -212,7 +210,7 @@ class Gateway:
         until = min(anyio.current_time() + self.timeout, request.deadline)
         if self.under_way >= self._max_concurrent:
             words = f"{self.under_way} requests are under way; this one was not begun"
-            return self.refuse(request, Overloaded(words, retry_after=1))
+            return self.refuse(request, Refused(503, "overloaded", words, retry_after=1))
         self.under_way += 1
         try:
             with acting(whoami() or self.name):
@@ -223,16 +221,26 @@ class Gateway:
             self.under_way -= 1
 
     def refuse(self, request: Request, error: Exception) -> Response:
-        """The response to a request that ends with this error, which is recorded and logged."""
-        if not isinstance(error, GatewayError | CallRejected):
+        """The response to a request that ends with this error, which is recorded and logged.
+
+        It has a code and the request's id, by which the people who run this find the rest in their log.
+        """
+        if isinstance(error, GatewayError | CallRejected):
+            told = public_error(error)
+            log_failure(f"request {request.id}", error)
+        else:
+            told = GatewayError()
             _log.error("request %s failed", request.id, exc_info=error)
-            return _refusal(GatewayError(), request)
-        told = public_error(error)
-        if told.status < 500 or isinstance(error, Overloaded):
+        if told.status < 500 or isinstance(error, Refused):
             who = whoami() or self.name
             record(Kind.REFUSED, self.name, request.id, who=who, reason=told.code, status=told.status)
-        log_failure(f"request {request.id}", error)
-        return _refusal(error, request)
+        body = {"error": told.code, "request": request.id}
+        if isinstance(error, RequiredFailed):
+            body["field"] = error.field
+        headers = [*told.headers]
+        if told.retry_after is not None:
+            headers.append(("retry-after", str(max(1, math.ceil(told.retry_after)))))
+        return Response(told.status, body, headers)
 
     async def _in_time(self, request: Request, until: float, limits: list[Header]) -> Response:
         label = f"{request.method} {request.path}"
@@ -245,10 +253,12 @@ class Gateway:
     async def _answer(self, request: Request, limits: list[Header]) -> Any:
         """The checks, in their order: what is cheap and needs no trust comes first."""
         if request.head > self._max_head:
-            raise HeadTooLarge(f"path, query and headers have {request.head} of {self._max_head} characters")
+            words = f"path, query and headers have {request.head} of {self._max_head} characters"
+            raise Refused(431, "head too large", words)  # RFC 6585, section 5
         path = normalise(request.path)
         if len(request.body) > self.max_body:
-            raise BodyTooLarge(f"the body has {len(request.body)} bytes, and {self.max_body} are allowed")
+            words = f"the body has {len(request.body)} bytes, and {self.max_body} are allowed"
+            raise Refused(413, "body too large", words)
         identity = await self._known(request)
         if self._rate_limit is not None:
             try:
@@ -283,19 +293,3 @@ def _response(value: Any) -> Response:
         except TypeError as error:
             raise BackendFailed(str(error)) from error
     return response
-
-
-def _refusal(error: Exception, request: Request) -> Response:
-    """The code and the request's id, by which the people who run this find the rest in their log."""
-    told = public_error(error)
-    body: dict[str, Any] = {"error": told.code, "request": request.id}
-    if isinstance(error, RequiredFailed):
-        body["field"] = error.field
-    headers = []
-    if told.retry_after is not None:
-        headers.append(("retry-after", str(max(1, math.ceil(told.retry_after)))))
-    if isinstance(error, MethodNotAllowed):
-        headers.append(("allow", ", ".join(error.allowed)))
-    if isinstance(error, Unauthenticated):
-        headers.append(("www-authenticate", "Bearer"))
-    return Response(told.status, body, headers)

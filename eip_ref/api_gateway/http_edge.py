@@ -27,7 +27,7 @@ from .. import values
 from ..tasks import background
 from .backend import Backend
 from .edge import AdmittedRequest, Request, Response, encode, end_to_end
-from .errors import BackendFailed, BodyTooSlow, GatewayTimeout, NotFound
+from .errors import BackendFailed, GatewayTimeout, NotFound, Refused
 from .gateway import Gateway
 
 TIMEOUT = "Request-Timeout"
@@ -81,8 +81,9 @@ async def _handled(gateway: Gateway, request: HttpRequest) -> Response:
     except _TooLong:  # one byte too many is enough for the gateway to refuse it
         body = bytes(gateway.max_body + 1)
     except TimeoutError:
-        late = gateway.refuse(asked, BodyTooSlow(f"the body of {asked.path} did not come in time"))
-        return replace(late, headers=(*late.headers, ("connection", "close")))
+        words = f"the body of {asked.path} did not come in time"  # and the rest of it may yet come
+        close = [("connection", "close")]
+        return gateway.refuse(asked, Refused(408, "request timeout", words, headers=close))
     return await gateway.handle(replace(asked, body=body))
 
 
