@@ -33,8 +33,7 @@ class _Flight:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     callers: int = 0
     waiting: int = 0
-    original: tuple[Any] | None = None  #: for whoever asked first
-    pristine: tuple[Any] | None = None  #: a copy that nobody else has, where others asked too
+    copies: list[Any] = field(default_factory=list)  #: of the answer, one for each who waited at its end
     error: Exception | None = None
 
 
@@ -42,9 +41,9 @@ class Coalescer:
     """One call per user and key in flight: whoever asks for the same meanwhile waits for its answer.
 
     The call belongs to nobody who waits. It has `timeout` seconds, whatever the deadline of the first who
-    asked, and goes on when that one leaves; it is cancelled when all have left. All but the first get a
-    copy of the value; all get its error. Nothing is kept: who asks after the end begins a call anew. It is
-    for calls that only read. Use it as `async with Coalescer(timeout=1) as coalescer:`.
+    asked, and goes on when that one leaves; it is cancelled when all have left. Each gets a copy of the
+    value, or its error. Nothing is kept: who asks after the end begins a call anew. It is for calls that
+    only read. Use it as `async with Coalescer(timeout=1) as coalescer:`.
     """
 
     def __init__(self, name: str = "coalescer", *, timeout: float) -> None:
@@ -77,36 +76,26 @@ class Coalescer:
         """Return or raise what `function()`, plain or async, does for the same user and key.
 
         `user` is whoever may see the answer; nobody else's call is joined. Where a value cannot be copied,
-        all but the first ask for themselves. Raises `GatewayTimeout` when the call's own time is over, and
+        all but one ask for themselves. Raises `GatewayTimeout` when the call's own time is over, and
         RuntimeError outside the block.
         """
-        values.name("user", user)
-        identity = part_of(self.name)
-        if (flight := self._flights.get((user, key))) is None:
-            flight = self._begin((user, key), _Flight(identity), function)
+        if self._tasks is None:
+            raise RuntimeError(f"{self.name} is not open: use it as `async with`")
+        place, identity = (values.name("user", user), key), part_of(self.name)
+        if (flight := self._flights.get(place)) is None:
+            flight = self._flights[place] = _Flight(identity)
+            self._tasks.start_soon(self._fly, place, flight, function, name=identity)
         else:
             record(Kind.DUPLICATE, self.name, identity, of=flight.id)
         flight.callers += 1
-        first = flight.callers == 1
-        await self._landing(flight, (user, key))
+        await self._landing(flight, place)
         if flight.error is not None:
             raise flight.error
-        if flight.original is None:
-            raise RuntimeError(f"{self.name} was closed before there was an answer")
-        if first:
-            return Coalesced(flight.original[0], flight.callers > 1)
-        if flight.pristine is None:
-            return Coalesced(await values.finished(function()), False)
-        return Coalesced(deepcopy(flight.pristine[0]), True)
+        if flight.copies:
+            return Coalesced(flight.copies.pop(0), flight.callers > 1)
+        return Coalesced(await values.finished(function()), False)
 
-    def _begin(self, key: Key, flight: _Flight, function: Callable[[], Any]) -> _Flight:
-        if self._tasks is None:
-            raise RuntimeError(f"{self.name} is not open: use it as `async with`")
-        self._flights[key] = flight
-        self._tasks.start_soon(self._fly, key, flight, function, name=flight.id)
-        return flight
-
-    async def _landing(self, flight: _Flight, key: Key) -> None:
+    async def _landing(self, flight: _Flight, place: Key) -> None:
         """Wait for the end of a call. The last who leaves before ends it, and sees it ended."""
         flight.waiting += 1
         try:
@@ -114,36 +103,36 @@ class Coalescer:
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.landed.is_set():
-                self._forget(key, flight)
+                self._forget(place, flight)
                 flight.scope.cancel()
                 with anyio.CancelScope(shield=True):
                     await flight.landed.wait()
 
-    async def _fly(self, key: Key, flight: _Flight, function: Callable[[], Any]) -> None:
+    async def _fly(self, place: Key, flight: _Flight, function: Callable[[], Any]) -> None:
         on_its_own()
         until = anyio.current_time() + self._timeout
+        flight.error = RuntimeError(f"{self.name} was closed before there was an answer")
         try:
             with (
                 flight.scope,
                 span(self.name, flight.id, until=until),
                 in_time(until, f"{self.name} had no answer within {self._timeout:g} s"),
             ):
-                flight.original = (await values.finished(function()),)
+                self._hand_out(flight, await values.finished(function()))
         except Exception as error:
             flight.error = error
         finally:
-            self._keep_a_copy(flight)
-            self._forget(key, flight)
+            self._forget(place, flight)
             flight.landed.set()
 
-    def _forget(self, key: Key, flight: _Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+    def _forget(self, place: Key, flight: _Flight) -> None:
+        if self._flights.get(place) is flight:
+            del self._flights[place]
 
-    def _keep_a_copy(self, flight: _Flight) -> None:
-        """Copy the value before the first caller has it, and can change it."""
-        if flight.callers > 1 and flight.original is not None:
-            try:
-                flight.pristine = deepcopy(flight.original)
-            except Exception as error:
-                record(Kind.NOTE, self.name, flight.id, text=f"the answer cannot be shared: {error!r}")
+    def _hand_out(self, flight: _Flight, value: Any) -> None:
+        """Copy the value for all who wait, before one of them has it and can change it."""
+        flight.error, flight.copies = None, [value]
+        try:
+            flight.copies += [deepcopy(value) for _ in range(1, flight.waiting)]
+        except Exception as error:
+            record(Kind.NOTE, self.name, flight.id, text=f"the answer cannot be shared: {error!r}")

@@ -163,7 +163,7 @@ async def test_other_keys_and_other_users_are_called_for_themselves() -> None:
     assert values(got) == ["ok 0", "ok 1", "ok 2"]
 
 
-async def test_an_answer_that_cannot_be_copied_goes_to_the_first_who_asked() -> None:
+async def test_an_answer_that_cannot_be_copied_goes_to_one_of_those_who_asked() -> None:
     """The others ask for themselves, at the same time, and the trace says why."""
     calls = list[int]()
 
