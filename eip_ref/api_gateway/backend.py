@@ -8,8 +8,8 @@ This is the only layer that retries.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, overload
 
@@ -37,31 +37,28 @@ def _may_help(error: Exception) -> bool:
 
 
 class Bulkhead:
-    """At most `max_concurrent` calls to one backend at a time, and `max_waiting` more that wait for a place.
+    """At most `max_concurrent` calls to one backend at a time.
 
     So a backend that hangs fills its own compartment, and not the whole ship.
     """
 
-    def __init__(self, name: str, *, max_concurrent: int = 10, max_waiting: int = 0) -> None:
+    def __init__(self, name: str, *, max_concurrent: int = 10) -> None:
         self.name = values.name("name", name)
         self.max_concurrent = values.count("max_concurrent", max_concurrent)
-        self._max_waiting = values.count("max_waiting", max_waiting, minimum=0)
-        self._places = anyio.Semaphore(max_concurrent, fast_acquire=True)
+        self.under_way = 0  #: the number of calls that have a place now
 
-    @property
-    def under_way(self) -> int:
-        """The number of calls that have a place now."""
-        return self.max_concurrent - self._places.value
-
-    @asynccontextmanager
-    async def place(self, message: str = "") -> AsyncIterator[None]:
-        """A place for as long as the block runs. Raises `BulkheadFull` at once when nothing is to be had."""
-        if not self._places.value and self._places.statistics().tasks_waiting >= self._max_waiting:
+    @contextmanager
+    def place(self, message: str = "") -> Iterator[None]:
+        """A place for as long as the block runs. Raises `BulkheadFull` when there is none."""
+        if self.under_way >= self.max_concurrent:
             record(Kind.REFUSED, self.name, message, reason="bulkhead full")
             words = f"{self.name} has {self.max_concurrent} calls under way and may not have more"
             raise BulkheadFull(words, retry_after=1)
-        async with self._places:
+        self.under_way += 1
+        try:
             yield
+        finally:
+            self.under_way -= 1
 
 
 class RetryBudget:
@@ -92,8 +89,8 @@ class RetryBudget:
 class Backend:
     """Calls to the service `name`: `timeout` seconds for each attempt, `max_concurrent` under way at a time.
 
-    `max_waiting` more may wait for a place. A call that is idempotent is made again after each of the
-    `pauses` (seconds) while it fails, and is hedged as `hedging` says; both only as `budget` allows.
+    A call that is idempotent is made again after each of the `pauses` (seconds) while it fails, and is
+    hedged as `hedging` says; both only as `budget` allows.
     """
 
     def __init__(
@@ -102,7 +99,6 @@ class Backend:
         *,
         timeout: float,
         max_concurrent: int = 10,
-        max_waiting: int = 0,
         breaker: CircuitBreaker | None = None,
         pauses: Sequence[float] = (),
         hedging: Hedging | None = None,
@@ -110,7 +106,7 @@ class Backend:
     ) -> None:
         self.name = values.name("name", name)
         self.timeout = values.duration("timeout", timeout, zero=False, infinite=True)
-        self.bulkhead = Bulkhead(name, max_concurrent=max_concurrent, max_waiting=max_waiting)
+        self.bulkhead = Bulkhead(name, max_concurrent=max_concurrent)
         self.breaker = breaker or CircuitBreaker(f"{name} breaker", predicates=Predicates(success=is_answer))
         if self.breaker.name == name:
             raise ValueError(f"the breaker of {name} needs another name, such as '{name} breaker'")
@@ -162,13 +158,13 @@ class Backend:
     async def _attempt(self, function: Callable[..., Any], args: tuple[Any, ...], extra: str) -> Any:
         identity = f"{self.name}#{next(self._numbers)}"
         budget = {"extra": extra, "share": self.budget.share, "spare": self.budget.spare} if extra else {}
-        async with self.bulkhead.place(identity):
-            with (
-                span(self.name, identity, limit=self.bulkhead.max_concurrent, **budget),
-                self.breaker.admit(identity) as permit,
-            ):
-                until = anyio.current_time() + self.timeout
-                with in_time(until, f"{self.name} did not answer within {self.timeout:g} s"):
-                    result = await values.finished(function(*args))
-                permit.returned(result)
-                return result
+        with (
+            self.bulkhead.place(identity),
+            span(self.name, identity, limit=self.bulkhead.max_concurrent, **budget),
+            self.breaker.admit(identity) as permit,
+        ):
+            until = anyio.current_time() + self.timeout
+            with in_time(until, f"{self.name} did not answer within {self.timeout:g} s"):
+                result = await values.finished(function(*args))
+            permit.returned(result)
+            return result

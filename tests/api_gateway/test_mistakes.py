@@ -229,7 +229,7 @@ def wide(make: type[FanOut], backend: type[Backend]) -> Trace:
         await anyio.sleep(0.1)
 
     async def scenario() -> Any:
-        stock = backend("stock", timeout=0.5, max_concurrent=4, max_waiting=100)
+        stock = backend("stock", timeout=0.5, max_concurrent=4)
 
         async def item(ask: BranchInput) -> None:
             await stock.call(get)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import anyio
@@ -130,8 +130,8 @@ class AsksEverybodyAtOnce(FanOut):
 
 
 class _NoBulkhead(Bulkhead):
-    @asynccontextmanager
-    async def place(self, message: str = "") -> Any:
+    @contextmanager
+    def place(self, message: str = "") -> Any:
         yield
 
 

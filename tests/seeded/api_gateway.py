@@ -91,7 +91,7 @@ class Shop:
             policy=ConsecutiveFailures(2), open_duration=OpenDuration(0.5), predicates=outcomes,
         )  # fmt: skip
         backend = self._backend(
-            name, timeout=0.5, max_concurrent=3, max_waiting=2, breaker=breaker, pauses=[0.05],
+            name, timeout=0.5, max_concurrent=3, breaker=breaker, pauses=[0.05],
             hedging=Hedging(delay=0.2), budget=RetryBudget(share=0.2, spare=2),
         )  # fmt: skip
 

@@ -152,7 +152,7 @@ def _guarded(chosen: str, route: str, coalescer: Coalescer) -> Ask:
         async def through() -> Any:
             return await backend.call(call, idempotent=True)
 
-        async with door.place():
+        with door.place():
             return await coalescer.call(user, route, through) if chosen == "share" else await through()
 
     return ask
