@@ -22,6 +22,7 @@ class GatewayError(Exception):
     status = 500
     code = "internal error"
     headers: Sequence[tuple[str, str]] = ()
+    because: str | None = None  #: the branch without which another could not be asked
 
     def __init__(self, words: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(words)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -85,15 +85,6 @@ class FieldError:
     code: str
     because: str | None = None  #: the field without which this one could not be asked for
 
-    @classmethod
-    def of(cls, error: Exception) -> FieldError:
-        """The public part of this error."""
-        return cls(public_error(error).code, error.because if isinstance(error, NeedFailed) else None)
-
-    def as_dict(self) -> dict[str, str]:
-        """As plain JSON values."""
-        return {"code": self.code} | ({"because": self.because} if self.because else {})
-
 
 @dataclass(frozen=True, slots=True)
 class ComposedAnswer:
@@ -112,7 +103,7 @@ class ComposedAnswer:
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        errors = {name: error.as_dict() for name, error in self.errors.items()}
+        errors = {name: {k: v for k, v in asdict(error).items() if v} for name, error in self.errors.items()}
         return {"data": dict(self.data), "complete": self.complete, "errors": errors}
 
 
@@ -228,4 +219,5 @@ class _Run:
         if not self._values:
             raise AllFailed(errors) from errors[names[0]]
         values = {name: self._values[name] for name in names if name in self._values}
-        return ComposedAnswer(values, {name: FieldError.of(error) for name, error in errors.items()})
+        told = {name: public_error(error) for name, error in errors.items()}
+        return ComposedAnswer(values, {name: FieldError(e.code, e.because) for name, e in told.items()})

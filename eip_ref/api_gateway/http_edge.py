@@ -1,7 +1,7 @@
 """The gateway over HTTP: an ASGI application before it, and an httpx client behind it.
 
 The time that is left travels in the header `Request-Timeout`, in seconds, since two machines have no
-clock in common. Needs the extra `course` (httpx, Starlette, uvicorn), on asyncio.
+clock in common. Needs the extra `course` (httpx, Starlette).
 
 *Left out:* TLS, HTTP/2, streams in either direction, and noticing that a client has hung up.
 """
@@ -9,22 +9,18 @@ clock in common. Needs the extra `course` (httpx, Starlette, uvicorn), on asynci
 from __future__ import annotations
 
 import math
-import socket
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import httpx
-import uvicorn
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.responses import Response as HttpResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import values
-from ..tasks import background
 from .backend import Backend
 from .edge import AdmittedRequest, Request, Response, encode, end_to_end
 from .errors import BackendFailed, GatewayTimeout, NotFound, Refused
@@ -194,30 +190,3 @@ class HttpBackend:
             raise BackendFailed(f"{url} answered with the encoding {coding}, which it was not asked for")
         kept = end_to_end(response.headers.multi_items())
         return Response(response.status_code, content, [(n, v) for n, v in kept if n not in _ENDS_HERE])
-
-
-# On loopback
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
-    """Serve an application on this machine, on a free port unless one is given; gives its URL.
-
-    A WebSocket may say 64 KiB at a time. When the server is told to stop from outside, as by Ctrl-C, the
-    block is cancelled.
-    """
-    bounds: dict[str, Any] = {"timeout_graceful_shutdown": 1, "ws_max_size": 64 * 1024}
-    config = uvicorn.Config(app, log_level="critical", lifespan="auto", **bounds)
-    with socket.create_server(("127.0.0.1", port)) as listener:  # from here on, clients can connect
-        server = uvicorn.Server(config)
-        async with background(grace=5) as group:
-
-            async def serve() -> None:
-                await server.serve([listener])
-                group.cancel_scope.cancel()
-
-            group.start_soon(serve)
-            try:
-                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            finally:
-                server.should_exit = True

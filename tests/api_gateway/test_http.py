@@ -478,7 +478,7 @@ def test_a_library_that_is_missing_is_said_in_one_line(
     """With the command that installs it."""
     for module in [name for name in sys.modules if name.startswith("eip_ref.apps.gateway_shop")]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.delitem(sys.modules, "eip_ref.api_gateway.http_edge")
+    monkeypatch.delitem(sys.modules, "eip_ref.apps.loopback")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     before = signal.getsignal(signal.SIGTERM)
     try:

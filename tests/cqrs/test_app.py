@@ -20,7 +20,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from eip_ref.api_gateway.http_edge import serving
+from eip_ref.apps.loopback import serving
 from eip_ref.apps.shop_dashboard.graphql import ALIASES, GRAPHQL, Loads, schema
 from eip_ref.apps.shop_dashboard.request_parsing import MAX_TIMEOUT
 from eip_ref.apps.shop_dashboard.shop import ShopSystem

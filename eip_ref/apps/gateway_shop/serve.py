@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 
-from ...api_gateway.http_edge import application, serving
+from ...api_gateway.http_edge import application
+from ..loopback import serving
 from .shop import backends, gateway, services
 from .web import DoorWithPage
 

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from ...api_gateway.http_edge import serving
 from .. import CannotStart
+from ..loopback import serving
 from .shop import ShopSystem
 from .web import application
 
