@@ -26,7 +26,7 @@ from anyio.abc import TaskGroup
 from ..message import Message
 from ..tasks import background
 from .envelope import TIMEOUT, read_reply, read_request, write_reply, write_request
-from .errors import NoResponder, RemoteErrors, TransportError
+from .errors import NoResponder, TransportError
 from .replier import Replier
 from .requestor import Requestor
 
@@ -38,18 +38,10 @@ _STOPPED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity
 
 
 class GrpcRequestor(Requestor):
-    """Asks the service behind the channel that it is given; `request` is that of `Requestor`."""
+    """Asks the service behind the channel that it is given; the settings are those of `Requestor`."""
 
-    def __init__(
-        self,
-        channel: grpc.aio.Channel,
-        *,
-        service: str = SERVICE,
-        name: str = "",
-        errors: RemoteErrors | None = None,
-        max_waiting: int = 1_000,
-    ) -> None:
-        super().__init__(self._send, name=name, errors=errors, max_waiting=max_waiting)
+    def __init__(self, channel: grpc.aio.Channel, *, service: str = SERVICE, **settings: Any) -> None:
+        super().__init__(self._send, **settings)
         self._channel = channel
         self._method = f"/{service}/{METHOD}"
         self._call: Any = channel.unary_unary(self._method)

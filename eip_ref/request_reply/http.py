@@ -15,6 +15,7 @@ import math
 import socket
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import httpx
@@ -37,38 +38,24 @@ from .envelope import (
     write_reply,
     write_request,
 )
-from .errors import NoResponder, NotDelivered, RemoteErrors, TransportError
+from .errors import NoResponder, NotDelivered, TransportError
 from .replier import Replier
 from .requestor import Requestor
 
 BODY_TIMEOUT = 10.0  #: seconds, in which all of a request's body must come
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-_STATUS = {
-    ReplyStatus.ANSWER: 200,
-    ReplyStatus.ERROR: 500,
-    ReplyStatus.IN_DOUBT: 500,
-    ReplyStatus.REFUSED: 503,
-}
-_REFUSED = {"DeadlinePassed": 504, "KeyReused": 422}
+_REFUSED = {"DeadlinePassed": 504, "KeyReused": 422}  # every other refusal is a 503
 
 
 # The requestor
 
 
 class HttpRequestor(Requestor):
-    """Asks the service at `url` with the client that it is given; `request` is that of `Requestor`."""
+    """Asks the service at `url` with the client that it is given; the settings are those of `Requestor`."""
 
-    def __init__(
-        self,
-        client: httpx.AsyncClient,
-        url: str,
-        *,
-        name: str = "",
-        errors: RemoteErrors | None = None,
-        max_waiting: int = 1_000,
-    ) -> None:
-        super().__init__(self._post, name=name, errors=errors, max_waiting=max_waiting)
+    def __init__(self, client: httpx.AsyncClient, url: str, **settings: Any) -> None:
+        super().__init__(self._post, **settings)
         self._client = client
         self._url = url
 
@@ -134,9 +121,9 @@ def service(replier: Replier, path: str = "/") -> Starlette:
         if reply is None:
             return JSONResponse({"wrong": "a copy of this very attempt is being worked on"}, 409)
         reply, content = write_reply(reply)
-        status = _STATUS[ReplyStatus(reply.headers[OUTCOME])]
+        status = 200 if reply.headers[OUTCOME] == ReplyStatus.ANSWER else 500
         if reply.headers[OUTCOME] == ReplyStatus.REFUSED:
-            status = _REFUSED.get(reply.headers.get(ERROR, ""), status)
+            status = _REFUSED.get(reply.headers[ERROR], 503)
         headers = {CORRELATION: str(reply.correlation_id)}
         return Response(content, status, headers, media_type="application/json")
 

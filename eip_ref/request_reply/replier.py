@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 import anyio
@@ -87,15 +86,12 @@ class IdempotencyCache:
         self._running[operation.key] = operation
         return operation
 
-    def finish(self, operation: Operation, answer: ReplyContent) -> None:
-        """This is the answer, also for every later attempt."""
-        operation.answer = answer
-        self._answered[operation.key] = operation
-        self.give_up(operation)
-
-    def give_up(self, operation: Operation) -> None:
-        """It runs no more. Without an answer, the next attempt begins anew."""
+    def end(self, operation: Operation, answer: ReplyContent | None) -> None:
+        """It runs no more. Its answer is that of every later attempt too, unless it is none or in doubt."""
         del self._running[operation.key]
+        if answer is not None and answer.status is not ReplyStatus.IN_DOUBT:
+            operation.answer = answer
+            self._answered[operation.key] = operation
         operation.attempts.clear()
         operation.over.set()
 
@@ -161,11 +157,9 @@ class Replier:
         self._open = True
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    async def __aexit__(self, *error: Any) -> bool | None:
         self.close()
-        return await self._stack.__aexit__(kind, error, trace)
+        return await self._stack.__aexit__(*error)
 
     def close(self) -> None:
         """Begin nothing more: requests that come or wait are refused as `NoResponder`. Idempotent."""
@@ -253,21 +247,16 @@ class Replier:
         operation = self._operations.begin(request)
         self._pending += 1
         record(Kind.ACCEPTED, self.name, request.id, who=self.name)
+        answer = None
         try:
             await self._slot(request)
             try:
                 answer = await self._work(request)
             finally:
                 self._slots.release()
-        except BaseException:
-            self._operations.give_up(operation)
-            raise
         finally:
             self._pending -= 1
-        if answer.status is ReplyStatus.IN_DOUBT:  # a later attempt may find out
-            self._operations.give_up(operation)
-        else:
-            self._operations.finish(operation, answer)
+            self._operations.end(operation, answer)
         return answer
 
     async def _slot(self, request: Message) -> None:

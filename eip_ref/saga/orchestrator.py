@@ -40,8 +40,6 @@ Execute = Callable[[Message], Awaitable[Any] | Any]
 """Brings a command to its participant, and returns the answer. Raises `Refused` for a no of the
 participant, `NotDone` when the command certainly was not executed, anything else when in doubt."""
 
-_BEFORE = "it was begun before, and its result is not in the log"
-
 
 class Orchestrator:
     """Runs the sagas of one definition.
@@ -223,7 +221,7 @@ class Run:
         None when all are done, otherwise why the saga cannot go on.
         """
         fresh = [step for step in stage if step.name not in self.state.steps]
-        open_ = [s for s in stage if s in fresh or self.state.steps[s.name].result is None]
+        unsettled = [s for s in stage if s in fresh or self.state.steps[s.name].result is None]
         if (failure := self._intend(fresh)) is not None:
             return failure
         if fresh:
@@ -233,7 +231,7 @@ class Run:
             until = deadline if step.kind is StepKind.COMPENSATABLE else math.inf
             return await self._settle(step, step in fresh, until)
 
-        await self._each(open_, settle, together=True)
+        await self._each(unsettled, settle, together=True)
         for step in stage:
             state = self.state.steps[step.name]
             if state.result is not RecordType.DONE:
@@ -259,7 +257,7 @@ class Run:
         """The result of a step. One without a result is asked for, or repeated with the same key."""
         if not fresh and step.ask and (known := await self._ask(step, until)) is not None:
             return known
-        doubt = "" if fresh else _BEFORE
+        doubt = "" if fresh else "it was begun before, and its result is not in the log"
         return await self._command(step, self._action(step), until=until, sent=fresh, doubt=doubt)
 
     async def _ask(self, step: Step, until: float) -> LogRecord | None:
