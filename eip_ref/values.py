@@ -195,10 +195,10 @@ def from_json(what: str, text: str | bytes) -> Any:
     return value
 
 
-def check_json(what: str, value: object) -> None:
-    """Raise TypeError that names `what`, unless the value would come back equal from JSON text."""
+def check_json(what: str, value: object, error: type[Exception] = TypeError) -> None:
+    """Raise the error, which names `what`, unless the value would come back equal from JSON text."""
     if not is_plain(value) and (fault := _json_fault(value, 0)) is not None:
-        raise TypeError(f"{what} cannot be written as JSON and read back equal: {fault}")
+        raise error(f"{what} cannot be written as JSON and read back equal: {fault}")
 
 
 def is_json(value: object) -> bool:

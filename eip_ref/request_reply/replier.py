@@ -283,7 +283,8 @@ class Replier:
                 if self._budget is not None:
                     request = request.copy(deadline=anyio.current_time() + self._budget)
                 body = await values.finished(self._handle(request))
-                _must_be_json(request, body)
+                # what no wire can carry is refused on every way, and is no doubt
+                values.check_json(f"the answer to {request.label}", body, UnwritableAnswer)
         except Indefinite as error:
             return ReplyContent(ReplyStatus.IN_DOUBT, [str(error)])
         except Exception as error:
@@ -302,14 +303,6 @@ class Replier:
 
     def _record(self, kind: Kind, request: Message, **data: object) -> None:
         record(kind, self.name, request.id, who=self.name, reply=reply_id(request, self.name), **data)
-
-
-def _must_be_json(request: Message, body: object) -> None:
-    """Raise `UnwritableAnswer`: what no wire can carry is refused on every way, and is no doubt."""
-    try:
-        values.check_json(f"the answer to {request.label}", body)
-    except TypeError as error:
-        raise UnwritableAnswer(str(error)) from error
 
 
 def _deadline(request: Message) -> float:

@@ -162,7 +162,7 @@ class Participant:
         try:
             with self.store.transaction() as savepoint:  # what a refusing handler wrote is undone
                 answer = handler(command, LocalTransaction(savepoint, self.name, command))
-                _must_be_json(answer, f"the answer of {self.name} to {command.type}")
+                values.check_json(f"the answer of {self.name} to {command.type}", answer, NotDone)
             known = {"state": "done", "answer": answer}
         except Refused as refusal:
             known = {"state": "refused", "reason": str(refusal)}
@@ -203,13 +203,6 @@ class Participant:
             return self._handlers[command.type]
         except KeyError:
             raise LookupError(f"{self.name} does not know how to {command.type!r}") from None
-
-
-def _must_be_json(answer: Any, what: str) -> None:
-    try:
-        values.check_json(what, answer)
-    except TypeError as error:
-        raise NotDone(f"{error}; nothing was done") from error
 
 
 def answering(participant: Participant, send: Receiver) -> Callable[[Message], Awaitable[None]]:
