@@ -1,8 +1,7 @@
-"""The channel: what is published to a topic goes to everybody who is subscribed to it.
+"""The channel and its live subscriptions: each has a bounded buffer, and its own policy for a full one.
 
-Live subscriptions stand here too. Each has a bounded buffer of its own and its own policy for a full
-one; the members of a group share one. They promise at most once: a message that was taken is never
-handed out again, and one that is published while nobody is subscribed is never heard of.
+They promise at most once: a message that was taken is never handed out again, and one that is
+published while nobody is subscribed is never heard of.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from .topics import (
 
 __all__ = ["PublishSubscribeChannel", "SubscriberBuffer", "Subscription"]
 
+OnEnd = Callable[["SubscriberBuffer"], object]
 POLICIES = (WhenFull.BLOCK, WhenFull.DROP_NEWEST, WhenFull.DROP_OLDEST, WhenFull.DISCONNECT)
 
 
@@ -43,13 +43,7 @@ class SubscriberBuffer(Buffer):
     """The buffer of one subscription, or of one group. What never got in counts as missed too."""
 
     def __init__(
-        self,
-        name: str,
-        pattern: str,
-        capacity: int,
-        *,
-        when_full: WhenFull | str,
-        on_end: Callable[[SubscriberBuffer], object],
+        self, name: str, pattern: str, when_full: WhenFull | str, capacity: int, on_end: OnEnd
     ) -> None:
         check_pattern(pattern)
         policy = policy_of("a subscriber", when_full, POLICIES)
@@ -288,7 +282,7 @@ class PublishSubscribeChannel:
 
     def _open(self, where: str, pattern: str, when_full: WhenFull | str, capacity: int) -> SubscriberBuffer:
         self._must_be_open_and_free(where)
-        buffer = SubscriberBuffer(where, pattern, capacity, when_full=when_full, on_end=self._forget)
+        buffer = SubscriberBuffer(where, pattern, when_full, capacity, self._forget)
         self._buffers[where] = buffer
         self._interest.add(pattern, buffer)
         return buffer

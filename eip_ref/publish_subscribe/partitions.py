@@ -14,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections import Counter
-from typing import Self
+from typing import Any, Self
 from zlib import crc32
 
 import anyio
@@ -110,14 +111,9 @@ class PartitionGroup:
         self.name = values.name("group", name)
         self.when_full = policy_of("a group", when_full, (WhenFull.BLOCK, WhenFull.DROP_OLDEST))
         self.session = values.duration("session", session, zero=False)
-        self.cursors = [
-            Cursor(
-                log, f"{log.name} → {name}", log.name, when_full=when_full, start=start, wake=self._wake_all
-            )
-            for log in logs
-        ]
-        self.members: dict[Member, float] = {}  #: and when each was last heard of
-        self._named: dict[str, Member] = {}  # the newest member of each name
+        how: dict[str, Any] = {"when_full": when_full, "start": start, "wake": self._wake_all}
+        self.cursors = [Cursor(log, f"{log.name} → {name}", log.name, **how) for log in logs]
+        self.members: dict[str, Member] = {}  #: the newest of each name
 
     @property
     def owners(self) -> list[str]:
@@ -136,32 +132,32 @@ class PartitionGroup:
 
     def is_replaced(self, member: Member) -> bool:
         """True when another one has joined under its name."""
-        return self._named.get(member.name, member) is not member
+        return self.members.get(member.name, member) is not member
 
     def heard(self, member: Member) -> None:
         """The member is new, or lives, or lives again. Whoever it replaces or fell silent is out."""
-        now = anyio.current_time()
-        reason = "" if member in self.members else f"{member.name} joined"
-        self.members[member] = now
-        self._named[member.name] = member
-        for other, last in list(self.members.items()):
-            if self.is_replaced(other):
-                del self.members[other]
-            elif last + self.session <= now:
-                del self.members[other], self._named[other.name]
+        now = member.heard_at = anyio.current_time()
+        reason = ""
+        if self.members.get(member.name) is not member:
+            self.members.pop(member.name, None)
+            self.members[member.name] = member
+            reason = f"{member.name} joined"
+        for other in list(self.members.values()):
+            if other.heard_at + self.session <= now:
+                del self.members[other.name]
                 reason = f"{other.name} fell silent"
         if reason:
             self.rebalance(reason)
 
     def leave(self, member: Member) -> None:
         """Give its partitions to the others. Nothing happens when it is out already."""
-        if self.members.pop(member, None) is not None:
-            del self._named[member.name]
+        if self.members.get(member.name) is member:
+            del self.members[member.name]
             self.rebalance(f"{member.name} left")
 
     def rebalance(self, reason: str) -> None:
         """Spread the partitions evenly over the members, moving no more of them than needed."""
-        shares = {member: [c for c in self.cursors if c.holder is member] for member in self.members}
+        shares = {member: [c for c in self.cursors if c.holder is member] for member in self.members.values()}
         fair, more = divmod(len(self.cursors), max(1, len(shares)))
         largest_first = sorted(shares, key=lambda member: -len(shares[member]))
         quotas = {member: fair + (place < more) for place, member in enumerate(largest_first)}
@@ -176,7 +172,7 @@ class PartitionGroup:
         self._wake_all()
 
     def _wake_all(self) -> None:
-        for member in self.members:
+        for member in self.members.values():
             member.signal.notify_all()
 
 
@@ -190,6 +186,7 @@ class Member(ReceivingEnd[Delivery]):
         self.name = name
         self.group = group
         self.signal = Signal()
+        self.heard_at = -math.inf  #: when it last asked for a message, on anyio's clock
         self._left = False
         self._served = 0  # the partition that was served last
         group.heard(self)

@@ -571,7 +571,7 @@ def test_unsubscribing_a_group_ends_its_members(play: Play) -> None:
         member.leave()  # of a group that is no more: the new one of this name hears nothing of it
         assert topic.groups["g"].owners == ["new", "new"]
         await topic.publish(Message(4))
-        assert bodies(ready(next(iter(topic.groups["g"].members)))) == [4]
+        assert bodies(ready(next(iter(topic.groups["g"].members.values())))) == [4]
         topic.unsubscribe("g")
         with pytest.raises(KeyError):
             topic.unsubscribe("g")
