@@ -30,7 +30,7 @@ throttles; `autoscaler.py` for consumers that come and go.
 for several senders, and starting machines instead of tasks.
 """
 
-from ..signal import Disconnected, EndOfMessages
+from ..signal import Disconnected
 from .autoscaler import ConsumerPool, CountedQueue, Load, Scaler, Scaling
 from .buffer import Buffer, BufferClosed, BufferCounts, BufferFull, Offer, WhenFull
 from .credit import Credit, Demand
@@ -47,7 +47,6 @@ __all__ = [
     "Credit",
     "Demand",
     "Disconnected",
-    "EndOfMessages",
     "Load",
     "Offer",
     "Reservation",

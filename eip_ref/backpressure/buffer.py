@@ -208,8 +208,7 @@ class Buffer(ReceivingEnd[Message]):
     # Dropping
 
     def _drop(self, message: Message, reason: str, *, by: str = "") -> None:
-        begins = not self.dropping
-        if begins:
+        if begins := not self.dropping:
             self._begin_episode(reason)
         self.dropped[reason] += 1
         record(Kind.DROPPED, self.name, message.id, who="", reason=reason, by=by)
@@ -265,22 +264,21 @@ class Buffer(ReceivingEnd[Message]):
 
     def close(self) -> None:
         """Take no more, and turn senders that wait away; readers get what is left. Idempotent."""
-        if not self.ended:
-            self._end("closed")
-            self._turn_all_away("closed")
+        self._end("closed")
+        self._turn_all_away("closed")
 
     def discard(self, reason: str = "the reader left") -> None:
         """Close, and drop what nobody will take, each counted."""
-        if not self.ended:
-            self._end(reason)
+        self._end(reason)
         while len(self._waiting):
             self._drop(self._waiting.take(), reason)
         self._turn_all_away(reason)
 
     def _end(self, reason: str) -> None:
-        self.ended = reason
-        record(Kind.CLOSED, self.name, who="", reason=reason, high_water=self.high_water)
-        self.signal.notify_all()
+        if not self.ended:
+            self.ended = reason
+            record(Kind.CLOSED, self.name, who="", reason=reason, high_water=self.high_water)
+            self.signal.notify_all()
 
     def _turn_all_away(self, reason: str) -> None:
         while self._offers:

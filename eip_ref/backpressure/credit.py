@@ -56,8 +56,7 @@ class Credit:
 
     def take_nowait(self, message: str = "") -> None:
         """Use the right to send one message. Raises `anyio.WouldBlock` when there is none."""
-        if not self.available:
-            raise anyio.WouldBlock
+        self._must_have()
         record(Kind.DELIVERED, self.name, message, who=whoami(), lease=None)
         self._change(-1)
 

@@ -50,20 +50,28 @@ class Reservation:
 
         Raises RuntimeError when it was used or cancelled before.
         """
+        bucket = self.bucket
         if not self.settled and self.at < anyio.current_time():
-            self.bucket._give_back(self)
-            self.bucket._promise(self)
+            bucket._give_back(self)
+            bucket._promise(self)
         try:
             await anyio.lowlevel.checkpoint()
             with on_death(self.cancel):
-                await self.bucket._until_due(self)
+                while bucket._look() < self.at:
+                    self._called = anyio.Event()
+                    first = bucket._first_call() is self._called
+                    with anyio.CancelScope(deadline=self.at if first else math.inf):
+                        await self._called.wait()
         except BaseException:
             self.cancel()
             raise
+        finally:
+            self._called = None
+        bucket._call_the_first()
         if self.settled:
             raise RuntimeError("this reservation was used or cancelled; make a new one")
         self.settled = True
-        record(Kind.DELIVERED, self.bucket.name, who=whoami(), tokens=self.tokens)
+        record(Kind.DELIVERED, bucket.name, who=whoami(), tokens=self.tokens)
 
     def cancel(self) -> bool:
         """Give the tokens back; false when they were used or given back before."""
@@ -87,14 +95,13 @@ class TokenBucket:
         self._rounding = _ROUNDING / self.rate  # in seconds
         self._full_at = -math.inf  # when the bucket would be full, if nobody took any more
         self._line: OrderedDict[Reservation, None] = OrderedDict()  # promised, and not due yet
-        self._promised = 0.0  # tokens, to all in the line
         self._looked_at = -math.inf
 
     @property
     def tokens(self) -> float:
         """The tokens that could be taken now; below 0 when some are promised that have not fallen yet."""
         now = self._look()
-        return self.burst - (self._full_at - now) * self.rate - self._promised
+        return self.burst - (self._full_at - now) * self.rate - sum(each.tokens for each in self._line)
 
     async def take(self, tokens: float = 1, *, timeout: float = math.inf) -> None:
         """Wait for so many tokens and use them; cancelling the wait gives them back.
@@ -102,14 +109,13 @@ class TokenBucket:
         Raises `AboveBurst` at once for more than the bucket can hold, `anyio.WouldBlock` at once when
         they will not be there within `timeout` seconds, and ValueError for 0 or less.
         """
-        if timeout != math.inf:
-            values.duration("timeout", timeout, infinite=True)
+        values.duration("timeout", timeout, infinite=True)
         await anyio.lowlevel.checkpoint()
         try:
             self.take_nowait(tokens)
             return
         except anyio.WouldBlock:
-            at = self._time_for(self._promised + tokens)
+            at = self._time_for(tokens)
             if at > self._looked_at + timeout:
                 record(Kind.REFUSED, self.name, reason=f"not within {timeout:g} s", tokens=tokens)
                 raise
@@ -120,7 +126,7 @@ class TokenBucket:
         """Use so many tokens. Raises `anyio.WouldBlock` when they are not there now, and `AboveBurst`."""
         self._must_fit(tokens)
         now = self._look()
-        if self._time_for(self._promised + tokens) > now + self._rounding:
+        if self._time_for(tokens) > now + self._rounding:
             raise anyio.WouldBlock
         self._full_at += tokens / self.rate
         record(Kind.DELIVERED, self.name, who=whoami(), tokens=tokens)
@@ -153,40 +159,33 @@ class TokenBucket:
         if now < self._looked_at:  # the clock is another event loop's: start anew, full
             self._full_at = self._looked_at = now
             self._line.clear()
-            self._promised = 0.0
         while self._line and (at := self._time_of(first := next(iter(self._line)))) <= now + self._rounding:
             first._due = max(self._looked_at, min(at, now))  # the last look may be at who made way for it
             self._full_at += first.tokens / self.rate
-            self._leave(first)
+            del self._line[first]
             if first._called is not None:
                 first._called.set()
         self._full_at = max(self._full_at, now)
         self._looked_at = now
         return now
 
-    def _time_for(self, tokens: float) -> float:
-        """The time at which so many have fallen into the bucket; it may be over."""
-        return self._full_at + (tokens - self.burst) / self.rate
-
     def _time_of(self, reservation: Reservation) -> float:
-        if reservation not in self._line:
-            return reservation._due
-        tokens = 0.0  # its own, and those of all before it
+        if reservation in self._line:
+            return self._time_for(reservation.tokens, reservation)
+        return reservation._due
+
+    def _time_for(self, tokens: float, last: Reservation | None = None) -> float:
+        """The time at which so many have fallen for whoever stands at the end of the line, or at `last`."""
         for each in self._line:
-            tokens += each.tokens
-            if each is reservation:
+            if each is last:
                 break
-        return self._time_for(tokens)
+            tokens += each.tokens
+        return self._full_at + (tokens - self.burst) / self.rate
 
     def _promise(self, reservation: Reservation) -> None:
         self._look()
         self._line[reservation] = None
-        self._promised += reservation.tokens
         self._look()  # it may be due at once
-
-    def _leave(self, reservation: Reservation) -> None:
-        del self._line[reservation]
-        self._promised = self._promised - reservation.tokens if self._line else 0.0
 
     def _give_back(self, gone: Reservation) -> None:
         """Whoever comes after `gone` moves up.
@@ -196,21 +195,10 @@ class TokenBucket:
         """
         now = self._look()
         if gone in self._line:
-            self._leave(gone)
+            del self._line[gone]
         else:
             fell = (now - gone._due) * self.rate
             self._full_at -= max(0.0, gone.tokens - fell) / self.rate
-        self._call_the_first()
-
-    async def _until_due(self, mine: Reservation) -> None:
-        try:
-            while self._look() < mine.at:
-                mine._called = anyio.Event()
-                first = self._first_call() is mine._called
-                with anyio.CancelScope(deadline=mine.at if first else math.inf):
-                    await mine._called.wait()
-        finally:
-            mine._called = None
         self._call_the_first()
 
     def _call_the_first(self) -> None:

@@ -59,12 +59,12 @@ class SubscriberBuffer(Buffer):
 
     def close(self) -> None:
         """Take no more. What waits here with its publisher was published before, and still gets in."""
-        if not self.ended:
-            self._end("closed")
+        self._end("closed")
 
     def _end(self, reason: str) -> None:
-        super()._end(reason)
-        self._on_end(self)
+        if not self.ended:
+            super()._end(reason)
+            self._on_end(self)
 
     def _turn_away(self, offer: Offer, reason: str) -> None:
         record(Kind.ACCEPTED, self.name, offer.message.id, who="", key=offer.message.key)
