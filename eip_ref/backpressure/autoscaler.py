@@ -137,7 +137,7 @@ class ConsumerPool:
         self._service = values.rate("expected_rate", expected_rate)
         self._interval = values.duration("interval", interval, zero=False)
         self._drain = values.duration("drain", drain, infinite=True)
-        self._launch = launch or _run
+        self._launch = launch
         self._workers: dict[str, Worker] = {}  # that take messages, by name
         self._numbers = itertools.count(1)
         self._done, self._busy = 0, 0.0  # messages and seconds of work, since the last look
@@ -172,23 +172,19 @@ class ConsumerPool:
 
     def _look(self) -> None:
         """Measure, and decide how many workers there should be."""
-        load, was = self._measure(), self.wanted
-        self.wanted = self._scaler.decide(load, was, anyio.current_time())
-        if self.wanted != was:
-            why = f"{load.lag} wait, {load.arrivals:.3g}/s come, one handles {load.service:.3g}/s"
-            self._tell(was, why)
-
-    def _tell(self, was: int, reason: str) -> None:
-        facts: dict[str, Any] = {"consumers": self.wanted, "queue": self._queue.name, "reason": reason}
-        record(Kind.STATE, self.name, who="", was=_words(was), now=_words(self.wanted), **facts)
-
-    def _measure(self) -> Load:
-        counts = self._queue.counts
+        counts, was = self._queue.counts, self.wanted
         arrivals, self._accepted = (counts.accepted - self._accepted) / self._interval, counts.accepted
         if self._busy > 0 and self._done:
             self._service = self._done / self._busy
         self._done, self._busy = 0, 0.0
-        return Load(counts.ready, arrivals, self._service)
+        load = Load(counts.ready, arrivals, self._service)
+        self.wanted = self._scaler.decide(load, was, anyio.current_time())
+        if self.wanted != was:
+            self._tell(was, f"{load.lag} wait, {arrivals:.3g}/s come, one handles {load.service:.3g}/s")
+
+    def _tell(self, was: int, reason: str) -> None:
+        facts: dict[str, Any] = {"consumers": self.wanted, "queue": self._queue.name, "reason": reason}
+        record(Kind.STATE, self.name, who="", was=_words(was), now=_words(self.wanted), **facts)
 
     def _scale(self, group: anyio.abc.TaskGroup) -> None:
         """Add or drain workers until there are as many as wanted."""
@@ -203,7 +199,8 @@ class ConsumerPool:
         with acting(name):
             record(Kind.OPENED, name, role="participant")
             try:
-                await self._launch(name, functools.partial(self._work, worker))
+                work = functools.partial(self._work, worker)
+                await (work() if self._launch is None else self._launch(name, work))
             finally:
                 self._workers.pop(name, None)
                 record(Kind.CLOSED, name)
@@ -220,10 +217,6 @@ class ConsumerPool:
             self._done += 1
         finally:
             self._busy += anyio.current_time() - began
-
-
-async def _run(name: str, work: Work) -> None:
-    await work()
 
 
 def _words(consumers: int) -> str:
