@@ -35,6 +35,7 @@ __all__ = [
     "number",
     "rate",
     "share",
+    "shown",
     "text",
     "to_json",
 ]
@@ -124,6 +125,11 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def shown(value: object) -> str:
+    """Its `repr`, with escapes for what nobody can write: the reason of a dead letter must reach it."""
+    return repr(value).encode(errors="backslashreplace").decode()
 
 
 # What a slot for a function takes

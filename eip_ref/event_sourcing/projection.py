@@ -204,7 +204,7 @@ class Projector:
         except PoisonEvent as poison:
             if self._poison is Poison.STOP:
                 return poison
-            reason = repr(poison.error)
+            reason = values.shown(poison.error)
             transaction.after_commit(partial(self._say, Kind.FAILED, event, error=reason))
             told = partial(self._say, Kind.DROPPED, event, reason=reason)
             if self._poison is Poison.PARK:
@@ -225,7 +225,7 @@ class Projector:
 
     def _stop_if_poisoned(self, poison: PoisonEvent | None) -> None:
         if poison is not None:
-            reason = repr(poison.error)
+            reason = values.shown(poison.error)
             self._say(Kind.FAILED, poison.event, error=reason)
             record(Kind.STATE, self.name, who=self.name, was="running", now="stopped", reason=reason)
             raise poison

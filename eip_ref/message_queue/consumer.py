@@ -233,7 +233,7 @@ async def _handled(lease: Lease, handle: Handler, timeout: float, *, extending: 
         record(Kind.CANCELLED, where, message.id, lease=lease.token)
         raise
     except Exception as error:
-        words = repr(error).encode(errors="backslashreplace").decode()  # what nobody can write is no reason
+        words = values.shown(error)
         record(Kind.FAILED, where, message.id, lease=lease.token, error=words)
         return f"the handler raised {words}"
     if returned:

@@ -68,7 +68,7 @@ async def _failure(message: Message, handle: Handler) -> str | None:
         with working(whoami(), message.id, key=message.key):
             await values.finished(handle(message))
     except Exception as error:  # it must harm nobody else; it goes to the dead letters in the end
-        return f"the handler raised {error!r}"
+        return f"the handler raised {values.shown(error)}"
     return None
 
 

@@ -293,6 +293,24 @@ async def test_poison_is_parked_by_policy_with_what_follows_in_its_stream(
     assert trace.messages("replayed") == ["X", "c", "d", "e"]
 
 
+@both
+async def test_poison_with_odd_words_is_parked_like_any_other(tmp_path: Path, place: Place) -> None:
+    """The reason is kept as far as it can be written."""
+
+    class Odd(Exception):
+        def __repr__(self) -> str:
+            return "Odd(\ud800)"
+
+    def refuse(view: View, event: Recorded) -> None:
+        raise Odd
+
+    store = MemoryEventStore()
+    await pay(store, "a")
+    with place(tmp_path / "views.db") as views:
+        await Projector(views, Projection("total", {"OrderPaid": refuse}), poison="park").catch_up(store)
+        assert [parked.reason for parked in live_view(views, "total").parked] == [r"Odd(\ud800)"]
+
+
 async def test_what_is_parked_is_tried_once_also_by_two() -> None:
     """Two who retry at the same time: the effect is there once."""
     store, views = MemoryEventStore(), MemoryStore()

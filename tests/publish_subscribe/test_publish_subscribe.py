@@ -714,6 +714,26 @@ def test_a_failing_subscriber_never_delays_or_ends_the_others(play: Play) -> Non
     holds(trace)
 
 
+async def test_an_error_with_odd_words_ends_no_listener() -> None:
+    """The dead letter has the words, as far as they can be written."""
+
+    class Odd(Exception):
+        def __repr__(self) -> str:
+            return "Odd(\ud800)"
+
+    def handle(message: Message) -> None:
+        raise Odd
+
+    channel = PublishSubscribeChannel("shop")
+    inbox = channel.subscribe("orders.*", when_full="block")
+    await publish(channel, 1)
+    channel.close()
+    async with MessageQueue("failed", policy=NEVER) as dead:
+        await listen(inbox, handle, dead_letters=dead)
+        letter = (await dead.receive(timeout=0)).message
+    assert letter.headers["dead-letter-reason"] == r"the handler raised Odd(\ud800)"
+
+
 async def test_a_handler_may_be_a_plain_function() -> None:
     """It returns, and the message is done."""
     channel, done = PublishSubscribeChannel("shop", retain=5), list[object]()
