@@ -43,10 +43,6 @@ RouteHandler = Callable[[AdmittedRequest], Awaitable[Any] | Any]
 Allow = Callable[[Identity, Mapping[str, str]], Awaitable[bool] | bool]
 
 
-def _anybody(identity: Identity, given: Mapping[str, str]) -> bool:
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
     """`method` on paths like `/orders/{order}` goes to `handler`, for those whom `allow` lets.
@@ -58,7 +54,7 @@ class Route:
     method: str
     path: str
     handler: RouteHandler
-    allow: Allow = _anybody
+    allow: Allow = lambda identity, path_params: True
     coalesce: bool = False
 
     def __post_init__(self) -> None:

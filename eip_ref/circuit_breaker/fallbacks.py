@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -200,6 +200,7 @@ class Degraded(Fallback):
         return SourcedValue(value, Source.DEGRADED, cause=cause)
 
 
+@dataclass(frozen=True)
 class QueueForLater(Fallback):
     """Put the work on a queue, and answer with the id of the message. Idempotent work only.
 
@@ -208,26 +209,21 @@ class QueueForLater(Fallback):
     must not be repeated, and then it is not queued. `body` makes the body, by default the arguments.
     """
 
-    def __init__(
-        self,
-        queue: Queue,
-        *,
-        key: Callable[..., str | None],
-        body: Callable[..., Any] = lambda *args: list(args),
-        type: str = "",
-    ) -> None:
-        values.must_not_be_async("key", key)
-        values.must_not_be_async("body", body)
-        self._queue = queue
-        self._key = key
-        self._body = body
-        self._type = type
+    queue: Queue
+    _: KW_ONLY
+    key: Callable[..., str | None]
+    body: Callable[..., Any] = lambda *args: list(args)
+    type: str = ""
+
+    def __post_init__(self) -> None:
+        values.must_not_be_async("key", self.key)
+        values.must_not_be_async("body", self.body)
 
     async def answer(self, cause: Exception, args: tuple[Any, ...]) -> SourcedValue | None:
-        key = self._key(*args)
+        key = self.key(*args)
         if key is None:
             return None
-        await self._queue.put(Message(self._body(*args), id=key, type=self._type))
+        await self.queue.put(Message(self.body(*args), id=key, type=self.type))
         return SourcedValue(key, Source.QUEUED, cause=cause)
 
 
