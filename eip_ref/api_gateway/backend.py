@@ -166,5 +166,5 @@ class Backend:
             until = anyio.current_time() + self.timeout
             with in_time(until, f"{self.name} did not answer within {self.timeout:g} s"):
                 result = await values.finished(function(*args))
-            permit.returned(result)
+            permit.judged(result)
             return result

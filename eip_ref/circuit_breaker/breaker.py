@@ -59,15 +59,8 @@ class Permit:
         """Settle: the call says nothing about the dependency. It was cancelled, or the caller was wrong."""
         return self.breaker.settle(self, NEUTRAL, error)
 
-    def returned(self, result: object) -> bool:
-        """Settle as the breaker's predicates judge this result. What they raise comes out."""
-        return self._settle_as_judged(result, None)
-
-    def raised(self, error: BaseException) -> bool:
-        """Settle as the breaker's predicates judge this exception. What they raise comes out."""
-        return self._settle_as_judged(None, error)
-
-    def _settle_as_judged(self, result: object, error: BaseException | None) -> bool:
+    def judged(self, result: object = None, error: BaseException | None = None) -> bool:
+        """Settle as the breaker's predicates judge the result or the error. What they raise comes out."""
         if self.settled:
             return False
         try:
@@ -82,7 +75,7 @@ class Permit:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if error is not None:
-            self.raised(error)
+            self.judged(error=error)
         elif not self.settled:
             self.success()
 
@@ -191,9 +184,9 @@ class CircuitBreaker:
             if inspect.isawaitable(result):
                 result = await result
         except BaseException as error:
-            permit.raised(error)
+            permit.judged(error=error)
             raise
-        permit.returned(result)
+        permit.judged(result)
         return result
 
     def admit(self, message: str = "") -> Permit:
@@ -297,9 +290,8 @@ class CircuitBreaker:
             self._open(reason, by=by.message)
 
     def _count_probe(self, bad: bool, by: Permit) -> None:
-        self._probed += 1
         self._bad_probes += bad
-        verdict, reason = self.half_open.verdict(self._probed, self._bad_probes)
+        verdict, reason = self.half_open.verdict(self._successes + self._failures, self._bad_probes)
         if verdict is FAILURE:
             self._open(reason, by=by.message)
         elif verdict is SUCCESS:
@@ -333,17 +325,15 @@ class CircuitBreaker:
         self.state, self._reason = state, reason
         self.generation += 1
         self._counted = self.policy.fresh()
-        self._successes = self._failures = self._rejected = 0
+        self._successes = self._failures = self._rejected = self._bad_probes = 0
         self._probes: dict[Permit, None] = {}  # unsettled ones of this half-open, the oldest first
-        self._probed = self._bad_probes = 0
         # A look at the clock costs as much as a call
         self._timed = state is not CLOSED or self._counted.timed
 
     def _tell(self, transition: Transition) -> None:
-        if self._on_change is None:
-            return
         try:
-            self._on_change(transition)
+            if self._on_change is not None:
+                self._on_change(transition)
         except Exception as error:  # a listener must not fail the call of somebody else
             self._note(f"the callback of {self.name} raised {error!r}", error)
 

@@ -379,7 +379,7 @@ async def test_three_predicates_judge_exceptions_and_results(outcome: Any, count
 async def test_neutral_frees_the_slot_and_decides_nothing() -> None:
     """A probe with the caller's own error leaves the breaker half-open, with room for another."""
     payments, probe = await half_opened(predicates=OUTCOMES)
-    probe.raised(Invalid("no such order"))
+    probe.judged(error=Invalid("no such order"))
     assert payments.state == "half-open"
     payments.admit().success()
     assert payments.state == "closed"
@@ -411,7 +411,7 @@ async def test_a_predicate_that_raises_keeps_no_slot() -> None:
     """What it raises comes out; the call is neutral."""
     payments, probe = await half_opened(predicates=Predicates(failure=lambda result: result.status > 499))
     with pytest.raises(AttributeError):
-        probe.returned("no status")
+        probe.judged("no status")
     assert payments.state == "half-open"
     payments.admit().success()
 
@@ -452,7 +452,7 @@ async def test_as_a_context_manager_the_block_is_the_call() -> None:
     with pytest.raises(ConnectionError), payments.admit():
         await fail()
     with payments.admit("order 17") as permit:
-        permit.returned("503")
+        permit.judged("503")
     assert payments.state == "open"
     with pytest.raises(BreakerOpen), payments.admit():
         raise AssertionError("the block must not run")

@@ -90,7 +90,7 @@ async def callers_errors_and_departures(make: Any) -> object:
     breaker = made(make, predicates=Predicates(neutral=ValueError))
     for _ in range(3):
         with suppress(CallRejected):
-            breaker.admit().raised(ValueError("no such order"))
+            breaker.admit().judged(error=ValueError("no such order"))
         with anyio.move_on_after(0.5):
             await let_in(breaker)
     return breaker.state
