@@ -35,17 +35,13 @@ _ENDS_HERE = frozenset({"content-length", "content-encoding", "date", "server"})
 _SAID_ANEW = frozenset({TIMEOUT.lower(), "accept-encoding"})
 
 
-class _TooLong(Exception):
-    pass
-
-
-async def _read(chunks: AsyncIterable[bytes], limit: int) -> bytes:
-    """The whole body. Raises `_TooLong` before more than that, and one chunk, is in memory."""
+async def _read(chunks: AsyncIterable[bytes], limit: int) -> bytes | None:
+    """The whole body, or None for one that is too long: the rest of it is not read."""
     body = bytearray()
     async for chunk in chunks:
         body += chunk
         if len(body) > limit:
-            raise _TooLong
+            return None
     return bytes(body)
 
 
@@ -74,12 +70,12 @@ async def _handled(gateway: Gateway, request: HttpRequest) -> Response:
     try:
         with anyio.fail_after(gateway.timeout):
             body = await _read(request.stream(), gateway.max_body)
-    except _TooLong:  # one byte too many is enough for the gateway to refuse it
-        body = bytes(gateway.max_body + 1)
     except TimeoutError:
         words = f"the body of {asked.path} did not come in time"  # and the rest of it may yet come
         close = [("connection", "close")]
         return gateway.refuse(asked, Refused(408, "request timeout", words, headers=close))
+    if body is None:  # one byte too many is enough for the gateway to refuse it
+        body = bytes(gateway.max_body + 1)
     return await gateway.handle(replace(asked, body=body))
 
 
@@ -178,10 +174,10 @@ class HttpBackend:
                 method, url, headers=sent, content=body, timeout=None, follow_redirects=False
             ) as response:
                 content = await _read(response.aiter_raw(), self._max_body)
-        except _TooLong as error:
-            raise BackendFailed(f"{url} answered with more than {self._max_body} bytes") from error
         except httpx.HTTPError as error:
             raise BackendFailed(f"{url} does not answer: {error!r}") from error
+        if content is None:
+            raise BackendFailed(f"{url} answered with more than {self._max_body} bytes")
         if response.status_code == 504:
             raise GatewayTimeout(f"{url} had no answer in time")
         if response.status_code >= 500:
