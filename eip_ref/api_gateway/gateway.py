@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 # Routes
 
 RouteHandler = Callable[[AdmittedRequest], Awaitable[Any] | Any]
-"""Answers a call: with an `ComposedAnswer`, a `Response`, or plain JSON values."""
+"""Answers a call: with a `ComposedAnswer`, a `Response`, or plain JSON values."""
 
 Allow = Callable[[Identity, Mapping[str, str]], Awaitable[bool] | bool]
 
@@ -72,14 +72,13 @@ class Route:
         ours, theirs = self.path.strip("/").split("/"), path.strip("/").split("/")
         if len(ours) != len(theirs):
             return None
-        pairs = list(zip(ours, theirs, strict=True))
-        if any(mine != given for mine, given in pairs if not _is_place(mine)):
-            return None
-        return {mine[1:-1]: given for mine, given in pairs if _is_place(mine)}
-
-
-def _is_place(segment: str) -> bool:
-    return segment.startswith("{") and segment.endswith("}")
+        found: dict[str, str] = {}
+        for mine, given in zip(ours, theirs, strict=True):
+            if mine.startswith("{") and mine.endswith("}"):
+                found[mine[1:-1]] = given
+            elif mine != given:
+                return None
+        return found
 
 
 def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route, dict[str, str]]:
@@ -139,8 +138,7 @@ class RateLimit:
         ]
 
     def _bucket(self, client: str) -> TokenBucket:
-        bucket = self._buckets.get(client)
-        if bucket is None:
+        if (bucket := self._buckets.get(client)) is None:
             bucket = TokenBucket(f"limit of {client}", rate=self._rate, burst=self._burst)
             self._buckets[client] = bucket
         self._buckets.move_to_end(client)
