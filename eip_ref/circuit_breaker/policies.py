@@ -58,13 +58,9 @@ class Predicates:
             return NEUTRAL
         outcome = result if error is None else error
         for verdict, sign in self._signs:
-            if _fits(sign, outcome):
+            if isinstance(outcome, sign) if isinstance(sign, type) else sign(outcome):
                 return verdict
         return SUCCESS if error is None else FAILURE
-
-
-def _fits(sign: Sign, outcome: object) -> bool:
-    return isinstance(outcome, sign) if isinstance(sign, type) else bool(sign(outcome))
 
 
 def if_result(predicate: Callable[[Any], bool]) -> Sign:
