@@ -25,7 +25,6 @@ from .errors import (
     KeyReused,
     NoResponder,
     NotDelivered,
-    NotDone,
     RemoteErrors,
     TransportError,
     UnwritableAnswer,
@@ -55,17 +54,6 @@ class ReplyContent:
     status: ReplyStatus
     body: Any = None
     error: str = ""  #: the name of the error's type
-
-    @classmethod
-    def failed(cls, error: Exception, errors: RemoteErrors) -> ReplyContent:
-        """The operation ended with this error."""
-        name, args = errors.pack(error)
-        return cls(ReplyStatus.ERROR, args, name)
-
-    @classmethod
-    def refused(cls, refusal: NotDone) -> ReplyContent:
-        """The operation was not begun."""
-        return cls(ReplyStatus.REFUSED, [str(refusal)], type(refusal).__name__)
 
     def to(self, request: Message, by: str) -> Message:
         """The reply to one attempt. Its id follows from the attempt's, so that a resend is the same."""

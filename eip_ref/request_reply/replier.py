@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -214,7 +214,7 @@ class Replier:
                 answer = await self._first_answer(request)
             except NotDone as refusal:
                 self._operations.refuse(request, refusal)
-                answer = ReplyContent.refused(refusal)
+                answer = ReplyContent(ReplyStatus.REFUSED, [str(refusal)], type(refusal).__name__)
                 self._record(Kind.REFUSED, request, reason=str(refusal))
             return None if answer is None else answer.to(request, self.name)
 
@@ -261,6 +261,8 @@ class Replier:
 
     async def _slot(self, request: Message) -> None:
         """Take the slot of a handler that is free, now or later. Refuses what is not wanted by then."""
+        with suppress(anyio.WouldBlock):
+            return self._slots.acquire_nowait()
         with anyio.CancelScope(deadline=_deadline(request)) as wait:
             self._in_backlog[wait] = None
             try:
@@ -288,7 +290,8 @@ class Replier:
         except Indefinite as error:
             return ReplyContent(ReplyStatus.IN_DOUBT, [str(error)])
         except Exception as error:
-            return ReplyContent.failed(error, self._errors)
+            name, args = self._errors.pack(error)
+            return ReplyContent(ReplyStatus.ERROR, args, name)
         return ReplyContent(ReplyStatus.ANSWER, deepcopy(body))
 
     def _must_be_wanted(self, request: Message) -> None:

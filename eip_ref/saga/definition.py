@@ -18,8 +18,6 @@ from typing import Any
 from .. import values
 from ..message_queue import Backoff
 
-Build = Callable[[Any, Mapping[str, Any]], Any]
-
 
 class StepKind(IntEnum):
     """The three kinds, in the order in which a saga may have them."""
@@ -58,7 +56,7 @@ class Step:
     kind: StepKind = StepKind.COMPENSATABLE
     timeout: float = 10.0
     retry: Retry | None = None
-    body: Build | None = None
+    body: Callable[[Any, Mapping[str, Any]], Any] | None = None
     ask: bool = False
 
     def __post_init__(self) -> None:
