@@ -15,6 +15,7 @@ production records are kept for as long as the slowest channel may hold a messag
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,7 +62,9 @@ def question(saga: str, step: str, type: str) -> Message:
 
 def _about(operation: Message, word: str, header: str) -> Message:
     key = operation.id
-    return operation.copy(id=f"{key}/{word}", causation_id=key, headers={**operation.headers, header: key})
+    return replace(
+        operation, id=f"{key}/{word}", causation_id=key, headers={**operation.headers, header: key}
+    )
 
 
 def role(command: Message) -> str:
