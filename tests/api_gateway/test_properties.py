@@ -74,7 +74,7 @@ def expected(plans: Plans) -> tuple[dict[int, str], float, set[int]]:
     return how, first, {n for n, when in fatal.items() if when == first}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PLANS)
 def test_a_fan_out_does_what_its_plan_says(plans: Plans) -> None:
     """Values, errors and the time of the answer are those of a model that knows no tasks."""
@@ -176,7 +176,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS, st.integers(1, 3))
 def test_an_aggregator_does_what_a_table_would(steps: list[tuple[str, int, int]], size: int) -> None:
     """Each message is taken, late or a duplicate; each group comes out once, in order, and in time."""

@@ -60,7 +60,7 @@ def model(when_full: str, waiting: list[Item], capacity: int, item: Item) -> Ite
 STEPS = st.lists(st.one_of(st.sampled_from("abcd"), st.none()), max_size=60)  # put with a key, or take
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["drop newest", "drop oldest", "latest per key"]), st.integers(1, 5), STEPS)
 def test_each_drop_policy_does_what_its_model_does(
     when_full: str, capacity: int, steps: list[str | None]
@@ -145,7 +145,7 @@ async def traffic(load: Traffic) -> Buffer:
     return buffer
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TRAFFIC)
 def test_nothing_is_lost_in_silence_under_any_traffic(load: Traffic) -> None:
     """Bounded, in order, and in the end everything accepted was delivered or counted as dropped."""
@@ -197,7 +197,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ACTIONS, st.sampled_from([0.5, 1.0, 2.0]))
 def test_reservations_come_due_as_in_a_bucket_that_really_fills(
     actions: list[tuple[str, float]], rate: float
@@ -266,7 +266,7 @@ async def callers(lists: list[list[tuple[float, float, str, float]]]) -> None:
             group.start_soon(one, calls)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(CALLS, min_size=1, max_size=4))
 def test_no_stretch_of_time_sees_more_than_rate_and_burst(
     lists: list[list[tuple[float, float, str, float]]],
@@ -278,7 +278,7 @@ def test_no_stretch_of_time_sees_more_than_rate_and_burst(
 # Demand
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.floats(0, 2), st.integers(1, 4)), max_size=8),
     st.integers(0, 12),

@@ -96,7 +96,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS, st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 @example([("disable", 0), ("admit", 0), ("failure", 0)], 1, 1, 1)
 @example([("observe", 0), ("admit", 0), ("failure", 0)], 1, 1, 1)
@@ -144,7 +144,7 @@ def test_the_breaker_does_what_the_model_does(
 # Under load and faults
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.builds(
         Load,

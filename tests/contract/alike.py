@@ -24,7 +24,7 @@ DOCUMENTS: st.SearchStrategy[Any] = st.sampled_from(
 )
 NUMBERS = st.sampled_from([0, 1, 2, 3, -1, 1.5, float("nan"), float("inf"), None, True, 2**63, 2**70, "1"])
 
-few = settings(max_examples=40, stateful_step_count=25, deadline=None)
+few = settings(max_examples=40, stateful_step_count=25)
 
 
 class Alike(RuleBasedStateMachine):

@@ -131,7 +131,7 @@ def test_an_event_made_with_a_format_string_breaks_or_lies(name: str) -> None:
     assert row["name"] != name or "admin" in row
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(min_size=1).filter(lambda name: name.strip()))
 def test_any_name_arrives_as_it_is(name: str) -> None:
     """Quotes, backslashes, line ends, other alphabets: the body is data, and never a part of a text."""

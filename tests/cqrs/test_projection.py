@@ -93,7 +93,7 @@ def test_events_in_any_order_and_any_number_make_the_same_view(play: Play, store
     assert play(scenario).result == [{"ann": ANN}] * 120
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(range(len(HISTORY))), max_size=20))
 def test_a_part_of_the_events_makes_what_their_beginnings_make(picks: list[int]) -> None:
     """Of each stream that counts which has come without a gap from its beginning; the rest waits."""

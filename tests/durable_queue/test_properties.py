@@ -139,7 +139,7 @@ def _told(data: Any, queue: str) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(CALLS)
 def test_with_restarts_it_answers_as_the_queue_in_memory_without(calls: list[tuple[Any, ...]]) -> None:
     """Messages, order, tokens, counts, answers and facts are the same, wherever the restarts are."""

@@ -36,7 +36,7 @@ APPEND = st.tuples(
     st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3, unique=True),
     EXPECTED,
 )
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 @dataclass

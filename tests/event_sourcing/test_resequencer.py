@@ -90,7 +90,7 @@ def test_in_any_order_and_any_number_they_go_on_once_and_in_order() -> None:
         assert (resequencer.versions(), resequencer.held_back) == ({"ann": 2, "bob": 3}, 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(range(len(HISTORY))), max_size=20))
 def test_of_each_stream_its_beginning_goes_on_and_the_rest_waits(picks: list[int]) -> None:
     """Whatever has come, however often: what follows a gap is held back, and nothing else."""

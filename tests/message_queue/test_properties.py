@@ -27,7 +27,7 @@ LOADS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(LOADS)
 def test_the_invariants_hold_under_any_load_and_faults(load: Load) -> None:
     """Legal steps, fencing, credit, keys; and each accepted message is charged once or a dead letter."""

@@ -29,7 +29,7 @@ LOADS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(LOADS)
 def test_what_was_accepted_is_received_once_or_handed_back_and_nothing_else(load: Load) -> None:
     """Conservation, one receiver, the order of each sender, and no sender is told what is not so."""

@@ -91,7 +91,7 @@ async def compare(steps: list[str]) -> None:
         assert (billing.committed, billing.dropped.total()) == (oracle.committed, oracle.missed)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from(STEPS), max_size=40))
 def test_a_durable_subscription_stands_where_a_list_says(steps: list[str]) -> None:
     """After every step: the committed position, what is handed out, and how many were missed."""

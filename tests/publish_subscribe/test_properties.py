@@ -66,7 +66,7 @@ def test_wildcards_mean_what_they_mean_in_nats(pattern: str, means: list[str], m
     assert not any(matches(pattern, topic) for topic in means_not)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(PATTERNS, TOPICS)
 def test_matching_agrees_with_the_oracle(pattern: str, topic: str) -> None:
     """Matching is the oracle's, for every pattern and topic."""
@@ -75,7 +75,7 @@ def test_matching_agrees_with_the_oracle(pattern: str, topic: str) -> None:
     assert matches(pattern, topic) == oracle(pattern, topic)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text("a.*> ", max_size=6))
 def test_what_is_no_pattern_is_refused(text: str) -> None:
     """Words between dots, each a name or a wildcard, `>` only at the end; topics have no wildcards."""
@@ -88,7 +88,7 @@ def test_what_is_no_pattern_is_refused(text: str) -> None:
                 check(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.booleans(), PATTERNS), max_size=20), TOPICS)
 def test_interest_finds_exactly_those_whose_pattern_matches(
     changes: list[tuple[bool, str]], topic: str
@@ -191,7 +191,7 @@ async def comings_and_goings(visits: list[Visit], publishers: int, impatient: bo
     return missed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(**CHANNEL_LOADS)
 def test_the_invariants_hold_whoever_comes_and_goes(
     visits: list[Visit], publishers: int, impatient: bool, seed: int

@@ -32,7 +32,7 @@ LOADS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(LOADS)
 def test_whatever_happens_the_caller_is_told_what_is_so(load: Load) -> None:
     """An answer was carried out, "not done" was not, each reply reached who asked or was dropped."""

@@ -112,7 +112,7 @@ async def choreographed(first: Books, orders: list[dict[str, Any]], copies: int)
     return [end is Phase.COMPLETED for end in ends], shop.business()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BOOKS, ORDERS, FAULTS, st.sampled_from([1, 2]))
 def test_both_styles_end_in_the_business_state_of_a_single_transaction(
     first: Books, orders: list[dict[str, Any]], faults: dict[tuple[int, str, str], list[str]], copies: int
@@ -132,7 +132,7 @@ def test_both_styles_end_in_the_business_state_of_a_single_transaction(
 MARKS = st.sampled_from(list(RecordType))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(MARKS, max_size=12))
 def test_no_sequence_of_entries_gives_a_saga_two_ends(marks: list[RecordType]) -> None:
     """Whatever is appended: after completed or compensated nothing is taken, after stuck only "resumed"."""
@@ -153,7 +153,7 @@ def test_no_sequence_of_entries_gives_a_saga_two_ends(marks: list[RecordType]) -
     assert len(ends) <= 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(BOOKS, ORDERS, st.integers(0, 40))
 def test_reading_the_log_gives_the_state_that_the_orchestrator_had(
     first: Books, orders: list[dict[str, Any]], cut: int

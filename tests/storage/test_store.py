@@ -357,7 +357,7 @@ def play(store: Store, parts: list[list[Any]]) -> list[Any]:
     return seen
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(STEPS, max_size=5))
 def test_both_answer_alike(parts: list[list[Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever is written, counted, remembered, removed and undone."""
