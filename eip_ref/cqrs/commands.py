@@ -304,7 +304,7 @@ class CommandQueue:
         self.commands = commands
         self.name = f"{commands.name}.later"
         self._store = commands.store
-        self._accepted = f"{self.name}.accepted"
+        self._accepted = f"{self.name}.commands"
 
     async def accept(self, command: Command) -> str:
         """Return an id to ask `status` for, after the command is committed: it will be carried out.

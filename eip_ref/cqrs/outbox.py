@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, TypeVarTuple
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -43,7 +43,6 @@ from ..trace import Kind, acting, record
 __all__ = ["ClaimedMessage", "Outbox", "Relay"]
 
 T = TypeVar("T")
-Given = TypeVarTuple("Given")
 
 NOBODY = ("", 0, -math.inf, "")  # the claim on a key that no relay has: who, token, until, last place
 
@@ -263,8 +262,9 @@ class Relay:
     async def run_once(self) -> int:
         """Publish one batch; returns how many messages of it were published and marked."""
         await anyio.lowlevel.checkpoint()
-        claim = partial(self.outbox.claim, self.name, seconds=self._claim, limit=self._batch)
-        claimed = await self._in_store(claim)
+        claimed = await self._in_store(
+            partial(self.outbox.claim, self.name, seconds=self._claim, limit=self._batch)
+        )
         done = 0
         try:
             for each in claimed:
@@ -274,12 +274,12 @@ class Relay:
         finally:  # also when it is cancelled, so that nobody has to wait for the claims to end
             if claimed:
                 with anyio.CancelScope(shield=True):
-                    await self._in_store(self.outbox.release, claimed)
+                    await self._in_store(partial(self.outbox.release, claimed))
         return done
 
-    async def _in_store(self, step: Callable[[*Given], T], *given: *Given) -> T:
+    async def _in_store(self, step: Callable[[], T]) -> T:
         """Return what the step returns, after its commit; the loop goes on meanwhile."""
-        return await self.outbox.store.run(lambda _: step(*given))
+        return await self.outbox.store.run(lambda _: step())
 
     async def _publish_and_mark(self, claimed: ClaimedMessage) -> bool:
         """False when one of the two was not possible."""
@@ -287,7 +287,7 @@ class Relay:
         if left <= 0:
             return False
         if claimed.message.has_expired(anyio.current_time()):
-            return await self._in_store(self.outbox.drop, claimed)
+            return await self._in_store(partial(self.outbox.drop, claimed))
         try:
             with anyio.fail_after(left):
                 await values.finished(self._publish(claimed.message))
@@ -296,7 +296,7 @@ class Relay:
             record(Kind.FAILED, self.name, claimed.message.id, error=repr(error), failures=self.failures)
             return False
         self.failures = 0
-        return await self._in_store(self.outbox.mark, claimed)
+        return await self._in_store(partial(self.outbox.mark, claimed))
 
     async def _back_off(self) -> None:
         await anyio.sleep(self._backoff.seconds(self.failures))

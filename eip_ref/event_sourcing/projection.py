@@ -9,7 +9,8 @@ in the view. When one raises, the event is poison for this projection, and a pol
 A parked event holds back the later ones of its stream and no other.
 
 A projector reads an event store, where the events are in order. From a channel they come in any
-order, and perhaps twice: put a `Resequencer` before it, and let that hand them to `take`.
+order, and perhaps twice: put a `Resequencer` before it, and let that hand them to `take`. Whoever acts
+in the world on events is a `Reactor`: it is not replayed.
 
 *Left out:* retrying a handler (a plain function fails again), and several workers per projection.
 """

@@ -127,6 +127,7 @@ class SQLiteEventStore:
         self, stream: str, events: Sequence[Message], rows: list[_Row], expected: int | Expected
     ) -> Appended:
         actual, position = self.database.one(ENDS, stream)
+        # Most batches are new; whether one of the ids is there already, the table says.
         if fits(expected, actual) and self._inserted(stream, rows, actual, position):
             self.database.after_commit(partial(self._has_appended, stream, events, actual, position))
             return Appended(actual + len(events), position + len(events))
