@@ -32,24 +32,6 @@ from ..storage import Store, Transaction, despite_faults, key_of
 from ..trace import Kind, new_id, record, whoami
 from .outbox import Outbox
 
-__all__ = [
-    "REFUSALS",
-    "Check",
-    "Command",
-    "CommandQueue",
-    "CommandRejected",
-    "CommandResult",
-    "CommandStatus",
-    "Commands",
-    "Decide",
-    "Decision",
-    "DomainEvent",
-    "IdempotencyKeyReused",
-    "InvalidCommand",
-    "UnknownCommand",
-    "event",
-]
-
 
 class UnknownCommand(LookupError):
     """No handler has this type."""

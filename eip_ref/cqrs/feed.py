@@ -19,8 +19,6 @@ from .. import values
 from ..trace import Kind, record, whoami
 from .read_model import ReadModel, RowChange
 
-__all__ = ["Feed", "TooSlow", "WhenSlow"]
-
 
 class WhenSlow(StrEnum):
     """The fate of a follower whose buffer is full."""

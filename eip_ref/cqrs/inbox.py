@@ -22,8 +22,6 @@ from ..message import Message
 from ..storage import Store, Transaction
 from ..trace import Kind, record
 
-__all__ = ["Inbox", "TransactionalHandler", "UnknownEvent", "WhenUnknown"]
-
 TransactionalHandler = Callable[[Transaction, Message], object]
 """Changes the store inside the transaction, without an await. What it raises undoes all of it."""
 

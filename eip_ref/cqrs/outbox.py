@@ -40,8 +40,6 @@ from ..message_queue import Backoff
 from ..storage import Store, Transaction, despite_faults, key_of
 from ..trace import Kind, acting, record
 
-__all__ = ["ClaimedMessage", "Outbox", "Relay"]
-
 T = TypeVar("T")
 
 NOBODY = ("", 0, -math.inf, "")  # the claim on a key that no relay has: who, token, until, last place

@@ -50,9 +50,6 @@ from ..message import Message
 from ..storage import Store, Transaction, key_of
 from ..trace import Kind, new_id, record
 
-__all__ = ["Lag", "Late", "NotYet", "NumberedView", "ReadModel", "Reading", "RowChange", "read"]
-
-
 # Rows, and the positions of their changes
 
 

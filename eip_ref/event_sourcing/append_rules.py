@@ -19,8 +19,6 @@ from ..message import Message
 from ..trace import Kind, record
 from .store import Appended, Expected, IdTaken, Recorded, WrongExpectedVersion
 
-__all__ = ["check_batch", "check_reading", "decide", "fits", "say_accepted", "say_repeated"]
-
 
 def check_batch(stream: str, events: Sequence[Message], expected: int | Expected) -> None:
     """Raise ValueError for a batch that no stream can take, and TypeError for one that is not JSON."""

@@ -21,8 +21,6 @@ from ..message import Message
 from .shredding import Shredder
 from .store import Recorded
 
-__all__ = ["EventTypes", "FutureVersion", "Newer", "NoUpcaster", "UnknownType"]
-
 Body = dict[str, Any]
 C = TypeVar("C", bound=type)
 Upcaster = Callable[[Body], Body]

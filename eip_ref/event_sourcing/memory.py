@@ -33,8 +33,6 @@ from ..trace import Kind, record
 from .append_rules import check_batch, check_reading, decide, say_accepted, say_repeated
 from .store import Appended, Expected, Recorded, WrongExpectedVersion
 
-__all__ = ["MemoryEventStore", "RolledBack", "UnitOfWork"]
-
 
 class RolledBack(Exception):
     """The transaction was open for too long and is no more: nothing of it was appended."""

@@ -33,17 +33,6 @@ from .event_types import EventTypes
 from .store import EventStore, Reader, Recorded
 from .view import POSITIONS, View, generation_name, live_generation, swap
 
-__all__ = [
-    "EventHandler",
-    "Poison",
-    "PoisonEvent",
-    "Projection",
-    "Projector",
-    "Reactor",
-    "Retired",
-    "rebuild",
-]
-
 EventHandler = Callable[[Any, Recorded], object]  #: of the view and the event
 
 

@@ -28,8 +28,6 @@ from .event_types import EventTypes, FutureVersion, NoUpcaster, UnknownType
 from .shredding import Forgotten
 from .store import Appended, EventStore, Expected, IdTaken, WrongExpectedVersion
 
-__all__ = ["Fold", "Loaded", "Repository", "Snapshots"]
-
 SNAPSHOTS = "snapshots"  # the table of all of them in a store
 
 S = TypeVar("S")

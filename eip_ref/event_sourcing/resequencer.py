@@ -28,8 +28,6 @@ from ..storage import Store, Transaction, key_of
 from ..trace import Kind, record
 from .store import Recorded
 
-__all__ = ["STREAM_VERSION", "Resequencer", "ResequencerFull", "stream_version"]
-
 STREAM_VERSION = "stream-version"  #: the header of an event that says which version of its stream it made
 
 

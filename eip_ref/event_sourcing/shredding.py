@@ -26,8 +26,6 @@ from .. import values
 from ..message import Message
 from ..storage import Store
 
-__all__ = ["FORGOTTEN", "Forgotten", "Shredder", "Tampered"]
-
 FORGOTTEN = "[forgotten]"  #: what is read instead of a value whose key is gone
 KEYS = "keys"  # the table: a key by subject, as hexadecimal digits, or null when it is forgotten
 _SEALED = "$sealed"

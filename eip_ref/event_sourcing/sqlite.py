@@ -26,8 +26,6 @@ from ..trace import Kind, listening, record
 from .append_rules import check_batch, check_reading, decide, fits, say_accepted, say_repeated
 from .store import Appended, Expected, Recorded, WrongExpectedVersion
 
-__all__ = ["SQLiteEventStore"]
-
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS events (
         position INTEGER PRIMARY KEY,

@@ -14,8 +14,6 @@ from .. import values
 from ..message import Message
 from ..trace import Kind, record
 
-__all__ = ["Appended", "EventStore", "Expected", "IdTaken", "Reader", "Recorded", "WrongExpectedVersion"]
-
 
 class Expected(StrEnum):
     """The expectation of a writer that knows no exact version of the stream."""

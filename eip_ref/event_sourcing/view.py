@@ -22,8 +22,6 @@ from ..storage import Store, Transaction, key_of
 from ..trace import Kind, record
 from .store import Recorded
 
-__all__ = ["Parked", "View", "generation_name", "live_generation", "query", "swap"]
-
 POSITIONS, GENERATIONS = "positions", "generations"  # tables for all views of a store
 
 
