@@ -94,6 +94,26 @@ class CommandResult:
     repeated: bool = False  #: the command had been carried out before, and this is its first result
 
 
+@dataclass(frozen=True, slots=True)
+class CommandStatus:
+    """The outcome of a command; neither a result nor a refusal, while it waits in a `CommandQueue`."""
+
+    result: CommandResult | None = None
+    refused: str = ""  #: why nothing was changed
+
+
+def _written(command: Command, status: CommandStatus) -> dict[str, Any]:
+    return {"of": command.fingerprint, **asdict(status)}
+
+
+def _read(written: dict[str, Any], command: Command | None = None) -> CommandStatus:
+    """The status that was written. Raises IdempotencyKeyReused when it is that of another command."""
+    if command is not None and written["of"] != command.fingerprint:
+        raise IdempotencyKeyReused(f"the idempotency key {command.key!r} was used for another command")
+    result = written["result"]
+    return CommandStatus(CommandResult(**result) if result else None, written["refused"])
+
+
 class DomainEvent(NamedTuple):
     """A thing that has happened, as a decision says it: the type of an event and its body, a contract.
 
@@ -147,6 +167,7 @@ class Commands:
         self.name = values.name("the name of a service", name)
         self.store = store
         self.outbox = Outbox(store, f"{name}.outbox") if outbox is None else outbox
+        self._statuses = f"{name}.statuses"  # by idempotency key
         self._remember = values.count("remember", remember)
         self._handlers: dict[str, tuple[Check, Decide]] = {}
 
@@ -168,14 +189,14 @@ class Commands:
         error of the store, the outcome is indefinite: repeat the command with the same idempotency key.
         """
         await anyio.lowlevel.checkpoint()
-        outcome = await self.store.run(partial(self._handle, command))
+        status = await self.store.run(partial(self._handle, command))
         # Between the commit and the result something can always happen to the caller.
         await anyio.lowlevel.cancel_shielded_checkpoint()
-        if isinstance(outcome, CommandRejected):
-            raise outcome
-        return outcome
+        if status.result is None:
+            raise CommandRejected(status.refused)
+        return status.result
 
-    def _handle(self, command: Command, transaction: Transaction) -> CommandResult | CommandRejected:
+    def _handle(self, command: Command, transaction: Transaction) -> CommandStatus:
         """The outcome, which is kept; what decided nothing is raised."""
         if command.type not in self._handlers:
             raise UnknownCommand(f"{self.name} does not know the command {command.type!r}")
@@ -185,11 +206,11 @@ class Commands:
         check, decide = self._handlers[command.type]
         check(command.data)
         try:
-            outcome: CommandResult | CommandRejected = self._carry_out(transaction, command, decide)
+            status = CommandStatus(self._carry_out(transaction, command, decide))
         except CommandRejected as rejected:  # raised before anything was written
-            outcome = rejected
-        self._keep(transaction, command, outcome)
-        return outcome
+            status = CommandStatus(refused=str(rejected))
+        self._keep(transaction, command, status)
+        return status
 
     # State and outbox
 
@@ -229,49 +250,21 @@ class Commands:
 
     # Idempotency
 
-    def _first_outcome(
-        self, transaction: Transaction, command: Command
-    ) -> CommandResult | CommandRejected | None:
+    def _first_outcome(self, transaction: Transaction, command: Command) -> CommandStatus | None:
         """The outcome that the key had the first time; None when it is new. Raises IdempotencyKeyReused."""
-        kept = None if command.key is None else transaction.get(self._outcomes, command.key)
-        if kept is None:
+        written = None if command.key is None else transaction.get(self._statuses, command.key)
+        if written is None:
             return None
-        if kept["of"] != command.fingerprint:
-            raise IdempotencyKeyReused(f"the idempotency key {command.key!r} was used for another command")
-        if kept["rejected"] is not None:
-            return CommandRejected(kept["rejected"])
-        return CommandResult(**kept["result"] | {"repeated": True})
+        first = _read(written, command)
+        return replace(first, result=first.result and replace(first.result, repeated=True))
 
-    def _keep(
-        self, transaction: Transaction, command: Command, outcome: CommandResult | CommandRejected
-    ) -> None:
-        if command.key is None:
-            return
-        kept: dict[str, Any] = {"of": command.fingerprint, "result": None, "rejected": None}
-        if isinstance(outcome, CommandRejected):
-            kept["rejected"] = str(outcome)
-        else:
-            kept["result"] = asdict(outcome)
-        transaction.remember(self._outcomes, command.key, kept, capacity=self._remember)
-
-    @property
-    def _outcomes(self) -> str:
-        return f"{self.name}.outcomes"
+    def _keep(self, transaction: Transaction, command: Command, status: CommandStatus) -> None:
+        if command.key is not None:
+            written = _written(command, status)
+            transaction.remember(self._statuses, command.key, written, capacity=self._remember)
 
 
 # For later
-
-
-@dataclass(frozen=True, slots=True)
-class CommandStatus:
-    """The state of a command that was accepted: neither a result nor a refusal, while it waits."""
-
-    result: CommandResult | None = None
-    refused: str = ""  #: the name of the error and its words
-
-    @property
-    def pending(self) -> bool:
-        return self.result is None and not self.refused
 
 
 class CommandQueue:
@@ -286,7 +279,7 @@ class CommandQueue:
         self.commands = commands
         self.name = f"{commands.name}.later"
         self._store = commands.store
-        self._accepted = f"{self.name}.commands"
+        self._statuses = f"{self.name}.commands"
 
     async def accept(self, command: Command) -> str:
         """Return an id to ask `status` for, after the command is committed: it will be carried out.
@@ -301,21 +294,18 @@ class CommandQueue:
         return name
 
     def _accept(self, name: str, command: Command, transaction: Transaction) -> None:
-        known = transaction.get(self._accepted, name)
-        if known is not None and known["of"] != command.fingerprint:
-            raise IdempotencyKeyReused(f"the idempotency key {name!r} was used for another command")
-        if known is None:
-            self._keep(transaction, command, CommandStatus())
+        if (known := transaction.get(self._statuses, name)) is not None:
+            _read(known, command)  # refuses another command
+        else:
+            transaction.put(self._statuses, name, _written(command, CommandStatus()))
             transaction.put(self.name, key_of(transaction.count(self.name)), asdict(command))
             transaction.after_commit(lambda: record(Kind.ACCEPTED, self.name, command.id))
 
     def status(self, name: str) -> CommandStatus | None:
         """The state of the command; None when nobody has accepted it."""
         with self._store.reading() as transaction:
-            kept = transaction.get(self._accepted, name)
-        if kept is None:
-            return None
-        return CommandStatus(CommandResult(**kept["result"]) if kept["result"] else None, kept["refused"])
+            known = transaction.get(self._statuses, name)
+        return None if known is None else _read(known)
 
     async def run(self) -> None:
         """Carry out what was accepted, for ever. A fault of the disk is noted, and it goes on later."""
@@ -339,10 +329,6 @@ class CommandQueue:
         return True
 
     def _done(self, place: str, command: Command, status: CommandStatus, transaction: Transaction) -> None:
-        self._keep(transaction, command, status)
+        transaction.put(self._statuses, str(command.key), _written(command, status))
         transaction.delete(self.name, place)
         transaction.after_commit(lambda: record(Kind.ACKED, self.name, command.id))
-
-    def _keep(self, transaction: Transaction, command: Command, status: CommandStatus) -> None:
-        kept = {"of": command.fingerprint, **asdict(status)}
-        transaction.put(self._accepted, str(command.key), kept)

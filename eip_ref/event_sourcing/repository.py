@@ -128,11 +128,9 @@ class Repository(Generic[S]):
             self._write_snapshot(stream, loaded, self._snapshots)
         return loaded
 
-    async def save(
-        self, stream: str, events: Sequence[Any], *, expected: int | Expected, **envelope: Any
-    ) -> Appended:
+    async def save(self, stream: str, events: Sequence[Any], *, expected: int | Expected) -> Appended:
         """Append events of registered classes, or whole messages. Raises what the store raises."""
-        messages = [e if isinstance(e, Message) else self._types.encode(e, **envelope) for e in events]
+        messages = [e if isinstance(e, Message) else self._types.encode(e) for e in events]
         return await self._store.append(stream, messages, expected=expected)
 
     async def change(
