@@ -300,6 +300,7 @@ class Database(Transactional):
             self.execute(f"SAVEPOINT s{self._savepoints}")
             return self._savepoints
         self._patiently(self.execute, "BEGIN IMMEDIATE")
+        self._follow_loop()
         self._begun = True
         return self.connection.total_changes
 
@@ -351,9 +352,13 @@ class Database(Transactional):
     @property
     def shift(self) -> float:
         """The file's clock minus anyio's, in seconds; in another event loop it may be another."""
+        if not self._begun:  # in a transaction there is no await, and so no other loop
+            self._follow_loop()
+        return self._shift
+
+    def _follow_loop(self) -> None:
         if self._loop != (loop := _loop()):
             self._loop, self._shift = loop, _machine_ahead() + self._beyond
-        return self._shift
 
     def now(self) -> int:
         """The time on the file's clock."""
