@@ -45,9 +45,8 @@ class Deduplication:
         number = self._database.one(last, self._channel)[0] + 1
         row = (self._channel, number, message_id, offset)
         self._database.execute("INSERT OR REPLACE INTO accepted_ids VALUES (?, ?, ?, ?, 0)", *row)
-        oldest = number - self._capacity
         forget = "DELETE FROM accepted_ids WHERE channel = ? AND number <= ?"
-        self._database.execute(forget, self._channel, oldest)
+        self._database.execute(forget, self._channel, number - self._capacity)
 
     def died(self, message_id: str) -> None:
         """The message with this id is among the dead letters now."""

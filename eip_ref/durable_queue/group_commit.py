@@ -68,7 +68,13 @@ class GroupCommit(Generic[Item, Answer]):
         batch = self._batch = self._batch or _Batch()
         batch.items.append(item)
         if len(batch.items) < self._size:
-            await self._wait_for_company(batch, item)
+            try:
+                with anyio.move_on_after(self._linger):
+                    await batch.written.wait()
+            except anyio.get_cancelled_exc_class():
+                if self._batch is batch:
+                    batch.items[:] = [other for other in batch.items if other is not item]
+                raise
         if self._batch is batch:
             self._batch = None
             with anyio.CancelScope(shield=True):  # others wait for this commit too
@@ -76,15 +82,6 @@ class GroupCommit(Generic[Item, Answer]):
         await batch.written.wait()
         answers = zip(batch.items, batch.answers, strict=True)
         return next(answer for other, answer in answers if other is item)
-
-    async def _wait_for_company(self, batch: _Batch[Item, Answer], item: Item) -> None:
-        try:
-            with anyio.move_on_after(self._linger):
-                await batch.written.wait()
-        except anyio.get_cancelled_exc_class():
-            if self._batch is batch:
-                batch.items[:] = [other for other in batch.items if other is not item]
-            raise
 
     async def _commit(self, batch: _Batch[Item, Answer]) -> None:
         try:

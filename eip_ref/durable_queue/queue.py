@@ -105,7 +105,7 @@ class SQLiteQueue(LeaseQueue):
 
     async def _tell_the_end(self) -> None:
         """Receivers wait for the end too, and another who has the file open may settle the last message."""
-        while await self._messages.run(self._unsettled):
+        while await self._messages.run(self._asked, self._messages.unsettled):
             await self._messages.news(self._messages.settled)
         self._messages.ready.notify_all()
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -144,10 +145,9 @@ class Consumer:
         while True:
             while self._fetched and _last_call(self._fetched[0]) <= anyio.current_time():
                 lease = self._fetched.popleft()
-                if lease.over:
-                    continue
                 try:
-                    await self._extend(lease, 0)
+                    if not lease.over:
+                        await self._extend(lease, 0)
                 except Exception as error:  # the lease will end by itself: that must not end the block
                     record(Kind.NOTE, self.name, lease.message.id, text=f"not returned: {error!r}")
             await self._sleeper.until(_last_call(self._fetched[0]) if self._fetched else math.inf)
@@ -258,11 +258,11 @@ class Worker:
         heartbeat: bool = False,
     ) -> None:
         self._queue = queue
-        self._handle = handle
         self._prefetch = values.count("prefetch", prefetch)
-        self._ack = AckMode(ack)
-        self._timeout = values.duration("timeout", timeout, infinite=True)
-        self._heartbeat = heartbeat
+        values.duration("timeout", timeout, infinite=True)
+        self._process = partial(
+            process, handle=handle, ack=AckMode(ack), timeout=timeout, heartbeat=heartbeat
+        )
         self._consumer: Consumer | None = None
         self._deadline = math.inf
 
@@ -274,9 +274,7 @@ class Worker:
                 return
             with anyio.CancelScope() as self._scope:
                 async for lease in self._consumer:
-                    await process(
-                        lease, self._handle, ack=self._ack, timeout=self._timeout, heartbeat=self._heartbeat
-                    )
+                    await self._process(lease)
             if self._scope.cancelled_caught and lease is not None and not lease.over:
                 await lease.extend(0)
 

@@ -2,6 +2,10 @@
 
 They are said here once for every queue, whatever keeps its messages: `stored_messages.py` has the states
 of a message, and what is asked of the table that keeps them.
+
+Whatever happens in a queue is a *step*: a plain function that first does what is due by now, then what
+was asked for, and is committed as a whole. So each public method checks what it was given and runs one
+step, `ack` the step `_settle`; what others are told, they are told after the commit.
 """
 
 from __future__ import annotations
@@ -33,10 +37,10 @@ T = TypeVar("T")
 
 
 class LeaseQueue(ABC):
-    """A queue that follows the rules.
+    """A queue that follows the rules. Use it as `async with MessageQueue("orders") as queue: …`.
 
-    All that happens in it is a step: a plain function that first does what is due by now, then what was
-    asked for, and is committed as a whole.
+    `lease` is how many seconds a consumer has for a message, `capacity` how many messages may be
+    unsettled. Dead letters go to `dead_letters`, by default a queue of its own named "<name>.dead".
     """
 
     _role = "channel"
@@ -112,22 +116,18 @@ class LeaseQueue(ABC):
 
     async def join(self) -> None:
         """Wait until every accepted message is acked, dead or dropped."""
-        while await self._messages.run(self._unsettled):
+        while await self._messages.run(self._asked, self._messages.unsettled):
             self._must_be_open()
             await self._messages.news(self._messages.settled)
-
-    def _unsettled(self) -> int:
-        self._catch_up()
-        return self._messages.unsettled()
 
     @property
     def counts(self) -> Counts:
         """The messages by state, now."""
-        return self._messages.run_nowait(self._count)
+        return self._messages.run_nowait(self._asked, self._messages.counts)
 
-    def _count(self) -> Counts:
+    def _asked(self, question: Callable[[], T]) -> T:
         self._catch_up()
-        return self._messages.counts()
+        return question()
 
     def __len__(self) -> int:
         """The number of ready messages."""
@@ -142,10 +142,7 @@ class LeaseQueue(ABC):
         return f"<{type(self).__name__} {self.name}: {words}>"
 
     async def peek(self, limit: int = 10) -> list[Message]:
-        """The next messages that are ready, at most `limit`, as copies. Nothing is leased, counted or moved.
-
-        For a look at the dead letters: `await queue.dead_letters.peek()`.
-        """
+        """The next ready messages, at most `limit`, as copies. Nothing is leased, counted or moved."""
         self._must_be_open()
         values.count("limit", limit)
         await anyio.lowlevel.checkpoint()
@@ -306,8 +303,8 @@ class LeaseQueue(ABC):
             consumer=consumer,
             queue=self,
         )
-        facts: dict[str, Any] = {"deliveries": lease.deliveries, "until": lease.expires}
-        self._tell(Kind.DELIVERED, stored.id, who=consumer, lease=lease.token, **facts)
+        until, count = stored.due, stored.deliveries
+        self._tell(Kind.DELIVERED, stored.id, who=consumer, lease=stored.token, deliveries=count, until=until)
         return lease
 
     # Settled
@@ -416,8 +413,7 @@ class LeaseQueue(ABC):
 
     def _ended(self, lease: Lease, outcome: str) -> None:
         self._leases.pop(lease.token, None)
-        if not lease.over:
-            lease.end(outcome)
+        lease.end(outcome)
 
     def _try_again(self, stored: StoredMessage, rest: float, reason: str) -> None:
         """Ready again after a rest, or dead."""
@@ -425,20 +421,16 @@ class LeaseQueue(ABC):
         if verdict is not None:
             stored.dead_letter_reason = f"{verdict}, the last: {reason}"
             self._die(stored)
-            return
-        if rest == 0:
-            self._tell(Kind.RETURNED, stored.id, who="", lease=stored.token, reason=reason)
-        self._rest(stored, rest)
+        else:
+            self._offer(stored, anyio.current_time() + rest, reason)
 
-    def _rest(self, stored: StoredMessage, seconds: float) -> None:
-        now = anyio.current_time()
-        stored.due = now + seconds
-        self._offer(stored, now)
-
-    def _offer(self, stored: StoredMessage, now: float) -> None:
-        """The head of its line is ready, unless it still rests."""
-        stored.state = MessageState.READY if stored.due <= now else MessageState.RESTING
+    def _offer(self, stored: StoredMessage, due: float, reason: str) -> None:
+        """Make the head of its line ready, or let it rest until it is due."""
+        stored.due = due
+        stored.state = MessageState.READY if due <= anyio.current_time() else MessageState.RESTING
         self._messages.save(stored)
+        if stored.state == MessageState.READY and stored.deliveries:
+            self._tell(Kind.RETURNED, stored.id, who="", lease=stored.token, reason=reason)
         self._notify(stored)
 
     def _notify(self, stored: StoredMessage) -> None:
@@ -449,7 +441,7 @@ class LeaseQueue(ABC):
     def _remove(self, stored: StoredMessage, counter: str) -> None:
         following, left = self._messages.remove(stored, counter)
         if following is not None:
-            self._offer(following, anyio.current_time())
+            self._offer(following, following.due, "its turn has come")
         if not left:
             self._messages.after_commit(self._all_settled)
 
@@ -466,11 +458,8 @@ class LeaseQueue(ABC):
         for stored in self._messages.due(now):
             if stored.state == MessageState.LEASED:
                 self._expire(stored)
-                continue
-            if stored.deliveries:
-                why = "its delay is over"
-                self._tell(Kind.RETURNED, stored.id, who="", lease=stored.token, reason=why)
-            self._rest(stored, 0.0)
+            else:
+                self._offer(stored, stored.due, "its delay is over")
         return now
 
     def _expire(self, stored: StoredMessage) -> None:
@@ -532,7 +521,8 @@ class LeaseQueue(ABC):
     def _keep(self, stored: StoredMessage, error: Exception) -> None:
         """They refused it: it rests here, and dies again later."""
         self._tell(Kind.NOTE, stored.id, who="", text=f"dead letter refused: {error!r}")
-        self._rest(stored, self.backoff.seconds(max(1, stored.failures)))
+        rest = self.backoff.seconds(max(1, stored.failures))
+        self._offer(stored, anyio.current_time() + rest, "the dead letters refused it")
 
 
 def _consumer(name: str | None) -> str:

@@ -84,8 +84,9 @@ class Lease:
         return await self.queue.extend(self, self.seconds if seconds is None else seconds)
 
     def end(self, outcome: str = "") -> None:
-        """For queues: the lease is over, and this is how it was settled, if it was."""
-        self.over, self.outcome = True, outcome
+        """For queues: the lease is over, and this is how it was settled, if it was. Idempotent."""
+        if not self.over:
+            self.over, self.outcome = True, outcome
         while self.on_end:
             self.on_end.pop()()
 
@@ -100,7 +101,6 @@ class Queue(Protocol):
 
         Raises `QueueFull` or `QueueClosed` when it certainly has not.
         """
-        ...
 
     async def receive(
         self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
@@ -109,7 +109,6 @@ class Queue(Protocol):
 
         Raises `Empty` when none became ready, `QueueClosed` when none ever will.
         """
-        ...
 
     async def ack(self, lease: Lease) -> Settled: ...
 

@@ -26,11 +26,7 @@ Given = TypeVarTuple("Given")
 
 
 class MessageQueue(LeaseQueue):
-    """A queue in memory. Use it as `async with MessageQueue("orders") as queue: …`.
-
-    `lease` is how many seconds a consumer has for a message, `capacity` how many messages may be
-    unsettled. Dead letters go to `dead_letters`, by default a queue of its own named "<name>.dead".
-    """
+    """A queue in memory: what it holds is lost with its process."""
 
     _messages: MessagesInMemory
 
