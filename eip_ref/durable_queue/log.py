@@ -7,10 +7,9 @@ a message is retention (too old, or too much) or compaction (a later message of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import anyio
 import anyio.lowlevel
@@ -39,12 +38,6 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS cursors (
         log TEXT, name TEXT, offset INTEGER, PRIMARY KEY (log, name)) WITHOUT ROWID""",
 )
-
-
-class _Append(NamedTuple):
-    message: Message
-    envelope: str
-    who: str
 
 
 class SQLiteLog:
@@ -80,26 +73,15 @@ class SQLiteLog:
         self._open = False
 
     async def __aenter__(self) -> Self:
+        await anyio.lowlevel.checkpoint()
         if self._open:
             raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
+        row = "INSERT OR IGNORE INTO logs (name) VALUES (?)"
+        self.database.open(SCHEMA + DEDUPLICATION, row, self.name)
         self._open = True
-        try:
-            await self._enter()
-        except BaseException:
-            self._open = False
-            raise
-        return self
-
-    async def _enter(self) -> None:
-        await anyio.lowlevel.checkpoint()
-        with ExitStack() as stack:
-            stack.enter_context(self.database)
-            with self.database.transaction():
-                self.database.create(SCHEMA + DEDUPLICATION)
-                self.database.execute("INSERT OR IGNORE INTO logs (name) VALUES (?)", self.name)
-            stack.pop_all()
         self._appended = self.database.signal(f"appended to {self.name}")
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         self._open = False
@@ -135,19 +117,18 @@ class SQLiteLog:
         sqlite3, the outcome is indefinite: append again, with the same id, which `dedup` makes
         harmless: the answer is then the offset of the first time.
         """
-        append = _Append(message, message.to_json(shift=self.database.shift), whoami())
+        append = message, message.to_json(shift=self.database.shift), whoami()
         await anyio.lowlevel.checkpoint_if_cancelled()
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         return await self._appends.add(append)
 
-    def _add_all(self, appends: list[_Append]) -> list[int]:
-        offsets = [self._add(append) for append in appends]
+    def _add_all(self, appends: list[tuple[Message, str, str]]) -> list[int]:
+        offsets = [self._add(*append) for append in appends]
         self._retain()
         self.database.after_commit(self._appended.notify_all)
         return offsets
 
-    def _add(self, append: _Append) -> int:
-        message, envelope, who = append
+    def _add(self, message: Message, envelope: str, who: str) -> int:
         if self._accepted is not None and (known := self._accepted.find(message.id)) is not None:
             offset, _ = known
             self._tell(Kind.DUPLICATE, message.id, who=who, offset=offset)

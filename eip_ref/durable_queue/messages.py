@@ -71,14 +71,8 @@ class SQLiteMessages:
         self._version = -1  # of the file, as this connection saw it last
 
     def __enter__(self) -> None:
-        self.database.__enter__()
-        try:
-            with self.database.transaction():
-                self.database.create(SCHEMA + DEDUPLICATION)
-                self.database.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", self._queue)
-        except BaseException:
-            self.database.__exit__()
-            raise
+        row = "INSERT OR IGNORE INTO queues (name) VALUES (?)"
+        self.database.open(SCHEMA + DEDUPLICATION, row, self._queue)
         self.ready = self.database.signal(f"ready in {self._queue}")
         self.settled = self.database.signal(f"settled in {self._queue}")
         self._due_earlier = self.database.signal(f"due earlier in {self._queue}")
@@ -172,10 +166,10 @@ class SQLiteMessages:
 
     def remove(self, stored: StoredMessage, counter: str) -> tuple[StoredMessage | None, int]:
         self.database.execute("DELETE FROM messages WHERE sequence = ?", stored.sequence)
-        left = self._count(counter)
-        if stored.key is None:
-            return None, left
-        return self._first("key = ? ORDER BY sequence", stored.key), left
+        count = f"UPDATE queues SET {counter} = {counter} + 1 WHERE name = ? RETURNING {UNSETTLED}"
+        (left,) = self.database.one(count, self._queue)
+        following = None if stored.key is None else self._first("key = ? ORDER BY sequence", stored.key)
+        return following, left
 
     def purge(self) -> list[StoredMessage]:
         free = "state IN ('ready', 'resting', 'behind')"
@@ -187,11 +181,6 @@ class SQLiteMessages:
 
     def next_token(self) -> int:
         step = "UPDATE queues SET tokens = tokens + 1 WHERE name = ? RETURNING tokens"
-        return int(self.database.one(step, self._queue)[0])
-
-    def _count(self, counter: str) -> int:
-        """Add one to a counter, and return how many messages are left."""
-        step = f"UPDATE queues SET {counter} = {counter} + 1 WHERE name = ? RETURNING {UNSETTLED}"
         return int(self.database.one(step, self._queue)[0])
 
     # Questions

@@ -49,15 +49,14 @@ class Shredder:
     def __init__(self, keys: Store) -> None:
         self._store = keys
 
-    def forget(self, subject: str) -> None:
+    async def forget(self, subject: str) -> None:
         """Drop the key of this subject, for good: its bytes leave the disk too. Idempotent.
 
         Raises sqlite3.OperationalError when another process reads the file for too long: the key is
         dropped, and its bytes may still be there; forget it again.
         """
-        with self._store.transaction() as transaction:
-            transaction.put(KEYS, subject, None)
-        self._store.erase_deleted()
+        await self._store.run(lambda transaction: transaction.put(KEYS, subject, None))
+        await self._store.erase()
 
     def seal(self, message: Message, subject: str, fields: tuple[str, ...]) -> Message:
         """The message with these fields of its body encrypted; None stays None.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -76,10 +76,7 @@ class SQLiteEventStore:
 
     async def __aenter__(self) -> Self:
         await anyio.lowlevel.checkpoint()
-        with ExitStack() as stack:
-            stack.enter_context(self.database)
-            self.database.create(SCHEMA)
-            stack.pop_all()
+        self.database.open(SCHEMA)
         self._users += 1
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self

@@ -178,8 +178,23 @@ class Database(Transactional):
             raise ValueError(f"{self.path} is the file of another program, and stays as it is; name another")
         return True
 
+    def open(self, schema: tuple[str, ...], *statement: str) -> None:
+        """Enter it for a queue, a store or a log: make its tables, and execute one statement with its values.
+
+        When that fails it is left again.
+        """
+        self.__enter__()
+        try:
+            with self.transaction():
+                self.create(schema)
+                if statement:
+                    self.execute(*statement)
+        except BaseException:
+            self.__exit__()
+            raise
+
     def create(self, schema: tuple[str, ...]) -> None:
-        """Make the tables of a queue, a store or a log, where they are missing."""
+        """Make tables, where they are missing."""
         with self.transaction():
             for statement in schema:
                 self.execute(statement)
@@ -246,16 +261,12 @@ class Database(Transactional):
                 if outermost:
                     self._roll_back(nested=False, mark=0)
 
-    def empty_log_nowait(self) -> None:
+    async def empty_log(self) -> None:
         """Bring all that was committed into the file itself: the write-ahead log beside it is then empty.
 
         Raises sqlite3.OperationalError when another process still reads an older state of the file
-        after `busy_timeout` seconds, for which this stops the loop.
+        after `busy_timeout` seconds; meanwhile the event loop goes on.
         """
-        self._patiently(self._try_to_empty_log)
-
-    async def empty_log(self) -> None:
-        """The same, and the event loop goes on while another process reads an older state of the file."""
         await self._waiting(self._try_to_empty_log)
 
     def _try_to_empty_log(self) -> None:

@@ -44,16 +44,13 @@ class Log(Protocol):
     @property
     def first(self) -> int:
         """The offset of the oldest message that is kept, or `end` when there is none."""
-        ...
 
     @property
     def end(self) -> int:
         """The offset that the next message will have."""
-        ...
 
     async def append(self, message: Message) -> int:
         """Return the offset of the message after it is kept. Raises TypeError for a body that is not JSON."""
-        ...
 
     async def read(self, offset: int, *, limit: int = 100) -> list[Record]:
         """At most `limit` messages from `offset` on, in order; none when there are none yet.
@@ -61,11 +58,9 @@ class Log(Protocol):
         Raises `OffsetGone` for an offset that is not kept any more, so that a reader who came too late
         is told, and ValueError for one that nobody has been given yet, or that is none.
         """
-        ...
 
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended."""
-        ...
 
 
 class MemoryLog:
@@ -94,14 +89,11 @@ class MemoryLog:
     async def append(self, message: Message) -> int:
         """Return the offset of the message after it is kept. See `Log`."""
         await anyio.lowlevel.checkpoint()
-        return self.append_nowait(message).offset
-
-    def append_nowait(self, message: Message, **facts: Any) -> Record:
-        """Keep a copy of the message, and evict the oldest if there is no room; `facts` are for the trace."""
         message.check_json()
-        return self._add(message.copy(), **facts)
+        return self._add(message.copy()).offset
 
     def _add(self, message: Message, **facts: Any) -> Record:
+        """Keep the message, and evict the oldest if there is no room; `facts` are for the trace."""
         if len(self) == self.capacity:
             self._evict()
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, **facts)

@@ -5,7 +5,7 @@ happens or none of it: the state and the outbox, the view and the row that says 
 
 `MemoryStore` lives as long as its process, `SQLiteStore` as long as its file; both keep the same text,
 so what one refuses the other refuses too. What is deleted or replaced may be personal: the file
-overwrites it, and `erase_deleted` reaches what is left of it beside the file.
+overwrites it, and `erase` reaches what is left of it beside the file.
 
 *Left out:* indexes over the insides of documents.
 """
@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from .. import values
 from ..signal import Signal
@@ -35,73 +35,59 @@ def key_of(number: int) -> str:
     return f"{number:016d}"
 
 
-class Store(Protocol):
+class Store(ABC):
     """A local database of documents. Use it inside `with`; one in memory may be entered again and again."""
 
     changed: Signal  #: all who wait are notified after each commit of this process that wrote something
 
     @property
+    @abstractmethod
     def shift(self) -> float:
         """The clock of what is stored minus anyio's, in seconds."""
-        ...
 
+    @abstractmethod
     def __enter__(self) -> Self: ...
+    @abstractmethod
     def __exit__(self, *error: object) -> None: ...
+    @abstractmethod
     def transaction(self) -> AbstractContextManager[Transaction]:
         """All that is written inside is committed together, or none of it.
 
         Inside another one of the same task it is a savepoint. There must be no await inside. Raises
         `ForeignTransaction` where the transaction of another task is open.
         """
-        ...
 
+    @abstractmethod
     async def run(self, step: Callable[[Transaction], T]) -> T:
         """Return what `step` returns in a transaction, after its commit.
 
         While another process has the file locked this waits, and the event loop goes on. Raises
         TypeError for an `async def`: there must be no await inside.
         """
-        ...
 
+    @abstractmethod
     def reading(self) -> AbstractContextManager[Transaction]:
         """The documents as they are at one moment, to be read and not written; it waits for no writer.
 
         There must be no await inside. Raises `ForeignTransaction` as `transaction` does.
         """
-        ...
 
+    @abstractmethod
     async def news(self) -> None:
         """Wait until something has been committed, or may have been by another process."""
-        ...
 
-    def erase_deleted(self) -> None:
+    @abstractmethod
+    async def erase(self) -> None:
         """Leave no copy on the disk of what has been deleted or replaced. Not inside a transaction.
 
         Raises sqlite3.OperationalError when another process reads an older state of the file for longer
-        than the file's `busy_timeout`, for which this stops the event loop.
+        than the file's `busy_timeout`; while this waits for it, the event loop goes on.
         """
-        ...
 
-    async def erase(self) -> None:
-        """Do as `erase_deleted` does; while it waits for another process, the event loop goes on."""
-        ...
-
-
-class Transaction(ABC):
-    """The documents, as this transaction sees them: its own writes, and what is committed.
-
-    Each method raises RuntimeError once the transaction is over, and those that write also while it
-    is only read; ValueError for a table, a key or a limit that cannot be one.
-    """
-
-    def __init__(self, shift: float, *, writes: bool) -> None:
-        self.shift = shift  #: that of the store
-        self.written = False
-        self._writes = writes
-        self._over = False
+    # What a transaction asks of it
 
     @abstractmethod
-    def _after_commit(self, call: Callable[[], object]) -> None: ...
+    def after_commit(self, call: Callable[[], object]) -> None: ...
     @abstractmethod
     def _read(self, table: str, key: str) -> str | None: ...
     @abstractmethod
@@ -112,6 +98,21 @@ class Transaction(ABC):
     def _size(self, table: str) -> int: ...
     @abstractmethod
     def _clear(self, table: str) -> None: ...
+
+
+class Transaction:
+    """The documents, as this transaction sees them: its own writes, and what is committed.
+
+    Each method raises RuntimeError once the transaction is over, and those that write also while it
+    is only read; ValueError for a table, a key or a limit that cannot be one.
+    """
+
+    def __init__(self, store: Store, *, writes: bool) -> None:
+        self.shift = store.shift
+        self.written = False
+        self._store = store
+        self._writes = writes
+        self._over = False
 
     def close(self) -> None:
         """It is over: whoever still holds it gets a clear error from now on."""
@@ -133,13 +134,13 @@ class Transaction(ABC):
         An exception that it raises is recorded as a note. Raises TypeError for an `async def`.
         """
         self._must_go_on()
-        self._after_commit(call)
+        self._store.after_commit(call)
 
     def get(self, table: str, key: str, default: Any = None) -> Any:
         """The document under this key, as a copy of its own, or `default`."""
         self._must_go_on()
         _check_place(table, key)
-        text = self._read(table, key)
+        text = self._store._read(table, key)
         return default if text is None else json.loads(text)
 
     def put(self, table: str, key: str, document: Any) -> None:
@@ -148,20 +149,20 @@ class Transaction(ABC):
         _check_place(table, key)
         if not values.is_json(document):
             values.check_json(f"{key!r} of {table}", document)
-        self._write(table, key, values.encode(document))
+        self._store._write(table, key, values.encode(document))
 
     def delete(self, table: str, key: str) -> None:
         """Remove the document under this key, if there is one."""
         self._will_write()
         _check_place(table, key)
-        self._write(table, key, None)
+        self._store._write(table, key, None)
 
     def scan(self, table: str, *, after: str | None = None, limit: int = -1) -> list[tuple[str, Any]]:
         """Keys and documents in the order of the keys, those beyond `after`; -1 is no limit."""
         self._must_go_on()
         _check_place(table, "any" if after in (None, "") else after)
         values.count("limit", limit, minimum=-1)
-        return [(key, json.loads(text)) for key, text in self._scan(table, after, limit)]
+        return [(key, json.loads(text)) for key, text in self._store._scan(table, after, limit)]
 
     def count(self, counter: str) -> int:
         """Add 1 to a counter, which begins at 0, and return it."""
@@ -184,13 +185,13 @@ class Transaction(ABC):
         """The number of documents in the table."""
         self._must_go_on()
         _check_place(table)
-        return self._size(table)
+        return self._store._size(table)
 
     def clear(self, table: str) -> None:
         """Remove every document of the table."""
         self._will_write()
         _check_place(table)
-        self._clear(table)
+        self._store._clear(table)
 
 
 def _check_place(table: str, key: str | None = "any") -> None:
@@ -202,7 +203,7 @@ def _check_place(table: str, key: str | None = "any") -> None:
 # In memory
 
 
-class MemoryStore(Transactional):
+class MemoryStore(Transactional, Store):
     """A store in memory, for tests and lessons. It stands for a database server that does not crash."""
 
     shift = 0.0
@@ -232,27 +233,39 @@ class MemoryStore(Transactional):
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        with self.looking(), closing(_InMemory(self, writes=False)) as documents:
+        with self.looking(), closing(Transaction(self, writes=False)) as documents:
             yield documents
 
     async def news(self) -> None:
         await self.changed.wait()
 
-    def erase_deleted(self) -> None:
-        """There is no disk."""
-
     async def erase(self) -> None:
         """There is no disk."""
 
-    def table(self, name: str) -> _Table:
+    def _table(self, name: str) -> _Table:
         """The documents of a table, which may be none."""
         return self._tables.get(name) or self._tables.setdefault(name, _Table())
 
-    def replace(self, table: str, key: str, text: str | None) -> None:
-        """Write a document, or remove it, so that it can be undone."""
-        documents = self.table(table)
+    def _read(self, table: str, key: str) -> str | None:
+        return self._table(table).texts.get(key)
+
+    def _write(self, table: str, key: str, text: str | None) -> None:
+        documents = self._table(table)
         self._undo.append((table, key, documents.texts.get(key)))
         documents.set(key, text)
+
+    def _scan(self, table: str, after: str | None, limit: int) -> list[tuple[str, str]]:
+        documents = self._table(table)
+        first = 0 if after is None else bisect_right(documents.keys, after)
+        last = len(documents.keys) if limit < 0 else first + limit
+        return [(key, documents.texts[key]) for key in documents.keys[first:last]]
+
+    def _size(self, table: str) -> int:
+        return len(self._table(table).keys)
+
+    def _clear(self, table: str) -> None:
+        for key in tuple(self._table(table).keys):
+            self._write(table, key, None)
 
     def _begin(self, nested: bool) -> int:
         return len(self._undo)
@@ -265,7 +278,7 @@ class MemoryStore(Transactional):
     def _roll_back(self, nested: bool, mark: int) -> None:
         while len(self._undo) > mark:
             table, key, text = self._undo.pop()
-            self.table(table).set(key, text)
+            self._table(table).set(key, text)
 
 
 class _Table:
@@ -285,36 +298,6 @@ class _Table:
         self.texts[key] = text
 
 
-class _InMemory(Transaction):
-    """The documents of a store in memory."""
-
-    def __init__(self, store: MemoryStore, *, writes: bool) -> None:
-        super().__init__(store.shift, writes=writes)
-        self._store = store
-
-    def _after_commit(self, call: Callable[[], object]) -> None:
-        self._store.after_commit(call)
-
-    def _read(self, table: str, key: str) -> str | None:
-        return self._store.table(table).texts.get(key)
-
-    def _write(self, table: str, key: str, text: str | None) -> None:
-        self._store.replace(table, key, text)
-
-    def _scan(self, table: str, after: str | None, limit: int) -> list[tuple[str, str]]:
-        documents = self._store.table(table)
-        first = 0 if after is None else bisect_right(documents.keys, after)
-        last = len(documents.keys) if limit < 0 else first + limit
-        return [(key, documents.texts[key]) for key in documents.keys[first:last]]
-
-    def _size(self, table: str) -> int:
-        return len(self._store.table(table).keys)
-
-    def _clear(self, table: str) -> None:
-        for key in tuple(self._store.table(table).keys):
-            self._store.replace(table, key, None)
-
-
 class _ChangingMemory:
     """A transaction of a store in memory. No generator, as `changing` is none."""
 
@@ -326,7 +309,7 @@ class _ChangingMemory:
     def __enter__(self) -> Transaction:
         self._changing = self._store.changing()
         self._changing.__enter__()
-        self._documents = _InMemory(self._store, writes=True)
+        self._documents = Transaction(self._store, writes=True)
         return self._documents
 
     def __exit__(self, *error: Any) -> bool | None:
@@ -342,7 +325,7 @@ SCHEMA = (
 )
 
 
-class SQLiteStore:
+class SQLiteStore(Store):
     """A store in the file at `path`, or in a `Database` that others share, opened by `with`.
 
     `synchronous` and `clock` are those of `Database`. A scan is one walk along the primary key.
@@ -363,14 +346,8 @@ class SQLiteStore:
         return self.database.shift
 
     def __enter__(self) -> Self:
-        self.database.__enter__()
-        try:
-            self.database.execute("PRAGMA secure_delete = ON")
-            self.database.create(SCHEMA)
-            self.changed = self.database.signal("documents")  # of the event loop that runs now
-        except BaseException:
-            self.database.__exit__()
-            raise
+        self.database.open(SCHEMA, "PRAGMA secure_delete = ON")
+        self.changed = self.database.signal("documents")  # of the event loop that runs now
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -393,54 +370,45 @@ class SQLiteStore:
 
     @contextmanager
     def _documents(self) -> Iterator[Transaction]:
-        with closing(_Rows(self.database, writes=True)) as rows:
+        with closing(Transaction(self, writes=True)) as rows:
             yield rows
             if rows.written:
                 self.database.after_commit(self.changed.notify_all)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        with self.database.reading(), closing(_Rows(self.database, writes=False)) as rows:
+        with self.database.reading(), closing(Transaction(self, writes=False)) as rows:
             yield rows
 
     async def news(self) -> None:
         await self.database.news(self.changed)
 
-    def erase_deleted(self) -> None:
-        self.database.empty_log_nowait()
-
     async def erase(self) -> None:
         await self.database.empty_log()
 
+    # What a transaction asks of it
 
-class _Rows(Transaction):
-    """The documents of one file."""
-
-    def __init__(self, database: Database, *, writes: bool) -> None:
-        super().__init__(database.shift, writes=writes)
-        self._database = database
-
-    def _after_commit(self, call: Callable[[], object]) -> None:
-        self._database.after_commit(call)
+    def after_commit(self, call: Callable[[], object]) -> None:
+        self.database.after_commit(call)
 
     def _read(self, table: str, key: str) -> str | None:
         query = "SELECT document FROM documents WHERE tbl = ? AND key = ?"
-        row = self._database.execute(query, table, key).fetchone()
+        row = self.database.execute(query, table, key).fetchone()
         return None if row is None else str(row[0])
 
     def _write(self, table: str, key: str, text: str | None) -> None:
         if text is None:
-            self._database.execute("DELETE FROM documents WHERE tbl = ? AND key = ?", table, key)
+            self.database.execute("DELETE FROM documents WHERE tbl = ? AND key = ?", table, key)
         else:
-            self._database.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", table, key, text)
+            self.database.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", table, key, text)
 
     def _scan(self, table: str, after: str | None, limit: int) -> list[tuple[str, str]]:
         query = "SELECT key, document FROM documents WHERE tbl = ? AND (? IS NULL OR key > ?)"
-        rows = self._database.execute(f"{query} ORDER BY key LIMIT ?", table, after, after, limit)
+        rows = self.database.execute(f"{query} ORDER BY key LIMIT ?", table, after, after, limit)
         return rows.fetchall()
 
     def _size(self, table: str) -> int:
-        return int(self._database.one("SELECT count(*) FROM documents WHERE tbl = ?", table)[0])
+        return int(self.database.one("SELECT count(*) FROM documents WHERE tbl = ?", table)[0])
 
     def _clear(self, table: str) -> None:
-        self._database.execute("DELETE FROM documents WHERE tbl = ?", table)
+        self.database.execute("DELETE FROM documents WHERE tbl = ?", table)

@@ -262,13 +262,13 @@ async def test_a_call_that_is_cancelled_before_it_begins_does_nothing(store: Sto
     assert kept.see(store) == kept.end
 
 
-def test_a_person_whom_one_opener_forgets_is_forgotten_for_the_other(tmp_path: Path) -> None:
+async def test_a_person_whom_one_opener_forgets_is_forgotten_for_the_other(tmp_path: Path) -> None:
     """It reads nothing personal any more, and writes nothing under a new key."""
     path = tmp_path / "keys.db"
     with SQLiteStore(path) as one, SQLiteStore(path) as other:
         seal(one, 1)
         assert opened(other) == ["Ann 1"]
-        Shredder(one).forget("ann")
+        await Shredder(one).forget("ann")
         assert opened(other) == [FORGOTTEN]
         with pytest.raises(Forgotten):
             seal(other, 2)

@@ -105,7 +105,7 @@ async def test_forgetting_a_key_makes_a_person_unreadable_everywhere(tmp_path: P
             before = await store.read_all()
             assert set(files_that_hold(tmp_path, ANNA)) == {"views.db-wal"}
 
-            Shredder(keys).forget("anna")
+            await Shredder(keys).forget("anna")
             assert await store.read_all() == before
             assert (await customers.load("anna")).state == Customer("anna", FORGOTTEN, "Lund")
             snapshots.drop()
@@ -129,7 +129,7 @@ def key_of_subject(keys: Store, subject: str) -> str:
         return str(transaction.get("keys", subject))
 
 
-def test_a_forgotten_subject_stays_forgotten(keys: Store) -> None:
+async def test_a_forgotten_subject_stays_forgotten(keys: Store) -> None:
     """No new key is made under its id, so nothing personal is written about it again. Idempotent."""
     types, shredder = shop_types(keys), Shredder(keys)
     anna, bert = types.encode(Registered("anna", ANNA)), types.encode(Registered("bert", BERT))
@@ -138,23 +138,23 @@ def test_a_forgotten_subject_stays_forgotten(keys: Store) -> None:
     assert len(key_of_subject(keys, "anna")) == 64
     assert key_of_subject(keys, "anna") != key_of_subject(keys, "bert")
     for _ in range(2):
-        shredder.forget("anna")
+        await shredder.forget("anna")
         assert types.decode(anna) == Registered("anna", FORGOTTEN)
         with pytest.raises(Forgotten, match="anna"):
             types.encode(Registered("anna", ANNA))
-    shredder.forget("nobody yet")
+    await shredder.forget("nobody yet")
     with pytest.raises(Forgotten):
         types.encode(Registered("nobody yet", "Nina"))
     assert types.decode(bert) == Registered("bert", BERT)
 
 
-def test_a_forgotten_key_is_gone_from_the_disk(tmp_path: Path) -> None:
+async def test_a_forgotten_key_is_gone_from_the_disk(tmp_path: Path) -> None:
     """Neither the file nor its write-ahead log has its bytes any more."""
     with SQLiteStore(tmp_path / "keys.db") as keys:
         shop_types(keys).encode(Registered("anna", ANNA))
         key = key_of_subject(keys, "anna")
         assert files_that_hold(tmp_path, key) != []
-        Shredder(keys).forget("anna")
+        await Shredder(keys).forget("anna")
         assert files_that_hold(tmp_path, key) == []
     with SQLiteStore(tmp_path / "keys.db") as keys, pytest.raises(Forgotten):
         shop_types(keys).encode(Registered("anna", ANNA))
@@ -179,7 +179,7 @@ def test_only_personal_fields_are_encrypted_and_none_stays_none() -> None:
     assert types.upcast(Message(17, "CustomerMoved")).body == 17
 
 
-def test_a_personal_field_that_has_been_renamed_is_still_read() -> None:
+async def test_a_personal_field_that_has_been_renamed_is_still_read() -> None:
     """A value is bound to the name that its field had, so it is opened before it is upcast."""
     old = Message({"customer": "anna", "called": ANNA}, "CustomerRegistered")
     keys = MemoryStore()
@@ -192,7 +192,7 @@ def test_a_personal_field_that_has_been_renamed_is_still_read() -> None:
 
     stored = Shredder(keys).seal(old, "anna", ("called",))
     assert types.decode(stored) == Registered("anna", ANNA)
-    Shredder(keys).forget("anna")
+    await Shredder(keys).forget("anna")
     assert types.decode(stored) == Registered("anna", FORGOTTEN)
 
 
@@ -224,7 +224,7 @@ async def test_no_snapshot_is_made_of_a_forgotten_person() -> None:
     store, keys, snapshots = MemoryEventStore(), MemoryStore(), Snapshots(MemoryStore())
     customers = Repository(store, shop_types(keys), FOLD, snapshots=snapshots, snapshot_interval=1)
     await customers.save("anna", [Registered("anna", ANNA)], expected=0)
-    Shredder(keys).forget("anna")
+    await Shredder(keys).forget("anna")
     assert (await customers.load("anna")).state.name == FORGOTTEN
     assert snapshots.get("anna") is None
 

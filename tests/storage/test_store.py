@@ -188,7 +188,7 @@ def test_reading_waits_for_no_writer_of_another_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "cleared"])
-def test_what_is_deleted_can_be_erased_from_the_disk(tmp_path: Path, how: str) -> None:
+async def test_what_is_deleted_can_be_erased_from_the_disk(tmp_path: Path, how: str) -> None:
     """Neither the file nor the log beside it holds it any more."""
 
     def holders() -> list[str]:
@@ -205,11 +205,11 @@ def test_what_is_deleted_can_be_erased_from_the_disk(tmp_path: Path, how: str) -
                 transaction.clear("customers")
             else:
                 transaction.put("customers", "anna", None)
-        store.erase_deleted()
+        await store.erase()
         assert holders() == []
 
 
-def test_erasing_beside_a_reader_of_the_old_state_is_no_success(tmp_path: Path) -> None:
+async def test_erasing_beside_a_reader_of_the_old_state_is_no_success(tmp_path: Path) -> None:
     """Else somebody would be told that it is gone, and it is there."""
     path = tmp_path / "shop.db"
     with SQLiteStore(Database(path, busy_timeout=0)) as store, SQLiteStore(path) as other:
@@ -220,8 +220,8 @@ def test_erasing_beside_a_reader_of_the_old_state_is_no_success(tmp_path: Path) 
             with store.transaction() as transaction:
                 transaction.delete("t", "k")
             with pytest.raises(sqlite3.OperationalError, match=r"shop\.db: another process reads"):
-                store.erase_deleted()
-        store.erase_deleted()
+                await store.erase()
+        await store.erase()
 
 
 async def test_whoever_waits_for_news_hears_of_a_commit_that_wrote_something(store: Store) -> None:
