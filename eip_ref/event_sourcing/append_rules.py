@@ -49,11 +49,11 @@ def _check_event(stream: str, event: Message) -> None:
         values.check_json(what, dict(event.headers))
 
 
-def check_reading(after: int, limit: int | None, stream: str = "any") -> None:
+def check_reading(after: int, limit: int, stream: str = "any") -> None:
     """Raise ValueError for a stream, a place or a number of events that cannot be meant."""
     values.name("the name of a stream", stream)
     values.count("after", after, minimum=0)
-    values.count("limit", 1 if limit is None else limit)
+    values.count("limit", limit)
 
 
 def decide(

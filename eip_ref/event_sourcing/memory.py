@@ -195,7 +195,7 @@ class MemoryEventStore:
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """The events of a stream whose versions are above `after`. See `EventStore`."""
         await anyio.lowlevel.checkpoint()
-        check_reading(after, limit, stream)
+        check_reading(after, 1 if limit is None else limit, stream)
         found = self._streams.get(stream, [])[after:]
         return [_copied(event) for event in (found if limit is None else found[:limit])]
 

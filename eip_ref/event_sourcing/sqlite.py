@@ -168,7 +168,7 @@ class SQLiteEventStore:
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """The events of a stream whose versions are above `after`. See `EventStore`."""
         await anyio.lowlevel.checkpoint()
-        check_reading(after, limit, stream)
+        check_reading(after, 1 if limit is None else limit, stream)
         where = "WHERE stream = ? AND version > ? ORDER BY version LIMIT ?"
         return self._recorded(where, stream, after, -1 if limit is None else limit)
 
