@@ -18,7 +18,8 @@ from xdist.scheduler.loadfile import LoadFileScheduling  # type: ignore[import-u
 from tests.backends import SCHEDULERS, on_trio, on_virtual_asyncio
 
 BROWSER, SEEDED = "tests/browser/", "tests/seeded/"
-LESSONS = "tests/browser/test_lessons.py"  #: which takes as long as all others in a browser together
+LESSONS = "tests/browser/test_lessons.py"  #: which takes twice as long as all others in a browser together
+SECOND_HALF = "06"  #: the lessons from here on take as long as those before
 HOMES = pytest.StashKey[dict[Path, str]]()
 
 settings.register_profile("promises", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,7 +40,9 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SEEDED):
             return nodeid.partition("[")[2]  # a run, which is played once for all that is asked of it
-        if nodeid.startswith(BROWSER) and not nodeid.startswith(LESSONS):
+        if nodeid.startswith(LESSONS):
+            return f"{LESSONS} {nodeid.partition('[')[2] < SECOND_HALF}"
+        if nodeid.startswith(BROWSER):
             return BROWSER
         return str(super()._split_scope(nodeid))
 

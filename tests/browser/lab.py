@@ -22,6 +22,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 180_000  #: milliseconds for whatever must come: a machine may be busy with other things
+LOOK = 50  #: milliseconds from one look at a page to the next: a look at each frame would have all frames drawn
 FOLDERS = ("notebooks", "exercises", "solutions")
 SETTINGS = {
     # All cells stay in the page, so that a test can find what is not in view.
@@ -153,6 +154,7 @@ class LabPage:
                     && panel.context.sessionContext.session?.kernel?.status === "idle";
             }""",
             arg=notebook,
+            polling=LOOK,
         )
 
     def run_all(self) -> None:
@@ -198,7 +200,8 @@ class LabPage:
         """Wait until the kernel is idle and each widget is shown."""
         self.page.wait_for_function(
             """() => window.jupyterapp.shell.currentWidget
-                .context.sessionContext.session.kernel.status === "idle" """
+                .context.sessionContext.session.kernel.status === "idle" """,
+            polling=LOOK,
         )
         expect(self.page.get_by_text("Loading widget...")).to_have_count(0)
 
