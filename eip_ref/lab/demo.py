@@ -21,7 +21,7 @@ from typing import Any
 import anywidget
 import ipywidgets
 
-from ..trace import Event, Trace
+from ..trace import Trace
 from .clock import simulate
 from .figures import Figure, sequence
 from .player import Player
@@ -56,7 +56,7 @@ class Demo:
         scenario: Callable[..., Awaitable[Any]],
         controls: Mapping[str, Control],
         *,
-        seed: int = 0,
+        seed: int | None = 0,
         figures: Sequence[Callable[[Trace], Figure]] = (),
         summary: Callable[[Trace], str] = describe,
         presets: Mapping[str, Mapping[str, Any]] | None = None,
@@ -73,14 +73,14 @@ class Demo:
         self.error: Exception | None = None
         self._scenario = scenario
         self._max_events = max_events
-        self._default_seed = seed
+        self._default_seed = seed or 0
         self._quiet = False
         self._waiting: asyncio.Task[None] | None = None
         self._image: dict[str, str] | None = None
         for values in self.presets.values():
             self._check(values)
         self.player = Player(columns=layout) if player else None
-        self.box = self._build(title)
+        self.box = self._build(title, with_seed=seed is not None)
         self._run()
 
     # Values
@@ -100,19 +100,6 @@ class Demo:
         for name, control in self.controls.items():
             for end in control.ends:
                 yield {**self.default_values, name: end}
-
-    def seed_matters(self) -> bool:
-        """True when another seed gives another trace: at the start, at a preset, at the end of a control."""
-        return any(
-            self._events(self._default_seed, values) != self._events(self._default_seed + 1, values)
-            for values in ({}, *self.presets.values(), *self.end_points())
-        )
-
-    def _events(self, seed: int, values: Mapping[str, Any]) -> Sequence[Event]:
-        try:
-            return self.run(seed=seed, **values).events
-        except Exception as error:
-            return getattr(error, "trace", Trace(())).events
 
     def run(self, *, seed: int | None = None, **values: Any) -> Trace:
         """The trace for these values, the others as at the start. Nothing that is shown changes.
@@ -151,7 +138,7 @@ class Demo:
 
     # What is shown
 
-    def _build(self, title: str) -> Any:
+    def _build(self, title: str, *, with_seed: bool) -> Any:
         beside = [c.label_of(name) for name, c in self.controls.items() if c.ends != (False, True)]
         width = f"{max(map(len, [*beside, 'Seed'])) * 0.58 + 0.8:.1f}em"
         self.widgets = {name: control.widget(name, width) for name, control in self.controls.items()}
@@ -164,14 +151,14 @@ class Demo:
         self._drawings = [ipywidgets.HTML() for _ in self.figures]
         for widget in (*self.widgets.values(), self.seed):
             widget.observe(self._changed, "value")
-        self._grid = ipywidgets.GridBox(
-            [*self.widgets.values(), self.seed],
+        self.grid = ipywidgets.GridBox(
+            [*self.widgets.values(), *[self.seed][:with_seed]],
             layout={"grid_template_columns": _COLUMNS, "grid_gap": "2px 24px"},
         )
         heading = [ipywidgets.HTML(_TITLE.render(title=title), layout={"margin": "2px 16px 2px 2px"})]
         bar = ipywidgets.HBox([*heading[: bool(title)], *self._buttons()], layout={"flex_flow": "row wrap"})
         shown = [self.player] if self.player else []
-        parts = [bar, self._grid, SliderNames(), self._message, *shown, *self._drawings]
+        parts = [bar, self.grid, SliderNames(), self._message, *shown, *self._drawings]
         box = ipywidgets.VBox(parts, layout={"max_width": "1100px"})
         box.add_class("eip-demo")
         return box
@@ -239,8 +226,6 @@ class Demo:
             trace = self.run()
             figure = self.figures[0] if self.figures else sequence
             self._image = static_image(figure(trace).svg, self.summary(trace))
-            if not self.seed_matters():
-                self._grid.children = tuple(self.widgets.values())
         return {**self.box._repr_mimebundle_(**options), **self._image}
 
 
@@ -248,7 +233,8 @@ def demo(scenario: Callable[..., Awaitable[Any]], controls: Mapping[str, Control
     """Make `await scenario(**values)` something to play with; `options` are those of `Demo`.
 
     `presets` are named sets of values, `figures` functions from a trace to a figure, `summary` one to
-    a sentence. Raises ValueError for a preset that the controls do not allow.
+    a sentence, and `seed` is a control too: None where nothing is left to chance. Raises ValueError for a
+    preset that the controls do not allow.
     """
     return Demo(scenario, controls, **options)
 

@@ -22,7 +22,9 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 180_000  #: milliseconds for whatever must come: a machine may be busy with other things
-LOOK = 50  #: milliseconds from one look at a page to the next: a look at each frame would have all frames drawn
+LOOK = (
+    50  #: milliseconds from one look at a page to the next: a look at each frame would have all frames drawn
+)
 FOLDERS = ("notebooks", "exercises", "solutions")
 SETTINGS = {
     # All cells stay in the page, so that a test can find what is not in view.

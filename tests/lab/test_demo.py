@@ -9,7 +9,6 @@ import anyio
 import pytest
 
 from eip_ref.lab.demo import Control, Demo, choice, demo, slider, toggle
-from eip_ref.lab.faults import Faults
 from eip_ref.lab.figures import Figure
 from eip_ref.lab.static_image import image
 from eip_ref.trace import Kind, Trace, record
@@ -203,19 +202,12 @@ def test_a_control_that_cannot_be_is_refused(wrong: Any, says: str) -> None:
         wrong()
 
 
-def in_the_grid(made: Demo) -> list[str]:
-    made._repr_mimebundle_()
-    return [widget.description for widget in made._grid.children]
-
-
-def test_the_seed_is_shown_where_it_changes_something() -> None:
-    """At the start, at a preset, or at the end of a control; else it would only be in the way."""
-
-    async def at_random(loss: int = 0) -> None:
-        record(Kind.NOTE, "dice", text=str(Faults().random("dice").random() if loss else 0))
-
-    assert in_the_grid(demo(at_random, {"loss": slider(0, 1)})) == ["Loss", "Seed"]
-    assert "Seed" not in in_the_grid(shop())
+def test_the_seed_is_a_control_where_something_is_left_to_chance() -> None:
+    """Elsewhere it would only be in the way."""
+    chance, none = shop(), shop(seed=None)
+    assert chance.grid.children == (*chance.widgets.values(), chance.seed)
+    assert none.grid.children == tuple(none.widgets.values())
+    assert none.trace.seed == 0
 
 
 def test_the_first_picture_of_a_demo_without_a_player_is_small() -> None:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from eip_ref.lab import invariants
 from eip_ref.lab.demo import Demo
+from eip_ref.trace import Trace
 from tests.notebooks.lessons import LESSONS, run
 
 LONGEST_LABEL = 28  #: signs; a slider has about 100 pixels then
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem, scope="module")
+
+
+Runs = list[tuple[Mapping[str, Any], Trace]]
+
+
+class Played(NamedTuple):
+    """A demo that was run with each of its presets, at the start, and at the end points of its controls."""
+
+    demo: Demo
+    presets: Runs
+    others: Runs
 
 
 def demos_of(path: Path) -> list[Demo]:
@@ -18,29 +34,50 @@ def demos_of(path: Path) -> list[Demo]:
     return [shown for shown in run(path).shown if isinstance(shown, Demo)]
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@lru_cache(maxsize=1)  # traces are large; the tests of a lesson stand together
+def played(path: Path) -> list[Played]:
+    """The demos that a lesson shows, run once for all tests of it."""
+    return [
+        Played(demo, _runs(demo, demo.presets.values()), _runs(demo, [{}, *demo.end_points()]))
+        for demo in demos_of(path)
+    ]
+
+
+def _runs(demo: Demo, settings: Iterable[Mapping[str, Any]]) -> Runs:
+    return [(values, demo.run(**values)) for values in settings]
+
+
+@each_lesson
 def test_each_demo_works_at_its_presets_and_end_points(path: Path) -> None:
     """No error, something to see, words to read, and messages that are all accounted for."""
-    demos = demos_of(path)
-    assert demos
-    for demo in demos:
-        settings = [{**demo.default_values, **preset} for preset in demo.presets.values()]
-        for values in [*settings, *demo.end_points()]:
-            trace = demo.run(**values)
+    assert played(path)
+    for demo, presets, others in played(path):
+        for values, trace in [*presets, *others]:
             assert len(trace) > 0, values
             assert demo.summary(trace), values
             assert invariants.check(trace, invariants.conservation, invariants.lease_fencing) == [], values
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@each_lesson
 def test_the_presets_of_a_demo_have_different_outcomes(path: Path) -> None:
     """A button that changes nothing is no demonstration."""
-    for demo in demos_of(path):
-        said = [demo.summary(demo.run(**{**demo.default_values, **p})) for p in demo.presets.values()]
+    for demo, presets, _ in played(path):
+        said = [demo.summary(trace) for _, trace in presets]
         assert len(set(said)) == len(said)
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@each_lesson
+def test_the_seed_of_a_demo_is_a_control_where_it_changes_something(path: Path) -> None:
+    """At a preset, at the start, or at the end of a control; else it would only be in the way."""
+    for demo, presets, others in played(path):
+        changes = (
+            demo.run(seed=demo.seed.value + 1, **values).events != trace.events
+            for values, trace in [*presets, *others]
+        )
+        assert (demo.seed in demo.grid.children) == any(changes)
+
+
+@each_lesson
 def test_the_label_of_a_control_leaves_room_to_its_slider(path: Path) -> None:
     """Two columns on 1280 pixels: a label of 37 signs left a slider of 20 pixels, which no hand can set."""
     labels = [c.label_of(name) for demo in demos_of(path) for name, c in demo.controls.items()]

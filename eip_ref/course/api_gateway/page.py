@@ -131,5 +131,6 @@ def the_page_demo(my_order: Callable[[Services, float, bool], FanOut]) -> Demo:
         summary=in_words,
         figures=[lambda trace: gantt(trace, title="Who was asked when")],
         player=False,
+        seed=None,
         title="One page of three services",
     )

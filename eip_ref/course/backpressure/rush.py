@@ -184,5 +184,6 @@ def the_rush_demo() -> Demo:
         summary=partial(in_words, patience=5),
         figures=[partial(depth, where="orders"), latency],
         player=False,
+        seed=None,
         title="Four answers to one rush",
     )

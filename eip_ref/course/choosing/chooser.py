@@ -98,6 +98,7 @@ def the_chooser_demo(choose: Choose, measured: Mapping[str, Reading]) -> Demo:
         summary=in_words,
         figures=[picture],
         player=False,
+        seed=None,
         title="Requirements in, recommendation out",
     )
 

@@ -128,5 +128,6 @@ def sockets_demo() -> Demo:
         summary=_in_words,
         figures=[_figure],
         player=False,
+        seed=None,
         title="Three browsers",
     )

@@ -62,5 +62,6 @@ def who_dies_demo(handlers: Mapping[str, Handler], relay: Relay) -> Demo:
         summary=_in_words,
         figures=[_figure],
         player=False,
+        seed=None,
         title="A death at one step",
     )

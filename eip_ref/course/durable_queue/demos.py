@@ -52,6 +52,7 @@ OUTAGE: dict[str, Any] = {
     "summary": what_was_left,
     "figures": [who_has_them, what_is_left],
     "player": False,
+    "seed": None,
     "title": "Kill it, or pull the plug",
 }
 
@@ -88,5 +89,6 @@ TWO_GROUPS: dict[str, Any] = {
     "summary": how_far,
     "figures": [figures.offsets],
     "player": False,
+    "seed": None,
     "title": "Two groups, and one goes back",
 }

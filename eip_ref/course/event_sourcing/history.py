@@ -169,5 +169,6 @@ def the_history_demo() -> Demo:
         summary=_in_words,
         figures=[_drawn],
         player=False,
+        seed=None,
         title="Twelve old sales, and the program that reads them",
     )

@@ -71,6 +71,7 @@ def crash_demo(scenario: Scenario) -> Demo:
         },
         summary=_crash,
         figures=[figures.sequence],
+        seed=None,
         title="The worker dies",
     )
 
@@ -101,6 +102,7 @@ def poison_demo(scenario: Scenario) -> Demo:
         },
         summary=_poison,
         figures=[figures.sequence],
+        seed=None,
         title="A poison message",
     )
 

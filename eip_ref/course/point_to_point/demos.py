@@ -30,6 +30,7 @@ def away_demo(scenario: Callable[..., Awaitable[Any]]) -> Demo:
         },
         summary=_in_words,
         figures=[figures.counters, _ages],
+        seed=None,
         title="The receiver is away",
     )
 

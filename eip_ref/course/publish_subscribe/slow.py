@@ -88,5 +88,6 @@ def the_slow_demo() -> Demo:
         },
         summary=in_words,
         figures=[how_far],
+        seed=None,
         title="One of them is slow",
     )

@@ -153,5 +153,6 @@ def undo_race_demo(coordinate: Coordinator, rungs: Mapping[str, Rung]) -> Demo:
         summary=_in_words,
         figures=[_picture],
         player=False,
+        seed=None,
         title="Undo race",
     )

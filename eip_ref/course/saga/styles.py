@@ -258,5 +258,6 @@ def two_styles_demo() -> Demo:
         summary=in_words,
         figures=[_picture],
         player=False,
+        seed=None,
         title="Who dies",
     )

@@ -97,5 +97,6 @@ def spaghetti() -> Demo:
         summary=_in_words,
         figures=[_picture],
         player=False,
+        seed=None,
         title="Everybody talks to everybody",
     )
