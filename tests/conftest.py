@@ -6,6 +6,7 @@ import atexit
 import gc
 import inspect
 import os
+import re
 import tempfile
 from pathlib import Path
 from random import Random
@@ -17,7 +18,8 @@ from xdist.scheduler.loadfile import LoadFileScheduling  # type: ignore[import-u
 
 from tests.backends import SCHEDULERS, on_trio, on_virtual_asyncio
 
-BROWSER, SEEDED = "tests/browser/", "tests/seeded/"
+BROWSER, NOTEBOOKS, SEEDED = "tests/browser/", "tests/notebooks/", "tests/seeded/"
+LESSON = re.compile(NOTEBOOKS + r".*\[(?:\w+/)?(\w+)")  #: a test of one lesson, by the name of its notebook
 LESSONS = "tests/browser/test_lessons.py"  #: which takes twice as long as all others in a browser together
 SECOND_HALF = "06"  #: the lessons from here on take as long as those before
 HOMES = pytest.StashKey[dict[Path, str]]()
@@ -40,6 +42,8 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SEEDED):
             return nodeid.partition("[")[2]  # a run, which is played once for all that is asked of it
+        if lesson := LESSON.match(nodeid):
+            return NOTEBOOKS + lesson[1]  # which is run once for all that is asked of it
         if nodeid.startswith(LESSONS):
             return f"{LESSONS} {nodeid.partition('[')[2] < SECOND_HALF}"
         if nodeid.startswith(BROWSER):

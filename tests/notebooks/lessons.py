@@ -29,7 +29,7 @@ def marks(path: Path) -> list[pytest.MarkDecorator]:
 
 
 class Ran(NamedTuple):
-    """What is left of a lesson that has run, without a kernel."""
+    """What is left of a notebook that has run, without a kernel."""
 
     names: dict[str, Any]
     shown: list[object]  #: the value of the last line of each code cell that has one
@@ -37,7 +37,7 @@ class Ran(NamedTuple):
 
 @cache
 def run(path: Path) -> Ran:
-    """Run the cells of a lesson, once for all tests. Nobody may change what it left."""
+    """Run the cells of a notebook, once for all tests. Nobody may change what it left."""
     names: dict[str, Any] = {"__name__": "lesson"}
     shown = []
     for number, cell in enumerate(read(path)["cells"]):
