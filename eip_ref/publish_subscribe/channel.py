@@ -50,11 +50,11 @@ class SubscriberBuffer(Buffer):
         super().__init__(name, capacity, when_full=policy, pattern=pattern)
         self.pattern = pattern
         self.members = 0
+        self.is_shared = False  #: by a group, which others may join
         self._on_end = on_end
 
     def _sent(self, message: Message) -> Message:
-        topic = cast(TopicMessage, message).topic
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
+        cast(TopicMessage, message).record_sent(self.name)
         return message.copy()
 
     def close(self) -> None:
@@ -151,7 +151,6 @@ class PublishSubscribeChannel:
         self.log = RetainedLog(f"{name}.log", kept) if kept else None
         self._interest: Interest[SubscriberBuffer] = Interest()
         self._buffers: dict[str, SubscriberBuffer] = {}
-        self._groups: set[str] = set()
         self._durable: dict[str, Cursor] = {}
         self._numbers = itertools.count(1)  # of subscribers without a name
         self._closed = False
@@ -189,12 +188,11 @@ class PublishSubscribeChannel:
         name, and `ChannelClosed`.
         """
         where = f"{pattern} → {values.name('group', group)}"
-        if where not in self._groups:
+        buffer = self._buffers.get(where)
+        if buffer is None or not buffer.is_shared:
             buffer = self._open(where, pattern, when_full, capacity)
-            self._groups.add(where)
-            return Subscription(buffer, self._named(name))
-        buffer = self._buffers[where]
-        if (buffer.when_full, buffer.capacity) != (when_full, capacity):
+            buffer.is_shared = True
+        elif (buffer.when_full, buffer.capacity) != (when_full, capacity):
             raise ValueError(
                 f"the group {group} has a buffer of {buffer.capacity} and the policy '{buffer.when_full}'; "
                 "every member must join with the same"
@@ -289,7 +287,6 @@ class PublishSubscribeChannel:
 
     def _forget(self, buffer: SubscriberBuffer) -> None:
         del self._buffers[buffer.name]
-        self._groups.discard(buffer.name)
         self._interest.remove(buffer.pattern, buffer)
 
     def _new_cursor(
@@ -317,6 +314,5 @@ class PublishSubscribeChannel:
             raise ValueError(f"there is a subscription {where!r} already: give this one a name of its own")
 
     def _refuse(self, message: TopicMessage, reason: str) -> None:
-        topic = message.topic
-        record(Kind.SENT, topic, message.id, label=message.label, key=message.key, topic=topic)
-        record(Kind.REFUSED, topic, message.id, reason=reason)
+        message.record_sent(message.topic)
+        record(Kind.REFUSED, message.topic, message.id, reason=reason)

@@ -66,7 +66,7 @@ class RetainedLog(MemoryLog):
         blocker = self._blocker()
         if blocker is None:
             return await self.room.first(partial(self._keep, message, None), anyio.WouldBlock)
-        blocker.sent(message)
+        message.record_sent(blocker.name)
         record(Kind.BLOCKED, blocker.name, message.id)
         refuse = partial(record, Kind.REFUSED, blocker.name, message.id)
         try:
@@ -194,15 +194,11 @@ class Cursor:
         if not self._wants(message.topic):
             return False
         if not sent:
-            self.sent(message)
+            message.record_sent(self.name)
         record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
         if self.holder is not None:
             self.holder.signal.notify()
         return True
-
-    def sent(self, message: TopicMessage) -> None:
-        """Say that the message was published to this subscription."""
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=message.topic)
 
     def blocks(self, offset: int) -> bool:
         """True when the publisher has to wait rather than that this message leaves the log."""

@@ -19,6 +19,7 @@ from typing import Generic, Self, TypeVar
 from ..backpressure import WhenFull
 from ..message import Message
 from ..signal import EndOfMessages
+from ..trace import Kind, record
 
 __all__ = [
     "ChannelClosed",
@@ -73,6 +74,10 @@ class TopicMessage(Message):
     def of(cls, topic: str, message: Message) -> Self:
         """A copy of the message that shares nothing changeable with it."""
         return cls(*(*_facts(message.copy()), topic))
+
+    def record_sent(self, where: str) -> None:
+        """Say that it is sent to a subscription, or to a topic that refuses it."""
+        record(Kind.SENT, where, self.id, label=self.label, key=self.key, topic=self.topic)
 
 
 @dataclass(frozen=True, slots=True)
