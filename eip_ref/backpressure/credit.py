@@ -23,6 +23,8 @@ from ..trace import Kind, record, whoami
 
 __all__ = ["Credit", "Demand"]
 
+_WORDS = "no credit", "credit"
+
 
 class Credit:
     """The number of messages that may still be sent to one receiver."""
@@ -39,8 +41,9 @@ class Credit:
         """Allow that many more. Raises ValueError for less than 1."""
         values.count("number", number)
         self._change(number, requested=number)
-        for _ in range(min(number, len(self._signal))):
-            self._signal.notify()
+        if self._signal:
+            for _ in range(min(number, len(self._signal))):
+                self._signal.notify()
 
     async def take(self, message: str = "") -> None:
         """Wait for the right to send one message, and use it; cancelling the wait uses nothing.
@@ -56,7 +59,8 @@ class Credit:
 
     def take_nowait(self, message: str = "") -> None:
         """Use the right to send one message. Raises `anyio.WouldBlock` when there is none."""
-        self._must_have()
+        if not self.available:
+            raise anyio.WouldBlock
         record(Kind.DELIVERED, self.name, message, who=whoami(), lease=None)
         self._change(-1)
 
@@ -72,8 +76,7 @@ class Credit:
     def _change(self, number: int, **facts: Any) -> None:
         was, self.available = self.available, self.available + number
         if facts or not self.available:
-            words = [("credit" if each else "no credit") for each in (was, self.available)]
-            record(Kind.STATE, self.name, was=words[0], now=words[1], **facts)
+            record(Kind.STATE, self.name, was=_WORDS[was > 0], now=_WORDS[self.available > 0], **facts)
 
 
 class Demand:

@@ -109,7 +109,8 @@ class TokenBucket:
         Raises `AboveBurst` at once for more than the bucket can hold, `anyio.WouldBlock` at once when
         they will not be there within `timeout` seconds, and ValueError for 0 or less.
         """
-        values.duration("timeout", timeout, infinite=True)
+        if timeout != math.inf:
+            values.duration("timeout", timeout, infinite=True)
         await anyio.lowlevel.checkpoint()
         try:
             self.take_nowait(tokens)

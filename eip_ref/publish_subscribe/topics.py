@@ -134,9 +134,9 @@ def matches(pattern: str, topic: str) -> bool:
     asked, words = pattern.split("."), topic.split(".")
     if asked[-1] == ">":  # as many '*' as there are words left, and at least one
         asked[-1:] = ["*"] * max(1, len(words) - len(asked) + 1)
-    return len(asked) == len(words) and all(
-        ask in ("*", word) for ask, word in zip(asked, words, strict=True)
-    )
+    if len(asked) != len(words):
+        return False
+    return asked == [ask if ask == "*" else word for ask, word in zip(asked, words, strict=True)]
 
 
 class Interest(Generic[T]):
