@@ -118,11 +118,6 @@ def normalise(path: str) -> str:
     return "/" + "/".join(_without_dots(decoded))
 
 
-def encode(path: str) -> str:
-    """A normalised path as it is written in a URL."""
-    return quote(path)
-
-
 def _without_dots(path: str) -> list[str]:
     kept: list[str] = []
     for segment in path.split("/"):

@@ -12,6 +12,7 @@ import math
 from collections.abc import AsyncIterable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import httpx
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import values
 from .backend import Backend
-from .edge import AdmittedRequest, Request, Response, encode, end_to_end
+from .edge import AdmittedRequest, Request, Response, end_to_end
 from .errors import BackendFailed, GatewayTimeout, NotFound, Refused
 from .gateway import Gateway
 
@@ -160,7 +161,7 @@ class HttpBackend:
         self, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
     ) -> Response:
         again = method in _IDEMPOTENT
-        url = self._url + encode(path) + (f"?{query}" if query else "")
+        url = self._url + quote(path) + (f"?{query}" if query else "")
         return await self._backend.call(self._once, method, url, headers, body, idempotent=again)
 
     async def _once(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> Response:
