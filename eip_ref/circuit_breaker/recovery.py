@@ -93,10 +93,10 @@ class OpenDuration:
 class HalfOpen:
     """The way in which the dependency is tried again.
 
-    At most `max_probes` are unsettled at a time. A probe that is not settled within `probe_timeout`
-    seconds is a bad sign: the breaker opens again, so a lost probe cannot hold its slot for ever. The
-    first that fails opens it as well, and `needed` good ones close it. With a `threshold` that many are
-    waited for, and it opens when at least this share of them was bad.
+    At most `max_probes` are unsettled at a time. `needed` good probes close the breaker, and the first
+    bad one opens it again. With a `threshold` it waits for as many, and opens when at least this share of
+    them was bad. A probe that is not settled within `probe_timeout` seconds opens it too: so a lost
+    probe cannot hold its slot for ever.
     """
 
     max_probes: int = 1
