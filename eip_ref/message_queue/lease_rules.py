@@ -114,64 +114,6 @@ class LeaseQueue(ABC):
             record(Kind.CLOSED, self.name)
             self._messages.ready.notify_all()
 
-    async def join(self) -> None:
-        """Wait until every accepted message is acked, dead or dropped."""
-        while await self._messages.run(self._asked, self._messages.unsettled):
-            self._must_be_open()
-            await self._messages.news(self._messages.settled)
-
-    @property
-    def counts(self) -> Counts:
-        """The messages by state, now."""
-        return self._messages.run_nowait(self._asked, self._messages.counts)
-
-    def _asked(self, question: Callable[[], T]) -> T:
-        self._catch_up()
-        return question()
-
-    def __len__(self) -> int:
-        """The number of ready messages."""
-        return self.counts.ready
-
-    def __repr__(self) -> str:
-        """The name and the counts, as they are written down: asking does not even do what is due."""
-        words = "not open"
-        if self._open is not None:
-            counts = self._messages.counts()._asdict()
-            words = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
-        return f"<{type(self).__name__} {self.name}: {words}>"
-
-    async def peek(self, limit: int = 10) -> list[Message]:
-        """The next ready messages, at most `limit`, as copies. Nothing is leased, counted or moved."""
-        self._must_be_open()
-        values.count("limit", limit)
-        await anyio.lowlevel.checkpoint()
-        return await self._messages.run(self._peek, limit)
-
-    def _peek(self, limit: int) -> list[Message]:
-        now = self._catch_up()
-        messages = map(self._messages.read, self._messages.ready_ones())
-        return list(islice((message for message in messages if not message.has_expired(now)), limit))
-
-    async def purge(self) -> int:
-        """Drop every message that nobody has in hand, the delayed ones too, and return how many.
-
-        Leased ones stay, and so do those on their way to the dead letters. Ids that `dedup` remembers
-        stay remembered.
-        """
-        self._must_be_open()
-        await anyio.lowlevel.checkpoint()
-        return await self._messages.run(self._purge)
-
-    def _purge(self) -> int:
-        self._catch_up()
-        purged = self._messages.purge()
-        for stored in purged:
-            self._tell(Kind.DROPPED, stored.id, who="", lease=stored.token, reason="purged")
-        if purged and not self._messages.unsettled():
-            self._messages.after_commit(self._all_settled)
-        return len(purged)
-
     # In
 
     @abstractmethod
@@ -184,7 +126,7 @@ class LeaseQueue(ABC):
             raise refusal
 
     def _checked(self, message: Message, delay: float) -> tuple[Message, object, float, str]:
-        """The message, what is kept of it, its delay, and who waits to see it accepted."""
+        """The message, the content to keep of it, its delay, and who waits to see it accepted."""
         self._must_be_open()
         if delay:
             values.duration("delay", delay)
@@ -523,6 +465,66 @@ class LeaseQueue(ABC):
         self._tell(Kind.NOTE, stored.id, who="", text=f"dead letter refused: {error!r}")
         rest = self.backoff.seconds(max(1, stored.failures))
         self._offer(stored, anyio.current_time() + rest, "the dead letters refused it")
+
+    # Asked about, and emptied
+
+    async def join(self) -> None:
+        """Wait until every accepted message is acked, dead or dropped."""
+        while await self._messages.run(self._asked, self._messages.unsettled):
+            self._must_be_open()
+            await self._messages.news(self._messages.settled)
+
+    @property
+    def counts(self) -> Counts:
+        """The messages by state, now."""
+        return self._messages.run_nowait(self._asked, self._messages.counts)
+
+    def _asked(self, question: Callable[[], T]) -> T:
+        self._catch_up()
+        return question()
+
+    def __len__(self) -> int:
+        """The number of ready messages."""
+        return self.counts.ready
+
+    def __repr__(self) -> str:
+        """The name and the counts, as they are written down: asking does not even do what is due."""
+        words = "not open"
+        if self._open is not None:
+            counts = self._messages.counts()._asdict()
+            words = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
+        return f"<{type(self).__name__} {self.name}: {words}>"
+
+    async def peek(self, limit: int = 10) -> list[Message]:
+        """The next ready messages, at most `limit`, as copies. Nothing is leased, counted or moved."""
+        self._must_be_open()
+        values.count("limit", limit)
+        await anyio.lowlevel.checkpoint()
+        return await self._messages.run(self._peek, limit)
+
+    def _peek(self, limit: int) -> list[Message]:
+        now = self._catch_up()
+        messages = map(self._messages.read, self._messages.ready_ones())
+        return list(islice((message for message in messages if not message.has_expired(now)), limit))
+
+    async def purge(self) -> int:
+        """Drop every message that nobody has in hand, the delayed ones too, and return how many.
+
+        Leased ones stay, and so do those on their way to the dead letters. Ids that `dedup` remembers
+        stay remembered.
+        """
+        self._must_be_open()
+        await anyio.lowlevel.checkpoint()
+        return await self._messages.run(self._purge)
+
+    def _purge(self) -> int:
+        self._catch_up()
+        purged = self._messages.purge()
+        for stored in purged:
+            self._tell(Kind.DROPPED, stored.id, who="", lease=stored.token, reason="purged")
+        if purged and not self._messages.unsettled():
+            self._messages.after_commit(self._all_settled)
+        return len(purged)
 
 
 def _consumer(name: str | None) -> str:

@@ -126,7 +126,7 @@ class MessageTable(Protocol):
     # Questions
 
     def content_of(self, message: Message) -> object:
-        """What is kept of a message. Raises TypeError for a body that is not JSON."""
+        """The content to keep of a message. Raises TypeError for a body that is not JSON."""
 
     def read(self, stored: StoredMessage) -> Message:
         """The message itself, as a copy of its own."""
