@@ -16,6 +16,7 @@ import pytest
 from eip_ref.message import Message
 from eip_ref.message_queue import (
     NEVER,
+    Backoff,
     DeadLetterPolicy,
     Empty,
     QueueClosed,
@@ -383,6 +384,22 @@ def test_when_the_dead_letters_refuse_nothing_is_lost(play: Play, make: Make) ->
                 assert await bodies(graveyard) == [1]
 
     play(scenario)
+
+
+def test_what_the_dead_letters_refuse_without_a_delay_is_told_as_returned(play: Play, make: Make) -> None:
+    """It is ready again at once, and whoever reads the trace sees why."""
+
+    async def scenario() -> None:
+        async with make("graveyard", policy=NEVER, capacity=1) as graveyard:
+            await graveyard.put(Message("first"))
+            once, at_once = DeadLetterPolicy(max_failures=1), Backoff(initial=0)
+            async with make("orders", policy=once, backoff=at_once, dead_letters=graveyard) as queue:
+                await queue.put(Message("second", id="second"))
+                await (await queue.receive()).nack()
+                assert (await queue.receive()).message.id == "second"
+
+    (returned,) = play(scenario).filter("returned", where="orders")
+    assert returned.data["reason"] == "the dead letters refused it"
 
 
 class Unreachable:
