@@ -575,6 +575,14 @@ def test_bars_write_each_value_and_refuse_what_is_no_length() -> None:
         bars({"worker-2": -1})
 
 
+def test_the_name_of_a_bar_that_stands_out_is_in_the_picture() -> None:
+    """It is bold, and bold letters are wider."""
+    name = "version 3: FutureVersion"
+    svg = bars({"version 1: read": 4, name: 4}, highlight=[name]).svg
+    (x,) = re.findall(rf'<text[^>]*? x="([\d.]+)"[^>]*>{name}<', svg)
+    assert float(x) >= width_of(name, bold=True)
+
+
 def test_lines_say_their_ends_and_the_marked_values() -> None:
     """Between two points the marked value lies on the line."""
     figure = lines(

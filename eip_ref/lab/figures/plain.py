@@ -29,7 +29,7 @@ def bars(
         if not 0 <= value < float("inf"):
             raise ValueError(f"a bar needs a number of at least 0; {name!r} has {value!r}")
     said = [f"{number(value)} {unit}".strip() for value in values.values()]
-    left = MARGIN + widest(values, 20, 220) + 8
+    left = MARGIN + widest(values, 20, 220, bold=bool(highlight)) + 8
     canvas = Canvas(title, 20.0 * max(1, len(values)) + 14)
     axes = canvas.axes(left, canvas.top + 4, RIGHT - widest(said, 20, 200) - 8, canvas.height - 10)
     drawn = axes.barh(range(len(values)), [*values.values()], 0.7, color=BLUE)
