@@ -461,6 +461,27 @@ def test_a_relay_that_is_too_slow_gives_up_before_another_begins(play: Play, sto
 
 
 @everywhere
+def test_a_relay_whose_claim_was_over_before_its_mark_claims_again(play: Play, store_of: Open) -> None:
+    """What it could not mark is waiting, and no news will come that could wake it."""
+
+    async def scenario() -> Any:
+        published: list[str] = []
+
+        async def publish(message: Message) -> None:
+            published.append(message.id)
+            with anyio.CancelScope(shield=len(published) == 1):
+                await anyio.sleep(6 if len(published) == 1 else 1)
+
+        with store_of() as store:
+            await relay_story(store, publish, "ann", until=10, claim=5.0)
+            return published, len(billing(store).outbox)
+
+    trace = play(scenario)
+    assert trace.result == (["billing/ann/1"] * 2, 0)
+    assert trace.count("stale", where="billing.outbox") == 1
+
+
+@everywhere
 def test_a_relay_rests_longer_and_longer_while_the_broker_is_down(play: Play, store_of: Open) -> None:
     """It tries the same event again, and none of its successors; after that it is as quick as before."""
 
