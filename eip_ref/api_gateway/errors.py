@@ -29,7 +29,7 @@ class GatewayError(Exception):
         self.retry_after = retry_after
 
 
-class Refused(GatewayError):
+class RequestRefused(GatewayError):
     """The gateway itself does not take the request, and has begun nothing."""
 
     def __init__(
@@ -115,7 +115,7 @@ def public_error(error: Exception) -> GatewayError:
 
 def log_failure(what: str, error: Exception) -> None:
     """Log the error with its traceback, unless nothing was begun, or it is the client's own."""
-    refused = isinstance(error, CallRejected | BulkheadFull | Refused | NeedFailed)
+    refused = isinstance(error, CallRejected | BulkheadFull | RequestRefused | NeedFailed)
     if not refused and public_error(error).status >= 500:
         _log.warning("%s failed", what, exc_info=error)
 

@@ -24,7 +24,7 @@ from .errors import (
     Forbidden,
     GatewayError,
     NotFound,
-    Refused,
+    RequestRefused,
     RequiredFailed,
     Unauthenticated,
     log_failure,
@@ -82,7 +82,7 @@ class Route:
 
 
 def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route, dict[str, str]]:
-    """The first route that fits a normalised path. Raises `NotFound`, or `Refused` for the method."""
+    """The first route that fits a normalised path. Raises `NotFound`, or `RequestRefused` for the method."""
     found = [(route, given) for route in routes if (given := route.match(path)) is not None]
     if not found:
         raise NotFound(f"no route leads to {path}")
@@ -91,7 +91,7 @@ def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route, dict[s
             return route, given
     allowed = ", ".join(sorted({route.method for route, _ in found}))
     words = f"{path} is there for {allowed}, and not for {method}"
-    raise Refused(405, "method not allowed", words, headers=[("allow", allowed)])
+    raise RequestRefused(405, "method not allowed", words, headers=[("allow", allowed)])
 
 
 _ROUNDING = 1e-9
@@ -114,14 +114,14 @@ class RateLimit:
         return len(self._buckets)
 
     def check(self, client: str) -> None:
-        """Count one request of the client. Raises `Refused`, 429, when it has asked too often."""
+        """Count one request of the client. Raises `RequestRefused`, 429, when it has asked too often."""
         bucket = self._bucket(client)
         try:
             bucket.take_nowait()
         except anyio.WouldBlock:
             after = (1 - bucket.tokens) / self._rate
             words = f"{client} has asked too often; it may again in {after:g} s"
-            raise Refused(429, "too many requests", words, retry_after=after) from None
+            raise RequestRefused(429, "too many requests", words, retry_after=after) from None
 
     def headers(self, client: str) -> list[Header]:
         """The limit, and what is left of it for the client, in the fields of the IETF's draft.
@@ -204,7 +204,7 @@ class Gateway:
         until = min(anyio.current_time() + self.timeout, request.deadline)
         if self.under_way >= self._max_concurrent:
             words = f"{self.under_way} requests are under way; this one was not begun"
-            return self.refuse(request, Refused(503, "overloaded", words, retry_after=1))
+            return self.refuse(request, RequestRefused(503, "overloaded", words, retry_after=1))
         self.under_way += 1
         try:
             with acting(whoami() or self.name):
@@ -225,7 +225,7 @@ class Gateway:
         else:
             told = GatewayError()
             _log.error("request %s failed", request.id, exc_info=error)
-        if told.status < 500 or isinstance(error, Refused):
+        if told.status < 500 or isinstance(error, RequestRefused):
             who = whoami() or self.name
             record(Kind.REFUSED, self.name, request.id, who=who, reason=told.code, status=told.status)
         body = {"error": told.code, "request": request.id}
@@ -248,11 +248,11 @@ class Gateway:
         """The checks, in their order: what is cheap and needs no trust comes first."""
         if request.head > self._max_head:
             words = f"path, query and headers have {request.head} of {self._max_head} characters"
-            raise Refused(431, "head too large", words)  # RFC 6585, section 5
+            raise RequestRefused(431, "head too large", words)  # RFC 6585, section 5
         path = normalise(request.path)
         if len(request.body) > self.max_body:
             words = f"the body has {len(request.body)} bytes, and {self.max_body} are allowed"
-            raise Refused(413, "body too large", words)
+            raise RequestRefused(413, "body too large", words)
         identity = await self._known(request)
         if self._rate_limit is not None:
             try:

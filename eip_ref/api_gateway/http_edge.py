@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import values
 from .backend import Backend
 from .edge import AdmittedRequest, Request, Response, end_to_end
-from .errors import BackendFailed, GatewayTimeout, NotFound, Refused
+from .errors import BackendFailed, GatewayTimeout, NotFound, RequestRefused
 from .gateway import Gateway
 
 TIMEOUT = "Request-Timeout"
@@ -74,7 +74,7 @@ async def _handled(gateway: Gateway, request: HttpRequest) -> Response:
     except TimeoutError:
         words = f"the body of {asked.path} did not come in time"  # and the rest of it may yet come
         close = [("connection", "close")]
-        return gateway.refuse(asked, Refused(408, "request timeout", words, headers=close))
+        return gateway.refuse(asked, RequestRefused(408, "request timeout", words, headers=close))
     if body is None:  # one byte too many is enough for the gateway to refuse it
         body = bytes(gateway.max_body + 1)
     return await gateway.handle(replace(asked, body=body))
