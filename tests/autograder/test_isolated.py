@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 
 from eip_ref.autograder.isolation import isolated
 from eip_ref.autograder.isolation.isolated import SandboxFailed, grade_notebook, seeds_for
-from eip_ref.autograder.isolation.sandbox import Isolation, Limits, best_isolation, weak_isolation
+from eip_ref.autograder.isolation.sandbox import (
+    PYTHON,
+    Isolation,
+    Limits,
+    best_isolation,
+    environment,
+    weak_isolation,
+)
 from eip_ref.autograder.judging import run_answer
 from eip_ref.autograder.marks import Marks
 from eip_ref.autograder.registry import Lesson, find, lesson, lessons
@@ -67,9 +78,39 @@ LESSONS = [found for found in lessons() if found.exercises]
 ASSEMBLED = [(found.module, kept) for found in LESSONS for kept in _notebooks(found)]
 
 
+Run = Callable[[Mapping[str, Any], Isolation, float], Iterator[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def many_jobs() -> Iterator[Run]:
+    """A runner for many jobs, in place of one for each."""
+    scripts = Path(__file__).with_name("many_jobs.py"), Path(isolated.__file__).with_name("quick_start.py")
+    with (
+        tempfile.TemporaryDirectory(prefix="eip-") as folder,
+        subprocess.Popen(
+            [*PYTHON, *map(str, scripts)], stdin=PIPE, stdout=PIPE, cwd=folder, env=environment(folder)
+        ) as process,
+    ):
+
+        def run(job: Mapping[str, Any], isolation: Isolation, time: float) -> Iterator[dict[str, Any]]:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
+            for line in iter(process.stdout.readline, b"\n"):
+                yield json.loads(isolated.ADDRESS.sub(b"", line))
+
+        yield run
+        assert process.stdin
+        process.stdin.close()
+
+
 @pytest.mark.parametrize(("module", "kept"), ASSEMBLED, ids=lambda value: value if type(value) is str else "")
-def test_kept_answers_get_their_marks_when_the_notebook_is_graded(module: str, kept: dict[str, Kept]) -> None:
-    """A right one full marks, a wrong one its own mistake, and the model answers beside them full marks."""
+def test_kept_answers_get_their_marks_when_the_notebook_is_graded(
+    module: str, kept: dict[str, Kept], many_jobs: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right one full marks, a wrong one its own mistake."""
+    monkeypatch.setattr(isolated, "_runner", many_jobs)
     found = lesson(module)
     names = [exercise for exercise in found.exercises if exercise.name in kept]
     found = replace(found, exercises=tuple(names))
@@ -79,10 +120,13 @@ def test_kept_answers_get_their_marks_when_the_notebook_is_graded(module: str, k
     assert {mark.exercise: mark.mistake for mark in marks.marks} == expected
 
 
-@pytest.mark.parametrize("module", [found.module for found in LESSONS])
-@pytest.mark.parametrize("isolation", [best_isolation(), weak_isolation()], ids=["best", "weaker"])
+@pytest.mark.parametrize(
+    ("module", "isolation"),
+    [*((found.module, best_isolation()) for found in LESSONS), (POINTS.module, weak_isolation())],
+    ids=lambda value: value if type(value) is str else "best" if value == best_isolation() else "weaker",
+)
 def test_the_solution_gets_full_marks(module: str, isolation: Isolation) -> None:
-    """In each mode, without a note, and the report says which mode it was."""
+    """Without a note, and the report says which mode it was. Above, each lesson is in the weaker one."""
     found = lesson(module)
     marks = grade(in_bytes(solved(found)), found, isolation)
     assert marks.points == marks.most == found.points

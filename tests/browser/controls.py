@@ -19,25 +19,30 @@ CONTROLS = ", ".join(
 FORTH, BACK = ["Space", "ArrowDown", "Enter"], ["Space", "ArrowUp", "Enter"]
 MOVES = {
     "slider": [["ArrowRight"], ["ArrowLeft"], ["End"], ["Home"]],
-    "select-one": [FORTH] * 3 + [BACK] * 3,
-    "checkbox": [["Space"]] * 3,
+    "checkbox": [["Space"]],
     "number": [["ArrowUp"]] * 3,
 }
 MAY_BE_IDLE = {"Seed"}  # a scenario in which nothing is left to chance is the same for every seed
 
-# All that is drawn in the output of which `control` is a part, but not the icons of buttons.
-PICTURE = """control => Array.from(
-    control.closest(".jp-OutputArea-output").querySelectorAll("img, canvas, svg:not(button svg)"),
-    drawn => drawn.tagName === "CANVAS" ? drawn.toDataURL() : drawn.src || drawn.outerHTML,
-).join()"""
+# All that is drawn in the output of which `control` is a part, but not the icons of buttons; as a number, for
+# the drawings of a demo are a megabyte.
+PICTURE = """control => {
+    const drawn = Array.from(
+        control.closest(".jp-OutputArea-output").querySelectorAll("img, canvas, svg:not(button svg)"),
+        it => it.tagName === "CANVAS" ? it.toDataURL() : it.src || it.outerHTML,
+    ).join();
+    let sum = drawn.length;
+    for (let i = 0; i < drawn.length; i++) sum = (Math.imul(sum, 31) + drawn.charCodeAt(i)) | 0;
+    return sum;
+}"""
 
 
-def picture(part: Locator) -> str:
-    drawn: str = part.evaluate(PICTURE)
+def picture(part: Locator) -> int:
+    drawn: int = part.evaluate(PICTURE)
     return drawn
 
 
-def wait_for_change(page: Page, part: Locator, before: str, milliseconds: float) -> bool:
+def wait_for_change(page: Page, part: Locator, before: int, milliseconds: float) -> bool:
     """Whether the picture around `part` becomes another one within this time."""
     changed = f"([part, before]) => ({PICTURE})(part) !== before"
     try:
@@ -76,7 +81,7 @@ def matters(lab: LabPage, control: Locator) -> bool:
 def moves_the_picture(lab: LabPage, control: Locator) -> bool:
     """Press keys, first one way and then the other, until the picture changes."""
     wait_until_still(lab.page, control)
-    for keys in MOVES[control.evaluate("node => node.getAttribute('role') ?? node.type")]:
+    for keys in moves(control):
         before = picture(control)
         for key in keys:
             control.press(key)
@@ -86,6 +91,15 @@ def moves_the_picture(lab: LabPage, control: Locator) -> bool:
         if picture(control) != before:
             return True
     return False
+
+
+def moves(control: Locator) -> list[list[str]]:
+    """The keys of each move: of a list as many one way as it may take, three at most, and as many back."""
+    kind: str = control.evaluate("node => node.getAttribute('role') ?? node.type")
+    if kind == "select-one":
+        most = min(3, control.locator("option").count() - 1)
+        return [FORTH] * most + [BACK] * most
+    return MOVES[kind]
 
 
 def name_of(control: Locator) -> str:

@@ -18,6 +18,7 @@ site.sethelper()  # `exit`, `help` and the like, which cells may use
 
 from eip_ref.autograder.isolation import runner  # noqa: E402
 
-status = runner.main()
-sys.stdout.flush()
-os._exit(status)  # nothing here needs a proper end, and Python's own takes longer than an exercise
+if __name__ == "__main__":
+    status = runner.main()
+    sys.stdout.flush()
+    os._exit(status)  # nothing here needs a proper end, and Python's own takes longer than an exercise
