@@ -191,7 +191,7 @@ async def events_on_sqlite(folder: Path, reading: Reading) -> None:
 
 async def projected(store: EventStore, views: Store, reading: Reading) -> None:
     def count(view: View, event: Recorded) -> None:
-        view.set(event.stream, view.get(event.stream, 0) + 1)
+        view.put(event.stream, view.get(event.stream, 0) + 1)
 
     projector = Projector(views, Projection("dashboard", {"OrderPlaced": count}))
     with reading:
@@ -226,7 +226,7 @@ async def cqrs(_: Path, reading: Reading) -> None:
         return Decision(command.data, (DomainEvent("UserRegistered", command.data),))
 
     def name(view: View, event: Recorded) -> None:
-        view.set(event.stream, event.message.body["name"])
+        view.put(event.stream, event.message.body["name"])
 
     service = Commands(MemoryStore(), "users")
     service.handler("Register", register)

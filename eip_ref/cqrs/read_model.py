@@ -74,14 +74,14 @@ class NumberedView(View):
     @property
     def last_change(self) -> int:
         """The position of the last change; 0 before the first."""
-        return int(self._transaction.get("counters", self._by_change, 0))
+        return int(self.transaction.get("counters", self._by_change, 0))
 
     def get(self, key: str, default: Any = None) -> Any:
         """The row under this key, or `default`."""
-        _, row = self._transaction.get(self.name, key, (0, None))
+        _, row = self.transaction.get(self.name, key, (0, None))
         return default if row is None else row
 
-    def set(self, key: str, document: Any) -> None:
+    def put(self, key: str, document: Any) -> None:
         """Write a row, which is any JSON value but None. One that is already so is no change."""
         if document is None:
             raise ValueError(f"a row cannot be None; use delete({key!r})")
@@ -95,12 +95,12 @@ class NumberedView(View):
 
     def items(self) -> list[tuple[str, Any]]:
         """All keys with their rows, in the order of the keys."""
-        return [(key, row) for key, (_, row) in self._transaction.scan(self.name) if row is not None]
+        return [(key, row) for key, (_, row) in self.transaction.scan(self.name) if row is not None]
 
     def since(self, position: int, limit: int = -1) -> list[RowChange]:
         """The last change of each row that was changed after `position`, in order."""
-        changed = self._transaction.scan(self._by_change, after=key_of(position), limit=limit)
-        return [RowChange(int(at), key, self._transaction.get(self.name, key)[1]) for at, key in changed]
+        changed = self.transaction.scan(self._by_change, after=key_of(position), limit=limit)
+        return [RowChange(int(at), key, self.transaction.get(self.name, key)[1]) for at, key in changed]
 
     def succeed(self, old: NumberedView) -> None:
         """Take the place of an older view: every row changes once more, later than all that was before.
@@ -109,28 +109,28 @@ class NumberedView(View):
         which are gone.
         """
         rows = dict(self.items())
-        gone = [key for key, _ in self._transaction.scan(old.name) if key not in rows]
+        gone = [key for key, _ in self.transaction.scan(old.name) if key not in rows]
         last = max(old.last_change, self.last_change)
-        self._transaction.clear(self.name)
-        self._transaction.clear(self._by_change)
-        self._transaction.put("counters", self._by_change, last)
+        self.transaction.clear(self.name)
+        self.transaction.clear(self._by_change)
+        self.transaction.put("counters", self._by_change, last)
         for key, row in [*((key, None) for key in gone), *rows.items()]:
             self._change(key, row)
 
     def clear(self) -> None:
         """Forget the view, with all that it holds and its positions."""
         super().clear()
-        self._transaction.clear(self._by_change)
-        self._transaction.delete("counters", self._by_change)
+        self.transaction.clear(self._by_change)
+        self.transaction.delete("counters", self._by_change)
 
     def _change(self, key: str, row: Any) -> None:
-        was, _ = self._transaction.get(self.name, key, (0, None))
-        change = RowChange(self._transaction.count(self._by_change), key, row)
-        self._transaction.delete(self._by_change, key_of(was))
-        self._transaction.put(self._by_change, key_of(change.position), key)
-        self._transaction.put(self.name, key, [change.position, row])
+        was, _ = self.transaction.get(self.name, key, (0, None))
+        change = RowChange(self.transaction.count(self._by_change), key, row)
+        self.transaction.delete(self._by_change, key_of(was))
+        self.transaction.put(self._by_change, key_of(change.position), key)
+        self.transaction.put(self.name, key, [change.position, row])
         if self._tell is not None:
-            self._transaction.after_commit(partial(self._tell, change))
+            self.transaction.after_commit(partial(self._tell, change))
 
 
 # The read model

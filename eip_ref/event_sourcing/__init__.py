@@ -17,7 +17,7 @@ skips nothing, and each event is in a view exactly once, wherever a process stop
         print("told:", len(late), "of 2 facts reach a late subscriber")
 
         def count(view: View, event: Recorded) -> None:
-            view.set(event.message.type, view.get(event.message.type, 0) + 1)
+            view.put(event.message.type, view.get(event.message.type, 0) + 1)
 
         dashboard = Projection("dashboard", {"OrderPlaced": count, "OrderPaid": count})
         await Projector(views, dashboard).catch_up(store)

@@ -342,8 +342,9 @@ class Reactor:
         return position
 
     def _note(self, position: int, source: str, transaction: Transaction) -> None:
-        was = transaction.get(POSITIONS, self.name, 0)
-        transaction.put(POSITIONS, self.name, max(was, position))
+        view = View(transaction, self.name)
+        was = view.position
+        view.track(max(was, position))
         facts: dict[str, Any] = {"was": was, "now": position, "reason": "checkpoint", "store": source}
         transaction.after_commit(partial(record, Kind.STATE, self.name, who=self.name, **facts))
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..message import Message
-from ..storage import Store, Transaction, key_of
+from ..storage import Store, Table, Transaction, key_of
 from ..trace import Kind, record
 from .store import Recorded
 
@@ -32,72 +32,51 @@ class Parked(NamedTuple):
     reason: str
 
 
-class View:
+class View(Table):
     """One generation of a view, inside a transaction of its store or inside `reading()`."""
 
     def __init__(self, transaction: Transaction, name: str) -> None:
-        self.name = name
-        self._transaction = transaction
+        super().__init__(transaction, name)
         self._parked = f"{name}.parked"
-
-    # What handlers and queries use
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The document under this key, or `default`."""
-        return self._transaction.get(self.name, key, default)
-
-    def set(self, key: str, document: Any) -> None:
-        """Write a document. Raises TypeError for what is not JSON, ValueError for a key that is no text."""
-        self._transaction.put(self.name, key, document)
-
-    def delete(self, key: str) -> None:
-        """Remove the document under this key, if there is one."""
-        self._transaction.delete(self.name, key)
-
-    def items(self) -> list[tuple[str, Any]]:
-        """All keys with their documents, in the order of the keys."""
-        return self._transaction.scan(self.name)
-
-    # What its projector uses
 
     @property
     def position(self) -> int:
         """All events up to this position are in the view, or passed over on purpose."""
-        return int(self._transaction.get(POSITIONS, self.name, 0))
+        return int(self.transaction.get(POSITIONS, self.name, 0))
 
     def track(self, position: int) -> None:
         """The view shows everything up to here. Raises ValueError for a position further back."""
         if position < (was := self.position):
             raise ValueError(f"{self.name} shows everything up to position {was}, and not to {position} only")
-        self._transaction.put(POSITIONS, self.name, position)
+        self.transaction.put(POSITIONS, self.name, position)
 
     def park(self, event: Recorded, reason: str) -> None:
         """Set an event aside."""
         position, stream, version, message, at = event
-        shift = self._transaction.shift
+        shift = self.transaction.shift
         kept = [stream, version, message.to_json(shift=shift), at + shift, reason]
-        self._transaction.put(self._parked, key_of(position), kept)
+        self.transaction.put(self._parked, key_of(position), kept)
 
     def unpark(self, position: int) -> bool:
         """Forget an event that was set aside; false when it is not there any more."""
-        there = self._transaction.get(self._parked, key_of(position)) is not None
-        self._transaction.delete(self._parked, key_of(position))
+        there = self.transaction.get(self._parked, key_of(position)) is not None
+        self.transaction.delete(self._parked, key_of(position))
         return there
 
     @property
     def parked(self) -> list[Parked]:
         """Everything that is set aside, in order of position."""
-        shift, parked = self._transaction.shift, []
-        for key, (stream, version, text, at, reason) in self._transaction.scan(self._parked):
+        shift, parked = self.transaction.shift, []
+        for key, (stream, version, text, at, reason) in self.transaction.scan(self._parked):
             message = Message.from_json(text, shift=shift)
             parked.append(Parked(Recorded(int(key), stream, version, message, at - shift), reason))
         return parked
 
     def clear(self) -> None:
         """Forget the view, with all that it holds and its position."""
-        self._transaction.clear(self.name)
-        self._transaction.clear(self._parked)
-        self._transaction.delete(POSITIONS, self.name)
+        self.transaction.clear(self.name)
+        self.transaction.clear(self._parked)
+        self.transaction.delete(POSITIONS, self.name)
 
 
 # Generations

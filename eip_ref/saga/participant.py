@@ -25,7 +25,7 @@ from .. import values
 from ..message import Handler as Receiver
 from ..message import Message
 from ..request_reply import NotDone
-from ..storage import Store, Transaction
+from ..storage import Store, Table, Transaction
 from ..trace import Kind, record
 
 _UNDOES = "undoes"  # header of a compensation: the key of the operation that it takes back
@@ -77,29 +77,16 @@ def role(command: Message) -> str:
 # Their receiver
 
 
-class LocalTransaction:
+class LocalTransaction(Table):
     """The transaction in which a participant executes one command, on the documents of its own table."""
 
     def __init__(self, transaction: Transaction, participant: str, command: Message) -> None:
-        self.transaction = transaction  #: for an outbox, or tables beside that of the participant
-        self._participant = participant
+        super().__init__(transaction, participant)
         self._command = command
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The document under this key, as a copy of its own, or `default`."""
-        return self.transaction.get(self._participant, key, default)
-
-    def put(self, key: str, document: Any) -> None:
-        """Write a document, which must be a JSON value."""
-        self.transaction.put(self._participant, key, document)
-
-    def delete(self, key: str) -> None:
-        """Remove the document under this key, if there is one."""
-        self.transaction.delete(self._participant, key)
 
     def effect(self, effect: str, **amounts: float) -> None:
         """Note what this does in the world, and by how much it changes what; recorded after the commit."""
-        who, command = self._participant, self._command
+        who, command = self.name, self._command
         step = command.headers.get("step", "")
         facts = {"amounts": amounts, "saga": command.correlation_id, "step": step, "role": role(command)}
         self.transaction.after_commit(

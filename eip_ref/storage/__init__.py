@@ -19,7 +19,7 @@ so each call to SQLite stops the event loop for the length of one short transact
 
 from .database import FOREVER, Database, despite_faults, microseconds
 from .log import Log, MemoryLog, OffsetGone, Record
-from .store import MemoryStore, SQLiteStore, Store, Transaction, key_of
+from .store import MemoryStore, SQLiteStore, Store, Table, Transaction, key_of
 from .transactions import ForeignTransaction
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Record",
     "SQLiteStore",
     "Store",
+    "Table",
     "Transaction",
     "despite_faults",
     "key_of",

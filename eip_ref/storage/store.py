@@ -25,7 +25,7 @@ from ..signal import Signal
 from .database import Database
 from .transactions import Transactional
 
-__all__ = ["MemoryStore", "SQLiteStore", "Store", "Transaction", "key_of"]
+__all__ = ["MemoryStore", "SQLiteStore", "Store", "Table", "Transaction", "key_of"]
 
 T = TypeVar("T")
 
@@ -192,6 +192,30 @@ class Transaction:
         self._will_write()
         _check_place(table)
         self._store._clear(table)
+
+
+class Table:
+    """The table `name` of a transaction, for whoever works on this one."""
+
+    def __init__(self, transaction: Transaction, name: str) -> None:
+        self.name = name
+        self.transaction = transaction  #: for an outbox, or other tables
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The document under this key, as a copy of its own, or `default`."""
+        return self.transaction.get(self.name, key, default)
+
+    def put(self, key: str, document: Any) -> None:
+        """Write a document. Raises TypeError for what is not JSON, ValueError for a key that is no text."""
+        self.transaction.put(self.name, key, document)
+
+    def delete(self, key: str) -> None:
+        """Remove the document under this key, if there is one."""
+        self.transaction.delete(self.name, key)
+
+    def items(self) -> list[tuple[str, Any]]:
+        """All keys with their documents, in the order of the keys."""
+        return self.transaction.scan(self.name)
 
 
 def _check_place(table: str, key: str | None = "any") -> None:

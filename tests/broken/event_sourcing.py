@@ -198,7 +198,7 @@ def mails_from_the_projection(send: Callable[[str], object]) -> Projection:
 
     def mail(view: View, event: Recorded) -> None:
         send(event.message.id)
-        view.set(event.stream, "mailed")
+        view.put(event.stream, "mailed")
 
     return Projection("mails", {"OrderPaid": mail})
 

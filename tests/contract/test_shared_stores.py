@@ -55,7 +55,7 @@ def fact(version: int) -> Message:
 
 def take(store: Store, n: int) -> None:
     def add(view: View, event: Recorded) -> None:
-        view.set(event.message.type, [*view.get(event.message.type, []), event.message.body])
+        view.put(event.message.type, [*view.get(event.message.type, []), event.message.body])
 
     said = Recorded(n, "talk", n, Message(n, "Said", "talk", f"said {n}"), 0.0)
     Projector(store, Projection("words", {"Said": add})).take([said])

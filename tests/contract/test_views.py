@@ -32,8 +32,8 @@ def broken(position: int, stream: str = "order-17") -> Recorded:
 
 
 def fill(view: View) -> None:
-    view.set("b", {"count": 1})
-    view.set("a", [1])
+    view.put("b", {"count": 1})
+    view.put("a", [1])
     view.park(broken(7), "it is broken")
     view.track(8)
 
@@ -55,7 +55,7 @@ def test_documents_position_and_parked_events_are_kept_together(make: Make) -> N
         with changing(store) as view:
             fill(view)
         with changing(store, "other.1") as view:
-            view.set("a", 2)
+            view.put("a", 2)
     with make() as store:
         assert view_named(store, D) == live_view(store, "dashboard") == FILLED
         assert view_named(store, "other.1") == Copy(0, {"a": 2}, [])
@@ -68,9 +68,9 @@ def test_an_exception_undoes_the_whole_transaction(make: Make) -> None:
         with changing(store) as view:
             fill(view)
         with contextlib.suppress(ZeroDivisionError), changing(store) as view:
-            view.set("a", 8)
-            view.set("a", 9)
-            view.set("c", 9)
+            view.put("a", 8)
+            view.put("a", 9)
+            view.put("c", 9)
             view.delete("b")
             view.delete("never")
             assert (view.unpark(7), view.unpark(7)) == (True, False)
@@ -88,13 +88,13 @@ def test_a_part_that_fails_is_undone_alone(make: Make) -> None:
         with changing(store) as view:
             fill(view)
             with contextlib.suppress(ZeroDivisionError), changing(store) as inner:
-                inner.set("a", 9)
+                inner.put("a", 9)
                 inner.track(20)
                 inner.park(broken(9), "too")
                 raise ZeroDivisionError
             with changing(store, "other.1") as other:
-                other.set("a", 2)
-            view.set("c", 3)
+                other.put("a", 2)
+            view.put("c", 3)
         assert view_named(store, D) == FILLED._replace(documents={**FILLED.documents, "c": 3})
         assert view_named(store, "other.1").get("a") == 2
 
@@ -103,13 +103,13 @@ def test_a_transaction_sees_its_own_changes(make: Make) -> None:
     """What was set is got, what was deleted is not; a missing key has a default."""
     with make() as store, changing(store) as view:
         fill(view)
-        view.set("a", 2)
+        view.put("a", 2)
         assert (view.get("a"), view.get("z"), view.get("z", 5)) == (2, None, 5)
         view.delete("a")
         assert view.get("a") is None
         view.unpark(7)
         assert view.parked == []
-        view.set("none", None)
+        view.put("none", None)
         assert view.get("none", 5) is None
 
 
@@ -132,7 +132,7 @@ def test_a_view_changes_only_in_a_transaction(make: Make) -> None:
 
         def changes(view: View) -> list[Callable[[], object]]:
             return [
-                lambda: view.set("a", 2),
+                lambda: view.put("a", 2),
                 lambda: view.delete("a"),
                 lambda: view.track(9),
                 lambda: view.park(broken(1), ""),
@@ -156,12 +156,12 @@ def test_documents_are_json_and_shared_with_nobody(make: Make) -> None:
     with make() as store:
         with changing(store) as view:
             document = {"orders": [1]}
-            view.set("a", document)
+            view.put("a", document)
             document["orders"].append(2)
             view.get("a")["orders"].append(3)
             for bad in ({1, 2}, float("nan"), (1, 2), {1: 2}):
                 with pytest.raises(TypeError):
-                    view.set("a", bad)
+                    view.put("a", bad)
         with query(store, "dashboard") as view:
             view.items()[0][1]["orders"].append(4)
             assert view.get("a") == {"orders": [1]}
@@ -178,7 +178,7 @@ def test_a_swap_waits_until_the_new_view_has_caught_up(make: Make) -> None:
         with changing(store) as view:
             fill(view)
         with changing(store, "dashboard.3") as view:
-            view.set("a", 3)
+            view.put("a", 3)
             view.track(7)
         assert not swapped(store, 3)
         assert (live(store, "dashboard"), live_view(store, "dashboard")) == (1, FILLED)
@@ -199,7 +199,7 @@ def test_a_query_shows_one_generation_and_ends_with_its_block(make: Make) -> Non
     with make() as store:
         for name, shown in ((D, "old"), ("dashboard.2", "new")):
             with changing(store, name) as view:
-                view.set("a", shown)
+                view.put("a", shown)
         with store.transaction() as transaction, query(store, "dashboard") as view:
             assert view.get("a") == "old"
             assert swap(transaction, "dashboard", 2)

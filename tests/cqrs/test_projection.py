@@ -161,7 +161,7 @@ def test_an_event_that_cannot_be_applied_leaves_nothing_behind(play: Play, store
         with store_of() as store:
 
             def fails(view: View, event: Recorded) -> None:
-                view.set("ann", {"half": "done"})
+                view.put("ann", {"half": "done"})
                 if bad:
                     raise KeyError("name")
 
@@ -250,12 +250,12 @@ def test_a_row_that_stays_as_it_is_has_not_changed(play: Play, store_of: Open) -
         with store_of() as store, store.transaction() as transaction:
             view = NumberedView(transaction, "view.1")
             for cents in (1, 1, 2):
-                view.set("ann", {"cents": cents})
+                view.put("ann", {"cents": cents})
             view.delete("bob")
             view.delete("ann")
             view.delete("ann")
             with pytest.raises(ValueError, match="cannot be None"):
-                view.set("ann", None)
+                view.put("ann", None)
             return view.last_change, dict(view.items()), view.since(0)
 
     assert play(scenario).result == (3, {}, [(3, "ann", None)])
@@ -310,7 +310,7 @@ def test_a_rebuild_with_new_handlers_makes_a_new_view(play: Play, store_of: Open
         with store_of() as store:
 
             def by_letter(view: View, event: Recorded) -> None:
-                view.set(
+                view.put(
                     "A", {"charged": view.get("A", {"charged": 0})["charged"] + event.message.body["cents"]}
                 )
 
@@ -458,7 +458,7 @@ def test_a_rebuild_that_died_with_its_process_leaves_no_rows(tmp_path: Path) -> 
     async def scenario() -> Any:
         with SQLiteStore(tmp_path / "a.db", synchronous="OFF") as store:
             with store.transaction() as transaction:
-                NumberedView(transaction, "view.2").set("ghost", {"charged": 1})
+                NumberedView(transaction, "view.2").put("ghost", {"charged": 1})
                 transaction.put("view.2.versions", "billing/ann", 99)
                 transaction.put("view.2.early", "billing/ann 7", "…")
             view = ReadModel(store, "view", DASHBOARD)

@@ -26,7 +26,7 @@ def say(*words: object) -> None:
 
 def count(view: View, event: Recorded) -> None:
     """Not idempotent: a repetition would be counted."""
-    view.set(event.stream, view.get(event.stream, 0) + 1)
+    view.put(event.stream, view.get(event.stream, 0) + 1)
 
 
 COUNTS = Projection("counts", {"OrderPlaced": count})

@@ -40,7 +40,7 @@ ORDERS = [f"order-{n}" for n in range(4)]
 
 def collect(view: View, event: Recorded) -> None:
     """Not idempotent: a repetition would be there twice."""
-    view.set("all", [*view.get("all", []), event.message.id])
+    view.put("all", [*view.get("all", []), event.message.id])
 
 
 ALL = Projection("all", {"OrderPlaced": collect})

@@ -375,7 +375,7 @@ async def test_the_same_facts_told_and_kept_differ_for_who_comes_late() -> None:
         pass
 
     def collect(view: View, event: Recorded) -> None:
-        view.set("all", [*view.get("all", []), event.message.id])
+        view.put("all", [*view.get("all", []), event.message.id])
 
     views = MemoryStore()
     await Projector(views, Projection("late", {"Said": collect})).catch_up(store)

@@ -55,13 +55,13 @@ def paid(identity: str, euros: Any = 1) -> Message:
 
 def add(view: View, event: Recorded) -> None:
     """A handler that is not idempotent, and breaks at euros that are no number."""
-    view.set("events", view.get("events", "") + event.message.id)
-    view.set("total", view.get("total", 0) + event.message.body["euros"])
+    view.put("events", view.get("events", "") + event.message.id)
+    view.put("total", view.get("total", 0) + event.message.body["euros"])
 
 
 def listing(view: View, event: Recorded) -> None:
     """A newer handler, which also breaks at no euros."""
-    view.set("events", view.get("events", "") + event.message.id)
+    view.put("events", view.get("events", "") + event.message.id)
 
 
 TOTAL = Projection("total", {"OrderPaid": add})
@@ -162,7 +162,7 @@ async def test_handlers_get_the_events_in_todays_schema() -> None:
     await store.append("one", [Message({"order": "17", "euros": 40}, "OrderMade"), Message(3, "Other")])
 
     def note(view: View, event: Recorded) -> None:
-        view.set(f"{event.position}", [event.message.type, event.message.version, event.message.body])
+        view.put(f"{event.position}", [event.message.type, event.message.version, event.message.body])
 
     shown = Projection("notes", {"OrderPlaced": note, "Other": note}, types=shop_types())
     await Projector(views, shown).catch_up(store)

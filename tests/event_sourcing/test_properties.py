@@ -131,7 +131,7 @@ def test_fold_of_snapshot_and_tail_is_fold_of_all_whenever_it_is_loaded(
 def collect(view: View, event: Recorded) -> None:
     if event.message.body == "poison":
         raise ZeroDivisionError
-    view.set(event.stream, [*view.get(event.stream, []), event.position])
+    view.put(event.stream, [*view.get(event.stream, []), event.position])
 
 
 @quick

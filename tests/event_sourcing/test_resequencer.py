@@ -207,12 +207,12 @@ def test_settings_that_are_none_are_refused() -> None:
 
 def add(view: View, event: Recorded) -> None:
     """Not idempotent, and broken at euros that are no number."""
-    view.set("events", [*view.get("events", []), event.message.id])
-    view.set("total", view.get("total", 0) + event.message.body["euros"])
+    view.put("events", [*view.get("events", []), event.message.id])
+    view.put("total", view.get("total", 0) + event.message.body["euros"])
 
 
 def listing(view: View, event: Recorded) -> None:
-    view.set("events", [*view.get("events", []), event.message.id])
+    view.put("events", [*view.get("events", []), event.message.id])
 
 
 TOTAL = Projection("total", {"Paid": add})

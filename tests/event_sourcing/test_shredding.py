@@ -78,7 +78,7 @@ FOLD = Fold(Customer(), apply)
 
 
 def show(view: View, event: Recorded) -> None:
-    view.set(event.stream, event.message.body["name"])
+    view.put(event.stream, event.message.body["name"])
 
 
 def files_that_hold(folder: Path, words: str | bytes) -> list[str]:

@@ -55,7 +55,7 @@ class World:
 
 def collect(view: View, event: Recorded) -> None:
     """Not idempotent: a repetition would be there twice."""
-    view.set(event.stream, [*view.get(event.stream, []), event.message.id])
+    view.put(event.stream, [*view.get(event.stream, []), event.message.id])
 
 
 # Who writes

@@ -106,17 +106,17 @@ def _row(view: View, event: Recorded) -> tuple[str, dict[str, Any], Any]:
 
 def _named(view: View, event: Recorded) -> None:
     key, row, body = _row(view, event)
-    view.set(key, row | body)
+    view.put(key, row | body)
 
 
 def _charged(view: View, event: Recorded) -> None:
     key, row, body = _row(view, event)
-    view.set(key, row | {"charges": row["charges"] + 1, "charged": row["charged"] + body["cents"]})
+    view.put(key, row | {"charges": row["charges"] + 1, "charged": row["charged"] + body["cents"]})
 
 
 def _paid(view: View, event: Recorded) -> None:
     key, row, body = _row(view, event)
-    view.set(key, row | {"paid": row["paid"] + body["cents"]})
+    view.put(key, row | {"paid": row["paid"] + body["cents"]})
 
 
 DASHBOARD: dict[str, EventHandler] = {

@@ -40,7 +40,7 @@ def _line(view: View, event: Recorded) -> None:
     key, message = event.stream.partition("/")[2], event.message
     sign = 1 if message.type == "Charged" else -1
     line = {"cents": sign * message.body["cents"], "what": message.type}
-    view.set(key, [line, *view.get(key, [])][:LINES])
+    view.put(key, [line, *view.get(key, [])][:LINES])
 
 
 LEDGER = {"Charged": _line, "Paid": _line}

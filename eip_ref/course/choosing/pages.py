@@ -157,7 +157,7 @@ async def view(world: Evening, wait: bool = False) -> AsyncIterator[Open]:
 
 
 def _placed(view: NumberedView, fact: Recorded) -> None:
-    view.set(fact.stream, 3)
+    view.put(fact.stream, 3)
 
 
 PAGES: dict[str, Pages] = {

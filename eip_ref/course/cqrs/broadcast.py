@@ -15,7 +15,7 @@ __all__ = ["page_and_view"]
 def _charged(view: View, charge: Recorded) -> None:
     """Adds a charge. The third one is wrong: its amount is text."""
     cents: Any = view.get("ann", {"cents": 0})["cents"] + charge.message.body["cents"]
-    view.set("ann", {"cents": cents})
+    view.put("ann", {"cents": cents})
 
 
 async def page_and_view(tells_first: bool) -> tuple[int, int]:

@@ -106,7 +106,7 @@ async def _a_death(
 
 
 def sold(view: View, event: Recorded) -> None:
-    view.set("euros", view.get("euros", 0) + event.message.body["euros"])
+    view.put("euros", view.get("euros", 0) + event.message.body["euros"])
 
 
 async def in_place(projector: Projector, store: EventStore) -> None:
