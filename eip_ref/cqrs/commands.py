@@ -23,8 +23,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import anyio.lowlevel
-
 from .. import values
 from ..event_sourcing import STREAM_VERSION, WrongExpectedVersion
 from ..message import Message
@@ -188,10 +186,7 @@ class Commands:
         Raises one of `REFUSALS`, all definite: nothing has changed. When it is cancelled, or raises an
         error of the store, the outcome is indefinite: repeat the command with the same idempotency key.
         """
-        await anyio.lowlevel.checkpoint()
-        status = await self.store.run(partial(self._handle, command))
-        # Between the commit and the result something can always happen to the caller.
-        await anyio.lowlevel.cancel_shielded_checkpoint()
+        status = await self.store.commit(partial(self._handle, command))
         if status.result is None:
             raise CommandRejected(status.refused)
         return status.result
@@ -287,10 +282,8 @@ class CommandQueue:
         The id is the idempotency key, or the command's own id. To accept it again changes nothing.
         Raises IdempotencyKeyReused when the key came with another command.
         """
-        await anyio.lowlevel.checkpoint()
         name = command.key or command.id
-        await self._store.run(partial(self._accept, name, replace(command, key=name)))
-        await anyio.lowlevel.cancel_shielded_checkpoint()
+        await self._store.commit(partial(self._accept, name, replace(command, key=name)))
         return name
 
     def _accept(self, name: str, command: Command, transaction: Transaction) -> None:

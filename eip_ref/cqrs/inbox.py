@@ -15,8 +15,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 
-import anyio.lowlevel
-
 from .. import values
 from ..message import Message
 from ..storage import Store, Transaction
@@ -68,11 +66,7 @@ class Inbox:
 
         What a handler raises comes out, and then nothing is committed. Raises `UnknownEvent` by policy.
         """
-        await anyio.lowlevel.checkpoint()
-        done = await self.store.run(partial(self._take, message))
-        # Between the commit and the ack something can always happen to the consumer.
-        await anyio.lowlevel.cancel_shielded_checkpoint()
-        return done
+        return await self.store.commit(partial(self._take, message))
 
     def handle(self, message: Message) -> bool:
         """The same without an await. Inside a transaction of the store it is a part of that.

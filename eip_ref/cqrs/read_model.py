@@ -168,11 +168,7 @@ class ReadModel:
 
     async def __call__(self, message: Message) -> bool:
         """Take the event and return after the commit; false when it was known. See `handle`."""
-        await anyio.lowlevel.checkpoint()
-        new = await self.store.run(lambda _: self.handle(message))
-        # Between the commit and the ack something can always happen to the consumer.
-        await anyio.lowlevel.cancel_shielded_checkpoint()
-        return new
+        return await self.store.commit(lambda _: self.handle(message))
 
     def handle(self, message: Message) -> bool:
         """Apply the event, hold it back, or know it as a duplicate: in one transaction.

@@ -20,8 +20,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import anyio.lowlevel
-
 from .. import values
 from ..message import Message
 from ..storage import Store, Transaction, key_of
@@ -69,11 +67,7 @@ class Resequencer:
 
     async def __call__(self, message: Message) -> bool:
         """Take the event and return after the commit; false when it was known. See `handle`."""
-        await anyio.lowlevel.checkpoint()
-        new = await self.store.run(lambda _: self.handle(message))
-        # Between the commit and the ack something can always happen to the consumer.
-        await anyio.lowlevel.cancel_shielded_checkpoint()
-        return new
+        return await self.store.commit(lambda _: self.handle(message))
 
     def handle(self, message: Message) -> bool:
         """Hand the event on, hold it back, or know it as a duplicate: in one transaction.

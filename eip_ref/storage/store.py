@@ -20,6 +20,8 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import anyio.lowlevel
+
 from .. import values
 from ..signal import Signal
 from .database import Database
@@ -64,6 +66,13 @@ class Store(ABC):
         While another process has the file locked this waits, and the event loop goes on. Raises
         TypeError for an `async def`: there must be no await inside.
         """
+
+    async def commit(self, step: Callable[[Transaction], T]) -> T:
+        """The same as `run`, for whoever confirms it: a crash or a cancellation can come before and after."""
+        await anyio.lowlevel.checkpoint()
+        done = await self.run(step)
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+        return done
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Transaction]:
