@@ -19,11 +19,9 @@ from typing import Any
 
 from ..lab.clock import Deadlock, Runaway
 from ..trace import Event, Kind, Trace, TraceTooLong
-from .exercise import OWN_LINE, Diagnosis, Ending, Exercise, Mistake, Vacuous
-from .process.answer import Answer
-from .process.wire import Budget, Ended
+from .exercise import Diagnosis, Ending, Exercise, Mistake, Vacuous
 
-__all__ = ["UNJUDGED", "Verdict", "judge_answer", "judge_trace", "run_answer", "run_apart", "run_stub"]
+__all__ = ["UNJUDGED", "Verdict", "judge_answer", "judge_trace", "run_answer"]
 
 ENDING = "the run"  #: the `where` of the note that says how a run ended
 
@@ -63,34 +61,7 @@ PROVES_NOTHING = Mistake(
     "The check breaks something on purpose and looks at what your answer makes of it. Here that point "
     "was never reached, so nothing is proved, neither good nor bad.",
 )
-DIED = Mistake(
-    "died",
-    "The process ended while the answer ran",
-    "The answer, or something that it started, ended Python itself. Look for `os._exit`, for a signal, and "
-    "for a recursion without an end.",
-)
-OUT_OF_TIME = Mistake(
-    "out-of-time",
-    "The answer did not come back in time",
-    "A hundredth of the time is enough. Look for a loop that never awaits, and for a wait in real time: use "
-    "`anyio.sleep`, which costs none here.",
-)
-GARBLED = Mistake(
-    "garbled",
-    "The answer's process said what nobody understands",
-    "An answer runs in a process of its own, which talks to the check. Something wrote into their talk.",
-)
-TOO_MUCH = Mistake(
-    "too-much",
-    "The answer handed over more than can cross",
-    "What is handed to a queue, a function or the check must stay small. Look for something that only ever "
-    "grows.",
-)
 ENDINGS = {
-    "died": DIED,
-    "out-of-time": OUT_OF_TIME,
-    "garbled": GARBLED,
-    "too-much": TOO_MUCH,
     Ending.NOT_STARTED: NOT_STARTED,
     Ending.WRONG_FORM: WRONG_FORM,
     Ending.RAISED: RAISED,
@@ -140,11 +111,7 @@ def judge_answer(exercise: Exercise, answer: object, seeds: Iterable[int] | None
 
 def run_answer(exercise: Exercise, answer: object, seed: int) -> Trace:
     """The trace of one run. When it does not end by itself, the last event is a note that says how."""
-    return run_stub(exercise, exercise.form.complaint(answer), answer, seed)
-
-
-def run_stub(exercise: Exercise, complaint: str | None, answer: Any, seed: int) -> Trace:
-    """`run_answer` for what stands in the place of an answer, and the complaint about the answer's form."""
+    complaint = exercise.form.complaint(answer)
     if complaint is not None:
         words = f"`{exercise.answer}` must be {exercise.form.words}. {complaint}"
         return _ended(Trace((), seed=seed), Ending.WRONG_FORM, words)
@@ -156,20 +123,6 @@ def run_stub(exercise: Exercise, complaint: str | None, answer: Any, seed: int) 
     except BaseException as error:  # SystemExit and the like are the answer's doing as well
         return _ended_by(error, answer, seed)
     return trace
-
-
-def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> Trace:
-    """`run_answer` for an answer that runs in processes of its own, within these bounds.
-
-    Raises `Missing` when its cells do not define it.
-    """
-    answer.begin(budget)
-    try:
-        return run_stub(exercise, answer.complaint(), answer.stub(), seed)
-    except Ended as ending:  # before the run began
-        return _ended(Trace((), seed=seed), ending.name, str(ending), ending.name)
-    finally:
-        answer.end()
 
 
 def judge_trace(exercise: Exercise, text: str, seed: int) -> Verdict:
@@ -222,9 +175,6 @@ def _ended_by(error: BaseException, answer: object, seed: int) -> Trace:
     leaves = list(_leaves(error))
     cause = next((leaf for leaf in leaves if isinstance(leaf, NotImplementedError)), leaves[0])
     name = type(cause).__name__
-    ended = next((leaf for leaf in leaves if isinstance(leaf, Ended)), None)
-    if ended is not None:
-        return _ended(trace, ended.name, str(ended), ended.name)
     if isinstance(cause, NotImplementedError):
         return _ended(trace, Ending.NOT_STARTED, "The answer raises NotImplementedError.", name)
     if isinstance(cause, Deadlock):
@@ -257,9 +207,6 @@ def _raised(error: BaseException, answer: object) -> str:
 
 
 def _own_line(error: BaseException, answer: object) -> tuple[int, str] | None:
-    told: tuple[int, str] | None = getattr(error, OWN_LINE, None)
-    if told is not None:
-        return told
     module = _module(answer)
     own = [
         (number, frame.f_code.co_filename)
