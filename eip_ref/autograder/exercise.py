@@ -18,8 +18,11 @@ from typing import Any
 from ..trace import Event, Trace
 from .forms import Form
 
-__all__ = ["KINDS", "LEVELS", "Diagnosis", "Ending", "Exercise", "Mistake", "Run", "Vacuous"]
+__all__ = ["KINDS", "LEVELS", "OWN_LINE", "Diagnosis", "Ending", "Exercise", "Mistake", "Run", "Vacuous"]
 
+OWN_LINE = (
+    "own_line"  #: the attribute of an error that was raised in another process: number and text of a line
+)
 LEVELS = ("easy", "medium", "hard")
 KINDS = ("repair", "complete", "extend", "predict", "choose", "write the test", "read the trace")
 NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")

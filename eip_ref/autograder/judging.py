@@ -19,9 +19,11 @@ from typing import Any
 
 from ..lab.clock import Deadlock, Runaway
 from ..trace import Event, Kind, Trace, TraceTooLong
-from .exercise import Diagnosis, Ending, Exercise, Mistake, Vacuous
+from .exercise import OWN_LINE, Diagnosis, Ending, Exercise, Mistake, Vacuous
+from .process.answer import Answer
+from .process.wire import Budget, Ended
 
-__all__ = ["UNJUDGED", "Verdict", "judge_answer", "judge_trace", "run_answer"]
+__all__ = ["UNJUDGED", "Verdict", "judge_answer", "judge_trace", "run_answer", "run_apart", "run_stub"]
 
 ENDING = "the run"  #: the `where` of the note that says how a run ended
 
@@ -61,7 +63,34 @@ PROVES_NOTHING = Mistake(
     "The check breaks something on purpose and looks at what your answer makes of it. Here that point "
     "was never reached, so nothing is proved, neither good nor bad.",
 )
+DIED = Mistake(
+    "died",
+    "The process ended while the answer ran",
+    "The answer, or something that it started, ended Python itself. Look for `os._exit`, for a signal, and "
+    "for a recursion without an end.",
+)
+OUT_OF_TIME = Mistake(
+    "out-of-time",
+    "The answer did not come back in time",
+    "A hundredth of the time is enough. Look for a loop that never awaits, and for a wait in real time: use "
+    "`anyio.sleep`, which costs none here.",
+)
+GARBLED = Mistake(
+    "garbled",
+    "The answer's process said what nobody understands",
+    "An answer runs in a process of its own, which talks to the check. Something wrote into their talk.",
+)
+TOO_MUCH = Mistake(
+    "too-much",
+    "The answer handed over more than can cross",
+    "What is handed to a queue, a function or the check must stay small. Look for something that only ever "
+    "grows.",
+)
 ENDINGS = {
+    "died": DIED,
+    "out-of-time": OUT_OF_TIME,
+    "garbled": GARBLED,
+    "too-much": TOO_MUCH,
     Ending.NOT_STARTED: NOT_STARTED,
     Ending.WRONG_FORM: WRONG_FORM,
     Ending.RAISED: RAISED,
@@ -111,7 +140,11 @@ def judge_answer(exercise: Exercise, answer: object, seeds: Iterable[int] | None
 
 def run_answer(exercise: Exercise, answer: object, seed: int) -> Trace:
     """The trace of one run. When it does not end by itself, the last event is a note that says how."""
-    complaint = exercise.form.complaint(answer)
+    return run_stub(exercise, exercise.form.complaint(answer), answer, seed)
+
+
+def run_stub(exercise: Exercise, complaint: str | None, answer: Any, seed: int) -> Trace:
+    """`run_answer` for what stands in the place of an answer, and the complaint about the answer's form."""
     if complaint is not None:
         words = f"`{exercise.answer}` must be {exercise.form.words}. {complaint}"
         return _ended(Trace((), seed=seed), Ending.WRONG_FORM, words)
@@ -123,6 +156,20 @@ def run_answer(exercise: Exercise, answer: object, seed: int) -> Trace:
     except BaseException as error:  # SystemExit and the like are the answer's doing as well
         return _ended_by(error, answer, seed)
     return trace
+
+
+def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> Trace:
+    """`run_answer` for an answer that runs in processes of its own, within these bounds.
+
+    Raises `Missing` when its cells do not define it.
+    """
+    answer.begin(budget)
+    try:
+        return run_stub(exercise, answer.complaint(), answer.stub(), seed)
+    except Ended as ending:  # before the run began
+        return _ended(Trace((), seed=seed), ending.name, str(ending), ending.name)
+    finally:
+        answer.end()
 
 
 def judge_trace(exercise: Exercise, text: str, seed: int) -> Verdict:
@@ -175,6 +222,9 @@ def _ended_by(error: BaseException, answer: object, seed: int) -> Trace:
     leaves = list(_leaves(error))
     cause = next((leaf for leaf in leaves if isinstance(leaf, NotImplementedError)), leaves[0])
     name = type(cause).__name__
+    ended = next((leaf for leaf in leaves if isinstance(leaf, Ended)), None)
+    if ended is not None:
+        return _ended(trace, ended.name, str(ended), ended.name)
     if isinstance(cause, NotImplementedError):
         return _ended(trace, Ending.NOT_STARTED, "The answer raises NotImplementedError.", name)
     if isinstance(cause, Deadlock):
@@ -207,6 +257,9 @@ def _raised(error: BaseException, answer: object) -> str:
 
 
 def _own_line(error: BaseException, answer: object) -> tuple[int, str] | None:
+    told: tuple[int, str] | None = getattr(error, OWN_LINE, None)
+    if told is not None:
+        return told
     module = _module(answer)
     own = [
         (number, frame.f_code.co_filename)

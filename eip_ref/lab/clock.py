@@ -33,7 +33,7 @@ from ..trace import Trace, recording
 from ..values import count, duration
 from .crash import Life, begin_without_lives, bury, frames
 
-__all__ = ["Deadlock", "Runaway", "current_seed", "in_simulation", "simulate"]
+__all__ = ["Deadlock", "Runaway", "current_seed", "end_the_run", "in_simulation", "simulate"]
 
 _seed: ContextVar[int | None] = ContextVar("seed", default=None)
 
@@ -54,6 +54,15 @@ def current_seed() -> int | None:
 def in_simulation() -> bool:
     """True for code that runs under virtual time."""
     return _seed.get() is not None
+
+
+def end_the_run(ending: BaseException) -> bool:
+    """End the simulation that runs here with this exception, where no task can catch it; False outside."""
+    loop = asyncio._get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        return False
+    loop.end(ending)
+    return True
 
 
 _NOT_THE_SCENARIO = ("anyio.", "asyncio.", "eip_ref.")
@@ -132,7 +141,7 @@ class _Clock:
         self.now = then
 
 
-class _VirtualLoop(asyncio.BaseEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """A loop without files, and so without the pair of sockets by which others wake themselves."""
 
     def __init__(self, clock: _Clock, dead: Collection[object]) -> None:
@@ -177,6 +186,10 @@ class _VirtualLoop(asyncio.BaseEventLoop):
             if self.unfinished() or self._asyncgens:  # type: ignore[attr-defined]
                 asyncio.Runner(loop_factory=lambda: self).__enter__().close()
             self.close()
+
+    def end(self, ending: BaseException) -> None:
+        """Stop with this exception before the next turn; the first one counts."""
+        self._clock.stop = self._clock.stop or ending
 
     def unfinished(self) -> list[_Task]:
         """The tasks that have not ended, in the order in which they were made."""
@@ -243,7 +256,7 @@ def _run(
 ) -> Trace:
     _seed.set(seed)
     alone.set(True)
-    loop = _VirtualLoop(clock, dead := begin_without_lives())
+    loop = VirtualLoop(clock, dead := begin_without_lives())
     result, raised = None, None
 
     async def main() -> None:

@@ -1,4 +1,7 @@
-"""Wording: how findings, figures and the player name times, counts, messages and events, for people."""
+"""Wording: how findings, figures and the player name times, counts, messages and events, for people.
+
+And the quantiles of which they speak, which whoever draws nothing needs as well.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ __all__ = [
     "listing",
     "one_line",
     "plural",
+    "quantile",
     "seconds",
     "short",
 ]
@@ -228,3 +232,8 @@ def _ending(trace: Trace) -> str:
 def _each(names: Iterable[str]) -> str:
     """Each name once, in their order; at most four."""
     return listing([name for name in dict.fromkeys(names) if name], max_items=4)
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed."""
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]

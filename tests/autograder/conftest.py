@@ -17,7 +17,14 @@ from .answers import SOLUTION, notebook
 
 HERE = Path(__file__).parent
 TOYS = HERE / "toys"
-GRADER = ("test_grading", "test_guard", "test_hostile", "test_isolated", "test_teaching_files")
+GRADER = (
+    "test_grading",
+    "test_guard",
+    "test_hostile",
+    "test_isolated",
+    "test_process",
+    "test_teaching_files",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

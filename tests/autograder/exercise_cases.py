@@ -112,6 +112,17 @@ def stub(exercise: Exercise) -> Any:
     return _made(exercise, _source(exercise, stubbed))
 
 
+def model_source(exercise: Exercise) -> str:
+    """The text of the model answer."""
+    return _source(exercise, model_answer)
+
+
+def whole_source(exercise: Exercise, source: str) -> str:
+    """The notebook's import cell, and below it the text of an answer."""
+    code = (cell["source"] for cell in _solutions(exercise)["cells"] if cell["cell_type"] == "code")
+    return f"{next(code)}\n\n{source}"
+
+
 def _source(exercise: Exercise, made: Callable[[str], str]) -> str:
     cells = workbook.answer_cells(_solutions(exercise), exercise)
     return "\n\n".join(made(cell["source"]) for cell in cells)
@@ -119,9 +130,8 @@ def _source(exercise: Exercise, made: Callable[[str], str]) -> str:
 
 def _made(exercise: Exercise, source: str) -> Any:
     """What the exercise's cell defines, after the notebook's import cell and nothing else of it."""
-    code = (cell["source"] for cell in _solutions(exercise)["cells"] if cell["cell_type"] == "code")
     names: dict[str, Any] = {"__name__": "the_notebook"}
-    exec(f"{next(code)}\n\n{source}", names)
+    exec(whole_source(exercise, source), names)
     defined = exercise.answer in names
     assert defined, (
         f"{exercise.name}: an answer must define {exercise.answer!r}, and this one does not:\n{source}"

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from eip_ref.lab import figures
 from eip_ref.lab.figures import Figure, bars, counters, depth, grid, latency, lines, sequence, timeline
 from eip_ref.lab.figures.canvas import Canvas, drawing
-from eip_ref.lab.figures.over_time import quantile, waiting_times
+from eip_ref.lab.figures.over_time import waiting_times
 from eip_ref.lab.figures.rows import by_number, read
 from eip_ref.lab.figures.style import fit, width_of
-from eip_ref.lab.wording import one_line
+from eip_ref.lab.wording import one_line, quantile
 from eip_ref.trace import Event, Kind, Trace
 
 OF_A_TRACE: list[Callable[..., Figure]] = [

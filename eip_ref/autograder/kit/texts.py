@@ -37,7 +37,7 @@ from ..exercise import LEVELS, Diagnosis, Ending, Exercise, Mistake, Run, Vacuou
 from ..forms import Form, a_class, async_function, function
 from .journeys import Symptom
 
-__all__ = ["Judge", "exercise"]
+__all__ = ["Judge", "exercise", "form_of"]
 
 Judge = Callable[[Trace], Iterable[Symptom]]
 
@@ -125,6 +125,11 @@ def _endings(text: str) -> Iterator[str]:
         if not (ending[0].isupper() or ending in (Ending.DEADLOCK, Ending.RUNAWAY, Ending.RAISED)):
             raise ValueError(f"{ending!r} is no error, and none of deadlock, runaway and raised")
         yield ending
+
+
+def form_of(signature: str) -> Form:
+    """The form of an answer, from the line that tells it: "async def work(queue, handle)"."""
+    return _answer(signature)[1]
 
 
 def _answer(text: str) -> tuple[str, Form]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ...lab.clock import Deadlock, simulate
 from ...trace import Event, Kind, Trace
-from ..exercise import Run, Vacuous
+from ..exercise import OWN_LINE, Run, Vacuous
 from .journeys import Symptom
 
 __all__ = ["Make", "judge_test", "try_test"]
@@ -79,6 +79,8 @@ def _line(error: BaseException, test: Callable[..., Any]) -> str:
     """The line of the test at which the error came out, in words; "" when it is not known."""
     file = test.__code__.co_filename if isinstance(test, FunctionType) else None
     lines = [n for frame, n in walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    if hasattr(error, OWN_LINE):
+        lines = [getattr(error, OWN_LINE)[0]]
     return f" (line {lines[-1]} of your cell)" if lines else ""
 
 

@@ -13,7 +13,7 @@ import anyio
 from ...backpressure import ConsumerPool, Scaling
 from ...lab import Exponential, Faults, figures
 from ...lab.demo import Demo, demo, slider, toggle
-from ...lab.figures.over_time import quantile
+from ...lab.wording import quantile
 from ...message import Message
 from ...message_queue import MessageQueue
 from ...trace import Kind, Trace, acting, record, whoami

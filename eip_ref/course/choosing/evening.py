@@ -17,7 +17,7 @@ import anyio
 from ... import values
 from ...circuit_breaker import CallRejected
 from ...lab import Crash, Faults
-from ...lab.figures.over_time import quantile
+from ...lab.wording import quantile
 from ...message import Handler, Message
 from ...request_reply import Replier, RequestError, Requestor
 from ...trace import Event, Kind, Trace, acting, record, working

@@ -15,7 +15,7 @@ import anyio
 from ...api_gateway import AllFailed, Branch, BranchInput, FanOut
 from ...cqrs import DomainEvent, NumberedView, Outbox, ReadModel, Relay, event, read
 from ...event_sourcing import Recorded
-from ...lab.figures.over_time import quantile
+from ...lab.wording import quantile
 from ...message import Message
 from ...message_queue import Backoff
 from ...request_reply import RequestError, Requestor, request_again

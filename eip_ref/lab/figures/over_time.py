@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ...trace import Event, Kind, Trace
 from ..invariants.journeys import Journeys, dead_letter_channels
-from ..wording import listing, plural, seconds
+from ..wording import listing, plural, quantile, seconds
 from .canvas import Canvas, Figure, beside, drawing, empty, number, room_beside, sign, time_axis
 from .style import (
     BLACK,
@@ -342,11 +342,6 @@ def waiting_times(trace: Trace, where: str | None = None) -> list[float]:
         elif event.kind == Kind.DELIVERED and begun:
             waits.append(event.at - begun.popleft())
     return sorted(waits)
-
-
-def quantile(ordered: list[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed."""
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
 def _latency_in_words(waits: list[float]) -> str:

@@ -1,0 +1,147 @@
+"""An answer as cells of text, which can be run as if it were the function or class that they define.
+
+Each simulation gets a process of its own, and so does each life of a participant in it: what the answer keeps
+in memory is gone when its process is killed. A process that was only asked for what returns at once, and so
+has no tasks, serves the next simulation too.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ...lab.crash import Life
+from ...message_queue import MessageQueue
+from ..exercise import Exercise
+from .judge_side import Learner
+from .start import Zygote
+from .table import SHARING
+from .wire import Budget, Ended
+
+__all__ = ["Answer", "Missing"]
+
+MADE_HERE = {"eip_ref.message_queue:MessageQueue": MessageQueue}  #: what a test makes, and the judge keeps
+SPEAKS = {"this", "antigravity"}  #: modules that do something when they are imported
+Cell = tuple[str, str]  #: the name of its file in tracebacks, and its text
+
+
+class Missing(Exception):
+    """The cells do not define the answer: the problems of those that failed."""
+
+
+class Answer:
+    """The answer of one exercise, as cells. It is called as what the cells define would be."""
+
+    def __init__(self, exercise: Exercise, cells: Sequence[Cell], zygote: Zygote) -> None:
+        self._zygote, self._cells = zygote, [*cells]
+        self._name, self._signature = exercise.answer, exercise.signature
+        self._modules = sorted({name for _, source in cells for name in imported(source)})
+        test = exercise.kind == "write the test"
+        self._makes = MADE_HERE if test else {} if exercise.name in SHARING else None
+        self._budget = Budget()
+        self._at_hand: list[tuple[Learner, Any]] = []
+        self._of_run: tuple[Learner, Any] | None = None
+        self._last: tuple[Learner, Any] | None = None  # of a simulation
+        self._of_loops: WeakKeyDictionary[Any, tuple[Learner, Any]] = WeakKeyDictionary()
+        self._of_lives: WeakKeyDictionary[Life, tuple[Learner, Any]] = WeakKeyDictionary()
+        self._alive: list[tuple[Any, Learner]] = []
+
+    def complaint(self) -> str | None:
+        """The complaint about the answer's form, or None. Raises `Missing` and `Ended`."""
+        learner, complaint, thing = self._start()
+        if complaint is None:
+            self._at_hand.append((learner, thing))
+        return complaint
+
+    def stub(self) -> Any:
+        """A function that stands where the answer would stand in one process."""
+        if self._signature.startswith("async def"):
+
+            async def answer(*args: Any, **named: Any) -> Any:
+                return await self._here()(*args, **named)
+        else:
+
+            def answer(*args: Any, **named: Any) -> Any:  # type: ignore[misc]
+                return self._here()(*args, **named)
+
+        answer.__name__, answer.__module__ = self._name, ""
+        return answer
+
+    def begin(self, budget: Budget) -> None:
+        """A new run begins, within these bounds."""
+        self._budget = budget
+        budget.begin()
+
+    def end(self) -> None:
+        """End all processes."""
+        for _, learner in self._alive:
+            learner.kill()
+        self._alive.clear()
+        self._at_hand.clear()
+        self._of_run = self._last = None
+
+    def _here(self) -> Any:
+        """The thing in the process of whoever calls: a life, a simulation, or the run itself."""
+        loop, life = asyncio._get_running_loop(), Life.current()
+        if loop is None:
+            if self._of_run is None:
+                self._of_run = self._new()
+            return self._of_run[1]
+        if life is not None:
+            if life not in self._of_lives:
+                self._of_lives[life] = self._new()
+                self._of_lives[life][0].die_with_this_life()
+            return self._of_lives[life][1]
+        if loop not in self._of_loops:
+            self._end_old_ones()
+            self._of_loops[loop] = self._last if self._last and self._last[0].is_as_new() else self._new()
+            self._last = self._of_loops[loop]
+        return self._of_loops[loop][1]
+
+    def _end_old_ones(self) -> None:
+        """End the processes of simulations that are over, but for the last: it may serve again."""
+        for loop, learner in self._alive:
+            if loop is not None and loop.is_closed() and not (self._last and learner is self._last[0]):
+                learner.kill()
+        self._alive = [each for each in self._alive if not each[1].over]
+
+    def _new(self) -> tuple[Learner, Any]:
+        if self._at_hand:
+            return self._at_hand.pop()
+        learner, complaint, thing = self._start()
+        if complaint is not None:
+            raise TypeError(complaint)
+        return learner, thing
+
+    def _start(self) -> tuple[Learner, str | None, Any]:
+        self._budget.begin()
+        wire, kill = self._zygote.start(self._budget)
+        learner = Learner(wire, self._budget, kill, self._makes)
+        self._alive.append((asyncio._get_running_loop(), learner))
+        makes = None if self._makes is None else [*self._makes]
+        cells = [[*cell] for cell in self._cells]
+        wire.send(["cells", cells, self._name, self._signature, self._modules, makes])
+        match wire.receive():
+            case ["ready", None | str() as complaint, [kind, name, methods], int(number)]:
+                return learner, complaint, None if complaint else learner.adopt(number, kind, name, methods)
+            case ["missing", list(problems)]:
+                raise Missing(str(problems)[:2000])
+            case said:
+                raise Ended("garbled", repr(said)[:80])
+
+
+def imported(source: str) -> Iterator[str]:
+    """The modules of Python's own that a cell imports, at its top or deeper."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    for node in ast.walk(tree):
+        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        yield from (name for name in names if name.partition(".")[0] in sys.stdlib_module_names - SPEAKS)

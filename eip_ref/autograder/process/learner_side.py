@@ -1,0 +1,472 @@
+"""The learner's side: the cells, a loop whose clock the judge sets, and proxies of what the judge hands
+out.
+
+The loop runs until all of its tasks wait. Its selector, asked to wait, tells the judge what the tasks want,
+and is told what has become of it and what time it is. Nothing here is trusted by anybody: an answer may do to
+it whatever it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import itertools
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar, copy_context
+from functools import cache
+from math import isfinite
+from types import CodeType
+from typing import Any
+
+import anyio
+
+from ... import trace
+from ...lab.clock import VirtualLoop
+from .errors import Errors
+from .shared import Shared
+from .stubs import DUNDERS, is_async
+from .values import Uncrossable, pack, pack_inside, unpack
+from .wire import read_line, write_line
+
+__all__ = ["Side"]
+
+SPINS = 20_000  #: turns of the loop in which no task waits for anything
+
+_call: ContextVar[int] = ContextVar("call", default=0)
+
+
+class _Operation:
+    """The wish of a task that waits."""
+
+    def __init__(self) -> None:
+        self.over = anyio.Event()
+        self.kind = ""
+        self.value: Any = None
+
+    def end(self, kind: str, value: Any) -> None:
+        self.kind, self.value = kind, value
+        self.over.set()
+
+    def result(self) -> Any:
+        if self.kind == "error":
+            raise self.value
+        return self.value
+
+
+class Side:
+    """The learner's side of one process, between two files."""
+
+    def __init__(self, reads: int, writes: int) -> None:
+        self._reads, self._writes, self._rest = reads, writes, bytearray()
+        self.sharing = False  # of lists and dictionaries, as a test needs it
+        self._shared = Shared(-1, self._pack_inside, self._unpack)
+        self._errors = Errors(self._pack, self._unpack)
+        self._proxies: dict[int, Any] = {}
+        self._numbers: dict[int, int] = {}  # of the proxies, by identity
+        self._mine: dict[int, Any] = {}
+        self._mine_numbers: dict[int, int] = {}
+        self._outbox: list[list[Any]] = []
+        self._operations: dict[int, _Operation] = {}
+        self._scopes: dict[int, anyio.CancelScope] = {}
+        self._lanes: dict[asyncio.Task[Any], int] = {}
+        self._count = itertools.count(1)
+        self._lane_count = itertools.count(1)
+        self._clock = _Clock(self)
+        self._loop = VirtualLoop(self._clock, ())  # type: ignore[arg-type]
+        self._loop.set_exception_handler(lambda loop, context: None)
+        self._context = copy_context()
+        self._begun = False  # before that there is nothing to wait for
+
+    # Lines
+
+    def say(self, *line: Any) -> None:
+        changes = [*self._shared.changes()] if self.sharing else []
+        if changes:
+            write_line(self._writes, ["changed", *changes])
+        write_line(self._writes, [*line])
+
+    def hear(self) -> list[Any]:
+        said = read_line(self._reads, self._rest)
+        while said[0] in ("changed", "forget"):
+            self._shared.forget() if said[0] == "forget" else self._unpack(said[1:])
+            said = read_line(self._reads, self._rest)
+        return said
+
+    def run(self) -> None:
+        """Do what the judge says until it says no more."""
+        self._context.run(_prepare, self)
+        asyncio._set_running_loop(None)
+        while True:
+            try:
+                self._context.run(self._loop.run_forever)
+            except EOFError:
+                return
+            except BaseException:  # such as the SystemExit of a task: it ends that task alone
+                continue
+
+    def run_cell(self, code: CodeType, names: dict[str, Any]) -> None:
+        """Run a cell. It makes what it makes before any call."""
+        exec(code, names)
+
+    def wait(self, due: float | None) -> None:
+        """All tasks wait: say for what, and take what has come of it."""
+        outbox, self._outbox = self._outbox, []
+        if self._begun:
+            self.say("wait", due, outbox)
+        self._begun = True
+        while True:
+            match self.hear():
+                case ["go", now, items]:
+                    self._clock.now = now
+                    for item in items:
+                        self._take(item)
+                    return
+                case ["sync", *words]:
+                    self._answer_sync(words)
+
+    def runaway(self) -> None:
+        """Say that the tasks go round without an end."""
+        self.say("runaway")
+        self.hear()
+
+    def _take(self, item: list[Any]) -> None:
+        match item:
+            case ["call", number, target, args, named, who]:
+                context = self._context.copy()
+                context.run(trace._who.set, who)
+                context.run(_call.set, number)
+                self._loop.create_task(
+                    self._called(number, target, args, named), context=context, name=who or None
+                )
+            case ["stop", number]:
+                if number in self._scopes:
+                    self._scopes[number].cancel()
+            case [("value" | "error") as kind, number, value]:
+                self._ended(number, kind, self._unpack(value))
+            case [("cancelled" | "dropped") as kind, number]:
+                self._ended(number, kind, None)
+
+    def _ended(self, number: int, kind: str, value: Any) -> None:
+        operation = self._operations.pop(number, None)
+        if operation is not None:
+            operation.end(kind, value)
+
+    async def _called(self, number: int, target: list[Any], args: Any, named: Any) -> None:
+        task: Any = asyncio.current_task()
+        self._lanes[task] = 0
+        said: list[Any]
+        try:
+            with anyio.CancelScope() as self._scopes[number]:
+                found = self._target(target)(*self._unpack(args), **self._unpack(named))
+                said = ["return", number, self._pack(await found if inspect.isawaitable(found) else found)]
+        except asyncio.CancelledError:
+            said = ["cancelled", number, None]
+        except BaseException as error:
+            said = ["raise", number, self._errors.pack(error)]
+        else:
+            if self._scopes[number].cancelled_caught:
+                said = ["cancelled", number, None]
+        del self._lanes[task]
+        self._scopes.pop(number, None)
+        self._outbox.append(said)
+
+    def _answer_sync(self, words: list[Any]) -> None:
+        now, who, target, args, named = words
+        self._clock.now = now
+        before = len(self._loop._ready)  # type: ignore[attr-defined]
+        context = self._context.copy()
+        context.run(trace._who.set, who)
+        try:
+            found = context.run(
+                lambda: self._pack(self._target(target)(*self._unpack(args), **self._unpack(named)))
+            )
+            kind = "answer"
+        except BaseException as error:
+            kind, found = "fault", self._errors.pack(error)
+        ready = len(self._loop._ready) > before or bool(self._outbox)  # type: ignore[attr-defined]
+        self.say(kind, found, ready, self._clock.next_due())
+
+    def _result(self, target: list[Any], args: Any, named: Any) -> Any:
+        return self._pack(self._target(target)(*self._unpack(args), **self._unpack(named)))
+
+    def _target(self, target: list[Any]) -> Callable[..., Any]:
+        match target:
+            case [number]:
+                thing = self._mine[number]
+                return thing if callable(thing) else lambda: thing
+            case [number, name]:
+                return getattr(self._mine[number], name)  # type: ignore[no-any-return]
+            case [number, name, "read"]:
+                return lambda: getattr(self._mine[number], name)
+        raise LookupError(target)
+
+    # What the proxies do
+
+    def ask(self, *words: Any) -> Any:
+        """Ask the judge, who answers at once."""
+        self.say("ask", _call.get(), *words)
+        while True:
+            match self.hear():
+                case ["ok", value]:
+                    return self._unpack(value)
+                case ["error", error]:
+                    raise self._unpack(error)
+                case ["sync", *called]:
+                    self._answer_sync(called)
+
+    def maker(self, name: str) -> Callable[..., Any]:
+        """A function in the place of a class whose objects a test makes on the judge's side."""
+
+        def make(*args: Any, **named: Any) -> Any:
+            return self.ask("make", name, [*map(self._pack, args)], self._pack_named(named))
+
+        return make
+
+    def do(self, target: list[Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Call something of the judge's that does not suspend."""
+        return self.ask("do", target, [*map(self._pack, args)], self._pack_named(named))
+
+    async def wait_for(self, target: list[Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Call something of the judge's that may suspend.
+
+        A call that is cancelled is confirmed: it was not done, or it was too late and has a result.
+        """
+        number, operation = next(self._count), _Operation()
+        deadline = anyio.current_effective_deadline()
+        until = deadline if isfinite(deadline) else None
+        line = [
+            "op",
+            number,
+            self._lane(),
+            _call.get(),
+            until,
+            target,
+            [*map(self._pack, args)],
+            self._pack_named(named),
+        ]
+        self._operations[number] = operation
+        self._outbox.append(line)
+        try:
+            await operation.over.wait()
+        except BaseException:
+            if not operation.over.is_set():
+                self._outbox.append(["cancel", number])
+                with anyio.CancelScope(shield=True):
+                    await operation.over.wait()
+            if operation.kind in ("cancelled", "dropped"):
+                raise
+        if operation.kind in ("cancelled", "dropped"):
+            raise asyncio.CancelledError
+        return operation.result()
+
+    def _lane(self) -> int:
+        task: Any = asyncio.current_task()
+        if task not in self._lanes:
+            self._lanes[task] = number = next(self._lane_count)
+            task.add_done_callback(self._task_over)
+            return number
+        return self._lanes[task]
+
+    def _task_over(self, task: asyncio.Task[Any]) -> None:
+        self._outbox.append(["over", self._lanes.pop(task)])
+
+    # Values
+
+    def _pack(self, value: Any) -> Any:
+        return pack(value, self._refer, 0, self._shared.pack if self.sharing else None)
+
+    def _pack_inside(self, value: Any) -> Any:
+        return pack_inside(value, self._refer, self._shared.pack)
+
+    def _pack_named(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self._pack(value) for name, value in named.items()}
+
+    def _unpack(self, data: Any) -> Any:
+        return unpack(data, self._resolve)
+
+    def _refer(self, value: Any) -> Any:
+        if isinstance(value, BaseException):
+            return self._errors.pack(value)
+        if id(value) in self._numbers:
+            return {"$back": self._numbers[id(value)]}
+        if id(value) in self._mine_numbers:
+            return {"$ref": [self._mine_numbers[id(value)]]}
+        return {"$ref": [self.hand_out(value), *describe(value)]}
+
+    def hand_out(self, value: Any) -> int:
+        """The number under which the judge knows the value from now on."""
+        number = self._mine_numbers[id(value)] = len(self._mine) + 1
+        self._mine[number] = value
+        return number
+
+    def _resolve(self, tag: str, content: Any) -> Any:
+        match tag, content:
+            case "$back", number:
+                return self._mine[number]
+            case "$ref", [number]:
+                return self._proxies[number]
+            case "$ref", [number, kind, name, table, fixed]:
+                proxy = self._proxies[number] = self._proxy(number, kind, name, table, fixed)
+                self._numbers[id(proxy)] = number
+                return proxy
+            case "$shared", _:
+                return self._shared.unpack(content)
+            case (("$home" | "$error" | "$group"), _):
+                return self._errors.unpack(tag, content)
+        raise Uncrossable(f"{tag} stands for nothing here")
+
+    def _proxy(self, number: int, kind: str, name: str, table: dict[str, str], fixed: dict[str, Any]) -> Any:
+        if kind == "object":
+            proxy = _proxy_type(name, tuple(table.items()))(self, number)
+            vars(proxy).update({key: self._unpack(value) for key, value in fixed.items()})
+            return proxy
+        if kind == "awaitable":
+            return self.wait_for([number], (), {})
+
+        async def later(*args: Any, **named: Any) -> Any:
+            return await self.wait_for([number], args, named)
+
+        def now(*args: Any, **named: Any) -> Any:
+            return self.do([number], args, named)
+
+        function = later if kind == "async" else now
+        function.__name__ = function.__qualname__ = name
+        return function
+
+
+class _Clock:
+    """The loop's selector: asked to wait, it lets the judge set the time."""
+
+    def __init__(self, side: Side) -> None:
+        self.now = 0.0
+        self.due: list[float] = []  # the loop writes to it, and nobody reads it
+        self.stop = None
+        self._side, self._spins = side, 0
+
+    def next_due(self) -> float | None:
+        timers = self._side._loop._scheduled  # type: ignore[attr-defined]
+        due = next((timer.when() for timer in sorted(timers) if not timer.cancelled()), None)
+        return None if due is None or due == float("inf") else due
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        self.due.clear()
+        if timeout == 0:
+            self._spins += 1
+            if self._spins > SPINS:
+                self._side.runaway()
+            return []
+        self._spins = 0
+        self._side.wait(self.next_due())
+        return []
+
+
+class _Recorder:
+    """Takes the facts that the library tells here, and keeps none; ids are the judge's."""
+
+    def __init__(self, side: Side) -> None:
+        self.events: list[Any] = []
+        self._side = side
+
+    def add(self, kind: str, where: str, message: str, who: str, data: Mapping[str, Any]) -> None:
+        """Forget it: it was told by an answer, so nobody believes it."""
+
+    def next_id(self, prefix: str) -> str:
+        return str(self._side.ask("id", prefix))
+
+
+def _prepare(side: Side) -> None:
+    trace._recorder.set(_Recorder(side))  # type: ignore[arg-type]
+    with contextlib.suppress(ModuleNotFoundError):
+        import sniffio
+
+        sniffio.thread_local.name = "asyncio"
+
+
+def describe(value: Any) -> list[Any]:
+    """Tell the judge of a thing of the learner's: its kind, its name, its methods."""
+    if inspect.isawaitable(value):
+        return ["awaitable", "awaitable", {}]
+    if inspect.isroutine(value) or hasattr(value, "func"):
+        return ["async" if is_async(value) else "plain", _name(value, "function"), {}]
+    if inspect.isclass(value):
+        return ["class", _name(value, "Class"), {}]
+    return ["object", _name(type(value), "Object"), _methods(type(value))]
+
+
+def _name(value: Any, otherwise: str) -> str:
+    name = getattr(value, "__name__", otherwise)
+    return name if isinstance(name, str) and name.isidentifier() and len(name) < 100 else otherwise
+
+
+def _methods(kind: type) -> dict[str, str]:
+    found = {}
+    for name in dir(kind):
+        method = getattr(kind, name, None)
+        if name in DUNDERS and callable(method) and getattr(object, name, None) is None:
+            found[name] = "async" if is_async(method) else DUNDERS[name]
+        elif not name.startswith("_") and callable(method):
+            found[name] = "async" if is_async(method) else "plain"
+    return dict(list(found.items())[:200])
+
+
+class _Proxy:
+    """Stands for an object of the judge's."""
+
+    _name = ""
+
+    def __init__(self, side: Side, number: int) -> None:
+        vars(self).update(_side=side, _number=number)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{self._name!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{self._name!r} object lets nobody set {name!r}")
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+
+@cache
+def _proxy_type(name: str, table: tuple[tuple[str, str], ...]) -> type[_Proxy]:
+    made: dict[str, Any] = {
+        "wait": _waiting,
+        "now": _asking,
+        "sync": _calling,
+        "attribute": _reading,
+        "shared": _reading,
+    }
+    return type(
+        name, (_Proxy,), {"_name": name, **{part: made[how](part) for part, how in table if how in made}}
+    )
+
+
+def _waiting(name: str) -> Callable[..., Awaitable[Any]]:
+    async def method(self: Any, *args: Any, **named: Any) -> Any:
+        return await self._side.wait_for([self._number, name], _left(name, args), named)
+
+    return method
+
+
+def _asking(name: str) -> Callable[..., Awaitable[Any]]:
+    async def method(self: Any, *args: Any, **named: Any) -> Any:
+        return self._side.do([self._number, name], args, named)
+
+    return method
+
+
+def _calling(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **named: Any) -> Any:
+        return self._side.do([self._number, name], _left(name, args), named)
+
+    return method
+
+
+def _left(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments; of those of `__exit__` the error alone, which says the others."""
+    return args[1:2] if name in ("__exit__", "__aexit__") else args
+
+
+def _reading(name: str) -> property:
+    return property(lambda self: self._side.ask("get", self._number, name))

@@ -1,0 +1,188 @@
+"""Values on their way between the two processes: JSON, with a tag for what JSON has not.
+
+A tagged value is a dictionary with one key that begins with `$`. Tuples, sets, bytes, infinity, enums and
+records (messages, and the other frozen records of `eip_ref`) are copied. All else stays where it is and
+crosses as a number, or does not cross: the `refer` of the sender decides, the `resolve` of the receiver looks
+it up.
+
+*Left out:* NaN, which is equal to nothing, and cycles.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["MAX_DEPTH", "Uncrossable", "class_named", "is_record", "name_of", "pack", "pack_inside", "unpack"]
+
+MAX_DEPTH = 60  #: of lists and dictionaries in each other
+MAX_BITS = 10_000  #: of a whole number
+
+Share = Callable[[Any], Any] | None
+Refer = Callable[[object], Any]
+Resolve = Callable[[str, Any], Any]
+
+
+class Uncrossable(TypeError):
+    """The value cannot cross, or what came is no value. The text says why."""
+
+
+def name_of(kind: type) -> list[str]:
+    """The module and the qualified name of a class."""
+    return [kind.__module__, kind.__qualname__]
+
+
+def class_named(module: object, name: object) -> type | None:
+    """The class with that name in a module that is loaded already, or None."""
+    found: Any = sys.modules.get(module) if isinstance(module, str) else None
+    for part in name.split(".") if isinstance(name, str) else [""]:
+        found = getattr(found, part, None) if found is not None else None
+    return found if isinstance(found, type) else None
+
+
+def is_record(kind: type) -> bool:
+    """True for a named tuple or a frozen dataclass of `eip_ref` whose fields are all public."""
+    if not kind.__module__.startswith("eip_ref."):
+        return False
+    if issubclass(kind, tuple):
+        return hasattr(kind, "_fields")
+    frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    return bool(frozen) and not any(each.name.startswith("_") for each in fields(kind))  # type: ignore[arg-type]
+
+
+def pack(value: Any, refer: Refer, depth: int = 0, share: Share = None) -> Any:
+    """The value as JSON. Raises `Uncrossable`, and what `refer` raises.
+
+    `share` packs lists and dictionaries that are shared and not copied.
+    """
+    if value is None or value is True or value is False or type(value) is str:
+        return value
+    if type(value) is int:
+        return _whole(value)
+    if type(value) is float:
+        return _number(value)
+    if depth > MAX_DEPTH:
+        raise Uncrossable(f"it is more than {MAX_DEPTH} lists and dictionaries deep")
+    if share is not None and type(value) in (list, dict):
+        return share(value)
+    return _pack_inside(value, refer, depth, share)
+
+
+def _pack_inside(value: Any, refer: Refer, depth: int, share: Share) -> Any:
+    if isinstance(value, list) and type(value).__module__ == "builtins":
+        return [pack(each, refer, depth + 1, share) for each in value]
+    if isinstance(value, dict | MappingProxyType):
+        return _pack_mapping(value, refer, depth, share)
+    return _pack_tagged(value, refer, depth, share)
+
+
+def pack_inside(value: Any, refer: Refer, share: Share) -> Any:
+    """The content of a list or dictionary that is shared itself."""
+    return _pack_inside(value, refer, 0, share)
+
+
+def _whole(value: int) -> int:
+    if value.bit_length() > MAX_BITS:
+        raise Uncrossable("a whole number is too large")
+    return value
+
+
+def _number(value: float) -> Any:
+    if math.isnan(value):
+        raise Uncrossable("NaN is no value that can be handed over")
+    return {"$float": "inf" if value > 0 else "-inf"} if math.isinf(value) else value
+
+
+def _pack_mapping(value: Mapping[Any, Any], refer: Refer, depth: int, share: Share) -> Any:
+    if all(type(key) is str and key[:1] != "$" for key in value):
+        return {key: pack(each, refer, depth + 1, share) for key, each in value.items()}
+    pairs = [
+        [pack(key, refer, depth + 1, share), pack(each, refer, depth + 1, share)]
+        for key, each in value.items()
+    ]
+    return {"$dict": pairs}
+
+
+def _pack_tagged(value: Any, refer: Refer, depth: int, share: Share) -> Any:
+    kind = type(value)
+    if isinstance(value, Enum) and kind.__module__.startswith("eip_ref."):
+        return {"$enum": [*name_of(kind), value.name]}
+    if isinstance(value, str | int | float) and not isinstance(value, Enum):
+        return pack(
+            (str if isinstance(value, str) else int if isinstance(value, int) else float)(value), refer
+        )
+    if kind is tuple:
+        return {"$tuple": [pack(each, refer, depth + 1, share) for each in value]}
+    if kind in (set, frozenset):
+        each_packed = [pack(each, refer, depth + 1, share) for each in value]
+        return {f"${kind.__name__}": sorted(each_packed, key=repr)}
+    if kind in (bytes, bytearray):
+        return {"$bytes": value.hex()}
+    if is_record(kind):
+        names = getattr(kind, "_fields", None) or [each.name for each in fields(kind)]
+        held = {name: pack(getattr(value, name), refer, depth + 1, share) for name in names}
+        return {"$record": [*name_of(kind), held]}
+    return refer(value)
+
+
+def unpack(data: Any, resolve: Resolve, depth: int = 0) -> Any:
+    """The value that `pack` made the data from. Raises `Uncrossable`, and what `resolve` raises."""
+    if depth > 3 * MAX_DEPTH:
+        raise Uncrossable("it is too deep")
+    if isinstance(data, list):
+        return [unpack(each, resolve, depth + 1) for each in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        raise Uncrossable(f"{data} is no value")
+    if not isinstance(data, dict):
+        return data
+    tag, content = next(iter(data.items())) if len(data) == 1 else ("", None)
+    if tag[:1] != "$":
+        return {key: unpack(each, resolve, depth + 1) for key, each in data.items()}
+    return _unpack_tagged(tag, content, resolve, depth + 1)
+
+
+def _unpack_tagged(tag: str, content: Any, resolve: Resolve, depth: int) -> Any:
+    def inside(data: Any) -> Any:
+        return unpack(data, resolve, depth)
+
+    try:
+        match tag, content:
+            case "$float", "inf" | "-inf":
+                return float(content)
+            case "$tuple", list():
+                return tuple(inside(content))
+            case "$set", list():
+                return set(inside(content))
+            case "$frozenset", list():
+                return frozenset(inside(content))
+            case "$bytes", str():
+                return bytes.fromhex(content)
+            case "$dict", list():
+                return {inside(key): inside(value) for key, value in content}
+            case "$enum", [module, name, str(member)]:
+                return _class(module, name, Enum)[member]  # type: ignore[index]
+            case "$record", [module, name, dict(held)]:
+                return _record(
+                    _class(module, name, object), {key: inside(each) for key, each in held.items()}
+                )
+    except (ValueError, KeyError, TypeError) as error:
+        raise Uncrossable(f"{tag}: {error}") from error
+    return resolve(tag, content)
+
+
+def _class(module: object, name: object, base: type) -> type:
+    found = class_named(module, name)
+    if found is None or not str(module).startswith("eip_ref.") or not issubclass(found, base):
+        raise Uncrossable(f"{name!r} is no {base.__name__.lower()} that is known here")
+    return found
+
+
+def _record(kind: type, held: dict[str, Any]) -> Any:
+    if not is_record(kind):
+        raise Uncrossable(f"{kind.__name__} is no record")
+    return kind(**held)

@@ -1,0 +1,164 @@
+"""Lines between the judge and the learner's process: one JSON array each, within bounds.
+
+The judge writes and reads without ever being held up: a process that reads nothing, says nothing or says too
+much comes to an `Ended`, which names why. It is no `Exception`, so no scenario swallows it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ...lab.clock import Runaway
+
+__all__ = ["MAX_LINE", "Budget", "Ended", "Wire", "read_line", "write_line"]
+
+MAX_LINE = 2**20  #: bytes of one line
+QUOTED = 60  #: bytes of a line that is no line, in the words of its ending
+SLICE = 0.1  #: seconds after which the judge looks whether somebody wants it to stop
+
+
+class Ended(BaseException):
+    """The learner's process came to an end before the run did, or was ended: `name` is one of `WORDS`."""
+
+    WORDS: ClassVar = {
+        "died": "The process ended before the run was over.",
+        "out-of-time": "The time for this run was over before the run was.",
+        "garbled": "The process of the answer wrote to the place where it is asked what it wants.",
+        "too-much": "The answer handed over more than may cross.",
+    }
+
+    def __init__(self, name: str, detail: str = "") -> None:
+        super().__init__(f"{self.WORDS[name]} {detail}".rstrip())
+        self.name = name
+
+
+@dataclass
+class Budget:
+    """The bounds of one run, over all its processes."""
+
+    wall: float = 20.0  #: seconds from the first start on
+    lines: int = 200_000
+    size: int = 16 * 2**20  #: bytes that the answer may say
+    references: int = 20_000  #: objects and functions of the answer that the judge may hear of
+    stopped: Callable[[], bool] = lambda: False  #: true when somebody wants it to stop
+    _until: float = field(default=0.0, repr=False)
+
+    def begin(self) -> None:
+        """The time runs from now on, if it does not run already."""
+        self._until = self._until or time.monotonic() + self.wall
+
+    def left(self) -> float:
+        """The seconds that are left. Raises `Ended` when there are none."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise Ended("out-of-time")
+        return left
+
+    def spend(self, size: int) -> None:
+        """One line of so many bytes was said."""
+        self.lines -= 1
+        self.size -= size
+        if self.size < 0:
+            raise Ended("too-much")
+        if self.lines < 0:
+            raise Runaway("the answer asks for more and more without an end")
+
+
+class Wire:
+    """The judge's end of the two pipes of one process."""
+
+    def __init__(self, reads: int, writes: int, budget: Budget) -> None:
+        self._reads, self._writes, self._budget = reads, writes, budget
+        self._bytes = bytearray()
+        self._poll_in, self._poll_out = select.poll(), select.poll()
+        self._poll_in.register(reads, select.POLLIN)
+        self._poll_out.register(writes, select.POLLOUT)
+        os.set_blocking(reads, False)
+        os.set_blocking(writes, False)
+        self._open = True
+
+    def send(self, line: list[Any]) -> None:
+        """Write a line. Raises `Ended`."""
+        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        while data:
+            try:
+                data = data[os.write(self._writes, data) :]
+            except BlockingIOError:
+                self._wait(self._poll_out)
+            except OSError:
+                raise Ended("died") from None
+
+    def receive(self) -> list[Any]:
+        """The next line. Raises `Ended`."""
+        while (end := self._bytes.find(b"\n")) < 0:
+            if len(self._bytes) > MAX_LINE:
+                raise Ended("too-much")
+            try:
+                data = os.read(self._reads, 2**16)
+            except BlockingIOError:
+                self._wait(self._poll_in)
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                raise Ended("died")
+            self._bytes += data
+        text = bytes(self._bytes[:end])
+        del self._bytes[: end + 1]
+        self._budget.spend(len(text))
+        return _read(text)
+
+    def _wait(self, poll: select.poll) -> None:
+        while not poll.poll(min(SLICE, self._budget.left()) * 1000):
+            if self._budget.stopped():
+                raise Ended("out-of-time", "It was interrupted.")
+
+    def close(self) -> None:
+        """Hear and say no more. Idempotent."""
+        if self._open:
+            self._open = False
+            os.close(self._reads)
+            os.close(self._writes)
+
+
+def garbled(text: bytes) -> Ended:
+    """The ending of a process that said what cannot be understood."""
+    return Ended("garbled", f"It wrote {text[:QUOTED]!r}.")
+
+
+def _read(text: bytes) -> list[Any]:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        raise garbled(text) from None
+    if not isinstance(line, list) or not line:
+        raise garbled(text)
+    return line
+
+
+def write_line(file: int, line: list[Any]) -> None:
+    """For the learner's side: write a line. Raises OSError when nobody hears it, ValueError when too long."""
+    data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    if len(data) > MAX_LINE:
+        raise ValueError(f"{len(data):,} bytes are too much to hand over at once")
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def read_line(file: int, rest: bytearray) -> list[Any]:
+    """For the learner's side: the next line. Raises EOFError when nobody speaks any more."""
+    while (end := rest.find(b"\n")) < 0:
+        data = os.read(file, 2**16)
+        if not data:
+            raise EOFError
+        rest += data
+    text = bytes(rest[:end])
+    del rest[: end + 1]
+    line: list[Any] = json.loads(text)
+    return line

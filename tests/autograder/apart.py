@@ -1,0 +1,47 @@
+"""Answers in processes of their own, for tests."""
+
+from __future__ import annotations
+
+import pkgutil
+import tempfile
+from collections.abc import Iterable
+
+from eip_ref import course
+from eip_ref.autograder.exercise import Exercise
+from eip_ref.autograder.isolation.sandbox import PYTHON, environment
+from eip_ref.autograder.judging import judge_trace, run_apart
+from eip_ref.autograder.process.answer import Answer, Cell
+from eip_ref.autograder.process.start import Zygote
+from eip_ref.autograder.process.wire import Budget
+from eip_ref.trace import Trace
+
+__all__ = ["PATIENT", "answer", "mistakes", "starter", "trace"]
+
+PATIENT = 300.0  #: seconds of real time for one run, on a machine that others use too
+
+
+def starter() -> Zygote:
+    """A process that starts others and has loaded the course."""
+    rooms = [f"eip_ref.course.{each.name}" for each in pkgutil.iter_modules(course.__path__)]
+    return Zygote(PYTHON, environment(tempfile.gettempdir()), rooms)
+
+
+def answer(exercise: Exercise, *sources: str, by: Zygote) -> Answer:
+    """The answer of these cells."""
+    cells: list[Cell] = [(f"<cell {number}>", source) for number, source in enumerate(sources, 1)]
+    return Answer(exercise, cells, by)
+
+
+def trace(exercise: Exercise, source: str, seed: int, *, by: Zygote, wall: float = PATIENT) -> Trace:
+    """The trace of one run of a cell."""
+    return run_apart(exercise, answer(exercise, source, by=by), seed, Budget(wall))
+
+
+def mistakes(exercise: Exercise, source: str, seeds: Iterable[int], *, by: Zygote) -> set[str]:
+    """The names of what the runs of a cell look like; "" for a right one."""
+    found = set()
+    for seed in seeds:
+        text = trace(exercise, source, seed, by=by).to_json()
+        diagnosis = judge_trace(exercise, text, seed).diagnosis
+        found.add(diagnosis.name if diagnosis else "")
+    return found
