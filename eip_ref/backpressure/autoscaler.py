@@ -27,8 +27,6 @@ from ..message import Handler, Message
 from ..message_queue import Counts, Queue, Worker
 from ..trace import Kind, acting, record
 
-__all__ = ["ConsumerPool", "CountedQueue", "Load", "Scaler", "Scaling"]
-
 Work = Callable[[], Awaitable[None]]
 Launch = Callable[[str, Work], Awaitable[None]]
 

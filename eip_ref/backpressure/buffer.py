@@ -21,8 +21,6 @@ from ..message import EXPIRED, Message
 from ..signal import Disconnected, EndOfMessages, ReceivingEnd, Signal, on_death
 from ..trace import Kind, record, whoami
 
-__all__ = ["Buffer", "BufferClosed", "BufferCounts", "BufferFull", "Offer", "WhenFull"]
-
 FULL = "the buffer was full"
 SUPERSEDED = "a newer one of its key came"
 TOO_SLOW = "the reader was too slow"

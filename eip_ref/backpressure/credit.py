@@ -21,8 +21,6 @@ from ..message import Handler, Message
 from ..signal import Signal
 from ..trace import Kind, record, whoami
 
-__all__ = ["Credit", "Demand"]
-
 _WORDS = "no credit", "credit"
 
 

@@ -17,8 +17,6 @@ from .. import values
 from ..signal import on_death
 from ..trace import Kind, record, whoami
 
-__all__ = ["AboveBurst", "Reservation", "TokenBucket"]
-
 _ROUNDING = 1e-9  # of tokens: less than this is missing only because of rounding
 
 

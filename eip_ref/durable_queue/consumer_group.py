@@ -13,8 +13,6 @@ from ..storage import Record
 from ..trace import Kind, record
 from .log import SQLiteLog
 
-__all__ = ["ConsumerGroup"]
-
 
 class ConsumerGroup:
     """A named reader of a log. What it had committed is where it goes on after a restart.

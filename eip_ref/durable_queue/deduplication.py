@@ -10,8 +10,6 @@ from __future__ import annotations
 from .. import values
 from ..storage import Database
 
-__all__ = ["SCHEMA", "Deduplication"]
-
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS accepted_ids (
         channel TEXT, number INTEGER, id TEXT, offset INTEGER, dead INTEGER NOT NULL DEFAULT 0,

@@ -15,8 +15,6 @@ import anyio.lowlevel
 from .. import values
 from ..storage import Database
 
-__all__ = ["GroupCommit"]
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 

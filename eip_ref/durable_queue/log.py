@@ -23,8 +23,6 @@ from .deduplication import SCHEMA as DEDUPLICATION
 from .deduplication import Deduplication
 from .group_commit import GroupCommit
 
-__all__ = ["SQLiteLog"]
-
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS logs (
         name TEXT PRIMARY KEY,

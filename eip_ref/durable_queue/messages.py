@@ -19,8 +19,6 @@ from ..signal import Signal, alone
 from ..storage import FOREVER, Database, microseconds
 from .deduplication import SCHEMA as DEDUPLICATION
 
-__all__ = ["SQLiteMessages"]
-
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
 

@@ -31,8 +31,6 @@ from .deduplication import Deduplication
 from .group_commit import GroupCommit
 from .messages import SQLiteMessages
 
-__all__ = ["SQLiteQueue"]
-
 
 class SQLiteQueue(LeaseQueue):
     """A queue in the file at `path`, or in a `Database` that others share. Use it with `async with`.

@@ -25,9 +25,6 @@ from ..timers import Sleeper
 from ..trace import Kind, record, whoami
 from .protocol import Lease, Queue, QueueClosed, Settled
 
-__all__ = ["AckMode", "Consumer", "Worker", "heartbeat", "process"]
-
-
 MARGIN = 0.1  #: the part of a lease that a message may lose by waiting, and that its way back may take
 
 

@@ -12,8 +12,6 @@ from ..message import Message
 from ..trace import Kind, record
 from .protocol import Empty, Queue, QueueClosed
 
-__all__ = ["NEVER", "Backoff", "DeadLetterPolicy", "dead_letter", "original", "replay"]
-
 _PREFIX = "dead-letter-"
 
 

@@ -19,8 +19,6 @@ from ..bounded import LastN
 from ..message import Message
 from ..trace import Kind, record, whoami
 
-__all__ = ["Attempt", "Conflict", "Duplicate", "IdempotentReceiver", "Ledger"]
-
 
 class Duplicate(Exception):
     """The effect of this message is committed already; nothing was changed."""

@@ -31,8 +31,6 @@ from .dead_letters import NEVER, Backoff, DeadLetterPolicy, dead_letter
 from .protocol import Empty, Lease, Queue, QueueClosed, QueueFull, Settled
 from .stored_messages import Counts, MessageState, MessageTable, StoredMessage
 
-__all__ = ["LeaseQueue"]
-
 T = TypeVar("T")
 
 

@@ -10,8 +10,6 @@ from typing import Protocol
 
 from ..message import Message
 
-__all__ = ["Empty", "Lease", "Queue", "QueueClosed", "QueueFull", "Settled"]
-
 
 class QueueFull(Exception):
     """The queue holds as many messages as it may: it certainly did not accept this one."""

@@ -19,8 +19,6 @@ from .lease_rules import LeaseQueue
 from .protocol import Lease
 from .stored_messages import Counts, MessageState, StoredMessage
 
-__all__ = ["MessageQueue", "MessagesInMemory"]
-
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
 

@@ -21,8 +21,6 @@ from ..message import Message
 from ..signal import Signal
 from .protocol import Lease
 
-__all__ = ["Counts", "MessageState", "MessageTable", "StoredMessage"]
-
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
 

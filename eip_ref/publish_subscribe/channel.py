@@ -33,8 +33,6 @@ from .topics import (
     policy_of,
 )
 
-__all__ = ["PublishSubscribeChannel", "SubscriberBuffer", "Subscription"]
-
 OnEnd = Callable[["SubscriberBuffer"], object]
 POLICIES = (WhenFull.BLOCK, WhenFull.DROP_NEWEST, WhenFull.DROP_OLDEST, WhenFull.DISCONNECT)
 

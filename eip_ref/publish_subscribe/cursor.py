@@ -32,8 +32,6 @@ from ..storage import MemoryLog
 from ..trace import Kind, record
 from .topics import ChannelClosed, Published, Start, SubscriptionEnded, TopicMessage, matches, policy_of
 
-__all__ = ["Cursor", "Delivery", "DurableSubscriber", "RetainedLog"]
-
 NOT_RETAINED = "no longer retained"
 TOO_SLOW = "too slow"
 POLICIES = (WhenFull.BLOCK, WhenFull.DROP_OLDEST, WhenFull.DISCONNECT)

@@ -30,8 +30,6 @@ from ..trace import whoami
 from .cursor import Cursor, Delivery, RetainedLog
 from .topics import ChannelClosed, Published, Start, SubscriptionEnded, TopicMessage, check_topic, policy_of
 
-__all__ = ["Member", "PartitionGroup", "PartitionedTopic"]
-
 
 class PartitionedTopic:
     """A topic whose messages are spread over partitions, each a log of its own."""

@@ -18,8 +18,6 @@ from .channel import Subscription
 from .cursor import Delivery, DurableSubscriber
 from .partitions import Member
 
-__all__ = ["listen"]
-
 
 async def listen(
     end: Subscription | DurableSubscriber | Member,

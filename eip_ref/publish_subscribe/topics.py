@@ -21,19 +21,6 @@ from ..message import Message
 from ..signal import EndOfMessages
 from ..trace import Kind, record
 
-__all__ = [
-    "ChannelClosed",
-    "Interest",
-    "Published",
-    "Start",
-    "SubscriptionEnded",
-    "TopicMessage",
-    "check_pattern",
-    "check_topic",
-    "matches",
-    "policy_of",
-]
-
 T = TypeVar("T")
 
 _WORD = r"[^\s.*>\0\ud800-\udfff]+"  # no NUL and no half of a character, which no backend can hold

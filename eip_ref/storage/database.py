@@ -35,8 +35,6 @@ from ..signal import Signal, alone
 from ..trace import Kind, record
 from .transactions import ForeignTransaction, Transactional
 
-__all__ = ["FOREVER", "Database", "despite_faults", "microseconds"]
-
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
 

@@ -17,8 +17,6 @@ from ..message import Message
 from ..signal import Signal
 from ..trace import Kind, record
 
-__all__ = ["Log", "MemoryLog", "OffsetGone", "Record"]
-
 
 class OffsetGone(LookupError):
     """The record was there and is not kept any more; `first` is the oldest offset that is kept."""

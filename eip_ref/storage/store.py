@@ -27,8 +27,6 @@ from ..signal import Signal
 from .database import Database
 from .transactions import Transactional
 
-__all__ = ["MemoryStore", "SQLiteStore", "Store", "Table", "Transaction", "key_of"]
-
 T = TypeVar("T")
 
 

@@ -18,8 +18,6 @@ from typing import TypeVarTuple
 from .. import values
 from ..trace import Kind, record
 
-__all__ = ["ForeignTransaction", "Transactional"]
-
 Given = TypeVarTuple("Given")
 
 
