@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Grade, print a summary, and return the exit code.
 
-    It is 0 when every notebook was graded, 1 when the grader failed on one, 130 when it was interrupted.
-    Raises LookupError for an unknown lesson.
+    It is 0 when all that was handed in was graded, 1 when nothing was or the grader failed on a notebook,
+    3 when something that was handed in could not be graded, 130 when it was interrupted. Raises
+    LookupError for an unknown lesson.
     """
     from .grading import grade_class  # it loads what learners' commands do without
     from .grading.summary import summary
@@ -49,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
         return 1
     print(summary(book))
     print(options.out / "overview.html")
-    return 1 if book.not_graded else 0
+    if book.not_graded:
+        return 1
+    return 3 if any(not problem.harmless for problem in book.problems) else 0
 
 
 def _count(text: str) -> int:

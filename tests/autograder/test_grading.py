@@ -239,6 +239,17 @@ def test_the_command_says_how_the_class_did(
     assert said.err == ""
 
 
+def test_something_that_could_not_be_graded_is_in_the_exit_code(
+    submissions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a script notices what the overview lists."""
+    assert grade_class.__kwdefaults__
+    monkeypatch.setitem(grade_class.__kwdefaults__, "grade", trusting.grade)
+    (submissions / "kim.html").write_text("an export")
+    assert command(submissions, "--out", tmp_path / "results", "--jobs", 1) == 3
+    assert "\nkim," in (tmp_path / "results" / "gradebook.csv").read_text(encoding="utf-8").replace("\r", "")
+
+
 def command(*arguments: object) -> int:
     import argparse
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from eip_ref.autograder.check_command import _lesson
+from eip_ref.autograder.grading import safe_files
 from eip_ref.autograder.grading.layouts import Found, find_submissions
 from eip_ref.autograder.grading.safe_files import NotRead, read
 from eip_ref.autograder.registry import UnknownExercise, lessons
@@ -216,3 +217,122 @@ def test_eip_check_tells_the_lesson_as_eip_grade_does() -> None:
     assert _lesson(Path("homework.ipynb"), inside).module == "acks_and_leases"
     with pytest.raises(UnknownExercise, match="--lesson"):
         _lesson(Path("homework.ipynb"), b"")
+
+
+@pytest.mark.parametrize(
+    ("names", "learners"),
+    [
+        (("student-1", "student-2", "student-3"), ("student-1", "student-2", "student-3")),
+        (("12345678-5",), ("12345678-5",)),
+        (("alice", "alice (1)"), ("alice", "alice (1)")),
+        (("alice-Copy1",), ("alice",)),
+        ((f"alice_{NAMES[1]}", f"alice_{NAMES[0]}"), ("alice",)),
+        (("02b_acks_and_leases (1)", "02b_acks_and_leases (2)"), ("here (1)", "here (2)")),
+        (("02b_acks_and_leases-1", "02b_acks_and_leases-2"), ("1", "2")),
+        (("student-01_point_to_point", "student-02_point_to_point"), ("student-01", "student-02")),
+        (("student-1_point_to_point",), ("student-1",)),
+        (("student-1_01_point_to_point", "student-2_01_point_to_point"), ("student-1", "student-2")),
+        (("alice_", "alice"), ("alice", "alice_")),
+        (("yan_02b_acks_and_leases.ipynb",), ("yan",)),
+        (("anna.maria",), ("anna.maria",)),
+    ],
+)
+def test_no_two_learners_become_one(
+    tmp_path: Path, names: tuple[str, ...], learners: tuple[str, ...]
+) -> None:
+    """A number may be a part of a name: it stays, and a copy's mark is cut only where it is alone."""
+    folder = hand_in(tmp_path / "here", *(f"{name.removesuffix('.ipynb')}.ipynb" for name in names))
+    assert found(folder).learners == learners
+    assert len(found(folder, "acks_and_leases").submissions) == len(names)
+
+
+def test_what_was_cut_off_a_name_is_said(tmp_path: Path) -> None:
+    """To the learner for a copy's mark, to the teacher for what all folders begin with."""
+    hand_in(tmp_path / "files", f"alice_{NAMES[1].removesuffix('.ipynb')}-Copy1.ipynb")
+    assert "`-Copy1` in the file's name" in " ".join(found(tmp_path / "files").submissions[0].notes)
+    hand_in(tmp_path / "clones", *(f"queues-{name}/exercises/{NAMES[1]}" for name in ("alice", "bob")))
+    (only,) = found(tmp_path / "clones").problems
+    assert (only.where, only.harmless) == ("queues-", True)
+
+
+def test_a_cut_makes_no_two_learners_one(tmp_path: Path) -> None:
+    """A file of alice and a clone of alice stay two: then nothing is cut."""
+    hand_in(tmp_path, *(f"queues-{name}/exercises/{NAMES[1]}" for name in ("alice", "bob")))
+    hand_in(tmp_path, f"alice_{NAMES[1]}")
+    assert found(tmp_path).learners == ("alice", "queues-alice", "queues-bob")
+
+
+CELLS = json.dumps({"nbformat": 4, "cells": []})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "learner", "words"),
+    [
+        ("kim.ipynb.txt", CELLS, "kim", "name it `kim.ipynb`"),
+        ("lee.json", CELLS, "lee", "name it `lee.ipynb`"),
+        ("uwe_01_point_to_point", CELLS, "uwe", "name it `uwe_01_point_to_point.ipynb`"),
+        ("mona.py", "print()", "mona", "an export"),
+        ("nora.html", "<p>", "nora", "an export"),
+        ("otto_01_point_to_point.txt", "print()", "otto", "no notebook"),
+        ("zoe.py", "", "zoe", "an empty file"),
+        ("wim.tar.gz", "x", "wim", "Unpack it"),
+    ],
+)
+def test_who_handed_in_something_else_is_in_the_class(
+    tmp_path: Path, name: str, text: str, learner: str, words: str
+) -> None:
+    """The file is listed with what to do, at the top and in a learner's own folder."""
+    hand_in(tmp_path / "top", name, text=text)
+    assert found(tmp_path / "top").learners == (learner,)
+    assert words in problems(tmp_path / "top")[name]
+    hand_in(tmp_path / "below", f"ada/{name}", text=text)
+    assert found(tmp_path / "below").learners == ("ada",)
+    assert words in problems(tmp_path / "below")[f"ada/{name}"]
+
+
+def test_the_mark_of_a_copy_on_an_export_makes_no_second_learner(tmp_path: Path) -> None:
+    """The notebook of the same learner lies beside it."""
+    hand_in(tmp_path, f"alice_{NAMES[1]}", f"alice_{NAMES[1].removesuffix('.ipynb')} (1).html")
+    assert found(tmp_path).learners == ("alice",)
+
+
+def test_names_that_would_be_shown_alike_stay_two(tmp_path: Path) -> None:
+    """One has an unseen character, the other has its escape as text."""
+    hand_in(tmp_path, f"a\x1b/{NAMES[1]}", rf"a\x1b/{NAMES[1]}")
+    first, second = found(tmp_path).learners
+    assert first.startswith(r"a\x1b ")
+    assert second.startswith(r"a\x1b ")
+
+
+def test_a_folder_with_the_files_of_several_learners_is_asked_about(tmp_path: Path) -> None:
+    """It is taken for one learner's, and does not pass in silence."""
+    hand_in(tmp_path, f"week 1/alice_{NAMES[1]}", f"week 1/bob_{NAMES[1]}", f"carol/{NAMES[1]}")
+    assert found(tmp_path).learners == ("carol", "week 1")
+    assert "grade this folder by itself" in problems(tmp_path)["week 1"]
+
+
+def test_a_notebook_with_another_ending_is_listed_beside_notebooks(tmp_path: Path) -> None:
+    """Whatever lesson it is of, if it is not one of those that are there."""
+    hand_in(tmp_path, f"ada/{NAMES[0]}")
+    hand_in(tmp_path, "ada/homework.ipynb.txt", "ada/01_point_to_point.json", text=CELLS)
+    assert set(problems(tmp_path)) == {"ada/homework.ipynb.txt"}
+
+
+def test_a_flood_of_files_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither notebooks nor others of one learner; it is said."""
+    monkeypatch.setattr(safe_files, "MOST_READ", 3)
+    hand_in(tmp_path, *(f"alice/{number}_{NAMES[1]}" for number in range(5)))
+    assert "more than 3 notebooks" in " ".join(problem.words for problem in found(tmp_path).problems)
+
+
+def test_a_file_of_the_teachers_is_listed_and_nobody(tmp_path: Path) -> None:
+    """Whatever it is, it is not passed over."""
+    hand_in(tmp_path, "read me.md", "grades.csv", text="text")
+    assert found(tmp_path).learners == ()
+    assert set(problems(tmp_path)) == {"read me.md", "grades.csv"}
+
+
+def test_an_export_of_a_lesson_beside_notebooks_of_others_is_listed(tmp_path: Path) -> None:
+    """What a learner has beside a notebook of the same lesson is theirs alone."""
+    hand_in(tmp_path, f"ada/{NAMES[0]}", "ada/01_point_to_point.py", "ada/02b_acks_and_leases.py", "ada/x.py")
+    assert set(problems(tmp_path)) == {"ada/02b_acks_and_leases.py"}

@@ -9,6 +9,9 @@
 The lesson is told by the file's name, else by the exercises that the notebook mentions, else it is
 the one that was named for all, else the only one that the class handed in.
 
+A name is cut only where this makes no two learners one: of `alice.ipynb` and `alice (1).ipynb` each has
+a learner of its own. What was cut is said.
+
 When one learner has several notebooks of one lesson, the first of these counts: one that tells its
 lesson, the one in a folder `exercises`, the one with the lesson's own name, the one that lies highest,
 the first by name.
@@ -18,20 +21,31 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..registry import Lesson
-from .lesson_detection import as_written, mentioned, named
-from .safe_files import NotRead, Problem, entries_of, is_notebook, notebooks_in, problem_of, read
-from .untrusted import shown_name
+from .lesson_detection import mentioned, named
+from .owners import owners
+from .safe_files import (
+    MOST_PROBLEMS,
+    MOST_READ,
+    NotRead,
+    Problem,
+    entries_of,
+    holds_cells,
+    is_answer,
+    is_notebook,
+    notebooks_in,
+    problem_of,
+    read,
+    why_no_notebook,
+)
+from .untrusted import shown_name, shown_names
 
 __all__ = ["Found", "Submission", "find_submissions"]
-
-COPY = re.compile(r"(-copy\d*|[ _-]*\(\d+\)|-\d)$", re.IGNORECASE)  #: what browsers and JupyterLab add
 
 
 @dataclass(frozen=True)
@@ -80,18 +94,30 @@ class _Search:
         self.root, self.fallback = root, fallback
         self.lessons = {each.module: each for each in lessons}
         self.notebooks: dict[str, list[_Notebook]] = defaultdict(list)
+        self.files: list[_Notebook] = []  # those that lie in no folder of a learner's own
+        self.no_notebooks: list[Path] = []  # likewise, what somebody handed in in place of one
         self.problems: list[Problem] = []
         self.folders: list[str] = []
         self.copies: list[bool] = []  # whether each folder is a copy of the course
+        self.cut: dict[Path, str] = {}  # the mark of a copy that was taken off a file's name
 
     def look_at(self, entry: os.DirEntry[str]) -> None:
         path, problem = Path(entry.path), problem_of(entry)
         if problem:
-            self.problems.append(Problem(shown_name(entry.name), problem))
+            self._left_out(path, problem, True)
         elif entry.is_dir(follow_symlinks=False):
             self._look_into(path)
         elif is_notebook(entry):
-            self.notebooks[self._owner(path)].append(self._notebook(path))
+            self.files.append(self._notebook(path))
+        elif entry.is_file(follow_symlinks=False):
+            told = bool(named(path.name, self.lessons.values()))
+            self._left_out(path, why_no_notebook(path), told or is_answer(path))
+
+    def _left_out(self, path: Path, words: str, an_answer: bool) -> None:
+        """Name a file that is not graded; who handed it in is a learner all the same."""
+        self.problems.append(Problem(self._place(path), words))
+        if an_answer:
+            self.no_notebooks.append(path)
 
     def _look_into(self, folder: Path) -> None:
         files = notebooks_in(folder, self.root)
@@ -102,14 +128,34 @@ class _Search:
             self.problems.append(Problem(shown_name(folder.name), "no notebook in it"))
         self.folders.append(folder.name)
         self.copies.append((folder / "exercises").is_dir())
+        if not self.copies[-1]:
+            self._other_files(files.others, {each.lesson for each in mine})
 
-    def _owner(self, path: Path) -> str:
-        """The learner of a file that lies in no folder of a learner's own."""
-        stem = COPY.sub("", path.stem)
-        lesson = self.lessons.get(named(stem, self.lessons.values()))
-        if lesson:
-            stem = re.sub(rf"(\b|_)(0?{lesson.number}{lesson.letter}[_ -]*)?{as_written(lesson)}", "", stem)
-        return stem.strip("_- ") or self.root.resolve().name
+    def _other_files(self, paths: Sequence[Path], has: Collection[str]) -> None:
+        """Name what a learner may have handed in for a lesson of which there is no notebook."""
+        lost = paths if not has else [path for path in paths[:MOST_READ] if self._is_lost(path, has)]
+        self.problems += [Problem(self._place(path), why_no_notebook(path)) for path in lost[:MOST_PROBLEMS]]
+        if len(lost) > MOST_PROBLEMS:
+            words = f"{len(lost) - MOST_PROBLEMS} more files that are no notebooks"
+            self.problems.append(Problem(self._place(lost[0].parent), words))
+
+    def _is_lost(self, path: Path, has: Collection[str]) -> bool:
+        """True for an answer that none of the notebooks of lessons `has` can hold."""
+        if not is_answer(path):
+            return False
+        lesson = self._notebook(path).lesson
+        return lesson not in has and (bool(lesson) or holds_cells(path))
+
+    def _own_files(self) -> None:
+        """Find the learner of each file."""
+        taken = [(owner, each.lesson) for owner, mine in self.notebooks.items() for each in mine]
+        paths = [*(each.path for each in self.files), *self.no_notebooks]
+        found = owners(paths, self.lessons.values(), self.root.resolve().name, taken)
+        self.cut = {path: owner.cut for path, owner in found.items()}
+        for each in self.files:
+            self.notebooks[found[each.path].name].append(each)
+        for path in self.no_notebooks:
+            self.notebooks[found[path].name] += ()
 
     def _notebook(self, path: Path) -> _Notebook:
         return _Notebook(path, named(path.stem, self.lessons.values()) or self._mentioned(path))
@@ -121,6 +167,7 @@ class _Search:
             return ""
 
     def found(self) -> Found:
+        self._own_files()
         fallback = self.fallback or self._only_lesson()
         names = self._learners()
         handed_in: dict[tuple[str, str], list[_Notebook]] = defaultdict(list)
@@ -143,14 +190,25 @@ class _Search:
         return known.pop() if len(known) == 1 else ""
 
     def _choose(self, learner: str, lesson: str, notebooks: Sequence[_Notebook]) -> Submission:
+        self.problems += self._several(notebooks)
         first, *others = sorted(notebooks, key=lambda each: (not each.lesson, *self._rank(each.path, lesson)))
         notes = [f"`{self._place(each.path)}` is of the same lesson and was not graded." for each in others]
         if others:
             notes = [f"Graded is `{self._place(first.path)}`.", *notes[:5], *_and_more(notes[5:])]
+        if mark := self.cut.get(first.path, "").strip():
+            notes.append(f"`{mark}` in the file's name was taken for a copy's mark.")
         if not first.lesson:
             title = self.lessons[lesson].title
             notes.append(f"It does not tell its lesson and was graded as {title}.")
         return Submission(learner, lesson, first.path, tuple(notes))
+
+    def _several(self, notebooks: Sequence[_Notebook]) -> Iterator[Problem]:
+        """Name a folder that may be of several learners: its notebooks of one lesson have such names."""
+        found = owners([each.path for each in notebooks], self.lessons.values(), "", ()).values()
+        if len({owner.name for owner in found if owner.name.strip() == owner.name != ""}) > 1:
+            where = self._place(Path(os.path.commonpath([each.path.parent for each in notebooks])))
+            words = "several notebooks of one lesson; one was graded. "
+            yield Problem(where, f"{words}If each is of another learner, grade this folder by itself")
 
     def _rank(self, path: Path, lesson: str) -> tuple[bool, bool, int, str]:
         own = path.name.lower() == self.lessons[lesson].notebook
@@ -164,7 +222,12 @@ class _Search:
         cut = 0
         if len(self.folders) > 1 and all(self.copies):
             cut = _common(min(self.folders), max(self.folders)).rfind("-") + 1
-        return {name: shown_name(name[cut:] if name in self.folders else name) for name in self.notebooks}
+        short = shown_names({name: name[cut:] if name in self.folders else name for name in self.notebooks})
+        if not cut or len(set(short.values())) < len(short):
+            return shown_names({name: name for name in self.notebooks})
+        words = "was taken off the folders' names: it is the same in all of them"
+        self.problems.append(Problem(shown_name(self.folders[0][:cut]), words, harmless=True))
+        return short
 
 
 def _of_the_course(path: Path, folder: Path) -> bool:

@@ -1,4 +1,7 @@
-"""Reading a folder that strangers filled: no links followed, no archives opened, nothing endless read."""
+"""Reading a folder that strangers filled: no links followed, no archives opened, nothing endless read.
+
+What is no notebook is named, with what to do, so that nobody who handed in something is lost.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,30 @@ from pathlib import Path
 
 from .untrusted import shown_name
 
-__all__ = ["LARGEST", "Files", "NotRead", "Problem", "notebooks_in", "read"]
+__all__ = [
+    "LARGEST",
+    "MOST_PROBLEMS",
+    "MOST_READ",
+    "Files",
+    "NotRead",
+    "Problem",
+    "entries_of",
+    "holds_cells",
+    "is_answer",
+    "is_notebook",
+    "notebooks_in",
+    "problem_of",
+    "read",
+    "why_no_notebook",
+]
 
 LARGEST = 16 * 2**20  #: bytes of a notebook; one of a lesson has some 50,000
 MOST_ENTRIES = 20_000  #: files and folders that are looked at for one learner
+MOST_READ = 200  #: files of one learner that are opened to find out what they are
 MOST_PROBLEMS = 5  #: that are listed for one learner
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
-SKIPPED = {"node_modules", "__pycache__", "__MACOSX", "venv"}
+EXPORTS = (".py", ".html", ".htm", ".pdf")
+SKIPPED = {"node_modules", "__pycache__", "__MACOSX", "venv", "Thumbs.db", "desktop.ini"}
 
 
 class NotRead(Exception):
@@ -29,6 +49,7 @@ class Problem:
 
     where: str  #: a file or folder, from the folder of submissions on
     words: str
+    harmless: bool = False  #: True for what was understood, and should be known
 
 
 @dataclass
@@ -36,6 +57,7 @@ class Files:
     """The files that were found below one folder."""
 
     notebooks: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)  #: files that are no notebooks
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -55,6 +77,12 @@ def notebooks_in(folder: Path, root: Path) -> Files:
             found.problems.append(Problem(_place(Path(entry.path), root), problem))
         elif is_notebook(entry):
             found.notebooks.append(Path(entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            found.others.append(Path(entry.path))
+    if len(found.notebooks) > MOST_READ:
+        words = f"more than {MOST_READ} notebooks; the rest was not looked at"
+        found.problems.insert(0, Problem(_place(folder, root), words))
+        del found.notebooks[MOST_READ:]
     more = len(found.problems) - MOST_PROBLEMS
     if more > 0:
         words = f"{more} more of the like"
@@ -70,12 +98,50 @@ def is_notebook(entry: os.DirEntry[str]) -> bool:
 def problem_of(entry: os.DirEntry[str]) -> str:
     """The reason why something that may hold an answer is not looked at; "" for all else."""
     if entry.is_symlink():
-        return "a link; links are not followed"
+        return "a link; links are not followed. Put the file itself in its place"
     if entry.name.lower().endswith(ARCHIVES) and not entry.is_dir(follow_symlinks=False):
         return "an archive; archives are not opened. Unpack it in a folder of the same name"
     if entry.name.lower().endswith(".ipynb") and not entry.is_file(follow_symlinks=False):
-        return "named like a notebook, but no file"
+        folder = entry.is_dir(follow_symlinks=False)
+        return "named like a notebook, but " + ("a folder; rename it" if folder else "no file")
     return ""
+
+
+def why_no_notebook(path: Path) -> str:
+    """What a file that has not the name of a notebook is, and what to do."""
+    try:
+        data = read(path)
+    except NotRead as reason:
+        return f"no notebook by its name. {reason} Ask for the .ipynb file"
+    if not data.strip():
+        return "an empty file; ask for the notebook again"
+    if _holds_cells(data):
+        return f"a notebook with another ending; name it `{_as_notebook(path.name)}` and grade again"
+    if path.name.lower().endswith(EXPORTS):
+        return "an export, which cannot be graded; ask for the .ipynb file itself"
+    return "no notebook; ask for the .ipynb file if it is an answer"
+
+
+def is_answer(path: Path) -> bool:
+    """True for a file that somebody hands in in place of a notebook, and not a teacher's own."""
+    return path.name.lower().endswith(EXPORTS) or holds_cells(path)
+
+
+def holds_cells(path: Path) -> bool:
+    """True for a notebook, whatever its name is, and for what cannot be read."""
+    try:
+        return _holds_cells(read(path))
+    except NotRead:
+        return True
+
+
+def _holds_cells(data: bytes) -> bool:
+    return data.lstrip().startswith(b"{") and b'"nbformat"' in data and b'"cells"' in data
+
+
+def _as_notebook(name: str) -> str:
+    before, found, _ = shown_name(name).partition(".ipynb")
+    return f"{before if found else Path(before).stem}.ipynb"
 
 
 def entries_of(folder: Path) -> list[os.DirEntry[str]]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-__all__ = ["file_names", "shown", "shown_name"]
+__all__ = ["file_names", "shown", "shown_name", "shown_names"]
 
 LONGEST_TEXT = 4_000  #: characters of a text that are shown
 LONGEST_NAME = 60  #: characters of a name that go into a file's name
@@ -30,8 +30,20 @@ def shown(text: str) -> str:
 
 
 def shown_name(name: str) -> str:
-    """A file's or learner's name on one line, as `shown`. Different names stay different."""
+    """A file's or learner's name on one line, as `shown`."""
     return shown(name).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def shown_names(names: Mapping[str, str]) -> dict[str, str]:
+    """By key, each name as `shown_name`, with a mark where two different names would be shown alike."""
+    made = {key: shown_name(name) for key, name in names.items()}
+    meant: dict[str, set[str]] = defaultdict(set)
+    for key, words in made.items():
+        meant[words].add(names[key])
+    return {
+        key: words if len(meant[words]) == 1 else f"{words} {_mark(names[key])}"
+        for key, words in made.items()
+    }
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:
