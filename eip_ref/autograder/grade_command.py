@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import datetime
 from pathlib import Path
 
 __all__ = ["WORDS", "add_arguments", "run"]
@@ -20,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=_count, default=0, metavar="N", help="notebooks at a time")
     parser.add_argument("--lesson", default="", help="the lesson of notebooks that do not tell theirs")
     parser.add_argument("--secret", type=Path, metavar="FILE", help="what hidden seeds are made of")
+    roster = "a CSV file that says who is in the class: the columns learner, name, folder"
+    parser.add_argument("--roster", type=Path, metavar="FILE", help=roster)
+    late = "mark what was handed in later, such as 2026-11-30T18:00+01:00"
+    parser.add_argument("--deadline", type=_time, metavar="TIME", help=late)
+    only = "grade this learner again, and leave what is known of all others; may be given several times"
+    parser.add_argument("--only", action="append", default=[], metavar="LEARNER", help=only)
     parser.add_argument("--again", action="store_true", help="grade also what did not change")
 
 
@@ -28,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
     It is 0 when all that was handed in was graded, 1 when nothing was or the grader failed on a notebook,
     3 when something that was handed in could not be graded, 130 when it was interrupted. Raises
-    LookupError for an unknown lesson.
+    LookupError for an unknown lesson or learner.
     """
     from .grading import grade_class  # it loads what learners' commands do without
     from .grading.summary import summary
@@ -41,6 +48,9 @@ def run(options: argparse.Namespace) -> int:
             at_once=options.jobs,
             secret_file=options.secret,
             again=options.again,
+            only=options.only,
+            roster=options.roster,
+            deadline=options.deadline,
         )
     except KeyboardInterrupt:
         print("\nInterrupted. What was graded is kept; the same command goes on from there.", file=sys.stderr)
@@ -50,13 +60,21 @@ def run(options: argparse.Namespace) -> int:
         return 1
     print(summary(book))
     print(options.out / "overview.html")
-    if book.not_graded:
+    if book.not_graded or not book.graded:
         return 1
     return 3 if any(not problem.harmless for problem in book.problems) else 0
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError
-    return count
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"it must be a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def _time(text: str) -> datetime:
+    from .grading.late import deadline
+
+    try:
+        return deadline(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -206,7 +206,7 @@ def test_a_name_that_is_no_text_is_shown_as_text(tmp_path: Path) -> None:
 def test_the_results_are_not_a_submission(tmp_path: Path) -> None:
     """Results may lie in the folder of submissions."""
     hand_in(tmp_path, f"alice/{NAMES[1]}", f"results/{NAMES[1]}")
-    only = find_submissions(tmp_path, LESSONS, leave_out=tmp_path / "results")
+    only = find_submissions(tmp_path, LESSONS, leave_out=[tmp_path / "results"])
     assert only.learners == ("alice",)
 
 

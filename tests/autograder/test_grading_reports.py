@@ -60,7 +60,7 @@ def a_class(*names: str, seen: str = "Order 1 was lost.", run: Run | None = None
     graded = tuple(Graded(name, marks_of(seen), (f"note {seen}",)) for name in names)
     files = file_names([*names, "nobody"])
     return ClassRecord(
-        (LESSON,), files, graded, (Problem(EVIL, EVIL),), run or Run("today", 12.3, len(names))
+        (LESSON,), files, graded, (Problem(EVIL, EVIL),), run=run or Run("today", 12.3, len(names))
     )
 
 
@@ -93,7 +93,7 @@ def test_the_gradebook_has_a_row_for_each_learner_and_a_column_for_each_exercise
     assert alice[f"{FIRST.name} ({FIRST.points})"] == str(FIRST.points)
     assert alice[f"{REST[-1].name} ({REST[-1].points})"] == "0"
     assert alice["acks_and_leases total (13)"] == alice["Total (13)"] == "8"
-    assert set(nobody.values()) == {"nobody", ""}
+    assert set(nobody.values()) == {"nobody", "", "nothing that can be graded"}
 
 
 def test_no_name_is_computed_by_a_spreadsheet() -> None:

@@ -16,7 +16,10 @@ from .safe_files import Problem
 __all__ = ["NOT_BEGUN", "NOT_GRADED", "ClassRecord", "ExerciseFacts", "Graded", "MistakeFacts", "Run"]
 
 NOT_BEGUN = ("not-started", "no-answer")  #: mistakes that are none: there is no answer yet
-NOT_GRADED = ("not-graded", "unreadable-notebook")  #: mistakes that say nothing about an answer
+NOT_GRADED = {
+    "not-graded": "not graded, the grader stopped",
+    "unreadable-notebook": "the notebook cannot be read",
+}  #: mistakes that say nothing about an answer, and what they are called where there is little room
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Graded:
     learner: str
     marks: Marks  #: without traces, which are many and large
     notes: tuple[str, ...] = ()  #: what was odd about how it was handed in
+    late: str = ""  #: by how much, in words; "" when it was handed in in time
     pictures: Mapping[str, str] = field(default_factory=dict)  #: the name of each exercise's picture
 
 
@@ -76,6 +80,8 @@ class ClassRecord:
     files: Mapping[str, str]  #: every learner, in order, with the name that their files have
     graded: tuple[Graded, ...]  #: by learner, then by lesson
     problems: tuple[Problem, ...] = ()
+    people: Mapping[str, str] = field(default_factory=dict)  #: by learner, the name in the roster
+    missing: tuple[str, ...] = ()  #: those of the roster who handed in nothing
     run: Run = field(default_factory=Run, compare=False)
 
     @cached_property
@@ -151,10 +157,29 @@ class ClassRecord:
             found += [MistakeFacts(exercise, made[name], count) for name, count in counts.items()]
         return sorted(found, key=lambda each: (-each.learners, each.exercise.name, each.mark.mistake))
 
+    def status(self, learner: str) -> str:
+        """All that should be known of a learner beside the points, in words; "" as a rule."""
+        if learner in self.missing:
+            return "handed in nothing"
+        if not self.of(learner):
+            return "nothing that can be graded"
+        return "; ".join(filter(None, (self._status(each) for each in self.of(learner))))
+
+    def _status(self, graded: Graded) -> str:
+        mistakes = {mark.mistake for mark in graded.marks.marks}
+        lost = next((words for name, words in NOT_GRADED.items() if mistakes == {name}), "")
+        said = ", ".join(filter(None, (lost, graded.late)))
+        return f"{graded.marks.lesson}: {said}" if said and len(self.lessons) > 1 else said
+
+    @property
+    def late(self) -> list[str]:
+        """Those who handed in something after the deadline."""
+        return [learner for learner in self.files if any(each.late for each in self.of(learner))]
+
     @property
     def not_graded(self) -> list[str]:
         """Those on whose notebooks the grader itself failed."""
-        return [each.learner for each in self.graded if each.marks.marks[0].mistake == NOT_GRADED[0]]
+        return [each.learner for each in self.graded if each.marks.marks[0].mistake == "not-graded"]
 
     @cached_property
     def isolations(self) -> list[str]:

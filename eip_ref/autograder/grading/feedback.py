@@ -19,7 +19,7 @@ from .document import document
 from .pictures import Pictures
 from .untrusted import shown
 
-__all__ = ["feedback", "next_step"]
+__all__ = ["feedback", "late_note", "next_step"]
 
 
 def feedback(book: ClassRecord, learner: str, pictures: Pictures) -> str:
@@ -29,12 +29,21 @@ def feedback(book: ClassRecord, learner: str, pictures: Pictures) -> str:
     most = sum(graded.marks.most for _, graded in handed_in)
     return document(
         "feedback.html",
-        learner=learner,
-        said=f"{points} of {plural(most, 'point')}" if handed_in else "Nothing that can be graded was found.",
+        learner=book.people.get(learner) or learner,
+        said=f"{points} of {plural(most, 'point')}" if handed_in else _nothing(book, learner),
         share=100 * points // most if most else 0,
         lessons=[_lesson(lesson, graded, pictures) for lesson, graded in handed_in],
         NOT_BEGUN=NOT_BEGUN,
     )
+
+
+def _nothing(book: ClassRecord, learner: str) -> str:
+    return "Nothing was handed in." if learner in book.missing else "Nothing that can be graded was found."
+
+
+def late_note(graded: Graded) -> list[str]:
+    """A line for a notebook that was handed in after the deadline; none as a rule."""
+    return [f"Handed in {graded.late}. The points are those of the answers alone."] if graded.late else []
 
 
 def next_step(mark: Mark) -> str:
@@ -48,7 +57,7 @@ def _lesson(lesson: Lesson, graded: Graded, pictures: Pictures) -> dict[str, Any
     pairs = [(exercises[mark.exercise], mark) for mark in graded.marks.marks if mark.exercise in exercises]
     wrong = [(e, m) for e, m in pairs if not m.passed and m.mistake not in NOT_BEGUN]
     cards = [_card(exercise, mark, graded, pictures) for exercise, mark in wrong]
-    notes = [*graded.notes, *graded.marks.notes]
+    notes = [*late_note(graded), *graded.notes, *graded.marks.notes]
     return {"lesson": lesson, "graded": graded, "pairs": pairs, "cards": cards, "notes": notes}
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,15 +27,17 @@ from ..marks import Mark, Marks
 from ..registry import Lesson
 from . import jobs, reports
 from .class_record import ClassRecord, Graded, Run
+from .gradebook import OtherColumns
 from .jobs import Drawing, Job
 from .layouts import Found, Submission, find_submissions
 from .pictures import Pictures
 from .results import Results, course_digest, digest
+from .roster import Roster, near
 from .safe_files import NotRead, Problem, read
 from .untrusted import file_names
 from .workers import Lost, Pool, Workers
 
-__all__ = ["grade_class"]
+__all__ = ["UnknownLearner", "grade_class"]
 
 BAR = "{desc} |{bar}| {n} of {total}, {elapsed} passed, about {remaining} left"
 Step = Callable[[], object]  #: to be called when one more is done
@@ -49,6 +51,9 @@ def grade_class(
     at_once: int = 0,
     secret_file: Path | None = None,
     again: bool = False,
+    only: Collection[str] = (),
+    roster: Path | None = None,
+    deadline: datetime | None = None,
     executor: Executor | None = None,
     grade: Callable[[Job], str] = jobs.grade,
 ) -> ClassRecord:
@@ -56,22 +61,50 @@ def grade_class(
 
     `lesson` is for notebooks that do not tell theirs. `at_once` is how many notebooks are graded at a
     time, by default as many as there are processors here; with an `executor` of yours the work is done
-    there, so say how many workers it has. `again` grades also what did not change. Raises OSError when
-    `folder` cannot be read or `out` not be written, `WeakSecret`, and `UnknownExercise` for an unknown
-    lesson. No submission makes it raise.
+    there, so say how many workers it has. `again` grades also what did not change. `only` are learners
+    who are graded again, whatever changed; what `out` says of all others stays. `roster` is a file as
+    `Roster` reads it; what was handed in after `deadline` is marked. Raises OSError when `folder` cannot be
+    read or `out` not be written, `WeakSecret`, `BadRoster`, `OtherColumns`, `UnknownLearner`, and
+    `UnknownExercise` for an unknown lesson. No submission makes it raise.
     """
     began, start = datetime.now().astimezone(), time.monotonic()
     course = registry.lessons()
-    found = find_submissions(folder, course, lesson=lesson and registry.lesson(lesson).module, leave_out=out)
+    known = Roster.read(roster) if roster else None
+    found = find_submissions(
+        folder,
+        course,
+        lesson=lesson and registry.lesson(lesson).module,
+        leave_out=[out, roster] if roster else [out],
+        roster=known,
+        deadline=deadline,
+    )
     results = Results(out)
-    state = _State(found, results, results.secret(secret_file), file_names(found.learners), Pictures(results))
+    _refuse_strangers(only, found, results)
+    secret, files, people = (
+        results.secret(secret_file),
+        file_names(found.learners),
+        known.names if known else {},
+    )
+    state = _State(found, results, secret, files, people, Pictures(results))
     with _workers(executor, at_once or _processors(), found) as workers:
-        _grade(state, workers, grade, again)
+        _grade(state, workers, grade, again, only)
         _draw(state, workers)
     run = Run(f"{began:%Y-%m-%d %H:%M %Z}", time.monotonic() - start, state.graded, state.kept)
     book = replace(state.book(course), run=run)
-    reports.write(book, results, state.pictures)
+    reports.write(book, results, state.pictures, only)
     return book
+
+
+class UnknownLearner(LookupError):
+    """Nobody of this name is in the class."""
+
+
+def _refuse_strangers(only: Collection[str], found: Found, results: Results) -> None:
+    for name in only:
+        if name not in found.learners:
+            raise UnknownLearner(f"nobody in this class is called {name!r}{near(name, found.learners)}")
+    if only and not results.has("gradebook.csv"):
+        raise OtherColumns(f"there is no gradebook in {results.folder}; grade the whole class first")
 
 
 def _processors() -> int:
@@ -94,6 +127,7 @@ class _State:
     results: Results
     secret: bytes
     files: Mapping[str, str]  #: the name that each learner's files have
+    people: Mapping[str, str]  #: the name that each learner has in the roster
     pictures: Pictures
     known: dict[Submission, Graded] = field(default_factory=dict)
     undrawn: dict[str, tuple[str, Submission]] = field(default_factory=dict)  #: by picture: its exercise
@@ -109,23 +143,33 @@ class _State:
             name: (exercise, each) for exercise, name in names.items() if name not in self.pictures
         }
         light = replace(marks, marks=tuple(replace(mark, trace="") for mark in marks.marks))
-        self.known[each] = Graded(each.learner, light, each.notes, names)
+        self.known[each] = Graded(each.learner, light, each.notes, each.late, names)
+
+    def keep(self, each: Submission, marks: Marks) -> None:
+        """Remember marks of an earlier run."""
+        self.know(each, marks)
+        self.problems += _unreadable(each, marks)
+        self.kept += 1
 
     def book(self, course: list[Lesson]) -> ClassRecord:
         handed_in = {each.lesson for each in self.found.submissions}
         return ClassRecord(
             lessons=tuple(lesson for lesson in course if lesson.module in handed_in),
             files=self.files,
-            graded=tuple(self.known[each] for each in self.found.submissions),
+            graded=tuple(self.known[each] for each in self.found.submissions if each in self.known),
             problems=(*self.found.problems, *self.problems),
+            people=self.people,
+            missing=self.found.missing,
         )
 
 
-def _grade(state: _State, workers: Workers, grade: Callable[[Job], str], again: bool) -> None:
+def _grade(
+    state: _State, workers: Workers, grade: Callable[[Job], str], again: bool, only: Collection[str]
+) -> None:
     """Grade what is not kept from before, and keep it."""
     digests: dict[Submission, str] = {}
     with _progress("Grading", len(state.found.submissions)) as step:
-        for each, done in workers.run(grade, _jobs(state, digests, step, again)):
+        for each, done in workers.run(grade, _jobs(state, digests, step, again, only)):
             if isinstance(done, Lost):
                 state.problems.append(Problem(_place(each), f"could not be graded: {done.words}"))
                 state.know(each, _lost(each.lesson, STOPPED, "The grader stopped over it, twice."))
@@ -139,10 +183,15 @@ def _grade(state: _State, workers: Workers, grade: Callable[[Job], str], again: 
 
 
 def _jobs(
-    state: _State, digests: dict[Submission, str], step: Step, again: bool
+    state: _State, digests: dict[Submission, str], step: Step, again: bool, only: Collection[str]
 ) -> Iterator[tuple[Submission, Job]]:
     """The jobs that are left to do, each read from disk when its turn comes."""
     for each in state.found.submissions:
+        if only and each.learner not in only:
+            with suppress(LookupError):
+                state.keep(each, state.results.marks(state.files[each.learner], each.lesson))
+            step()
+            continue
         try:
             job = Job(read(each.path), each.lesson, state.secret)
         except NotRead as reason:
@@ -151,13 +200,15 @@ def _jobs(
             step()
             continue
         digests[each] = _digest(job)
-        kept = None if again else state.results.kept(state.files[each.learner], each.lesson, digests[each])
+        kept = (
+            None
+            if again or only
+            else state.results.kept(state.files[each.learner], each.lesson, digests[each])
+        )
         if kept is None:
             yield each, job
             continue
-        state.know(each, kept)
-        state.problems += _unreadable(each, kept)
-        state.kept += 1
+        state.keep(each, kept)
         step()
 
 

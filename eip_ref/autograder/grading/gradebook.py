@@ -1,33 +1,58 @@
 """The gradebook: a table that spreadsheets and learning platforms read.
 
-A row for each learner; a column for each exercise, for the total of each lesson and of all. The most
-points that a column can have stand in its header, since a row of them would be taken for a learner.
-A cell is empty where nothing was handed in.
+A row for each learner; a column for each exercise, for the total of each lesson and of all, and one for
+what should be known beside the points, such as that something was handed in late. The most points that a
+column can have stand in its header, since a row of them would be taken for a learner. A cell is empty
+where nothing was handed in.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from io import StringIO
 
 from ..registry import Lesson
 from .class_record import ClassRecord
 
-__all__ = ["gradebook"]
+__all__ = ["OtherColumns", "gradebook", "with_rows_of"]
 
 BYTE_ORDER_MARK = "\ufeff"  #: by which a spreadsheet knows that names are in UTF-8
+END = "\r\n"  #: of a row
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  #: a cell that begins so would be computed
+
+
+class OtherColumns(ValueError):
+    """A gradebook into which no row of another one fits."""
 
 
 def gradebook(book: ClassRecord) -> str:
     """The gradebook of a class as CSV, as RFC 4180 has it."""
     out = StringIO()
     rows = csv.writer(out)
-    rows.writerow(["Learner", *_heads(book)])
+    people = any(book.people.values())
+    rows.writerow(["Learner", *(["Name"] if people else []), *_heads(book), "Status"])
     for learner in book.files:
-        rows.writerow([_text(learner), *_points(book, learner)])
+        name = [_text(book.people.get(learner, ""))] if people else []
+        rows.writerow([_text(learner), *name, *_points(book, learner), _text(book.status(learner))])
     return BYTE_ORDER_MARK + out.getvalue()
+
+
+def with_rows_of(learners: Collection[str], new: str, old: str) -> str:
+    """The gradebook `old` with the rows of these learners from `new`; every other byte stays.
+
+    Raises `OtherColumns` when the two have not the same columns.
+    """
+    (heads, *before), (new_heads, *now) = old.split(END), new.split(END)
+    if heads != new_heads:
+        raise OtherColumns("the gradebook has other columns than this class has; grade the whole class")
+    wanted = {name: row for row in now if (name := _first(row)) in set(map(_text, learners))}
+    rows = [wanted.pop(_first(row), row) for row in before]
+    return END.join([heads, *rows[:-1], *wanted.values(), *rows[-1:]])
+
+
+def _first(row: str) -> str:
+    return next(iter(next(csv.reader([row]), [])), "")
 
 
 def _heads(book: ClassRecord) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from ..marks import Mark
 from ..registry import Lesson
 from .class_record import Graded
-from .feedback import next_step
+from .feedback import late_note, next_step
 from .untrusted import shown
 
 __all__ = ["gradescope"]
@@ -24,7 +24,7 @@ def gradescope(graded: Graded, lesson: Lesson) -> str:
     marks = graded.marks
     said = f"{lesson.title}: {marks.points} of {marks.most} points."
     document = {
-        "output": shown("\n".join([said, *graded.notes, *marks.notes])),
+        "output": shown("\n".join([said, *late_note(graded), *graded.notes, *marks.notes])),
         "output_format": "text",
         "stdout_visibility": "hidden",
         "visibility": "visible",

@@ -21,14 +21,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ..registry import Lesson
+from .late import lateness
 from .lesson_detection import mentioned, named
 from .owners import owners
+from .roster import Roster, near
 from .safe_files import (
     MOST_PROBLEMS,
     MOST_READ,
@@ -56,6 +60,7 @@ class Submission:
     lesson: str  #: the lesson's module
     path: Path
     notes: tuple[str, ...] = ()  #: what was odd about how it was handed in
+    late: str = ""  #: by how much, in words; "" when it was handed in in time
 
 
 @dataclass(frozen=True)
@@ -65,20 +70,28 @@ class Found:
     submissions: tuple[Submission, ...]
     learners: tuple[str, ...]  #: all of them, also who handed in nothing that can be graded
     problems: tuple[Problem, ...]
+    missing: tuple[str, ...] = ()  #: those of the roster who handed in nothing at all
 
 
 def find_submissions(
-    folder: Path, lessons: Sequence[Lesson], *, lesson: str = "", leave_out: Path | None = None
+    folder: Path,
+    lessons: Sequence[Lesson],
+    *,
+    lesson: str = "",
+    leave_out: Collection[Path] = (),
+    roster: Roster | None = None,
+    deadline: datetime | None = None,
 ) -> Found:
     """Find out who handed in what below `folder`. `lesson` is for notebooks that do not tell theirs.
 
-    `leave_out` is a folder that is not looked into, such as that of the results. Raises OSError when
-    `folder` itself cannot be opened.
+    `leave_out` are folders and files that are nobody's, such as the results. Raises OSError when `folder`
+    itself cannot be opened.
     """
     root = folder / "submitted" if (folder / "submitted").is_dir() else folder
-    search = _Search(root, lessons, lesson)
+    search = _Search(root, lessons, lesson, roster, deadline)
+    left_out = {path.resolve() for path in leave_out}
     for entry in entries_of(root):
-        if leave_out is None or Path(entry.path).resolve() != leave_out.resolve():
+        if Path(entry.path).resolve() not in left_out:
             search.look_at(entry)
     return search.found()
 
@@ -90,8 +103,15 @@ class _Notebook:
 
 
 class _Search:
-    def __init__(self, root: Path, lessons: Sequence[Lesson], fallback: str) -> None:
-        self.root, self.fallback = root, fallback
+    def __init__(
+        self,
+        root: Path,
+        lessons: Sequence[Lesson],
+        fallback: str,
+        roster: Roster | None,
+        deadline: datetime | None,
+    ) -> None:
+        self.root, self.fallback, self.roster, self.deadline = root, fallback, roster, deadline
         self.lessons = {each.module: each for each in lessons}
         self.notebooks: dict[str, list[_Notebook]] = defaultdict(list)
         self.files: list[_Notebook] = []  # those that lie in no folder of a learner's own
@@ -169,7 +189,7 @@ class _Search:
     def found(self) -> Found:
         self._own_files()
         fallback = self.fallback or self._only_lesson()
-        names = self._learners()
+        names = self._listed(self._learners())
         handed_in: dict[tuple[str, str], list[_Notebook]] = defaultdict(list)
         for owner, notebooks in self.notebooks.items():
             for notebook in notebooks:
@@ -181,9 +201,11 @@ class _Search:
         submissions = [self._choose(*key, notebooks) for key, notebooks in handed_in.items()]
         numbers = {module: each.label for module, each in self.lessons.items()}
         submissions.sort(key=lambda each: (_order(each.learner), numbers[each.lesson]))
-        learners = sorted(set(names.values()), key=_order)
+        listed = self.roster.names if self.roster else {}
+        learners = sorted({*names.values(), *listed}, key=_order)
         problems = sorted(self.problems, key=lambda problem: (problem.where, problem.words))
-        return Found(tuple(submissions), tuple(learners), tuple(problems))
+        missing = [each for each in learners if each not in names.values()]
+        return Found(tuple(submissions), tuple(learners), tuple(problems), tuple(missing))
 
     def _only_lesson(self) -> str:
         known = {each.lesson for notebooks in self.notebooks.values() for each in notebooks} - {""}
@@ -200,7 +222,12 @@ class _Search:
         if not first.lesson:
             title = self.lessons[lesson].title
             notes.append(f"It does not tell its lesson and was graded as {title}.")
-        return Submission(learner, lesson, first.path, tuple(notes))
+        return Submission(learner, lesson, first.path, tuple(notes), self._late(first.path))
+
+    def _late(self, path: Path) -> str:
+        with suppress(OSError):  # somebody removed it; that is said where it is read
+            return lateness(path, self.deadline, nbgrader=self.root.name == "submitted")
+        return ""
 
     def _several(self, notebooks: Sequence[_Notebook]) -> Iterator[Problem]:
         """Name a folder that may be of several learners: its notebooks of one lesson have such names."""
@@ -216,6 +243,23 @@ class _Search:
 
     def _place(self, path: Path) -> str:
         return shown_name(str(path.relative_to(self.root)))
+
+    def _listed(self, names: Mapping[str, str]) -> Mapping[str, str]:
+        """The same, by the roster: who is not in it keeps the name that was found, and is named."""
+        if self.roster is None:
+            return names
+        known = self.roster.known(list(names)) | self.roster.known(list(names.values()))
+        listed = {owner: known.get(name) or known.get(owner) for owner, name in names.items()}
+        count = Counter(listed.values())
+        found = {}
+        for owner, name in names.items():
+            learner = listed[owner]
+            if learner is None or count[learner] > 1:
+                learner = f"{name} (not in the roster)" if name in self.roster.names else name
+                words = f"not in the roster{near(name, self.roster.names)}"
+                self.problems.append(Problem(learner, words))
+            found[owner] = learner
+        return found
 
     def _learners(self) -> Mapping[str, str]:
         """The learner's name for each folder or file; GitHub Classroom puts the assignment before it."""

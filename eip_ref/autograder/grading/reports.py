@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .class_record import ClassRecord
 from .feedback import feedback
-from .gradebook import gradebook
+from .gradebook import gradebook, with_rows_of
 from .gradescope import gradescope
 from .junit import junit
 from .pictures import Pictures
@@ -13,16 +15,21 @@ from .results import Results
 __all__ = ["write"]
 
 
-def write(book: ClassRecord, results: Results, pictures: Pictures) -> None:
-    """Write the results of a class. Raises OSError."""
+def write(book: ClassRecord, results: Results, pictures: Pictures, only: Collection[str] = ()) -> None:
+    """Write the results of a class; with `only`, what is of these learners, and the pages of the class.
+
+    Raises OSError, and `OtherColumns` when rows of `only` do not fit into the gradebook that is there.
+    """
     from .overview import overview  # its plots take long to import, and a worker or `eip check` draws none
 
     lessons = {lesson.module: lesson for lesson in book.lessons}
-    for learner, file in book.files.items():
+    made = gradebook(book)
+    results.write("gradebook.csv", with_rows_of(only, made, results.read("gradebook.csv")) if only else made)
+    for learner in only or book.files:
+        file = book.files[learner]
         results.write(f"feedback/{file}.html", feedback(book, learner, pictures))
         for graded in book.of(learner):
             lesson = lessons[graded.marks.lesson]
             results.write(f"gradescope/{file}/{lesson.module}.json", gradescope(graded, lesson))
-    results.write("gradebook.csv", gradebook(book))
     results.write("junit.xml", junit(book))
     results.write("overview.html", overview(book))

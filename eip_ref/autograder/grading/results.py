@@ -56,7 +56,7 @@ class Results:
     def read(self, name: str) -> str:
         """The text of the file `name`; "" when there is none."""
         path = self.folder / name
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return path.read_bytes().decode("utf-8") if path.is_file() else ""
 
     def has(self, name: str) -> bool:
         """True when there is a file `name`."""

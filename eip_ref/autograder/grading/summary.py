@@ -20,6 +20,8 @@ def summary(book: ClassRecord) -> str:
 def _lines(book: ClassRecord) -> Iterator[str]:
     handed_in = plural(len(book.graded), "notebook")
     yield f"{handed_in} of {plural(len(book.files), 'learner')}: {_how(book)}"
+    if book.missing or book.late:
+        yield f"{len(book.missing)} handed in nothing, {len(book.late)} handed in late"
     if book.graded:
         yield f"Points: mean {book.mean:.1f}, median {book.median:g} of {book.most}"
     for lesson in book.lessons:
