@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from eip_ref.autograder.grade_command import add_arguments, run
+from eip_ref.autograder.grading import jobs
 from eip_ref.autograder.grading.class_record import ClassRecord
 from eip_ref.autograder.grading.grade import grade_class
 from eip_ref.autograder.grading.jobs import Job
-from eip_ref.autograder.registry import UnknownExercise
+from eip_ref.autograder.registry import UnknownExercise, lesson
 
 from . import trusting
 from .class_of import LAYOUTS, learners, write_class
@@ -165,6 +166,31 @@ def test_a_notebook_that_kills_its_grader_costs_no_other_learner(
     assert [problem.where for problem in book.problems] == [f"killer, {NOTEBOOK}"]
     again = grade(submissions, out=tmp_path / "killed")
     assert (again.run.graded, again.run.kept) == (1, 3)
+
+
+def test_a_job_that_hangs_is_named_and_the_class_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In reading and judging, or in drawing, beside honest notebooks; for the learner and the teacher."""
+    monkeypatch.setattr(jobs, "seconds", lambda job: 3.0 if b"hang" in repr(job).encode() else 600.0)
+    folder, results = tmp_path / "class", tmp_path / "results"
+    for learner, text in {"ada": "a", "bea": "hang in reading", "cid": "hang in drawing", "dan": "d"}.items():
+        (folder / learner).mkdir(parents=True)
+        (folder / learner / NOTEBOOK).write_text(text)
+    work = {"grade": trusting.grade_or_hang, "draw": trusting.draw_or_hang}
+    book = grade_class(folder, results, at_once=2, **work)  # type: ignore[arg-type]
+    ended = "it did not come back within 3 seconds, and was ended"
+    assert book.not_graded == ["bea"]
+    assert {each.where: each.words for each in book.problems} == {
+        f"bea, {NOTEBOOK}": f"could not be graded: {ended}",
+        f"cid, {lesson(LESSON).exercises[0].name}": f"The picture is missing: {ended}.",
+    }
+    page = (results / "feedback/bea.html").read_text(encoding="utf-8")
+    assert f"The grader stopped over it: {ended}." in page
+    assert ended in (results / "feedback/cid.html").read_text(encoding="utf-8")
+    assert ended in (results / "overview.html").read_text(encoding="utf-8")
+    for learner in ("ada", "dan"):
+        assert ended not in (results / f"feedback/{learner}.html").read_text(encoding="utf-8")
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(handed_in: Path, grade: Grade) -> None:

@@ -62,14 +62,15 @@ def _lesson(lesson: Lesson, graded: Graded, pictures: Pictures) -> dict[str, Any
 
 
 def _card(exercise: Exercise, mark: Mark, graded: Graded, pictures: Pictures) -> dict[str, Any]:
+    picture = pictures.get(graded.pictures.get(mark.exercise, ""))
     parts = [
         ("Called", exercise.called),
         ("Seen", mark.seen),
         ("Promised", exercise.promised),
         ("Looks like", f"{mark.title}. {mark.explanation}"),
         ("Next", next_step(mark)),
+        ("Picture", picture.why),
     ]
-    picture = pictures.get(graded.pictures.get(mark.exercise, ""))
     return {
         "exercise": exercise,
         "score": f"{mark.points} of {plural(mark.most, 'point')}",

@@ -30,7 +30,7 @@ from .class_record import ClassRecord, Graded, Run
 from .gradebook import OtherColumns
 from .jobs import Drawing, Job
 from .layouts import Found, Submission, find_submissions
-from .pictures import Pictures
+from .pictures import Pictures, missing
 from .results import Results, course_digest, digest
 from .roster import Roster, near
 from .safe_files import NotRead, Problem, read
@@ -55,17 +55,21 @@ def grade_class(
     roster: Path | None = None,
     deadline: datetime | None = None,
     executor: Executor | None = None,
-    grade: Callable[[Job], str] = jobs.grade,
+    grade: Callable[[Job], str] | None = None,
+    draw: Callable[[Drawing], str] | None = None,
 ) -> ClassRecord:
     """Grade all submissions in `folder`, write all results to `out`, and return what is in them.
 
     `lesson` is for notebooks that do not tell theirs. `at_once` is how many notebooks are graded at a
     time, by default as many as there are processors here; with an `executor` of yours the work is done
-    there, so say how many workers it has. `again` grades also what did not change. `only` are learners
-    who are graded again, whatever changed; what `out` says of all others stays. `roster` is a file as
-    `Roster` reads it; what was handed in after `deadline` is marked. Raises OSError when `folder` cannot be
-    read or `out` not be written, `WeakSecret`, `BadRoster`, `OtherColumns`, `UnknownLearner`, and
-    `UnknownExercise` for an unknown lesson. No submission makes it raise.
+    there, so say how many workers it has. `again` grades also what did not change. `only` are learners who
+    are graded again, whatever changed; what `out` says of all others stays. `roster` is a file as `Roster`
+    reads it; what was handed in after `deadline` is marked. `grade` and `draw` do a job; on an `executor` of
+    yours they keep the deadline of `jobs.seconds` themselves, as those do that are taken by default.
+
+    Raises OSError when `folder` cannot be read or `out` not be written, `WeakSecret`, `BadRoster`,
+    `OtherColumns`, `UnknownLearner`, and `UnknownExercise` for an unknown lesson. No submission makes it
+    raise.
     """
     began, start = datetime.now().astimezone(), time.monotonic()
     course = registry.lessons()
@@ -87,8 +91,8 @@ def grade_class(
     )
     state = _State(found, results, secret, files, people, Pictures(results))
     with _workers(executor, at_once or _processors(), found) as workers:
-        _grade(state, workers, grade, again, only)
-        _draw(state, workers)
+        _grade(state, workers, grade or (jobs.grade_in_a_child if executor else jobs.grade), again, only)
+        _draw(state, workers, draw or (jobs.draw_in_a_child if executor else jobs.draw))
     run = Run(f"{began:%Y-%m-%d %H:%M %Z}", time.monotonic() - start, state.graded, state.kept)
     book = replace(state.book(course), run=run)
     reports.write(book, results, state.pictures, only)
@@ -116,7 +120,7 @@ def _workers(executor: Executor | None, count: int, found: Found) -> AbstractCon
     if executor is not None:
         return Workers(executor, count)
     lessons = sorted({each.lesson for each in found.submissions})
-    return Pool(max(1, min(count, len(found.submissions))), lessons)
+    return Pool(max(1, min(count, len(found.submissions))), lessons, jobs.seconds)
 
 
 @dataclass
@@ -151,13 +155,19 @@ class _State:
         self.problems += _unreadable(each, marks)
         self.kept += 1
 
+    def _not_drawn(self) -> Iterator[Problem]:
+        for each in self.known.values():
+            for exercise, name in each.pictures.items():
+                if why := self.pictures.get(name).why:
+                    yield Problem(f"{each.learner}, {exercise}", why, harmless=True)
+
     def book(self, course: list[Lesson]) -> ClassRecord:
         handed_in = {each.lesson for each in self.found.submissions}
         return ClassRecord(
             lessons=tuple(lesson for lesson in course if lesson.module in handed_in),
             files=self.files,
             graded=tuple(self.known[each] for each in self.found.submissions if each in self.known),
-            problems=(*self.found.problems, *self.problems),
+            problems=(*self.found.problems, *self.problems, *self._not_drawn()),
             people=self.people,
             missing=self.found.missing,
         )
@@ -172,7 +182,7 @@ def _grade(
         for each, done in workers.run(grade, _jobs(state, digests, step, again, only)):
             if isinstance(done, Lost):
                 state.problems.append(Problem(_place(each), f"could not be graded: {done.words}"))
-                state.know(each, _lost(each.lesson, STOPPED, "The grader stopped over it, twice."))
+                state.know(each, _lost(each.lesson, STOPPED, f"The grader stopped over it: {done.words}."))
             else:
                 marks = Marks.from_json(done)
                 state.results.keep(state.files[each.learner], each.lesson, digests[each], marks)
@@ -217,12 +227,11 @@ def _digest(job: Job) -> str:
     return digest(job.data, job.secret, repr(job.limits), best_isolation().words, course_digest(job.lesson))
 
 
-def _draw(state: _State, workers: Workers) -> None:
+def _draw(state: _State, workers: Workers, draw: Callable[[Drawing], str]) -> None:
     """Draw each picture that is not drawn yet, once, whoever's trace it shows."""
     with _progress("Drawing", len(state.undrawn)) as step:
-        for name, done in workers.run(jobs.draw, _drawings(state)):
-            if not isinstance(done, Lost):
-                state.pictures.keep(name, done)
+        for name, done in workers.run(draw, _drawings(state)):
+            state.pictures.keep(name, missing(done.words) if isinstance(done, Lost) else done)
             step()
 
 

@@ -8,8 +8,11 @@ from .. import registry
 from ..isolation.isolated import grade_notebook
 from ..isolation.sandbox import LIMITS, Limits, best_isolation
 from . import pictures
+from .workers import in_a_child
 
-__all__ = ["Drawing", "Job", "draw", "grade"]
+__all__ = ["Drawing", "Job", "draw", "draw_in_a_child", "grade", "grade_in_a_child", "seconds"]
+
+OF_A_JOB = 120.0  #: seconds for reading, judging or drawing, beside the time of the answers; far too many
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,19 @@ class Drawing:
 def draw(drawing: Drawing) -> str:
     """The picture of a trace as JSON; an empty one when the trace cannot be drawn."""
     return pictures.draw(drawing.exercise, drawing.trace)
+
+
+def seconds(job: Job | Drawing) -> float:
+    """The time after which a job is ended. The sandbox keeps a shorter one for each answer."""
+    answers = len(registry.exercises(job.lesson)) * 3 * job.limits.wall if isinstance(job, Job) else 0.0
+    return OF_A_JOB + answers
+
+
+def grade_in_a_child(job: Job) -> str:
+    """`grade` under its deadline, for a worker that is not ours."""
+    return in_a_child(grade, job, seconds(job))
+
+
+def draw_in_a_child(drawing: Drawing) -> str:
+    """`draw` under its deadline, for a worker that is not ours."""
+    return in_a_child(draw, drawing, seconds(drawing))

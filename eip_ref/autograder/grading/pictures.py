@@ -10,15 +10,16 @@ from ..judging import judge_trace
 from ..report import picture
 from .results import Results, course_digest, digest
 
-__all__ = ["Picture", "Pictures", "draw"]
+__all__ = ["Picture", "Pictures", "draw", "missing"]
 
 
 @dataclass(frozen=True)
 class Picture:
     """An SVG and the same in words; both "" where there was nothing to draw."""
 
-    svg: str
-    alt: str
+    svg: str = ""
+    alt: str = ""
+    why: str = ""  #: the reason why there is none, in words
 
 
 def draw(exercise: str, trace: str) -> str:
@@ -29,8 +30,17 @@ def draw(exercise: str, trace: str) -> str:
     try:
         drawn = Picture(*picture(judge_trace(registry.find(exercise), trace, seed=0)) or ("", ""))
     except Exception:
-        drawn = Picture("", "")
-    return json.dumps(asdict(drawn), ensure_ascii=False)
+        return missing("this run cannot be drawn")
+    return _to_json(drawn)
+
+
+def missing(why: str) -> str:
+    """As `draw`, for a picture that was not drawn."""
+    return _to_json(Picture(why=f"The picture is missing: {why}."))
+
+
+def _to_json(picture: Picture) -> str:
+    return json.dumps(asdict(picture), ensure_ascii=False)
 
 
 class Pictures:
@@ -54,7 +64,7 @@ class Pictures:
     def get(self, name: str) -> Picture:
         """The picture of this name; an empty one when there is none."""
         text = self._results.read(self._file(name)) if name else ""
-        return Picture(**json.loads(text)) if text else Picture("", "")
+        return Picture(**json.loads(text)) if text else Picture()
 
     @staticmethod
     def _file(name: str) -> str:

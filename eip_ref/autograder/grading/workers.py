@@ -1,33 +1,49 @@
-"""Many jobs on an executor of `concurrent.futures`. A worker that dies takes no other job along.
+"""Many jobs on an executor of `concurrent.futures`. A worker that dies or hangs takes no other job along.
 
-*Left out:* a deadline for a job. A job must keep its own; grading does, for each exercise.
+A job has a deadline: it runs in a child process that the kernel ends then, whatever it does. `Pool` has
+such children on this machine. Somebody else's executor is not ours to end, so a job that goes there keeps
+its deadline itself: it runs by `in_a_child`, in a child of the worker.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import atexit
+import os
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from .. import registry
 
-__all__ = ["Lost", "Pool", "Workers"]
+__all__ = ["Lost", "OutOfTime", "Pool", "Workers", "in_a_child", "serve"]
 
 Key = TypeVar("Key")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 AHEAD = 2  #: jobs for each worker that are handed out and not done; more would only fill the memory
+SERVE = f"from {__name__} import serve; serve()"
+
+
+class OutOfTime(Exception):
+    """A job did not come back in its time."""
+
+
+class Failed(Exception):
+    """A job raised an error, or ended its process."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A job that gave nothing, though it was tried a second time, alone."""
+    """A job that gave nothing: it ran out of time, or failed also when it was tried again, alone."""
 
     words: str
 
@@ -43,7 +59,8 @@ class Workers:
     ) -> Iterator[tuple[Key, Result | Lost]]:
         """Yield what `work` gives for each job, by its key, in the order in which they are done.
 
-        A job whose worker died is tried once more when all others are done, with nothing beside it.
+        A job that failed is tried once more when all others are done, with nothing beside it; one that ran
+        out of time is not.
         """
         waiting, running = iter(jobs), dict[Future[Result], tuple[Key, Job]]()
         again: list[tuple[Key, Job]] = []
@@ -58,27 +75,27 @@ class Workers:
                 error = future.exception()
                 if error is None:
                     yield key, future.result()
+                elif isinstance(error, OutOfTime):
+                    yield key, Lost(str(error))
                 elif isinstance(error, Exception):
                     again.append((key, job))
                 else:
                     raise error  # an interrupt is no fault of the job
         for key, job in again:
-            yield key, self._alone(work, job)
-
-    def _alone(self, work: Callable[[Job], Result], job: Job) -> Result | Lost:
-        future = self._submit(work, job)
-        error = future.exception()
-        return future.result() if error is None else Lost(f"{type(error).__name__}: {error}")
+            future = self._submit(work, job)
+            error = future.exception()
+            yield key, future.result() if error is None else Lost(_words(error))
 
     def _submit(self, work: Callable[[Job], Result], job: Job) -> Future[Result]:
         try:
-            return self.executor.submit(work, job)
-        except BrokenExecutor:
-            self.renew()
-            return self.executor.submit(work, job)
+            return self._handed_out(work, job)
+        except Exception as error:  # an executor that is broken
+            broken: Future[Result] = Future()
+            broken.set_exception(error)
+            return broken
 
-    def renew(self) -> None:
-        """Replace an executor that broke. Somebody else's is not ours to replace."""
+    def _handed_out(self, work: Callable[[Job], Result], job: Job) -> Future[Result]:
+        return self.executor.submit(work, job)
 
     def __enter__(self) -> Self:
         return self
@@ -92,53 +109,139 @@ class Workers:
 class Pool(Workers):
     """Runs jobs in processes of this machine, which know the lessons before the first job comes.
 
-    A context: leaving it by an error, such as KeyboardInterrupt, ends the processes at once.
+    `seconds` is the time of a job. A context: leaving it ends the processes at once.
     """
 
-    def __init__(self, count: int, lessons: Sequence[str]) -> None:
-        self._lessons = lessons
-        self._others = set(multiprocessing.active_children())
-        super().__init__(self._made(count), count)
+    def __init__(
+        self, count: int, lessons: Sequence[str], seconds: Callable[[Any], float] = lambda job: 600.0
+    ) -> None:
+        super().__init__(ThreadPoolExecutor(count), count)
+        self._children, self._seconds = _Children(lessons), seconds
 
-    def _made(self, count: int) -> Executor:
-        spawn = multiprocessing.get_context("spawn")  # a fork would take threads and locks along
-        return ProcessPoolExecutor(count, mp_context=spawn, initializer=_ready, initargs=(self._lessons,))
-
-    def _submit(self, work: Callable[[Job], Result], job: Job) -> Future[Result]:
-        with _interrupts_later():  # a process may begin here
-            return super()._submit(work, job)
-
-    def renew(self) -> None:
-        self.executor.shutdown(wait=False, cancel_futures=True)
-        self.executor = self._made(self.count)
+    def _handed_out(self, work: Callable[[Job], Result], job: Job) -> Future[Result]:
+        return self.executor.submit(self._children.run, work, job, self._seconds(job))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            for child in set(multiprocessing.active_children()) - self._others:
-                child.terminate()
-        self.executor.shutdown(wait=True, cancel_futures=True)
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        self._children.end()
+        self.executor.shutdown()
+        self._children.close()
 
 
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C waits; in a process that begins meanwhile it waits until `_ready` runs there."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def in_a_child(work: Callable[[Job], Result], job: Job, seconds: float) -> Result:
+    """Do a job in a child of this process, which is ended when it does not come back in its time.
+
+    Raises `OutOfTime` then. The child is kept for later jobs of this process.
+    """
+    return _here.run(work, job, seconds)
 
 
-def _ready(lessons: Sequence[str]) -> None:
-    """A worker's first act: leave Ctrl-C to the one who handed out the jobs, and import the lessons."""
+class _Children:
+    """Processes that wait for jobs, one job each at a time."""
+
+    def __init__(self, lessons: Sequence[str] = ()) -> None:
+        self._lessons = lessons
+        self._idle: list[_Child] = []
+        self._all: set[_Child] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def run(self, work: Callable[[Job], Result], job: Job, seconds: float) -> Result:
+        with self._lock:
+            if self._ended:
+                raise Failed("no jobs are taken any more")
+            child = self._idle.pop() if self._idle else _Child(self._lessons)
+            self._all.add(child)
+        passed, said = child.ask(work, job, seconds)
+        with self._lock:
+            if child.alive:
+                self._idle.append(child)
+            else:
+                self._all.discard(child)
+                child.close()
+        if not passed:
+            raise said
+        return said  # type: ignore[no-any-return]
+
+    def end(self) -> None:
+        """Kill all of them; a job that runs fails."""
+        with self._lock:
+            self._ended = True
+            for child in self._all:
+                child.end()
+
+    def close(self) -> None:
+        """Wait for the end of all, when no job runs any more."""
+        self.end()
+        while self._all:
+            self._all.pop().close()
+
+
+class _Child:
+    """A process of a session of its own, so that Ctrl-C is left to who handed out the jobs."""
+
+    def __init__(self, lessons: Sequence[str]) -> None:
+        self._talk, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SERVE, str(theirs.fileno()), *lessons],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+            )
+        self.alive = True
+
+    def ask(self, work: Callable[[Any], Any], job: object, seconds: float) -> tuple[bool, Any]:
+        """The result of the work, or the error to raise."""
+        try:
+            self._talk.send((work, job, seconds))
+            passed, said = self._talk.recv()
+            return passed, said if passed else Failed(said)
+        except (EOFError, OSError):
+            self.end()
+            if self._process.wait() == -signal.SIGALRM:
+                return False, OutOfTime(f"it did not come back within {seconds:g} seconds, and was ended")
+            return False, Failed("its process ended")
+
+    def end(self) -> None:
+        """Kill it, with all that it started."""
+        self.alive = False
+        if self._process.poll() is None or self._process.returncode < 0:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        self._talk.close()
+        self._process.wait()
+
+
+_here = _Children()
+atexit.register(_here.close)
+
+
+def serve() -> None:
+    """The life of a child: do each job that comes, and be ended by an alarm in one that takes too long."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    number, *lessons = sys.argv[1:]
     for name in lessons:
         with suppress(LookupError):
             registry.lesson(name)
+    talk = Connection(int(number))
+    with suppress(EOFError):  # who handed out the jobs has ended
+        while True:
+            work, job, seconds = talk.recv()
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            try:
+                said = True, work(job)
+            except Exception as error:
+                said = False, _words(error)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            talk.send(said)
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, Failed | OutOfTime) else f"{type(error).__name__}: {error}"
