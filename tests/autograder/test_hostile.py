@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,10 @@ from eip_ref.autograder.registry import find, lesson_of
 
 from .exercise_cases import ROOT
 from .hostile import HOSTILE, Hostile
-from .hostile.submissions import answering, batches, in_bytes
+from .hostile.submissions import HONEST, answering, batches, in_bytes
 
 ROOMY = Limits(cpu=10, wall=60.0)
-SHORT = Limits(cpu=2, wall=8.0)
+SHORT = Limits(cpu=2, wall=4.0)
 MODES = {
     mode.words: mode for mode in (best_isolation(), weak_isolation())
 }  # one mode where there is no bubblewrap
@@ -33,6 +33,7 @@ class Outcome:
 
     marks: dict[str, Mark]  #: by the words of the attack
     others: list[Mark]  #: of the exercises that were answered well
+    strong: bool  #: true when they had a file system of their own
 
 
 def _course() -> dict[Path, tuple[int, int]]:
@@ -53,9 +54,13 @@ def _homes() -> Iterator[str]:
 
 
 def _attack(batch: dict[str, Hostile], isolation: Isolation) -> list[Mark]:
+    """The marks of a notebook with these attacks, and with honest answers unless they use up its time."""
     found = lesson_of(find(next(iter(batch))))
+    slow = any(hostile.slow for hostile in batch.values())
+    names = {*batch} if slow else {*batch, *HONEST}
+    found = replace(found, exercises=tuple(each for each in found.exercises if each.name in names))
     data = in_bytes(answering(found, {name: hostile.source(name) for name, hostile in batch.items()}))
-    limits = SHORT if any(hostile.slow for hostile in batch.values()) else ROOMY
+    limits = SHORT if slow else ROOMY
     return list(grade_notebook(data, found, secret=b"hidden" * 6, isolation=isolation, limits=limits).marks)
 
 
@@ -72,24 +77,24 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def before(temporary: Path) -> dict[Path, tuple[int, int]]:
     """The files of the course before any attack."""
-    LEFT_BEHIND.unlink(missing_ok=True)
     return _course()
 
 
 @pytest.fixture(scope="module", params=MODES)
 def outcome(request: pytest.FixtureRequest, temporary: Path, before: dict[Path, tuple[int, int]]) -> Outcome:
-    """All attacks in one mode. The slow ones wait side by side, each in a notebook of its own."""
+    """All attacks in one mode. The slow ones are each in a notebook of its own."""
     isolation = MODES[request.param]
+    LEFT_BEHIND.unlink(missing_ok=True)
     slow = [batch for each in HOSTILE if each.slow for batch in batches([each])]
     shared = [*slow, *batches(each for each in HOSTILE if not each.slow)]
-    with ThreadPoolExecutor(len(slow)) as pool:
+    with ThreadPoolExecutor(4) as pool:
         all_marks = list(pool.map(lambda batch: _attack(batch, isolation), shared))
     marked: dict[str, Mark] = {}
     others: list[Mark] = []
     for batch, marks in zip(shared, all_marks, strict=True):
         marked.update((batch[mark.exercise].words, mark) for mark in marks if mark.exercise in batch)
         others += [mark for mark in marks if mark.exercise not in batch]
-    return Outcome(marked, others)
+    return Outcome(marked, others, isolation.strong)
 
 
 def test_there_are_enough_attacks_each_with_a_name_of_its_own() -> None:
@@ -117,8 +122,11 @@ def test_the_other_answers_of_the_notebook_keep_their_marks(outcome: Outcome) ->
 def test_the_machine_is_as_before(
     outcome: Outcome, temporary: Path, before: dict[Path, tuple[int, int]]
 ) -> None:
-    """No file is left or changed, and no process lives on."""
+    """No file is left or changed, and no process lives on.
+
+    In the weaker mode an answer may write where everybody may, as docs/threat_model.md says.
+    """
     assert _course() == before
-    assert not LEFT_BEHIND.exists()
+    assert not (outcome.strong and LEFT_BEHIND.exists())
     assert list(temporary.iterdir()) == []
     assert [home for home in _homes() if home.startswith(str(temporary))] == []

@@ -1,5 +1,5 @@
 """Answers run apart from the machine, and from the judge: see `docs/threat_model.md`.
 
-`isolated` grades one notebook. `submission` reads it, `sandbox` says where it runs; `runner` is the
-inside of the sandbox, with `cells`, and with `screening` and `guard`, which watch over the answers.
+`isolated` grades one notebook. `submission` reads it and `cells` chooses what an exercise needs of it;
+`sandbox` says where answers run, and `starter` starts the process that starts them.
 """

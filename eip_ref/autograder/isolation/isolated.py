@@ -1,39 +1,36 @@
 """Grading one notebook: its answers run in a sandbox, and what comes back is judged here.
 
-This process never imports, unpickles or runs anything of the learner's. It sends the cells as JSON to
-`runner`, with seeds that the learner could not know, and reads traces as text.
+This process never imports, unpickles or runs anything of the learner's. One zygote in the sandbox starts a
+process for each run of each answer; the scenario, the seed, the trace and the judge are here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import json
-import os
 import re
-import subprocess
-import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 from .. import course
 from ..exercise import Exercise, Mistake
-from ..judging import UNJUDGED, judge_trace
+from ..judging import UNJUDGED, judge_trace, run_apart
 from ..marks import Mark, Marks
+from ..process.answer import Answer, Missing, Problem
+from ..process.wire import Budget
 from ..registry import Lesson
-from . import submission
-from .sandbox import LIMITS, PYTHON, Isolation, Limits, environment
+from . import cells, submission
+from .cells import Cell, needed
+from .sandbox import LIMITS, Isolation, Limits
+from .starter import SandboxFailed, Starter
 
 __all__ = ["HIDDEN", "MISTAKES", "SandboxFailed", "grade_notebook", "seeds_for"]
 
 HIDDEN = 3  #: hidden seeds per exercise, after those that the notebook's check uses
-ADDRESS = re.compile(rb" at 0x[0-9a-f]+")  #: in the text of an object: another one in every run
-START = 60.0  #: seconds that a sandbox may need beyond the time of its exercises
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  #: in the text of an object: another one in every run
+RUNS = 4  #: all runs of an exercise together may last as long as so many
 
 MISTAKES = {
     mistake.name: mistake
@@ -56,62 +53,17 @@ MISTAKES = {
             "something that the cell uses is gone or is made in another way.",
         ),
         Mistake(
-            "died",
-            "The process ended while the answer ran",
-            "The answer, or something that it started, ended Python itself. Look for `os._exit`, for a "
-            "signal, and for a recursion without an end.",
-        ),
-        Mistake(
-            "out-of-time",
-            "The answer did not come back in time",
-            "A hundredth of the time is enough. Look for a loop that never awaits, and for a wait in real "
-            "time: use `anyio.sleep`, which costs none here.",
-        ),
-        Mistake(
-            "out-of-memory",
-            "The answer needs more memory than there is",
-            "A gigabyte is there. Look for something that only ever grows.",
-        ),
-        Mistake(
-            "too-much-output",
-            "The answer recorded more than can be judged",
-            "Far more happened than the exercise calls for. Look for a loop without a pause.",
-        ),
-        Mistake(
-            "forbidden",
-            "The answer does what no answer may do",
-            "While it is graded, an answer may not start processes, use the network, touch files outside "
-            "its temporary folder, or reach into Python's insides. It needs none of this.",
-        ),
-        Mistake(
-            "tampered",
-            "Something that the grading rests on was changed",
-            "After the answer ran, a part of `eip_ref` or of Python was not what it had been. An answer "
-            "uses what it is given and leaves it as it is.",
-        ),
-        Mistake(
             "unreadable-notebook",
             "The notebook could not be read",
             "Nothing of it was run.",
         ),
         Mistake(
-            "no-trace",
-            "The run left no record that can be judged",
-            "What came back is not what a run of this exercise with these seeds writes.",
+            "not-judged",
+            "The run left a record that cannot be judged",
+            "Nothing that was meant for this exercise does that. Ask your teacher to look at the answer.",
         ),
     )
 }
-IN_WORDS = {
-    "died": "The process ended before the run was over.",
-    "out-of-time": "The time for this exercise was over before the run was.",
-    "out-of-memory": "The run needed more memory than its process may have.",
-    "too-much-output": "The run recorded more than its process may hand over.",
-    "forged": "Somebody else wrote to the place where the traces are handed over.",
-}
-
-
-class SandboxFailed(RuntimeError):
-    """The sandbox could not be started: a fault of this machine, not of the notebook."""
 
 
 def grade_notebook(
@@ -125,17 +77,17 @@ def grade_notebook(
     try:
         found = submission.read(data, lesson, _course_cells(lesson.notebook))
     except submission.Unreadable as problem:
-        marks = tuple(_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises)
-        return Marks(lesson.module, marks, isolation=isolation.words)
-    seeds = {exercise.name: seeds_for(exercise, secret) for exercise in lesson.exercises}
-    known = {exercise.name: exercise for exercise in lesson.exercises}
-    marked: dict[str, Mark] = {}
+        missed = [_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises]
+        return Marks(lesson.module, tuple(missed), isolation=isolation.words)
+    grading = _Grading(cells.read(found.cells), secret, limits)
+    marks: list[Mark] = []
     seconds: dict[str, float] = {}
-    for said in _run_all(lesson.module, found.cells, seeds, isolation, limits):
-        name = said["exercise"]
-        marked[name] = _mark(known[name], said, seeds[name])
-        seconds[name] = round(float(said.get("seconds", 0.0)), 3)
-    return Marks(lesson.module, tuple(marked[name] for name in known), found.notes, isolation.words, seconds)
+    with closing(Starter(lesson, isolation)) as starter:
+        for exercise in lesson.exercises:
+            began = time.monotonic()
+            marks.append(grading.mark(exercise, starter))
+            seconds[exercise.name] = round(time.monotonic() - began, 3)
+    return Marks(lesson.module, tuple(marks), found.notes, isolation.words, seconds)
 
 
 def seeds_for(exercise: Exercise, secret: bytes) -> list[int]:
@@ -156,110 +108,55 @@ def _course_cells(name: str) -> frozenset[str]:
     return frozenset(submission.sources(data))
 
 
-# Running
+class _Grading:
+    """Gives the marks of one notebook's answers."""
 
+    def __init__(self, found: Sequence[Cell], secret: bytes, limits: Limits) -> None:
+        self._cells, self._secret, self._limits = found, secret, limits
+        self._alone = False  # after a cell of the learner's own has ended the process
 
-def _run_all(
-    lesson: str,
-    cells: Sequence[Mapping[str, Any]],
-    seeds: Mapping[str, list[int]],
-    isolation: Isolation,
-    limits: Limits,
-) -> Iterator[dict[str, Any]]:
-    """The word of the runner on each exercise; one that ends the runner itself costs only its own mark."""
-    left = dict(seeds)
-    while left:
-        job = {"lesson": lesson, "cells": cells, "seeds": left, **asdict(limits)}
-        begun = ""
-        for said in _runner(job, isolation, limits.wall * 2 * len(left) + START):
-            begun = said.get("begins", "")
-            if "exercise" in said:
-                del left[said["exercise"]]
-                yield said
-        if begun:
-            del left[begun]
-            yield {"exercise": begun, "ended": "died", "runs": []}
+    def mark(self, exercise: Exercise, starter: Starter) -> Mark:
+        """The mark of an exercise: of its first run that does not pass. Raises `SandboxFailed`."""
+        mark, defined = self._try(exercise, starter, self._alone)
+        if defined or self._alone:
+            return mark
+        mark, self._alone = self._try(exercise, starter, True)  # perhaps a cell that is no part of it did it
+        return mark
 
-
-def _runner(job: Mapping[str, Any], isolation: Isolation, time: float) -> Iterator[dict[str, Any]]:
-    """Start a runner, and give what it says, line by line, until its end."""
-    if not hasattr(os, "fork"):
-        raise SandboxFailed("notebooks are graded on Linux and macOS; on Windows, use WSL")
-    from . import runner  # noqa: F401  only so that Python keeps what it compiles: the sandbox may not
-
-    with tempfile.TemporaryDirectory(prefix="eip-") as folder, tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(
-            [*isolation.before, *PYTHON, str(Path(__file__).with_name("quick_start.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            cwd=folder,
-            env=environment(folder),
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        watch = threading.Timer(time, process.kill)
-        watch.start()
-        heard = False
+    def _try(self, exercise: Exercise, starter: Starter, alone: bool) -> tuple[Mark, bool]:
+        """The mark, and False when a process came to an end before the cells had."""
+        chosen = needed(self._cells, exercise.slug, alone=alone)
+        answer = Answer(exercise, [(cell.file, cell.source) for cell in chosen], starter.zygote())
+        until = time.monotonic() + RUNS * self._limits.wall
         try:
-            process.stdin.write(json.dumps(job).encode())
-            process.stdin.close()
-            for line in process.stdout:
-                if line.endswith(b"\n"):
-                    heard = True
-                    yield json.loads(ADDRESS.sub(b"", line))
-        except BrokenPipeError:
-            pass
-        finally:
-            watch.cancel()
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            process.kill()
-            process.wait()
-            process.stdout.close()
-        if not heard:
-            complaints.seek(0)
-            said = complaints.read()[-2000:].decode(errors="replace").strip()
-            raise SandboxFailed(f"the sandbox did not start; `eip doctor` may say why. {said}")
+            for seed in seeds_for(exercise, self._secret):
+                budget = Budget(min(self._limits.wall, until - time.monotonic()), size=self._limits.output)
+                text = ADDRESS.sub("", run_apart(exercise, answer, seed, budget).to_json())
+                mark = _judged(exercise, text, seed)
+                if not mark.passed:
+                    break
+        except Missing as missing:
+            own = {cell.file for cell in chosen if cell.of == exercise.slug}
+            return _not_found(exercise, [each for each in missing.problems if each.file in own]), True
+        return mark, answer.defined
 
 
-# Judging
+def _judged(exercise: Exercise, text: str, seed: int) -> Mark:
+    try:
+        verdict = judge_trace(exercise, text, seed)
+    except UNJUDGED as error:
+        return _missed(exercise, "not-judged", f"The judge met {type(error).__name__}.")
+    if verdict.diagnosis is None:
+        return Mark(exercise.name, exercise.points, exercise.points)
+    return _missed(exercise, verdict.diagnosis, verdict.seen, verdict.trace.to_json())
 
 
-def _mark(exercise: Exercise, said: Mapping[str, Any], seeds: Sequence[int]) -> Mark:
-    if said["ended"]:
-        name = "no-trace" if said["ended"] == "forged" else said["ended"]
-        return _missed(exercise, name, IN_WORDS[said["ended"]])
-    if said["refused"]:
-        return _missed(exercise, "forbidden", f"{said['refused']}.")
-    if said["changed"]:
-        return _missed(exercise, "tampered", f"What was changed: `{said['changed']}`.")
-    if not said["answered"]:
-        problem = next(iter(said["cells"] or ()), None)
-        if problem:
-            return _missed(exercise, problem["kind"], problem["words"])
+def _not_found(exercise: Exercise, problems: Sequence[Problem]) -> Mark:
+    if not problems:
         return _missed(exercise, "no-answer", f"The notebook does not define `{exercise.answer}`.")
-    runs = said["runs"]
-    if [run.get("seed") for run in runs] != list(seeds[: len(runs)]):
-        return _missed(exercise, "no-trace", "A run with one of the seeds is missing.")
-    mark = _judged(exercise, runs)
-    if mark.passed and len(runs) < len(seeds):
-        return _missed(exercise, "no-trace", "A run with one of the seeds is missing.")
-    return mark
-
-
-def _judged(exercise: Exercise, runs: Sequence[Mapping[str, Any]]) -> Mark:
-    for run in runs:
-        try:
-            verdict = judge_trace(exercise, run["trace"], run["seed"])
-            if verdict.trace.seed != run["seed"]:
-                return _missed(exercise, "no-trace", "The record belongs to other seeds.")
-        except UNJUDGED:
-            return _missed(exercise, "no-trace", "The record is not one that this exercise can write.")
-        if verdict.diagnosis:
-            mistake = verdict.diagnosis
-            return _missed(exercise, mistake, verdict.seen, verdict.trace.to_json())
-    return Mark(exercise.name, exercise.points, exercise.points)
+    kind, file, line, words = problems[0]
+    place = file.strip("<>").capitalize() + (f", line {line}" if line else "")
+    return _missed(exercise, kind, ADDRESS.sub("", f"{place}: {words}"))
 
 
 def _missed(exercise: Exercise, mistake: Mistake | str, seen: str, trace: str = "") -> Mark:

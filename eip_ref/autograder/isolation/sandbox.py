@@ -1,7 +1,7 @@
 """Where answers run: a process that sees no network, no other submission and nothing worth reading.
 
 On Linux `bubblewrap` builds it. Where that is not to be had, the answers still run in processes of
-their own with limits and under the guard, and the report says that this is weaker.
+their own with limits, and the report says that this is weaker.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ AS_ANYBODY = ("--unshare-all", "--cap-drop", "ALL")
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of one exercise of one notebook. Generous: an honest answer needs a hundredth."""
+    """The bounds of one run of an answer. Generous: an honest answer needs a hundredth."""
 
     cpu: int = 10  #: seconds
     wall: float = 20.0  #: seconds
     memory: int = 1024 * MIB  #: bytes of address space
-    output: int = 32 * MIB  #: bytes of traces
+    output: int = 16 * MIB  #: bytes that the answer may say
     file: int = 1 * MIB  #: bytes of a file
     processes: int = 64  #: processes and threads
 
@@ -82,7 +82,7 @@ def _bubblewrap() -> Isolation | None:
 
 
 def _works(before: tuple[str, ...]) -> bool:
-    command = [*before, *PYTHON, "-c", "import eip_ref.autograder.isolation.runner"]
+    command = [*before, *PYTHON, "-c", "import eip_ref.lab"]
     try:
         return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

@@ -11,7 +11,7 @@ import ast
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ...lab.crash import Life
@@ -22,15 +22,28 @@ from .start import Zygote
 from .table import SHARING
 from .wire import Budget, Ended
 
-__all__ = ["Answer", "Missing"]
+__all__ = ["Answer", "Missing", "Problem"]
 
 MADE_HERE = {"eip_ref.message_queue:MessageQueue": MessageQueue}  #: what a test makes, and the judge keeps
 SPEAKS = {"this", "antigravity"}  #: modules that do something when they are imported
 Cell = tuple[str, str]  #: the name of its file in tracebacks, and its text
 
 
+class Problem(NamedTuple):
+    """The problem of a cell that failed, as its process tells it."""
+
+    kind: str  #: "syntax-error" or "cell-error"
+    file: str  #: of the cell
+    line: int | None
+    words: str
+
+
 class Missing(Exception):
     """The cells do not define the answer: the problems of those that failed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(each.words for each in problems) or "no cell defines it")
+        self.problems = problems
 
 
 class Answer:
@@ -49,6 +62,7 @@ class Answer:
         self._of_loops: WeakKeyDictionary[Any, tuple[Learner, Any]] = WeakKeyDictionary()
         self._of_lives: WeakKeyDictionary[Life, tuple[Learner, Any]] = WeakKeyDictionary()
         self._alive: list[tuple[Any, Learner]] = []
+        self.defined = False  #: true once its cells have run to their end and defined it
 
     def complaint(self) -> str | None:
         """The complaint about the answer's form, or None. Raises `Missing` and `Ended`."""
@@ -127,11 +141,19 @@ class Answer:
         wire.send(["cells", cells, self._name, self._signature, self._modules, makes])
         match wire.receive():
             case ["ready", None | str() as complaint, [kind, name, methods], int(number)]:
+                self.defined = True
                 return learner, complaint, None if complaint else learner.adopt(number, kind, name, methods)
             case ["missing", list(problems)]:
-                raise Missing(str(problems)[:2000])
+                raise Missing([*map(_problem, problems)])
             case said:
                 raise Ended("garbled", repr(said)[:80])
+
+
+def _problem(told: Any) -> Problem:
+    match told:
+        case [("syntax-error" | "cell-error") as kind, str(file), None | int() as line, str(words)]:
+            return Problem(kind, file, line, words[:1000])
+    raise Ended("garbled", repr(told)[:80])
 
 
 def imported(source: str) -> Iterator[str]:

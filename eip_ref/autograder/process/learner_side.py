@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar, copy_context
 from functools import cache
 from math import isfinite
-from types import CodeType
 from typing import Any
 
 import anyio
@@ -104,10 +103,6 @@ class Side:
                 return
             except BaseException:  # such as the SystemExit of a task: it ends that task alone
                 continue
-
-    def run_cell(self, code: CodeType, names: dict[str, Any]) -> None:
-        """Run a cell. It makes what it makes before any call."""
-        exec(code, names)
 
     def wait(self, due: float | None) -> None:
         """All tasks wait: say for what, and take what has come of it."""
@@ -215,10 +210,15 @@ class Side:
                 case ["sync", *called]:
                     self._answer_sync(called)
 
-    def maker(self, name: str) -> Callable[..., Any]:
-        """A function in the place of a class whose objects a test makes on the judge's side."""
+    def maker(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        """A function in the place of a class whose objects a test makes on the judge's side.
+
+        While the cells run nobody asks for anything yet, so what they make is their own.
+        """
 
         def make(*args: Any, **named: Any) -> Any:
+            if not self._begun:
+                return real(*args, **named)
             return self.ask("make", name, [*map(self._pack, args)], self._pack_named(named))
 
         return make

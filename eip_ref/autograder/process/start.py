@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .wire import Budget, Wire
+from .wire import Budget, Ended, Wire
 
-__all__ = ["Zygote"]
+__all__ = ["NotStarted", "Zygote"]
 
-PATIENCE = 10.0  #: seconds that the end of all processes may take
+PATIENCE = 60.0  #: seconds that its start, its end or an answer of it may take on a busy machine
+
+
+class NotStarted(RuntimeError):
+    """The process that starts the others did not start: a fault of this machine."""
 
 
 class Zygote:
@@ -21,6 +26,7 @@ class Zygote:
     def __init__(
         self, command: Sequence[str], environment: dict[str, str], modules: Sequence[str] = ()
     ) -> None:
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the rest
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         script = str(Path(__file__).with_name("zygote.py"))
         self._process = subprocess.Popen(
@@ -28,25 +34,48 @@ class Zygote:
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,
+            stderr=self._complaints,
         )
         theirs.close()
+        mine.settimeout(PATIENCE)
         self._socket = mine
         self._ready = False
 
-    def start(self, budget: Budget) -> tuple[Wire, Callable[[], None]]:
-        """A new process: its wire, and what ends it."""
+    def lives(self) -> bool:
+        """True while it can start processes."""
+        return self._process.poll() is None
+
+    def await_ready(self) -> None:
+        """Wait until it can start processes. Raises `NotStarted`."""
+        try:
+            self._ready = self._ready or self._socket.recv(16) == b"ready"
+        except OSError:
+            self._process.kill()
         if not self._ready:
-            self._ready = self._socket.recv(16) == b"ready"
-            if not self._ready:
-                raise RuntimeError("the process that starts the others did not start")
+            self._process.wait(PATIENCE)
+            self._complaints.seek(0)
+            said = self._complaints.read()[-2000:].decode(errors="replace").strip()
+            raise NotStarted(f"the process that starts the others did not start. {said}".strip())
+
+    def start(self, budget: Budget) -> tuple[Wire, Callable[[], None]]:
+        """A new process: its wire, and what ends it. Raises `NotStarted`, and `Ended` when it is gone."""
+        self.await_ready()
         theirs_in, mine_out = os.pipe()
         mine_in, theirs_out = os.pipe()
         try:
             socket.send_fds(self._socket, [b"start"], [theirs_in, theirs_out])
+            number = self._socket.recv(16)
+            if not number:
+                raise ConnectionResetError
+        except OSError:  # an answer with the same rights has ended it, or stopped it
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            os.close(mine_in)
+            os.close(mine_out)
+            raise Ended("died", "So did the process that starts all others.") from None
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        number = self._socket.recv(16)
         return Wire(mine_in, mine_out, budget), lambda: self._end(number)
 
     def _end(self, number: bytes) -> None:
@@ -58,6 +87,7 @@ class Zygote:
     def close(self) -> None:
         """End all. Idempotent."""
         self._socket.close()
+        self._complaints.close()
         try:
             self._process.wait(PATIENCE)  # it ends the others and removes their folders
         except subprocess.TimeoutExpired:

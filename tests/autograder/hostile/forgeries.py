@@ -82,7 +82,7 @@ ATTACKS = (
                     transaction.effect("packed", receipt=number)
                 await lease.ack()
         """,
-        ("forbidden",),
+        ("ack-on-receive",),
         "message_queue/mend_the_worker",
     ),
     Hostile(
@@ -124,20 +124,21 @@ ATTACKS = (
 
         lab.simulate = always_seed_one
         """,
-        ("tampered",),
+        (),
     ),
     Hostile(
-        "an answer that knows the seeds of the check and is right for these only",
+        "an answer that counts its runs, and is right as often as the check asks",
         """
-        seen = []
-
         def when_away(channel):
-            seen.append(channel)
-            if len(seen) <= 9:
+            with open("/tmp/left-behind", "a+") as file:
+                file.write("x")
+                file.seek(0)
+                seen = len(file.read())
+            if 3 < seen <= 9:
                 return {"invoices": ("block", 0), "readings": ("fail", 0), "orders": ("buffer", 20)}[channel]
             return "block", 0
         """,
-        ("sender-stands-still",),
+        ("sender-stands-still", "raised"),
         "point_to_point/choose_for_absence",
     ),
     Hostile(
@@ -178,7 +179,7 @@ ATTACKS = (
             return {"prefetch 1": (nan, nan), "prefetch 12": (nan, float("inf")), "prefetch 20": (1e999, 0),
                     "order kept": nan}
         """,
-        ("no-prediction",),
+        ("raised",),
         "message_queue/predict_the_shares",
     ),
     Hostile(
@@ -197,7 +198,7 @@ ATTACKS = (
                         missing.append(invoice.id)
             return missing
         """,
-        ("refusal-swallowed",),
+        ("raised",),
         "point_to_point/report_what_was_not_sent",
     ),
     Hostile(
@@ -208,7 +209,7 @@ ATTACKS = (
                 pass
             return ["x" * 1000] * 60_000
         """,
-        ("too-much-output",),
+        (),
         "point_to_point/report_what_was_not_sent",
     ),
     Hostile(
@@ -231,7 +232,7 @@ ATTACKS = (
             loop.call_soon(lambda: setattr(loop, "time", real))
             return said
         """,
-        ("tampered",),
+        ("no-time-limit",),
         "point_to_point/definite_or_unknown",
     ),
     Hostile(
@@ -243,7 +244,7 @@ ATTACKS = (
             while True:
                 record("note", "flood", text="x" * 100)
         """,
-        ("never-ends",),
+        ("died",),
         "message_queue/backoff_not_hot_loop",
     ),
     Hostile(
@@ -256,7 +257,7 @@ ATTACKS = (
                 for _ in range(4_000):
                     await other.put(Message("y"))
         """,
-        ("too-much-output",),
+        (),
         "message_queue/backoff_not_hot_loop",
     ),
     Hostile(
@@ -272,6 +273,6 @@ ATTACKS = (
                 except OSError:
                     pass
         """,
-        ("no-trace",),
+        ("garbled",),
     ),
 )

@@ -48,7 +48,7 @@ ATTACKS = (
             return {"prefetch 1": (some, some), "prefetch 12": (some, some), "prefetch 20": (some, some),
                     "order kept": some}
         """,
-        ("no-prediction",),
+        ("head-start-forgotten",),
         "message_queue/predict_the_shares",
     ),
     Hostile(
@@ -64,7 +64,7 @@ ATTACKS = (
         def ack_mode(job):
             return Word("anything"), True
         """,
-        ("display-went-back",),
+        ("no-such-choice",),
         "message_queue/choose_ack_mode",
     ),
     Hostile(
@@ -102,7 +102,7 @@ ATTACKS = (
         class Store(metaclass=Yes):
             pass
         """,
-        ("no-trace",),
+        ("died", "wrong-form"),
         "message_queue/fence_the_store",
     ),
     Hostile(
@@ -197,7 +197,7 @@ ATTACKS = (
         async def test_worker(work):
             assert "finally" not in inspect.getsource(work)
         """,
-        ("forbidden",),
+        ("misses-ack-on-receive",),
         "message_queue/catch_ack_on_receive",
     ),
     Hostile(
@@ -209,7 +209,7 @@ ATTACKS = (
             calls.append(1)
             assert (len(calls) - 1) % 8 < 4
         """,
-        ("accuses-a-correct-worker",),
+        ("misses-ack-on-receive",),
         "message_queue/catch_ack_on_receive",
     ),
     Hostile(

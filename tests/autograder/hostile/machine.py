@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from .submissions import Hostile
 
-FORBIDDEN = ("forbidden",)
-
 ATTACKS = (
     Hostile(
         "a fork bomb",
@@ -16,7 +14,8 @@ ATTACKS = (
             while True:
                 os.fork()
         """,
-        FORBIDDEN,
+        ("out-of-time", "raised", "died"),
+        slow=True,
     ),
     Hostile(
         "a program that is started",
@@ -26,7 +25,7 @@ ATTACKS = (
         def attack():
             os.system("touch /tmp/left-behind")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a program that is started by a library",
@@ -42,7 +41,7 @@ ATTACKS = (
             thread.start()
             thread.join()
         """,
-        FORBIDDEN,
+        ("no-report",),
         "point_to_point/report_what_was_not_sent",
     ),
     Hostile(
@@ -115,7 +114,7 @@ ATTACKS = (
         def attack():
             open("/tmp/left-behind", "w").write("x")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a link that leads outside its folder",
@@ -126,7 +125,7 @@ ATTACKS = (
             os.symlink("/", "everything")
             open("everything/tmp/left-behind", "w")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a path with dots that leads outside",
@@ -136,7 +135,7 @@ ATTACKS = (
         def attack():
             Path("../../left-behind").write_text("x")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the course's own files, changed",
@@ -148,7 +147,7 @@ ATTACKS = (
             with open(eip_ref.trace.__file__, "a") as file:
                 file.write("# changed")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a zip file in the path of Python",
@@ -161,7 +160,7 @@ ATTACKS = (
         sys.path.insert(0, "more.zip")
         import helper
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a module written into its folder, imported",
@@ -172,7 +171,7 @@ ATTACKS = (
         sys.path.insert(0, "")
         __import__("antigravity2")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a connection to the network",
@@ -182,7 +181,7 @@ ATTACKS = (
         def attack():
             socket.create_connection(("192.0.2.1", 80), timeout=1)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a connection to the network by a library",
@@ -192,7 +191,7 @@ ATTACKS = (
         def attack():
             urllib.request.urlopen("http://192.0.2.1/", timeout=1)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a name of the network, looked up",
@@ -203,7 +202,7 @@ ATTACKS = (
         def attack():
             logging.handlers.SysLogHandler(address=("example.org", 514))
         """,
-        ("forbidden", "raised"),
+        (),
         "point_to_point/choose_for_absence",
     ),
     Hostile(
@@ -214,7 +213,7 @@ ATTACKS = (
         def attack():
             os.rename(os.getcwd(), "/tmp/left-behind")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a file moved out of its folder",
@@ -225,7 +224,7 @@ ATTACKS = (
             open("mine", "w").close()
             os.rename("mine", "/tmp/left-behind")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a file made in a folder that was opened for reading",
@@ -238,7 +237,7 @@ ATTACKS = (
             place = os.open(os.path.dirname(anyio.__file__), os.O_RDONLY)
             os.open("left-behind", os.O_CREAT | os.O_WRONLY, dir_fd=place)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a file outside its folder, made by SQLite",
@@ -250,7 +249,7 @@ ATTACKS = (
             base.execute("ATTACH '/tmp/left-behind' AS other")
             base.execute("CREATE TABLE other.x (y)")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a pipe with a name, outside its folder",
@@ -260,7 +259,7 @@ ATTACKS = (
         def attack():
             os.mkfifo("/tmp/left-behind")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "limits, raised",
@@ -270,7 +269,7 @@ ATTACKS = (
         def attack():
             resource.setrlimit(resource.RLIMIT_CPU, (10**6, 10**6))
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a library of SQLite, loaded as code",
@@ -280,6 +279,6 @@ ATTACKS = (
         def attack():
             sqlite3.connect(":memory:").enable_load_extension(True)
         """,
-        (),  # a Python without that feature has nothing to refuse
+        (),
     ),
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from .submissions import Hostile
 
-FORBIDDEN, TAMPERED = ("forbidden",), ("tampered",)
-
 ATTACKS = (
     Hostile(
         "a function of the library, replaced",
@@ -18,7 +16,7 @@ ATTACKS = (
         def attack():
             eip_ref.trace.record = silent
         """,
-        TAMPERED,
+        (),
     ),
     Hostile(
         "a method of the library, replaced",
@@ -30,7 +28,7 @@ ATTACKS = (
 
         Theirs.put = nothing
         """,
-        TAMPERED,
+        (),
     ),
     Hostile(
         "a method of the library, replaced during the run and put back",
@@ -48,7 +46,7 @@ ATTACKS = (
             MessageQueue.receive = real
             await anyio.sleep(100)
         """,
-        TAMPERED,
+        ("raised",),
         "message_queue/mend_the_worker",
     ),
     Hostile(
@@ -57,7 +55,7 @@ ATTACKS = (
         import eip_ref.autograder.judging as judging
         judging.judge_trace = lambda *args: None
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the judge, found in the table of modules and replaced",
@@ -68,7 +66,7 @@ ATTACKS = (
             if name.endswith("judging"):
                 sys.modules[name].judge_trace = None
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the exercise, replaced by one that always passes",
@@ -78,7 +76,7 @@ ATTACKS = (
         for exercise in EXERCISES:
             object.__setattr__(exercise, "judge", lambda trace: [])
         """,
-        FORBIDDEN,
+        ("cell-error",),
     ),
     Hostile(
         "the clock of Python, replaced",
@@ -97,7 +95,7 @@ ATTACKS = (
 
         asyncio.base_events.BaseEventLoop.time = lambda self: 0.0
         """,
-        TAMPERED,
+        (),
     ),
     Hostile(
         "`anyio.sleep`, replaced",
@@ -109,7 +107,7 @@ ATTACKS = (
 
         anyio.sleep = never_tired
         """,
-        TAMPERED,
+        (),
     ),
     Hostile(
         "JSON, taught to lie",
@@ -118,7 +116,7 @@ ATTACKS = (
 
         json.dumps = lambda *args, **more: "{}"
         """,
-        TAMPERED,
+        ("garbled",),
     ),
     Hostile(
         "chance, replaced",
@@ -127,7 +125,7 @@ ATTACKS = (
 
         random.Random.sample = lambda self, items, count: list(items)
         """,
-        TAMPERED,
+        (),
     ),
     Hostile(
         "`len` and `sorted` of Python, replaced",
@@ -136,7 +134,7 @@ ATTACKS = (
 
         builtins.sorted = list
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a tracer that sees every line",
@@ -145,7 +143,7 @@ ATTACKS = (
 
         sys.settrace(lambda frame, event, arg: None)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a profiler, set by a roundabout way",
@@ -156,7 +154,7 @@ ATTACKS = (
             threading.setprofile(lambda *args: None)
             threading.Thread(target=print).start()
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "an audit hook of its own",
@@ -166,7 +164,7 @@ ATTACKS = (
         def attack():
             sys.addaudithook(lambda *args: None)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a module of the library, loaded anew",
@@ -174,7 +172,7 @@ ATTACKS = (
         import sys
         from importlib import reload
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a loop that makes no tasks",
@@ -188,7 +186,7 @@ ATTACKS = (
                 lease = await queue.receive()
                 await lease.ack()
         """,
-        TAMPERED,
+        ("ack-on-receive",),
         "message_queue/mend_the_worker",
     ),
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from .submissions import Hostile
 
-FORBIDDEN = ("forbidden",)
-
 ATTACKS = (
     Hostile(
         "the solutions, read from the disk",
@@ -40,7 +38,7 @@ ATTACKS = (
             for folder in ("/home", "/tmp", "/root", ".."):
                 os.listdir(folder)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the environment, searched for secrets",
@@ -62,7 +60,7 @@ ATTACKS = (
         def attack():
             sys._getframe(1).f_globals["judge"] = None
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the frames in the traceback of an error",
@@ -73,7 +71,7 @@ ATTACKS = (
             except ZeroDivisionError as error:
                 print(error.__traceback__.tb_frame.f_back)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the frames, by names that are made while the code runs",
@@ -84,7 +82,7 @@ ATTACKS = (
             except ZeroDivisionError as error:
                 print(getattr(error, "__trace" + "back__"))
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "`getattr` under another name",
@@ -94,7 +92,7 @@ ATTACKS = (
         def attack():
             return look(attack, "__glo" "bals__")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a pattern that takes a private part out of a thing",
@@ -104,7 +102,7 @@ ATTACKS = (
                 case object(__self__=shift):
                     shift.trouble.clear()
         """,
-        FORBIDDEN,
+        ("left-behind", "raised"),
         "message_queue/mend_the_worker",
     ),
     Hostile(
@@ -113,7 +111,7 @@ ATTACKS = (
         async def work(queue, handle):
             print("{0.__self__.trouble}".format(handle))
         """,
-        FORBIDDEN,
+        ("left-behind", "raised"),
         "message_queue/mend_the_worker",
     ),
     Hostile(
@@ -123,7 +121,7 @@ ATTACKS = (
 
         timeit.timeit("().__class__.__base__.__subclasses__()", number=1)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "code in an annotation, run by a library",
@@ -138,7 +136,7 @@ ATTACKS = (
         def look(thing: "().__class__.__base__.__subclasses__()"):
             pass
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "code made from text",
@@ -146,7 +144,7 @@ ATTACKS = (
         def attack():
             exec("import os")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the objects that the garbage collector knows",
@@ -156,7 +154,7 @@ ATTACKS = (
         def attack():
             print(len(gc.get_objects()))
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "memory, through `ctypes`",
@@ -166,7 +164,7 @@ ATTACKS = (
         def attack():
             ctypes.string_at(id(attack), 64)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a private part, excused by an own one of the same name",
@@ -178,7 +176,7 @@ ATTACKS = (
         async def work(queue, handle):
             handle.__self__.trouble.clear()
         """,
-        FORBIDDEN,
+        ("left-behind", "raised"),
         "message_queue/mend_the_worker",
     ),
     Hostile(
@@ -189,7 +187,7 @@ ATTACKS = (
         def attack():
             print(dataclasses.inspect.getmembers(attack))
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the stack of the tasks that wait",
@@ -201,7 +199,7 @@ ATTACKS = (
                 for frame in task.get_stack():
                     print(frame)
         """,
-        FORBIDDEN,
+        ("left-behind", "raised"),
         "message_queue/mend_the_worker",
     ),
     Hostile(
@@ -212,7 +210,7 @@ ATTACKS = (
         def attack():
             kit.happens(None, "packed")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the recorder, taken from the context",
@@ -223,7 +221,7 @@ ATTACKS = (
             for variable, value in contextvars.copy_context().items():
                 print(variable, value)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "the private recorder of the library",
@@ -233,7 +231,7 @@ ATTACKS = (
         def attack():
             eip_ref.trace._recorder.set(None)
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a pickle that runs code",
@@ -243,7 +241,7 @@ ATTACKS = (
         def attack():
             pickle.loads(b"cos\\nsystem\\n(S'true'\\ntR.")
         """,
-        FORBIDDEN,
+        (),
     ),
     Hostile(
         "a function of Python in other clothes",
@@ -253,6 +251,6 @@ ATTACKS = (
         def attack():
             return operator.attrgetter("__glo" + "bals__")(attack)
         """,
-        FORBIDDEN,
+        (),
     ),
 )
