@@ -19,6 +19,9 @@ from .exercise_cases import ROOT
 from .hostile import HOSTILE, Hostile
 from .hostile.submissions import HONEST, answering, batches, in_bytes
 
+pytestmark = pytest.mark.filterwarnings(  # of a scenario that was ended before all its tasks had begun
+    "ignore:coroutine .* was never awaited:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 ROOMY = Limits(cpu=10, wall=60.0)
 SHORT = Limits(cpu=2, wall=4.0)
 MODES = {

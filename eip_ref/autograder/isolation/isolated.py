@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cache
@@ -80,6 +81,9 @@ def grade_notebook(
         missed = [_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises]
         return Marks(lesson.module, tuple(missed), isolation=isolation.words)
     grading = _Grading(cells.read(found.cells), secret, limits)
+    warnings.filterwarnings(
+        "ignore", "coroutine .* was never awaited"
+    )  # it was ended
     marks: list[Mark] = []
     seconds: dict[str, float] = {}
     with closing(Starter(lesson, isolation)) as starter:

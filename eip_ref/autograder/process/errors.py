@@ -20,6 +20,7 @@ __all__ = ["Errors"]
 
 NOT_THEIRS = (OWN_LINE, "trace")  #: attributes of an error that the judge alone sets
 KNOWN = ("builtins", "anyio", "asyncio", "eip_ref", "json", "sqlite3", "concurrent", "decimal")
+STOPS = (KeyboardInterrupt, SystemExit)  #: would stop the process they come to, so there they only look alike
 CELL = "<cell "  #: how the file names of cells begin
 MOST = 10_000  #: errors that one side remembers
 MAX_TEXT = 2_000  #: characters of an error's text
@@ -124,7 +125,7 @@ def _base(names: list[Any]) -> type[BaseException]:
     for module, name in names:
         if str(module).partition(".")[0] in KNOWN:
             found = class_named(module, name)
-            if found is not None and issubclass(found, BaseException):
+            if found is not None and found not in STOPS and issubclass(found, BaseException):
                 return found
     raise Uncrossable("an error without a class that is known")
 

@@ -70,6 +70,15 @@ ATTACKS = (
         ("raised",),
     ),
     Hostile(
+        "`KeyboardInterrupt` in the answer, to stop the grading of the class",
+        """
+        def attack():
+            raise KeyboardInterrupt
+        """,
+        ("raised",),
+        "message_queue/mend_the_worker",
+    ),
+    Hostile(
         "`SystemExit` before the answer is defined",
         """
         raise SystemExit

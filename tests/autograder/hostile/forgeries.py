@@ -244,8 +244,9 @@ ATTACKS = (
             while True:
                 record("note", "flood", text="x" * 100)
         """,
-        ("died",),
+        ("out-of-time", "died"),
         "message_queue/backoff_not_hot_loop",
+        slow=True,
     ),
     Hostile(
         "a flood of facts that the library records",
