@@ -19,7 +19,7 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 from weakref import WeakSet
 
@@ -33,7 +33,16 @@ from ..trace import Trace, recording
 from ..values import count, duration
 from .crash import Life, begin_without_lives, bury, frames
 
-__all__ = ["Deadlock", "Runaway", "current_seed", "end_the_run", "in_simulation", "simulate"]
+__all__ = [
+    "Deadlock",
+    "Runaway",
+    "current_seed",
+    "end_the_run",
+    "in_simulation",
+    "place",
+    "simulate",
+    "waits_elsewhere",
+]
 
 _seed: ContextVar[int | None] = ContextVar("seed", default=None)
 
@@ -63,6 +72,18 @@ def end_the_run(ending: BaseException) -> bool:
         return False
     loop.end(ending)
     return True
+
+
+Told = Callable[[FrameType, str], list[str]]
+_elsewhere: dict[CodeType, Told] = {}
+
+
+def waits_elsewhere(function: Callable[..., Any], tell: Told) -> None:
+    """Register a function that waits for what tasks of another process do.
+
+    `tell` is given its frame and the name of the task here, and says in lines who waits where.
+    """
+    _elsewhere[function.__code__] = tell
 
 
 _NOT_THE_SCENARIO = ("anyio.", "asyncio.", "eip_ref.")
@@ -341,13 +362,21 @@ def _why_it_runs_on() -> str:
 
 def _waiting() -> str:
     """The tasks that wait, each with the line of the scenario at which it does."""
-    return "Waiting tasks:\n" + "\n".join(
-        f"  {task.get_name()} waits in {_place(frames(task.get_coro()))}"
-        for task in sorted(asyncio.all_tasks(), key=hash)
-    )
+    lines = (line for task in sorted(asyncio.all_tasks(), key=hash) for line in _lines(task))
+    return "Waiting tasks:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _place(stack: list[FrameType]) -> str:
+def _lines(task: asyncio.Task[Any]) -> list[str]:
+    for frame in reversed(frames(task.get_coro())):
+        tell = _elsewhere.get(frame.f_code)
+        if tell and (told := tell(frame, task.get_name())):
+            return told
+    return [f"{task.get_name()} waits in {place(task.get_coro())}"]
+
+
+def place(coro: Any) -> str:
+    """The line of the scenario at which a coroutine waits, and the call of the library that does."""
+    stack = frames(coro)
     modules = [frame.f_globals.get("__name__", "") for frame in stack]
     theirs = [f for f, name in zip(stack, modules, strict=True) if not name.startswith(_NOT_THE_SCENARIO)]
     ours = [f for f, name in zip(stack, modules, strict=True) if not name.startswith(("anyio.", "asyncio."))]

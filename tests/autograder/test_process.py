@@ -347,6 +347,38 @@ def test_memory_dies_with_a_life(by: Zygote) -> None:
     assert noted(trace(toy(scenario), MEMORY, 1, by=by)) == [1, 2, 1, 2]
 
 
+# Waiting for ever
+
+
+async def never_told(answer: kit.Answer, seed: int) -> None:
+    """Nothing ever comes."""
+    async with MessageQueue("orders") as queue:
+        await answer(queue)
+
+
+WAITS = {
+    "an operation": "    await queue.receive()",
+    "a helper": "    await take(queue)\n\nasync def take(queue):\n    await queue.receive()",
+    "no operation": "    await anyio.Event().wait()",
+    "two tasks": "    async with anyio.create_task_group() as group:\n"
+    "        group.start_soon(forever)\n        group.start_soon(take, queue)\n\n"
+    "async def take(queue):\n    await queue.receive()\n\n"
+    "async def forever():\n    await anyio.sleep_forever()",
+}
+
+
+@pytest.mark.parametrize("waits", WAITS)
+def test_a_deadlock_names_the_line_of_the_answer(waits: str, by: Zygote) -> None:
+    """In the words of one process, for each task of the answer; a class has its public name."""
+    source = f"import anyio\nasync def answer(queue):\n{WAITS[waits]}\n"
+    names: dict[str, Any] = {"__name__": "notebook"}
+    exec(source, names)
+    exercise = toy(never_told, "queue")
+    here = run_answer(exercise, names["answer"], 1)[-1].data["text"]
+    there = trace(exercise, source, 1, by=by)[-1].data["text"]
+    assert set(there.splitlines()) == set(here.replace("LeaseQueue.", "MessageQueue.").splitlines())
+
+
 # Endings
 
 

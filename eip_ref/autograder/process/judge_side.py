@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import anyio
 
-from ...lab.clock import Runaway, end_the_run
+from ...lab.clock import Runaway, end_the_run, waits_elsewhere
 from ...signal import orphans
 from ...trace import new_id, whoami
 from .errors import Errors
@@ -31,6 +31,7 @@ from .wire import Budget, Ended, Wire
 __all__ = ["Learner"]
 
 TURNS = 3_000  #: at one instant
+MAX_LINES, MAX_WORDS = 100, 300  #: lines that say where tasks wait, and characters of each
 NO_SCOPE = ("__aenter__", "__aexit__")  #: a scope around an entry would be left before what it entered is
 
 
@@ -58,8 +59,9 @@ class _Operation:
 class _Lane:
     """The task here that stands for one task there, and what is to be done in it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, number: int, call: int) -> None:
         self.context = context
+        self.number, self.call = number, call  #: of the task there: 0 is the call's own
         self.doing: _Operation | None = None
         self._entries: deque[Any] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -286,7 +288,7 @@ class Learner:
         if number not in self._lanes:
             if call not in self._contexts or number == 0:
                 self._end(_garbled(["op", number, call]))
-            lane = self._lanes[number] = _Lane(self._contexts[call])
+            lane = self._lanes[number] = _Lane(self._contexts[call], number, call)
             serving, context = self._serve_task(lane), lane.context.copy()
             asyncio.get_running_loop().create_task(serving, context=context, name="a task of the answer")
         return self._lanes[number]
@@ -367,7 +369,7 @@ class Learner:
             await anyio.sleep_forever()  # a call to the dead
         number = len(self._contexts) + 1
         context = self._contexts[number] = copy_context()
-        lane = self._calls[number] = _Lane(context)
+        lane = self._calls[number] = _Lane(context, 0, number)
         try:
             self.turn(["call", number, target, [*map(self._pack, args)], self._pack_named(named), whoami()])
             return await self._serve(lane)
@@ -459,11 +461,30 @@ class Learner:
             raise value
         return value
 
+    def where(self, lane: _Lane, name: str) -> list[str]:
+        """Lines that say where the learner's task of a lane waits, and those that have no lane."""
+        if self.over or self._talking:
+            return []
+        try:
+            told = self._talk(["where", lane.number, lane.call, name], self._lines)
+        except asyncio.CancelledError:
+            return []  # the run ends by itself
+        return [str(line)[:MAX_WORDS] for line in told[:MAX_LINES]]
+
+    def _lines(self, said: list[Any]) -> list[Any]:
+        match said:
+            case ["where", list(lines)]:
+                return lines
+        raise _garbled(said)
+
     def _answers(self, said: list[Any]) -> Any:
         match said:
             case [("answer" | "fault"), _, bool(), due] if _is_time(due):
                 return said
         raise _garbled(said)
+
+
+waits_elsewhere(Learner._serve, lambda here, name: here.f_locals["self"].where(here.f_locals["lane"], name))
 
 
 class _Shared:

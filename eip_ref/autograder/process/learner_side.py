@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import inspect
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
 from functools import cache
 from math import isfinite
@@ -21,7 +21,7 @@ from typing import Any
 import anyio
 
 from ... import trace
-from ...lab.clock import VirtualLoop
+from ...lab.clock import VirtualLoop, place
 from .errors import Errors
 from .shared import Shared
 from .stubs import DUNDERS, is_async
@@ -69,6 +69,7 @@ class Side:
         self._operations: dict[int, _Operation] = {}
         self._scopes: dict[int, anyio.CancelScope] = {}
         self._lanes: dict[asyncio.Task[Any], int] = {}
+        self._calls: dict[asyncio.Task[Any], int] = {}  # of the tasks that are a call's own
         self._count = itertools.count(1)
         self._lane_count = itertools.count(1)
         self._clock = _Clock(self)
@@ -119,6 +120,18 @@ class Side:
                     return
                 case ["sync", *words]:
                     self._answer_sync(words)
+                case ["where", lane, call, name]:
+                    self.say("where", [*self._where(lane, call, name)])
+
+    def _where(self, lane: int, call: int, name: str) -> Iterator[str]:
+        """Say where a task waits; with the first call, also where those wait that asked for nothing."""
+        for task in self._loop.unfinished():
+            of_call = self._calls.get(task, 0)
+            if task not in self._lanes:
+                if lane == 0 and call == min(self._calls.values(), default=0):
+                    yield f"{task.get_name()} waits in {place(task.get_coro())}"
+            elif self._lanes[task] == lane and of_call in (0, call):
+                yield f"{name if of_call else task.get_name()} waits in {place(task.get_coro())}"
 
     def runaway(self) -> None:
         """Say that the tasks go round without an end."""
@@ -149,7 +162,7 @@ class Side:
 
     async def _called(self, number: int, target: list[Any], args: Any, named: Any) -> None:
         task: Any = asyncio.current_task()
-        self._lanes[task] = 0
+        self._lanes[task], self._calls[task] = 0, number
         said: list[Any]
         try:
             with anyio.CancelScope() as self._scopes[number]:
@@ -162,7 +175,7 @@ class Side:
         else:
             if self._scopes[number].cancelled_caught:
                 said = ["cancelled", number, None]
-        del self._lanes[task]
+        del self._lanes[task], self._calls[task]
         self._scopes.pop(number, None)
         self._outbox.append(said)
 
@@ -362,7 +375,11 @@ class _Clock:
 
 
 class _Recorder:
-    """Takes the facts that the library tells here, and keeps none; ids are the judge's."""
+    """Takes the facts that the library tells here, and keeps none; ids are the judge's.
+
+    So what a `Worker`, a bucket or a queue records that the answer makes itself is in no trace of the run and
+    in no verdict: the judge believes what its own objects saw.
+    """
 
     def __init__(self, side: Side) -> None:
         self.events: list[Any] = []
@@ -437,9 +454,11 @@ def _proxy_type(name: str, table: tuple[tuple[str, str], ...]) -> type[_Proxy]:
         "attribute": _reading,
         "shared": _reading,
     }
-    return type(
-        name, (_Proxy,), {"_name": name, **{part: made[how](part) for part, how in table if how in made}}
-    )
+    parts = {part: made[how](part) for part, how in table if how in made}
+    for part, how in table:
+        if how in ("wait", "now", "sync"):  # a place in the words of a deadlock
+            parts[part].__code__ = parts[part].__code__.replace(co_qualname=f"{name}.{part}")
+    return type(name, (_Proxy,), {"_name": name, **parts})
 
 
 def _waiting(name: str) -> Callable[..., Awaitable[Any]]:
