@@ -25,6 +25,7 @@ from .process.wire import Budget, Ended
 
 __all__ = ["UNJUDGED", "Verdict", "judge_answer", "judge_trace", "run_answer", "run_apart", "run_stub"]
 
+MAX_TRACE = 16 * 2**20  #: characters of a trace, written down
 ENDING = "the run"  #: the `where` of the note that says how a run ended
 
 NOT_STARTED = Mistake(
@@ -150,7 +151,7 @@ def run_stub(exercise: Exercise, complaint: str | None, answer: Any, seed: int) 
         return _ended(Trace((), seed=seed), Ending.WRONG_FORM, words)
     try:
         trace = exercise.run(answer, seed)
-        trace.to_json()
+        _check_size(trace)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and the like are the answer's doing as well
@@ -206,13 +207,25 @@ def _ended(trace: Trace, ended: str, words: str, error: str = "") -> Trace:
     return Trace([*_storable(trace), Event(trace.end, "note", ENDING, "", "", data)], seed=trace.seed)
 
 
+def _check_size(trace: Trace) -> None:
+    """Raise `Ended` for a trace that is too long to be kept, and TypeError for what cannot be written."""
+    size = 0
+    for event in trace:
+        size += len(Trace([event]).to_json())
+        if size > MAX_TRACE:
+            raise Ended("too-much", "What happened is too long to be written down.")
+
+
 def _storable(trace: Trace) -> Iterable[Event]:
-    """The events of a trace, without those that cannot be written as JSON."""
+    """The first events of a trace that can be kept, without those that cannot be written as JSON."""
+    size = 0
     for event in trace:
         try:
-            Trace([event]).to_json()
+            size += len(Trace([event]).to_json())
         except (TypeError, ValueError):
             continue
+        if size > MAX_TRACE:
+            return
         yield event
 
 

@@ -81,9 +81,7 @@ def grade_notebook(
         missed = [_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises]
         return Marks(lesson.module, tuple(missed), isolation=isolation.words)
     grading = _Grading(cells.read(found.cells), secret, limits)
-    warnings.filterwarnings(
-        "ignore", "coroutine .* was never awaited"
-    )  # it was ended
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # it was ended
     marks: list[Mark] = []
     seconds: dict[str, float] = {}
     with closing(Starter(lesson, isolation)) as starter:

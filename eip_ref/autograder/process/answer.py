@@ -11,6 +11,7 @@ import ast
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -20,7 +21,8 @@ from ..exercise import Exercise
 from .judge_side import Learner
 from .start import Zygote
 from .table import SHARING
-from .wire import Budget, Ended
+from .values import Uncrossable
+from .wire import Budget, misunderstood
 
 __all__ = ["Answer", "Missing", "Problem"]
 
@@ -139,21 +141,22 @@ class Answer:
         makes = None if self._makes is None else [*self._makes]
         cells = [[*cell] for cell in self._cells]
         wire.send(["cells", cells, self._name, self._signature, self._modules, makes])
-        match wire.receive():
+        match said := wire.receive():
             case ["ready", None | str() as complaint, [kind, name, methods], int(number)]:
                 self.defined = True
-                return learner, complaint, None if complaint else learner.adopt(number, kind, name, methods)
+                with suppress(Uncrossable):
+                    thing = None if complaint else learner.adopt(number, kind, name, methods)
+                    return learner, complaint and complaint[:500], thing
             case ["missing", list(problems)]:
                 raise Missing([*map(_problem, problems)])
-            case said:
-                raise Ended("garbled", repr(said)[:80])
+        raise misunderstood(said)
 
 
 def _problem(told: Any) -> Problem:
     match told:
         case [("syntax-error" | "cell-error") as kind, str(file), None | int() as line, str(words)]:
             return Problem(kind, file, line, words[:1000])
-    raise Ended("garbled", repr(told)[:80])
+    raise misunderstood(told)
 
 
 def imported(source: str) -> Iterator[str]:

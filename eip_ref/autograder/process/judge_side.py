@@ -26,12 +26,13 @@ from .shared import Shared
 from .stubs import is_async, make_stub, number_of
 from .surface import kind_of, surface
 from .values import Uncrossable, pack, pack_inside, unpack
-from .wire import Budget, Ended, Wire
+from .wire import Budget, Ended, Wire, misunderstood
 
 __all__ = ["Learner"]
 
 TURNS = 3_000  #: at one instant
 MAX_LINES, MAX_WORDS = 100, 300  #: lines that say where tasks wait, and characters of each
+LATEST = 1e300  #: seconds; beyond that it is infinity, or no time
 NO_SCOPE = ("__aenter__", "__aexit__")  #: a scope around an entry would be left before what it entered is
 
 
@@ -160,8 +161,14 @@ class Learner:
     def _understand(self, data: Any) -> Any:
         try:
             return self._unpack(data)
-        except (Uncrossable, TypeError) as why:
+        except Exception as why:  # whatever a class says of what it was to be made from
             self._end(Ended("garbled", str(why)))
+
+    def _understand_error(self, data: Any) -> BaseException:
+        error = self._understand(data)
+        if not isinstance(error, BaseException):
+            self._end(misunderstood(data))
+        return error
 
     def _refer(self, value: Any) -> Any:
         if isinstance(value, BaseException):
@@ -172,6 +179,8 @@ class Learner:
         key = (id(value.__self__), value.__func__) if inspect.ismethod(value) else id(value)
         if key in self._numbers:
             return {"$ref": [self._numbers[key]]}
+        if len(self._handed_out) >= self._budget.handed_out:
+            self._end(Ended("too-much", "It was given too many things."))
         told = self._describe(value)
         number = self._numbers[key] = len(self._handed_out) + 1
         self._handed_out[number] = value
@@ -205,7 +214,8 @@ class Learner:
                 return self._handed_out[number]
             case "$ref", [int(number)] if number in self._stubs:
                 return self._stubs[number]
-            case "$ref", [int(number), kind, name, more] if len(self._stubs) < self._budget.references:
+            case "$ref", [int(number), kind, name, dict(more)]:
+                self._budget.hear_of(1 + len(more))
                 return self.adopt(number, kind, name, more)
             case "$shared", _ if self._makes is not None:
                 return self._shared.unpack(content)
@@ -263,13 +273,17 @@ class Learner:
         match said:
             case ["wait", due, list(entries)] if _is_time(due):
                 return due, entries
-        raise _garbled(said)
+        raise misunderstood(said)
 
     def _take(self, entry: Any) -> None:
         match entry:
             case ["op", int(number), int(lane), int(call), deadline, list(target), list(args), dict(named)]:
-                told = float(deadline) if type(deadline) in (int, float) else None
-                operation = self._operations[number] = _Operation(number, told, target, args, named)
+                if number in self._operations or not _is_number(deadline):
+                    self._end(misunderstood(entry))
+                if len(self._operations) >= self._budget.operations:
+                    self._end(Ended("too-much", "Too many operations are open."))
+                operation = _Operation(number, deadline, target, args, named)
+                self._operations[number] = operation
                 self._lane(lane, call).add(operation)
             case ["cancel", int(number)]:
                 if number in self._operations:
@@ -280,14 +294,14 @@ class Learner:
                 if lane in self._lanes:
                     self._lanes.pop(lane).add(entry)
             case _:
-                self._end(_garbled(entry))
+                self._end(misunderstood(entry))
 
     def _lane(self, number: int, call: int) -> _Lane:
         if number == 0 and call in self._calls:
             return self._calls[call]
         if number not in self._lanes:
             if call not in self._contexts or number == 0:
-                self._end(_garbled(["op", number, call]))
+                self._end(misunderstood(["op", number, call]))
             lane = self._lanes[number] = _Lane(self._contexts[call], number, call)
             serving, context = self._serve_task(lane), lane.context.copy()
             asyncio.get_running_loop().create_task(serving, context=context, name="a task of the answer")
@@ -319,11 +333,13 @@ class Learner:
             if call == 0:
                 return ["ok", self._pack(self._answer(words))]
             if call not in self._contexts:
-                raise _garbled(words)
+                raise misunderstood(words)
             return ["ok", self._pack(self._contexts[call].copy().run(self._answer, words))]
         except (Ended, Runaway, KeyboardInterrupt):
             raise
         except BaseException as error:
+            if self.over:
+                raise
             return ["error", self._errors.pack(error)]
 
     def _answer(self, words: list[Any]) -> Any:
@@ -343,7 +359,7 @@ class Learner:
                 if how in ("attribute", "fixed", "shared"):
                     found = getattr(thing, name)
                     return _Shared(found) if how == "shared" else found
-        raise _garbled(words)
+        raise misunderstood(words)
 
     def _target(self, target: list[Any]) -> tuple[str, Callable[..., Any]]:
         """Something that was handed out, or a method of it that may be used; and how it behaves."""
@@ -359,7 +375,7 @@ class Learner:
                 if how in ("wait", "now", "sync"):
                     method = getattr(self._handed_out[number], name)
                     return how, _leaving(method) if name in ("__exit__", "__aexit__") else method
-        raise _garbled(target)
+        raise misunderstood(target)
 
     # Calls of the learner's things
 
@@ -404,7 +420,7 @@ class Learner:
                 case ["return", _, value]:
                     return self._understand(value)
                 case ["raise", _, error]:
-                    raise self._understand(error)
+                    raise self._understand_error(error)
                 case ["cancelled", *_]:
                     raise _Cancelled
                 case _:
@@ -456,10 +472,9 @@ class Learner:
             self._set_timer(due)
             if ready:
                 self._tick_soon()
-        value = self._understand(found)
         if kind == "fault":
-            raise value
-        return value
+            raise self._understand_error(found)
+        return self._understand(found)
 
     def where(self, lane: _Lane, name: str) -> list[str]:
         """Lines that say where the learner's task of a lane waits, and those that have no lane."""
@@ -469,19 +484,19 @@ class Learner:
             told = self._talk(["where", lane.number, lane.call, name], self._lines)
         except asyncio.CancelledError:
             return []  # the run ends by itself
-        return [str(line)[:MAX_WORDS] for line in told[:MAX_LINES]]
+        return [line[:MAX_WORDS] for line in told[:MAX_LINES]]
 
     def _lines(self, said: list[Any]) -> list[Any]:
         match said:
-            case ["where", list(lines)]:
+            case ["where", list(lines)] if all(isinstance(each, str) for each in lines):
                 return lines
-        raise _garbled(said)
+        raise misunderstood(said)
 
     def _answers(self, said: list[Any]) -> Any:
         match said:
             case [("answer" | "fault"), _, bool(), due] if _is_time(due):
                 return said
-        raise _garbled(said)
+        raise misunderstood(said)
 
 
 waits_elsewhere(Learner._serve, lambda here, name: here.f_locals["self"].where(here.f_locals["lane"], name))
@@ -513,7 +528,12 @@ def _now() -> float:
 
 def _is_time(due: Any) -> bool:
     """True for None, and for a time from now on."""
-    return due is None or (type(due) in (int, float) and due >= _now())
+    return _is_number(due) and (due is None or due >= _now())
+
+
+def _is_number(value: Any) -> bool:
+    """True for None, and for a number that can be a time."""
+    return value is None or (type(value) in (int, float) and abs(value) <= LATEST) or value == math.inf
 
 
 async def _came_to(found: Any) -> Any:
@@ -528,7 +548,3 @@ def _at_once(coro: Coroutine[Any, Any, Any]) -> Any:
         return stop.value
     coro.close()
     raise RuntimeError("the table says of this that it never suspends, and it does")
-
-
-def _garbled(line: Any) -> Ended:
-    return Ended("garbled", f"It said {repr(line)[:80]}.")

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .values import Uncrossable
+from .values import MAX_DEPTH, Uncrossable
 
 __all__ = ["Shared"]
 
@@ -29,6 +29,7 @@ class Shared:
         self._held: dict[int, Container] = {}
         self._numbers: dict[int, int] = {}  # by identity
         self._last: dict[int, str] = {}  # what the other side knows of each, as text
+        self._open: set[int] = set()  # those that are being packed
 
     def pack(self, value: Container) -> Any:
         """The container's number and content, as JSON."""
@@ -37,9 +38,18 @@ class Shared:
                 return self._inside(value)
             self._keep(self._sign * (len(self._held) + 1), value)
         number = self._numbers[id(value)]
-        content = self._inside(value)
+        content = self._content(number)
         self._last[number] = json.dumps(content)
         return {"$shared": [number, content]}
+
+    def _content(self, number: int) -> Any:
+        if number in self._open or len(self._open) > MAX_DEPTH:
+            raise Uncrossable("a list or dictionary is in itself, or too deep")
+        self._open.add(number)
+        try:
+            return self._inside(self._held[number])
+        finally:
+            self._open.discard(number)
 
     def unpack(self, content: Any) -> Container:
         """The container of that number, with that content."""
@@ -71,9 +81,9 @@ class Shared:
 
     def changes(self) -> Iterator[Any]:
         """Give what has changed here since the other side heard of it."""
-        for number, value in [*self._held.items()]:
+        for number in [*self._held]:
             try:
-                content = self._inside(value)
+                content = self._content(number)
             except Uncrossable:
                 continue
             if json.dumps(content) != self._last.get(number):

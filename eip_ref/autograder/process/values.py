@@ -60,8 +60,10 @@ def pack(value: Any, refer: Refer, depth: int = 0, share: Share = None) -> Any:
 
     `share` packs lists and dictionaries that are shared and not copied.
     """
-    if value is None or value is True or value is False or type(value) is str:
+    if value is None or value is True or value is False:
         return value
+    if type(value) is str:
+        return value if value.isascii() else _text(value)
     if type(value) is int:
         return _whole(value)
     if type(value) is float:
@@ -84,6 +86,14 @@ def _pack_inside(value: Any, refer: Refer, depth: int, share: Share) -> Any:
 def pack_inside(value: Any, refer: Refer, share: Share) -> Any:
     """The content of a list or dictionary that is shared itself."""
     return _pack_inside(value, refer, 0, share)
+
+
+def _text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as why:
+        raise Uncrossable("a text holds half of a surrogate") from why
+    return value
 
 
 def _whole(value: int) -> int:
@@ -138,6 +148,8 @@ def unpack(data: Any, resolve: Resolve, depth: int = 0) -> Any:
         return [unpack(each, resolve, depth + 1) for each in data]
     if isinstance(data, float) and not math.isfinite(data):
         raise Uncrossable(f"{data} is no value")
+    if type(data) is int:
+        return _whole(data)
     if not isinstance(data, dict):
         return data
     tag, content = next(iter(data.items())) if len(data) == 1 else ("", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import select
 import time
 from collections.abc import Callable
@@ -16,9 +17,10 @@ from typing import Any, ClassVar
 
 from ...lab.clock import Runaway
 
-__all__ = ["MAX_LINE", "Budget", "Ended", "Wire", "read_line", "write_line"]
+__all__ = ["MAX_LINE", "Budget", "Ended", "Wire", "misunderstood", "read_line", "write_line"]
 
 MAX_LINE = 2**20  #: bytes of one line
+MAX_WORDS = 300  #: characters of what an ending says
 QUOTED = 60  #: bytes of a line that is no line, in the words of its ending
 SLICE = 0.1  #: seconds after which the judge looks whether somebody wants it to stop
 
@@ -34,7 +36,7 @@ class Ended(BaseException):
     }
 
     def __init__(self, name: str, detail: str = "") -> None:
-        super().__init__(f"{self.WORDS[name]} {detail}".rstrip())
+        super().__init__(f"{self.WORDS[name]} {detail[:MAX_WORDS]}".rstrip())
         self.name = name
 
 
@@ -44,8 +46,10 @@ class Budget:
 
     wall: float = 20.0  #: seconds from the first start on
     lines: int = 200_000
-    size: int = 16 * 2**20  #: bytes that the answer may say
-    references: int = 20_000  #: objects and functions of the answer that the judge may hear of
+    size: int = 4 * 2**20  #: bytes that the answer may say
+    references: int = 20_000  #: objects, functions and methods of the answer that the judge may hear of
+    handed_out: int = 20_000  #: objects and functions of the judge's that one process may have
+    operations: int = 5_000  #: of one process that are not over
     stopped: Callable[[], bool] = lambda: False  #: true when somebody wants it to stop
     _until: float = field(default=0.0, repr=False)
 
@@ -59,6 +63,12 @@ class Budget:
         if left <= 0:
             raise Ended("out-of-time")
         return left
+
+    def hear_of(self, number: int) -> None:
+        """The judge hears of so many more objects, functions and methods. Raises `Ended`."""
+        self.references -= number
+        if self.references < 0:
+            raise Ended("too-much", "Too many objects and functions.")
 
     def spend(self, size: int) -> None:
         """One line of so many bytes was said."""
@@ -97,8 +107,9 @@ class Wire:
     def receive(self) -> list[Any]:
         """The next line. Raises `Ended`."""
         while (end := self._bytes.find(b"\n")) < 0:
-            if len(self._bytes) > MAX_LINE:
+            if len(self._bytes) >= MAX_LINE:
                 raise Ended("too-much")
+            self._budget.left()  # also of a process that never lets the judge wait
             try:
                 data = os.read(self._reads, 2**16)
             except BlockingIOError:
@@ -109,6 +120,9 @@ class Wire:
             if not data:
                 raise Ended("died")
             self._bytes += data
+        if end >= MAX_LINE:
+            raise Ended("too-much")
+        self._budget.left()
         text = bytes(self._bytes[:end])
         del self._bytes[: end + 1]
         self._budget.spend(len(text))
@@ -128,13 +142,20 @@ class Wire:
 
 
 def garbled(text: bytes) -> Ended:
-    """The ending of a process that said what cannot be understood."""
+    """The ending of a process that wrote what is no line."""
     return Ended("garbled", f"It wrote {text[:QUOTED]!r}.")
+
+
+def misunderstood(line: Any) -> Ended:
+    """The ending of a process that said what means nothing."""
+    return Ended("garbled", f"It said {reprlib.repr(line)}.")
 
 
 def _read(text: bytes) -> list[Any]:
     try:
         line = json.loads(text)
+        if b"\\u" in text or not text.isascii():
+            json.dumps(line, ensure_ascii=False).encode()  # half of a surrogate can be written nowhere
     except (ValueError, RecursionError):
         raise garbled(text) from None
     if not isinstance(line, list) or not line:
