@@ -68,7 +68,7 @@ async def shop(answer: kit.Answer, seed: int) -> None:
 def judge(trace: Trace) -> Iterator[kit.Symptom]:
     told = trace.filter(Kind.NOTE, where="shop")
     if not told or told[-1].data["done"] is not True:
-        yield kit.Symptom("wrong", "The order was not done.", told)
+        yield kit.Symptom("wrong", "The order was not done.", tuple(told))
 
 
 def exercise(kind: str = "Repair") -> Exercise:
@@ -388,6 +388,7 @@ def test_a_long_label_is_not_written_down_again_and_again(by: Zygote) -> None:
     wait(op(1, [held, "__aenter__"]))
     for n in range(60):
         ask("do", [held, "put_nowait"], [{"$record": [*MESSAGE, {"body": 1, "id": f"m{n}"}]}], {})
+    wait(op(2, [held, "__aexit__"], None))
     back(None)
     """
     comes_to_nothing(speaker(body), by, "too-much", Budget(60.0), "Write the test")
