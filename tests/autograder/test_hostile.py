@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from eip_ref.autograder.grading import pictures
 from eip_ref.autograder.isolation.isolated import grade_notebook
 from eip_ref.autograder.isolation.sandbox import Isolation, Limits, best_isolation, weak_isolation
 from eip_ref.autograder.marks import Mark
@@ -112,7 +114,9 @@ def test_an_attack_gains_nothing_and_its_verdict_has_a_name(hostile: Hostile, ou
     assert mark.points == 0, hostile.words
     assert mark.mistake, hostile.words
     assert mark.title
-    assert mark.seen
+    assert 0 < len(mark.seen) < 5_000
+    if mark.trace:
+        assert json.loads(pictures.draw(mark.exercise, mark.trace)).keys()
     assert not hostile.becomes or mark.mistake in hostile.becomes, f"{mark.mistake}: {mark.seen}"
 
 

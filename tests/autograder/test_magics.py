@@ -45,3 +45,9 @@ def test_an_error_names_the_line_that_the_learner_sees() -> None:
     """Also below a magic."""
     tree = ast.parse(python_of("%%time\n\nanswer = 1"))
     assert tree.body[0].lineno == 3
+
+
+@pytest.mark.parametrize("source", ["a = !ls\n" * 1_000, "%time\n" * 1_000, "f(" * 100_000])
+def test_a_cell_that_would_be_read_for_minutes_is_left_as_it_is(source: str) -> None:
+    """Python then says what is wrong with it."""
+    assert python_of(source) == source

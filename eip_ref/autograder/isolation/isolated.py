@@ -31,6 +31,8 @@ __all__ = ["HIDDEN", "MISTAKES", "SandboxFailed", "grade_notebook", "seeds_for"]
 
 HIDDEN = 3  #: hidden seeds per exercise, after those that the notebook's check uses
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  #: in the text of an object: another one in every run
+MOST_WORDS = 4_000  #: characters of what was seen
+MOST_TRACE = 2**21  #: characters of a trace that is kept, to be drawn
 RUNS = 4  #: all runs of an exercise together may last as long as so many
 
 MISTAKES = {
@@ -164,6 +166,7 @@ def _not_found(exercise: Exercise, problems: Sequence[Problem]) -> Mark:
 def _missed(exercise: Exercise, mistake: Mistake | str, seen: str, trace: str = "") -> Mark:
     if isinstance(mistake, str):
         mistake = MISTAKES[mistake]
-    return Mark(
-        exercise.name, 0, exercise.points, mistake.name, mistake.title, mistake.explanation, seen, trace
-    )
+    words = seen if len(seen) <= MOST_WORDS else f"{seen[:MOST_WORDS]} …"
+    kept = trace if len(trace) <= MOST_TRACE else ""
+    about = (mistake.name, mistake.title, mistake.explanation)
+    return Mark(exercise.name, 0, exercise.points, *about, words, kept)

@@ -3,6 +3,8 @@
 IPython itself reads the cell. A magic that runs what stands below it (`%%time`, `%%capture`) leaves
 that; any other call has the value None, so `files = !ls` is an assignment like others. Lines stay
 where they are, so that an error names the line that the learner sees.
+
+*Left out:* cells that IPython would read for minutes, since it reads all of a cell anew for each magic in it.
 """
 
 from __future__ import annotations
@@ -10,15 +12,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-__all__ = ["python_of"]
+__all__ = ["MOST_CHARACTERS", "is_python", "python_of"]
 
+MAY_BE_MAGIC = frozenset("!%?")  #: one of these is in the line of each
 RUN_THEIR_BODY = frozenset({"capture", "prun", "python", "python3", "time", "timeit"})
+MOST_CHARACTERS = 20_000  #: that IPython reads
+MOST_MAGICS = 30  #: lines of a cell that may be some
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  #: what reading a text as Python raises
 
 
 def python_of(source: str) -> str:
     """The source as Python, or as it is when IPython cannot read it either."""
-    if _tree(source) is not None:
+    if is_python(source) or len(source) > MOST_CHARACTERS:
+        return source
+    if sum(not MAY_BE_MAGIC.isdisjoint(line) for line in source.splitlines()) > MOST_MAGICS:
         return source
     from IPython.core.inputtransformer2 import TransformerManager  # loaded for such cells only
 
@@ -33,6 +40,11 @@ def python_of(source: str) -> str:
         if _method(call) == "run_cell_magic":
             return _body(source, call)
     return _without_calls(made, tree)
+
+
+def is_python(source: str) -> bool:
+    """True when Python itself can read it."""
+    return _tree(source) is not None
 
 
 def _tree(source: str) -> ast.Module | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..exercise import Exercise
 from ..registry import Lesson
-from .magics import python_of
+from .magics import MOST_CHARACTERS, is_python, python_of
 
 __all__ = ["COURSE", "MOST_BYTES", "Submission", "Unreadable", "read", "sources"]
 
@@ -131,11 +131,15 @@ def _owned(
     slugs = {exercise.slug: exercise for exercise in lesson.exercises}
     named = {slug for _, _, grade_id in given if (slug := _slug(grade_id)) in slugs}
     lost = [exercise for slug, exercise in slugs.items() if slug not in named]
+    left = MOST_CHARACTERS  # for all cells together
     for number, source, grade_id in given:
         of = _slug(grade_id)
         if of not in slugs:
             of = _by_name(source, lost) or (COURSE if source in course else "")
-        yield {"number": number, "source": python_of(source), "of": of}
+        if not is_python(source) and len(source) <= left:
+            left -= len(source)
+            source = python_of(source)
+        yield {"number": number, "source": source, "of": of}
 
 
 def _slug(grade_id: str) -> str:

@@ -254,6 +254,8 @@ class Learner:
                         self._send(self._answered(call, words))
                     case ["changed", *changes]:
                         self._understand(changes)
+                    case ["too-much"]:
+                        raise Ended("too-much")
                     case ["runaway"]:
                         raise Runaway("the answer goes round without an end, and no time passes")
                     case _:

@@ -86,6 +86,13 @@ class Side:
             write_line(self._writes, ["changed", *changes])
         write_line(self._writes, [*line])
 
+    def _tell(self, *line: Any) -> None:
+        """Say what the judge waits for; what is too long to be said ends the run."""
+        try:
+            self.say(*line)
+        except ValueError:
+            self.say("too-much")
+
     def hear(self) -> list[Any]:
         said = read_line(self._reads, self._rest)
         while said[0] in ("changed", "forget"):
@@ -109,7 +116,7 @@ class Side:
         """All tasks wait: say for what, and take what has come of it."""
         outbox, self._outbox = self._outbox, []
         if self._begun:
-            self.say("wait", due, outbox)
+            self._tell("wait", due, outbox)
         self._begun = True
         while True:
             match self.hear():
@@ -193,7 +200,7 @@ class Side:
         except BaseException as error:
             kind, found = "fault", self._errors.pack(error)
         ready = len(self._loop._ready) > before or bool(self._outbox)  # type: ignore[attr-defined]
-        self.say(kind, found, ready, self._clock.next_due())
+        self._tell(kind, found, ready, self._clock.next_due())
 
     def _result(self, target: list[Any], args: Any, named: Any) -> Any:
         return self._pack(self._target(target)(*self._unpack(args), **self._unpack(named)))

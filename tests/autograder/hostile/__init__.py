@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from . import endings, forgeries, impostors, machine, patches, reading
+from . import endings, forgeries, impostors, machine, outside, patches, reading
 from .submissions import Hostile
 
 __all__ = ["HOSTILE", "Hostile"]
@@ -17,5 +17,6 @@ HOSTILE: tuple[Hostile, ...] = tuple(
         reading.ATTACKS,
         endings.ATTACKS,
         machine.ATTACKS,
+        outside.ATTACKS,
     )
 )

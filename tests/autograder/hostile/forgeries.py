@@ -209,7 +209,7 @@ ATTACKS = (
                 pass
             return ["x" * 1000] * 60_000
         """,
-        (),
+        ("too-much",),
         "point_to_point/report_what_was_not_sent",
     ),
     Hostile(
