@@ -1,8 +1,6 @@
 """What a learner calls in a notebook: `check`, `hint`, `solution` and `reset`.
 
 Each returns something to look at, so it belongs on the last line of a cell.
-
-*Left out:* a time limit for an answer that loops without awaiting; interrupt the kernel then.
 """
 
 from __future__ import annotations
@@ -10,9 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from . import course, page
+from . import apart, course, page
 from .exercise import Exercise
-from .judging import judge_answer
 from .progress import Fact, remember, so_far
 from .registry import find, lesson_of
 from .report import Report
@@ -48,8 +45,8 @@ def check(name: str, answer: object) -> Report | None:
     """
     course.refuse_mixture()
     exercise = find(name)
-    verdict = judge_answer(exercise, answer)
-    report = Report(verdict)
+    verdict, remark = apart.judge(exercise, answer)
+    report = Report(verdict, remark)
     if os.environ.get("NBGRADER_EXECUTION"):
         if not verdict.passed:
             raise AssertionError(str(report))

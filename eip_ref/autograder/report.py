@@ -25,6 +25,7 @@ class Report:
     """The report that `check` shows. Equal verdicts give equal bytes."""
 
     verdict: Verdict
+    remark: str = ""  #: on how it came about
 
     @property
     def passed(self) -> bool:
@@ -82,6 +83,8 @@ class Report:
         if self.diagnosis:
             yield "Looks like", f"{self.diagnosis.title}. {self.diagnosis.explanation}"
         yield "Next", self._next()
+        if self.remark:
+            yield "Note", self.remark
 
     def _seen(self) -> str:
         verdict = self.verdict

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 from pathlib import Path
 
@@ -82,6 +84,27 @@ def test_nbgrader_sees_a_failing_check_as_an_error(monkeypatch: pytest.MonkeyPat
     with pytest.raises(AssertionError, match="Acknowledged before the work was done"):
         check(NAME, answers.ack_first)
     assert check(NAME, answers.ack_last) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="here an answer runs in this process")
+def test_an_answer_of_a_script_runs_in_a_process_of_its_own() -> None:
+    """What it does to its process is named, and harms nobody."""
+    shown = str(check(NAME, answers.ends_the_process))
+    assert "The process ended while the answer ran" in shown
+    assert "Grading looks for `worker`, and this is `ends_the_process`" in shown
+
+
+@pytest.mark.parametrize("missing", ["fork", "text"])
+def test_a_report_tells_that_a_crash_was_only_played(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no process can be forked, and where the text of an answer cannot be told."""
+    answer: object = answers.ack_last
+    if missing == "fork":
+        monkeypatch.delattr(os, "fork", raising=False)
+    else:
+        answer = functools.partial(answers.ack_last)
+    shown = str(check(NAME, answer))
+    assert shown.startswith("✓ Passed")
+    assert "So a crash was only played" in shown
 
 
 def test_an_unknown_exercise_is_an_error() -> None:

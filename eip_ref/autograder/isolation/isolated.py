@@ -27,7 +27,7 @@ from .cells import Cell, needed
 from .sandbox import LIMITS, Isolation, Limits
 from .starter import SandboxFailed, Starter
 
-__all__ = ["HIDDEN", "MISTAKES", "SandboxFailed", "grade_notebook", "seeds_for"]
+__all__ = ["HIDDEN", "MISTAKES", "SandboxFailed", "course_cells", "grade_notebook", "not_found", "seeds_for"]
 
 HIDDEN = 3  #: hidden seeds per exercise, after those that the notebook's check uses
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  #: in the text of an object: another one in every run
@@ -78,7 +78,7 @@ def grade_notebook(
     give the same marks, but for `seconds`. Raises `SandboxFailed` when this machine cannot run it.
     """
     try:
-        found = submission.read(data, lesson, _course_cells(lesson.notebook))
+        found = submission.read(data, lesson, course_cells(lesson.notebook))
     except submission.Unreadable as problem:
         missed = [_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises]
         return Marks(lesson.module, tuple(missed), isolation=isolation.words)
@@ -103,7 +103,7 @@ def seeds_for(exercise: Exercise, secret: bytes) -> list[int]:
 
 
 @cache
-def _course_cells(name: str) -> frozenset[str]:
+def course_cells(name: str) -> frozenset[str]:
     """The code of the course's own cells, which need not be run when they only show something."""
     try:
         data = (course.root() / "exercises" / name).read_bytes()
@@ -141,7 +141,8 @@ class _Grading:
                     break
         except Missing as missing:
             own = {cell.file for cell in chosen if cell.of == exercise.slug}
-            return _not_found(exercise, [each for each in missing.problems if each.file in own]), True
+            own_problems = [each for each in missing.problems if each.file in own]
+            return _missed(exercise, *not_found(exercise, own_problems)), True
         return mark, answer.defined
 
 
@@ -155,12 +156,13 @@ def _judged(exercise: Exercise, text: str, seed: int) -> Mark:
     return _missed(exercise, verdict.diagnosis, verdict.seen, verdict.trace.to_json())
 
 
-def _not_found(exercise: Exercise, problems: Sequence[Problem]) -> Mark:
+def not_found(exercise: Exercise, problems: Sequence[Problem]) -> tuple[str, str]:
+    """The name of the mistake, and what was seen, where no cell defines the answer."""
     if not problems:
-        return _missed(exercise, "no-answer", f"The notebook does not define `{exercise.answer}`.")
+        return "no-answer", f"The notebook does not define `{exercise.answer}`."
     kind, file, line, words = problems[0]
     place = file.strip("<>").capitalize() + (f", line {line}" if line else "")
-    return _missed(exercise, kind, ADDRESS.sub("", f"{place}: {words}"))
+    return kind, ADDRESS.sub("", f"{place}: {words}")
 
 
 def _missed(exercise: Exercise, mistake: Mistake | str, seen: str, trace: str = "") -> Mark:

@@ -7,6 +7,7 @@ much comes to an `Ended`, which names why. It is no `Exception`, so no scenario 
 from __future__ import annotations
 
 import json
+import math
 import os
 import reprlib
 import select
@@ -50,6 +51,7 @@ class Budget:
     references: int = 20_000  #: objects, functions and methods of the answer that the judge may hear of
     handed_out: int = 20_000  #: objects and functions of the judge's that one process may have
     operations: int = 5_000  #: of one process that are not over
+    silence: float = math.inf  #: seconds that a process may work, or hear nothing, at a stretch
     stopped: Callable[[], bool] = lambda: False  #: true when somebody wants it to stop
     _until: float = field(default=0.0, repr=False)
 
@@ -129,9 +131,12 @@ class Wire:
         return _read(text)
 
     def _wait(self, poll: select.poll) -> None:
+        until = time.monotonic() + self._budget.silence
         while not poll.poll(min(SLICE, self._budget.left()) * 1000):
             if self._budget.stopped():
                 raise Ended("out-of-time", "It was interrupted.")
+            if time.monotonic() > until:
+                raise Ended("out-of-time", f"It said nothing for {self._budget.silence:g} s.")
 
     def close(self) -> None:
         """Hear and say no more. Idempotent."""

@@ -1,0 +1,116 @@
+"""A check's runs: in processes of their own, as grading runs them.
+
+The process that starts them is kept from one check to the next. In a notebook it is started ahead; it ends
+with the kernel.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import pkgutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from threading import Event
+
+from .. import course
+from ..trace import Trace
+from .exercise import Diagnosis, Exercise
+from .isolation.isolated import MISTAKES, not_found
+from .isolation.sandbox import LIMITS, PYTHON, environment
+from .judging import UNJUDGED, Verdict, judge_answer, judge_trace, run_apart
+from .own_cells import CALLED, Unknown, cells_of
+from .process.answer import Answer, Missing
+from .process.start import NotStarted, Zygote
+from .process.wire import Budget
+
+__all__ = ["SILENCE", "WALL", "judge", "warm_up"]
+
+WALL = 60.0  #: seconds of real time for one run
+SILENCE = 10.0  #: seconds that an answer may work without a word
+PLAYED = (
+    "The answer ran in this process, because {why}. So a crash was only played, and grading, which runs it "
+    "in a process of its own, may see more."
+)
+OTHER_NAME = "Grading looks for `{wanted}`, and this is `{name}`: give it that name."
+
+
+def judge(exercise: Exercise, answer: object) -> tuple[Verdict, str]:
+    """The verdict on an answer that this kernel or script has defined, and a remark on it, or "".
+
+    It runs with each seed until one fails. A KeyboardInterrupt ends it at once.
+    """
+    if exercise.form.complaint(answer) is not None:  # then nothing of it runs
+        return judge_answer(exercise, answer), ""
+    try:
+        name, cells = cells_of(exercise, answer)
+        zygote = _begun()
+        zygote.await_ready()
+    except (Unknown, NotStarted, OSError) as why:
+        return judge_answer(exercise, answer), PLAYED.format(why=_reason(why))
+    remark = "" if name == exercise.answer else OTHER_NAME.format(wanted=exercise.answer, name=name)
+    return _interruptibly(lambda stopped: _judged(exercise, Answer(exercise, cells, zygote), stopped)), remark
+
+
+def warm_up() -> None:
+    """Begin to start what starts the processes, unless it is there, and do not wait for it."""
+    with contextlib.suppress(NotStarted, OSError):  # the check will say so
+        _begun()
+
+
+_kept: Zygote | None = None
+
+
+def _begun() -> Zygote:
+    """The one of this process, which may not be ready. Raises `NotStarted`, or OSError."""
+    global _kept
+    if not hasattr(os, "fork"):
+        raise NotStarted("this system has no processes that can be forked")
+    if _kept is None or not _kept.lives():
+        _end()
+        rooms = [f"eip_ref.course.{each.name}" for each in pkgutil.iter_modules(course.__path__)]
+        _kept = Zygote(PYTHON, environment(tempfile.gettempdir()), rooms)
+    return _kept
+
+
+@atexit.register
+def _end() -> None:
+    if _kept is not None:
+        _kept.close()
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, Unknown) else "no process for it could be started here"
+
+
+def _interruptibly(work: Callable[[Callable[[], bool]], Verdict]) -> Verdict:
+    """Do it in a thread, where no loop runs, and have it stop when this thread is interrupted."""
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            return pool.submit(copy_context().run, work, stop.is_set).result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _judged(exercise: Exercise, answer: Answer, stopped: Callable[[], bool]) -> Verdict:
+    for seed in exercise.seeds:
+        try:
+            budget = Budget(WALL, size=LIMITS.output, silence=SILENCE, stopped=stopped)
+            verdict = judge_trace(exercise, run_apart(exercise, answer, seed, budget).to_json(), seed)
+        except Missing as missing:
+            problems = [each for each in missing.problems if each.file != CALLED]
+            return _failed(exercise, seed, *not_found(exercise, problems[-1:]))
+        except UNJUDGED as error:
+            return _failed(exercise, seed, "not-judged", f"The judge met {type(error).__name__}.")
+        if not verdict.passed:
+            break
+    return verdict
+
+
+def _failed(exercise: Exercise, seed: int, name: str, seen: str) -> Verdict:
+    return Verdict(exercise, False, seed, Trace((), seed=seed), seen, (Diagnosis(MISTAKES[name], seen),))
