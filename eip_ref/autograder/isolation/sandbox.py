@@ -1,7 +1,8 @@
 """Where answers run: a process that sees no network, no other submission and nothing worth reading.
 
-On Linux `bubblewrap` builds it. Where that is not to be had, the answers still run in processes of
-their own with limits, and the report says that this is weaker.
+On Linux `bubblewrap` builds it, and each process of an answer gets namespaces of its own in it
+(`process/cage.py`). Where one or both are not to be had, the answers still run in processes of their own with
+limits, and the report says that this is weaker.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ..process.cage import CAGE, NOBODY, SANDBOX, WORDS
+
 __all__ = ["LIMITS", "PYTHON", "Isolation", "Limits", "best_isolation", "weak_isolation"]
 
 MIB = 2**20
@@ -27,9 +30,9 @@ PYTHON = (sys.executable, "-P", "-s", "-S")  #: with nothing on its path but wha
 AS_ROOT = (
     *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--cap-drop", "ALL"),
     *("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_KILL"),
-    *("--cap-add", "CAP_DAC_OVERRIDE", "--cap-add", "CAP_CHOWN"),
-)  # the runner gives up all rights for each answer, and afterwards ends and removes what it left
-AS_ANYBODY = ("--unshare-all", "--cap-drop", "ALL")
+    *("--cap-add", "CAP_DAC_OVERRIDE", "--cap-add", "CAP_SYS_ADMIN"),
+)  # no answer has them: it runs under an account of its own that owns nothing
+AS_ANYBODY = ("--unshare-all", "--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL")
 
 
 @dataclass(frozen=True)
@@ -56,37 +59,45 @@ class Isolation:
     before: tuple[str, ...] = ()
 
 
+@cache
 def best_isolation() -> Isolation:
-    """`bubblewrap` where it works, else the weaker mode."""
-    return _bubblewrap() or weak_isolation()
-
-
-def weak_isolation() -> Isolation:
-    """Processes with limits, and nothing more."""
-    return Isolation(
-        "processes with limits, without bubblewrap: weaker, see docs/threat_model.md", strong=False
-    )
+    """`bubblewrap` and namespaces where both work, else what there is of them."""
+    if not hasattr(os, "fork"):
+        return Isolation("no grading on Windows: use WSL", strong=False)
+    found = shutil.which("bwrap") if sys.platform == "linux" else None
+    ways = [AS_ROOT, AS_ANYBODY] if os.geteuid() == 0 else [AS_ANYBODY]
+    tried = [_tried((found, *spaces, *_arguments())) for spaces in ways if found]
+    working = [each for each in tried if each is not None]
+    return next((each for each in working if each.strong), working[0] if working else weak_isolation())
 
 
 @cache
-def _bubblewrap() -> Isolation | None:
-    found = shutil.which("bwrap")
-    if not found or not sys.platform.startswith("linux"):
+def weak_isolation() -> Isolation:
+    """Without bubblewrap: namespaces for each process where the system lets us, else limits alone."""
+    cage = _cage(PYTHON) or "limits"
+    return Isolation(f"without bubblewrap, {WORDS[cage]}: weaker, see docs/threat_model.md", strong=False)
+
+
+def _tried(before: tuple[str, ...]) -> Isolation | None:
+    """bubblewrap with these words before the command, if it works."""
+    cage = _cage((*before, *PYTHON))
+    if cage is None:
         return None
-    for spaces in (AS_ROOT, AS_ANYBODY) if os.geteuid() == 0 else (AS_ANYBODY,):
-        before = (found, *spaces, *_arguments())
-        if _works(before):
-            words = "bubblewrap: no network, a read-only file system, a temporary folder of its own"
-            return Isolation(words, strong=True, before=before)
-    return None
+    strong = cage == "namespaces"
+    weaker = "" if strong else ": weaker, see docs/threat_model.md"
+    words = f"bubblewrap (no network, no files but those of Python and the course), {WORDS[cage]}{weaker}"
+    return Isolation(words, strong, before)
 
 
-def _works(before: tuple[str, ...]) -> bool:
-    command = [*before, *PYTHON, "-c", "import eip_ref.lab"]
+def _cage(python: tuple[str, ...]) -> str | None:
+    """The name of the cage that works with this command, or None when the command does not work."""
     try:
-        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+        ran = subprocess.run(
+            [*python, CAGE], env=environment("/tmp"), capture_output=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ran.stdout.decode().strip()
 
 
 def _arguments() -> Iterator[str]:
@@ -102,7 +113,7 @@ def _arguments() -> Iterator[str]:
     yield from ("--chdir", "/tmp")
     for name, value in environment("/tmp").items():
         yield from ("--setenv", name, value)
-    yield from ("--setenv", "EIP_OWN_PROCESSES", "1")
+    yield from ("--setenv", SANDBOX, "1")
 
 
 def _python() -> Iterator[str]:
@@ -124,4 +135,5 @@ def environment(folder: str) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "agg",
+        "MALLOC_ARENA_MAX": "1",  # else each thread takes 64 MiB of the address space
     }

@@ -10,34 +10,27 @@ import contextlib
 import gc
 import importlib
 import os
-import resource
-import shutil
 import signal
 import socket
 import sys
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from eip_ref.autograder.process.cage import Cage
 
 STAND_IN = "eip_ref.autograder"
 NOTEBOOK = ("board", "check", "doctor", "hint", "predict", "reset", "solution")
 PICTURES = ("figures", "player", "demo", "controls", "still")
-MIB = 2**20
-NOBODY = 65534
-LIMITS = {
-    resource.RLIMIT_CORE: 0,
-    resource.RLIMIT_FSIZE: MIB,
-    resource.RLIMIT_NOFILE: 64,
-    resource.RLIMIT_AS: 1024 * MIB,
-    resource.RLIMIT_CPU: 20,
-}
 
 
 def main(file: int, modules: list[str]) -> None:
     """Import, then fork a process for each pair of files, until the socket is closed."""
     _stand_ins()
     from eip_ref.autograder.process import cell_run  # all that a process needs
+    from eip_ref.autograder.process.cage import best_cage
 
     for name in modules:
         importlib.import_module(name)
@@ -47,25 +40,31 @@ def main(file: int, modules: list[str]) -> None:
     control = socket.socket(fileno=file)
     control.send(b"ready")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for whoever judges
-    folders: dict[int, str] = {}  # of the processes that have not been ended
-    while True:
-        words, files, _, _ = socket.recv_fds(control, 64, 2)
-        if not words:
-            break
-        if words == b"start":
-            folder = tempfile.mkdtemp(prefix="answer-")  # a new name: a number comes again one day
-            child = os.fork()
-            if child == 0:
-                control.close()
-                _live(cell_run.run, folder, *files)
-            folders[child] = folder
-            control.send(str(child).encode())
-            for each in files:
-                os.close(each)
-        else:
-            _end(int(words), folders)
-    for child in [*folders]:
-        _end(child, folders)
+    cage = best_cage()
+    with contextlib.suppress(OSError):  # whoever judges may be gone without a word
+        while (asked := socket.recv_fds(control, 64, 2))[0]:
+            words, files, _, _ = asked
+            if words == b"start":
+                control.send(str(_start(cage, control, files, cell_run.run)).encode())
+            else:
+                cage.end(int(words))
+    cage.end_all()
+
+
+def _start(cage: Cage, control: socket.socket, files: list[int], run: Any) -> int:
+    """Start a process of the learner's between two files. Returns its number, or 0 when it did not start."""
+
+    def live(give_up_rights: Callable[[], None]) -> None:
+        control.close()
+        run(*files, give_up_rights)
+
+    try:
+        return cage.fork(live)
+    except OSError:
+        return 0
+    finally:
+        for each in files:
+            os.close(each)
 
 
 def _warm_up() -> None:
@@ -84,43 +83,6 @@ def _warm_up() -> None:
             await anyio.sleep_forever()
 
     simulate(scenario)
-
-
-def _end(child: int, folders: dict[int, str]) -> None:
-    """End a process, once. It is not waited for before, so its number cannot be another's."""
-    folder = folders.pop(child, None)
-    if folder is None:
-        return
-    for kill in (os.kill, os.killpg):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _live(run: Any, folder: str, reads: int, writes: int) -> NoReturn:
-    """The life of a process of the learner's."""
-    try:
-        os.setsid()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nothing, standard)
-        os.chmod(folder, 0o777)
-        os.chdir(folder)
-        tempfile.tempdir = folder
-        for limit, most in LIMITS.items():
-            resource.setrlimit(limit, (most, most))
-        run(reads, writes, _give_up_rights)
-    finally:
-        os._exit(0)
-
-
-def _give_up_rights() -> None:
-    if os.geteuid() == 0:
-        with contextlib.suppress(PermissionError):  # in a user space of its own, root is nobody already
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
 class _Nothing(ModuleType):

@@ -1,0 +1,278 @@
+"""The cage around one process of the learner's: what it started, kept or opened ends with it.
+
+On Linux each process gets namespaces of its own, where the system lets us: it is the first process of its
+process space, sees no network and no other process, and writes to folders that are gone with it. Elsewhere it
+has limits and a folder of its own. As a script, this tells which of the two works here.
+
+It uses nothing but Python's own modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import resource
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+__all__ = ["CAGE", "NOBODY", "SANDBOX", "WORDS", "Cage", "best_cage"]
+
+CAGE = __file__  #: as a script it prints the name of the cage that works
+WORDS = {
+    "namespaces": "each process in namespaces of its own",
+    "limits": "each process with limits and without namespaces of its own",
+}
+MIB = 2**20
+SANDBOX = "EIP_SANDBOX"  #: set where bubblewrap has hidden all files that are nobody's business
+LIMITS = {
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_FSIZE: MIB,
+    resource.RLIMIT_NOFILE: 64,
+    resource.RLIMIT_AS: 1024 * MIB,
+    resource.RLIMIT_CPU: 20,
+}
+CROWD = 64  #: processes and threads
+NOBODY = 65534
+OWN_ACCOUNTS = 2**30  #: from here on numbers are no accounts; each zygote has 256 of its own
+
+NEW_USER = 0x10000000
+NEW_SPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000  # mount, uts, ipc, pid, net
+READ_ONLY, PRIVATE, BIND, RECURSIVE = 1, 1 << 18, 4096, 16384
+NO_SUID_NO_DEVICES = 2 | 4
+MOUNT_SETATTR, ATTR_READ_ONLY, HERE, ALL_BELOW = 442, 1, -100, 0x8000
+KEYCTL = {"x86_64": 250, "aarch64": 219}
+SUBREAPER, NO_NEW_PRIVILEGES = 36, 38
+CAPABILITIES_3 = 0x20080522
+
+EMPTY = ("/tmp", "/dev/shm")  # what each process gets anew
+ALSO_EMPTY = ("/home", "/media", "/mnt", "/root", "/run", "/srv", "/var")  # where bubblewrap does not hide it
+
+
+Live = Callable[[Callable[[], None]], None]
+
+
+class Cage:
+    """The weaker cage: limits, a process group, a folder; where root grades, an account for each process."""
+
+    spaces = False
+
+    def __init__(self) -> None:
+        self._folders: dict[int, str] = {}  #: of the processes that have not been ended
+        self._count = 0
+        self._accounts = OWN_ACCOUNTS + int.from_bytes(os.urandom(2)) * 256
+        if sys.platform == "linux":  # what a process leaves behind becomes a child of this one
+            _call("prctl", SUBREAPER, 1, 0, 0, 0)
+
+    def fork(self, live: Live) -> int:
+        """Start a process that calls `live` in the cage, with what gives up its last rights."""
+        self._count += 1
+        folder = tempfile.mkdtemp(prefix="answer-")  # a new name: a number comes again one day
+        child = os.fork()
+        if child == 0:
+            _lead(live, folder, self._give_up_rights, counted=os.geteuid() == 0 or SANDBOX in os.environ)
+        self._folders[child] = folder
+        return child
+
+    def end(self, child: int) -> None:
+        """End a process and what it started, once. It is not waited for before: its number is no other's."""
+        folder = self._folders.pop(child, None)
+        if folder is None:
+            return
+        for kill in (os.kill, os.killpg):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for _ in range(100):  # each that ends leaves its own children to us
+            if not [*map(_end_left_one, _children() - {*self._folders})]:
+                break
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def end_all(self) -> None:
+        """End all processes."""
+        for child in [*self._folders]:
+            self.end(child)
+
+    def _give_up_rights(self) -> None:
+        if os.geteuid() == 0:
+            for account in (
+                self._accounts + self._count % 256,
+                NOBODY,
+            ):  # some containers have no such numbers
+                with contextlib.suppress(OSError):
+                    os.setgroups([])
+                    os.setresgid(account, account, account)
+                    os.setresuid(account, account, account)
+                    break
+        if sys.platform == "linux":
+            _drop_capabilities()
+
+
+class Spaces(Cage):
+    """The cage of namespaces. The end of its first process is the end of all in it."""
+
+    spaces = True
+
+    def fork(self, live: Live) -> int:
+        """Start a process that calls `live` in the cage. Raises OSError."""
+        self._count += 1
+        told, tells = os.pipe()
+        opener = os.fork()  # a process space begins with the next child, so it takes two
+        if opener == 0:
+            try:
+                os.close(told)
+                _enter_spaces()
+                child = os.fork()
+                if child == 0:
+                    os.close(tells)
+                    _lead(live, "/tmp", self._give_up_rights, counted=True)
+                os.write(tells, str(child).encode())
+            finally:
+                os._exit(0)
+        os.close(tells)
+        number = os.read(told, 16)
+        os.close(told)
+        os.waitpid(opener, 0)  # now its child is ours
+        if not number:
+            raise OSError("the system gives no more namespaces")
+        self._folders[int(number)] = ""
+        return int(number)
+
+    def end(self, child: int) -> None:
+        """End a process and what it started, once."""
+        if self._folders.pop(child, None) is not None:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def best_cage() -> Cage:
+    """The cage of namespaces where the system lets us, else the weaker one."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            spaces = Spaces()
+            spaces.end(spaces.fork(lambda give_up_rights: give_up_rights()))
+            return spaces
+    return Cage()
+
+
+def _lead(live: Live, folder: str, give_up_rights: Callable[[], None], *, counted: bool) -> NoReturn:
+    """Lead the life of a new process. `counted` says that processes are counted for its account alone."""
+    try:
+        os.setsid()
+        nothing = os.open("/tmp/dbg" if 0 else os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nothing, standard)
+        os.close(nothing)
+        if folder != "/tmp":
+            os.chmod(folder, 0o777)
+        os.chdir(folder)
+        tempfile.tempdir = os.environ["HOME"] = os.environ["TMPDIR"] = folder
+        for limit, most in LIMITS.items():
+            with contextlib.suppress(ValueError):  # macOS knows no limit of memory
+                resource.setrlimit(limit, (most, most))
+        if counted:
+            resource.setrlimit(resource.RLIMIT_NPROC, (CROWD, CROWD))
+        live(give_up_rights)
+    finally:
+        os._exit(0)
+
+
+def _children() -> set[int]:
+    """The children of this process, as far as the system tells."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return {*map(int, file.read().split())}
+    except OSError:
+        return set()
+
+
+def _end_left_one(child: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+# Namespaces
+
+
+def _enter_spaces() -> None:
+    """Make namespaces for the next child. Raises OSError where the system does not let us."""
+    user, group = os.getuid(), os.getgid()
+    if user == 0:
+        _call("unshare", NEW_SPACES)  # its rights go with the account, see `_give_up_rights`
+    else:
+        _call("unshare", NEW_USER | NEW_SPACES)
+        for file, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
+            _write(f"/proc/self/{file}", text)
+    keyring = KEYCTL.get(platform.machine())
+    if keyring:  # a new one: the keys of a session would outlive its processes
+        with contextlib.suppress(OSError):
+            _call("syscall", keyring, 1, 0)
+    read_only = struct.pack("QQQQ", ATTR_READ_ONLY, 0, PRIVATE, 0)
+    _call("syscall", MOUNT_SETATTR, HERE, b"/", ALL_BELOW, read_only, len(read_only))
+    _hide([*EMPTY, *(() if SANDBOX in os.environ else ALSO_EMPTY)])
+    _mount(b"tmpfs", "/proc", READ_ONLY | NO_SUID_NO_DEVICES, b"size=4k")
+
+
+def _hide(folders: list[str]) -> None:
+    """Lay an empty folder over each, but keep what Python and `eip_ref` are read from."""
+    kept = {
+        path: os.open(path, os.O_PATH)
+        for path in _needed()
+        if any(path.startswith(f"{folder}/") for folder in folders)
+    }
+    for folder in folders:
+        if os.path.isdir(folder):
+            _mount(b"tmpfs", folder, NO_SUID_NO_DEVICES, b"size=16m,mode=1777")
+    for path, file in kept.items():
+        os.makedirs(path)
+        _mount(f"/proc/self/fd/{file}".encode(), path, BIND | RECURSIVE)
+        os.close(file)
+
+
+def _needed() -> list[str]:
+    """The folders that Python reads, the outer ones alone; of the course only its package."""
+    package = Path(__file__).resolve().parents[2]
+    paths = map(str, (sys.prefix, sys.base_prefix, *sys.path, package))
+    read = {Path(path) for path in paths if os.path.isdir(path)}
+    read.discard(package.parent)
+    return [str(path) for path in sorted(read) if not read & {*path.parents}]
+
+
+def _mount(source: bytes, target: str, flags: int, data: bytes | None = None) -> None:
+    _call("mount", source, target.encode(), b"tmpfs", ctypes.c_ulong(flags), data)
+
+
+def _drop_capabilities() -> None:
+    """Keep no right that the account has in its own namespaces, and get none by starting a program."""
+    _call("prctl", NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    _call("capset", struct.pack("Ii", CAPABILITIES_3, 0), bytes(24))
+
+
+def _call(name: str, *args: Any) -> None:
+    """Call a function of the C library: Python 3.11 has no `os.unshare`. Raises OSError."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*args) != 0:
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
+
+
+def _write(path: str, text: str) -> None:
+    file = os.open(path, os.O_WRONLY)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
+
+
+if __name__ == "__main__":
+    print("namespaces" if best_cage().spaces else "limits")
