@@ -8,6 +8,8 @@ After each attack an honest answer still passes, from the same starter.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import resource
 import textwrap
@@ -21,7 +23,9 @@ from eip_ref.autograder import kit
 from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.judging import Verdict, judge_trace, run_apart
 from eip_ref.autograder.process.start import Zygote
+from eip_ref.autograder.process.surface import surface
 from eip_ref.autograder.process.wire import Budget
+from eip_ref.autograder.registry import lessons
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue
 from eip_ref.trace import Kind, Trace, record
@@ -491,3 +495,16 @@ async def answer(queue, work):
     raise ValueError(str([len(seen), str(before + 1) in text, len(pipes), len(sockets)]))
 """
     assert "[0, False, 2, 0]" in run(source, by, Budget(60.0), seed=918_273_645).seen
+
+
+@pytest.mark.parametrize(
+    "name", [each.name for one in lessons() for each in one.exercises if each.kind == "write the test"]
+)
+def test_a_test_is_told_the_same_of_each_implementation(name: str) -> None:
+    """How a name behaves does not say which of them is broken."""
+    lesson, slug = name.split("/")
+    module = importlib.import_module(f"eip_ref.course.{lesson}.{slug}")
+    kinds = [each for each in vars(module).values() if inspect.isclass(each)]
+    for kind in kinds:
+        for base in kind.__mro__[1:]:
+            assert surface(base).items() <= surface(kind).items()

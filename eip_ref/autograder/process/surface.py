@@ -7,8 +7,8 @@ for (`attribute`). What stands in no table cannot be called, and an object of no
 To add a kind of object, add its class, by its room in `eip_ref` and its name, with what may be used
 of it. A subclass has what its classes have together. `now:` before a name says that it never suspends
 although it awaits; it holds for that class alone, and not for a subclass that has a method of its own.
-`fixed:` says that a value never changes, so it is sent along. `shared:` says that a list is the judge's own,
-not a copy.
+`wait:` says that it may suspend in whatever subclass, so that none of them shows. `fixed:` says that a value
+never changes, so it is sent along. `shared:` says that a list is the judge's own, not a copy.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ TABLE = {
     "course.durable_queue.brokers.Broker": "start put receive ack stop kill",
     "course.durable_queue.follow_the_log.Group": "read commit seek committed",
     "course.publish_subscribe.every_socket.Socket": "fixed:name send",
-    "course.request_reply.catch_the_dispatcher.Dispatcher": "ask hear waiting sent",
+    "course.request_reply.catch_the_dispatcher.Dispatcher": "ask wait:hear waiting sent",
     "course.request_reply.pay_once.Bank": "request",
     "course.event_sourcing.follow_the_store.Desk": "keep note position write",
     "course.event_sourcing.follow_the_store.Sight": "horizon read_all",
