@@ -99,12 +99,14 @@ def _interruptibly(work: Callable[[Callable[[], bool]], Verdict]) -> Verdict:
 
 def _judged(exercise: Exercise, answer: Answer, stopped: Callable[[], bool]) -> Verdict:
     for seed in exercise.seeds:
+        budget = Budget(WALL, size=LIMITS.output, silence=SILENCE, stopped=stopped)
         try:
-            budget = Budget(WALL, size=LIMITS.output, silence=SILENCE, stopped=stopped)
-            verdict = judge_trace(exercise, run_apart(exercise, answer, seed, budget).to_json(), seed)
+            text = run_apart(exercise, answer, seed, budget).to_json()
         except Missing as missing:
             problems = [each for each in missing.problems if each.file != CALLED]
             return _failed(exercise, seed, *not_found(exercise, problems[-1:]))
+        try:
+            verdict = judge_trace(exercise, text, seed)
         except UNJUDGED as error:
             return _failed(exercise, seed, "not-judged", f"The judge met {type(error).__name__}.")
         if not verdict.passed:
