@@ -159,8 +159,7 @@ class SQLiteLog:
             if offset > end:
                 raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
             query = "SELECT offset, envelope, at FROM records WHERE log = ? AND offset >= ?"
-            found = self.database.execute(f"{query} ORDER BY offset LIMIT ?", self.name, offset, limit)
-            rows = found.fetchall()
+            rows = self.database.rows(f"{query} ORDER BY offset LIMIT ?", self.name, offset, limit)
         return [
             Record(at, Message.from_json(text, shift=self.database.shift), self.database.on_anyio(when))
             for at, text, when in rows
@@ -198,7 +197,7 @@ class SQLiteLog:
         if self._keep_seconds is None and self._keep_bytes is None:
             return None
         query = "SELECT offset, at FROM records WHERE log = ? ORDER BY offset LIMIT 2"
-        oldest = self.database.execute(query, self.name).fetchall()
+        oldest = self.database.rows(query, self.name)
         if not oldest:
             return None
         age = self.database.now() - oldest[0][1]
@@ -223,7 +222,7 @@ class SQLiteLog:
 
     def _remove(self, condition: str, reason: str, *given: object) -> int:
         query = f"DELETE FROM records WHERE log = ? AND {condition} RETURNING offset, id, length(envelope)"
-        gone = sorted(self.database.execute(query, self.name, *given).fetchall())
+        gone = sorted(self.database.rows(query, self.name, *given))
         shrink = "UPDATE logs SET bytes = bytes - ? WHERE name = ?"
         self.database.execute(shrink, sum(size for _, _, size in gone), self.name)
         for offset, identity, _ in gone:

@@ -172,7 +172,7 @@ class SQLiteMessages:
     def purge(self) -> list[StoredMessage]:
         free = "state IN ('ready', 'resting', 'behind')"
         purge = f"DELETE FROM messages WHERE queue = ? AND {free} RETURNING {COLUMNS}"
-        purged = [self._stored(row) for row in self.database.execute(purge, self._queue).fetchall()]
+        purged = [self._stored(row) for row in self.database.rows(purge, self._queue)]
         count = "UPDATE queues SET dropped = dropped + ? WHERE name = ?"
         self.database.execute(count, len(purged), self._queue)
         return sorted(purged, key=lambda stored: stored.sequence)
@@ -259,7 +259,7 @@ class SQLiteMessages:
         return None if row is None else self._stored(row)
 
     def _select(self, condition: str, *given: object) -> Iterator[StoredMessage]:
-        return map(self._stored, self.database.execute(SELECT + condition, self._queue, *given))
+        return map(self._stored, self.database.rows(SELECT + condition, self._queue, *given))
 
     def _stored(self, row: tuple[Any, ...]) -> StoredMessage:
         stored = StoredMessage(*row)

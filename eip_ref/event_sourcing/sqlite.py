@@ -212,7 +212,7 @@ class SQLiteEventStore:
         self._must_be_open()
         shift = self.database.shift
         found = []
-        for row in self.database.execute(f"SELECT {COLUMNS} FROM events {where}", *parameters):
+        for row in self.database.rows(f"SELECT {COLUMNS} FROM events {where}", *parameters):
             position, stream, version, identity, type_, schema, body, more, created, at = row
             message = Message(
                 json.loads(body),

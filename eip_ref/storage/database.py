@@ -219,9 +219,16 @@ class Database(Transactional):
         except sqlite3.Error as error:
             raise self._named(error) from error
 
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows. Raises as `execute` does, also where only a later row cannot be read."""
+        try:
+            return self.connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+
     def one(self, statement: str, *values: Any) -> tuple[Any, ...]:
         """The first row. Raises LookupError when there is none."""
-        rows = self.execute(statement, *values).fetchall()
+        rows = self.rows(statement, *values)
         if not rows:
             raise LookupError(statement)
         return tuple(rows[0])

@@ -435,8 +435,7 @@ class SQLiteStore(Store):
 
     def _scan(self, table: str, after: str | None, limit: int) -> list[tuple[str, str]]:
         query = "SELECT key, document FROM documents WHERE tbl = ? AND (? IS NULL OR key > ?)"
-        rows = self.database.execute(f"{query} ORDER BY key LIMIT ?", table, after, after, limit)
-        return rows.fetchall()
+        return self.database.rows(f"{query} ORDER BY key LIMIT ?", table, after, after, limit)
 
     def _size(self, table: str) -> int:
         return int(self.database.one("SELECT count(*) FROM documents WHERE tbl = ?", table)[0])

@@ -82,6 +82,24 @@ def test_an_error_of_sqlite_names_the_file(path: Path) -> None:
         database.execute("SELECT * FROM missing")
 
 
+@pytest.mark.parametrize("ask", ["SELECT word FROM words", "SELECT count(*), max(word) FROM words"])
+def test_a_damaged_file_is_named_wherever_the_damage_is(path: Path, ask: str) -> None:
+    """Also where the first rows can be read and a later one cannot."""
+    with Database(path) as database:
+        database.create(TABLE)
+        with database.transaction():
+            for number in range(2_000):
+                write(database, f"word {number} {'x' * 50}")
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 8 * 7 // 4096 * 4096)
+        file.write(b"\xff" * 8192)
+    with (
+        Database(path) as database,
+        pytest.raises(sqlite3.DatabaseError, match=r"shop\.db: database disk image is malformed"),
+    ):
+        database.rows(ask)
+
+
 @pytest.mark.parametrize("setting", [{"busy_timeout": -1}, {"poll": 0}, {"synchronous": "SOMETIMES"}])
 def test_a_wrong_setting_is_refused_where_it_is_given(path: Path, setting: dict[str, Any]) -> None:
     """By its name."""
