@@ -23,6 +23,8 @@ from uuid import uuid4
 
 import anyio
 
+from . import values
+
 __all__ = [
     "Difference",
     "Event",
@@ -113,8 +115,10 @@ class Recorder:
     def __init__(
         self, clock: Callable[[], float], *, limit: int = 1_000_000, explain: Callable[[], str] = str
     ) -> None:
+        values.must_not_be_async("clock", clock)
+        values.must_not_be_async("explain", explain)
         self.events: list[Event] = []
-        self.limit = limit
+        self.limit = values.count("limit", limit)
         self._added = 0
         self._explain = explain  # what else to say when the limit is passed
         self._clock = clock
@@ -281,6 +285,7 @@ class Trace:
         for name in (where, message, who):
             if not isinstance(name, str | None):  # it would match nothing, and nobody would see why
                 raise TypeError(f"{name!r} is no name; for one of several give test=lambda event: …")
+        values.must_not_be_async("test", test)
         return Trace(
             (
                 e

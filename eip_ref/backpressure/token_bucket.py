@@ -141,10 +141,10 @@ class TokenBucket:
         return reservation
 
     def _must_fit(self, tokens: float) -> None:
-        if 0 < tokens <= self.burst:
-            return
         if tokens != math.inf:
             values.amount("tokens", tokens)
+        if tokens <= self.burst:
+            return
         record(Kind.REFUSED, self.name, reason="above the burst", tokens=tokens)
         raise AboveBurst(
             f"{self.name} never holds {tokens:g} tokens; take at most its burst of {self.burst:g} at once"

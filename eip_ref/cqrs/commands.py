@@ -138,7 +138,7 @@ def event(fact: DomainEvent, stream: str, version: int, *, id: str, causation_id
         causation_id=causation_id,
         correlation_id=causation_id,
         version=fact.schema,
-        headers={STREAM_VERSION: version},
+        headers={STREAM_VERSION: values.count("version", version)},
     )
 
 

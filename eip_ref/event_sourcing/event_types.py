@@ -101,6 +101,7 @@ class EventTypes:
 
     def upcaster(self, name: str, version: int) -> Callable[[Upcaster], Upcaster]:
         """A decorator: this function turns a body of `version` into a new body of `version + 1`."""
+        values.count("a schema version", version)
 
         def decorate(upcast: Upcaster) -> Upcaster:
             values.must_not_be_async(f"the upcaster of {name}", upcast)

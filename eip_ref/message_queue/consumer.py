@@ -203,6 +203,7 @@ async def process(
     effect. With `heartbeat` the lease is extended for as long as the handler runs, and the handler is
     cancelled when the lease is lost all the same.
     """
+    values.duration("timeout", timeout, infinite=True)
     if AckMode(ack) is AckMode.FIRST:
         settled = await lease.ack()
         if settled:

@@ -99,6 +99,8 @@ async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
     replay. Each is put before it is acked, so a crash between the two repeats it and loses nothing.
     What `to.put` raises comes out; that one is still dead, and ready again when its lease ends.
     """
+    if limit is not None:
+        values.count("limit", limit, minimum=0)
     started = anyio.current_time()
     count, replayed = 0, set[str]()
     while limit is None or count < limit:

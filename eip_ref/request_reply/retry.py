@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 
+from .. import values
 from ..message import Message
 from .errors import ClosedWhileWaiting, Indefinite, KeyReused, NotDone, RequestorClosed
 from .requestor import Requestor
@@ -34,6 +35,8 @@ async def request_again(
     When some attempt was indefinite and no later one brought an answer, the error that comes out is
     indefinite, whatever the last attempt said.
     """
+    for pause in pauses:
+        values.duration("a pause", pause)
     safe = reads_only or idempotency_key is not None
     end = min(deadline, anyio.current_effective_deadline())
     doubt: Indefinite | None = None

@@ -41,6 +41,7 @@ from eip_ref import (
     storage,
     timers,
     trace,
+    values,
 )
 
 FLOORS = ("apps", "autograder", "course")  #: that stand on the package and are no part of it
@@ -297,3 +298,70 @@ async def test_a_slot_that_can_wait_takes_both_kinds(made: type, name: str) -> N
     """Plain or `async`."""
     make(made, **{name: nothing})
     make(made, **{name: nothing_async})
+
+
+NO_COUNT = [math.nan, math.inf, -1, 1.5, True, "1"]
+NO_DURATION = [math.nan, -1.0, True, "1", None]
+
+
+def _lease() -> message_queue.Lease:
+    queue = message_queue.MessageQueue("q")
+    return message_queue.Lease(message.Message(), 1, 1, 1.0, 1.0, 1, 0, "c", queue)
+
+
+ARGUMENTS: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
+    "take_nowait.tokens": (
+        lambda wrong: backpressure.TokenBucket("t", rate=1, burst=1).take_nowait(wrong),
+        [math.nan, 0, -1.0, True, "1", None],
+    ),
+    "take.tokens": (
+        lambda wrong: backpressure.TokenBucket("t", rate=1, burst=1).take(wrong),
+        [math.nan, 0, -1.0, True, "1", None],
+    ),
+    "process.timeout": (lambda wrong: message_queue.process(_lease(), nothing, timeout=wrong), NO_DURATION),
+    "replay.limit": (
+        lambda wrong: message_queue.replay(
+            message_queue.MessageQueue("dead"), message_queue.MessageQueue("q"), limit=wrong
+        ),
+        NO_COUNT,
+    ),
+    "request_again.pauses": (
+        lambda wrong: request_reply.request_again(
+            request_reply.Requestor(nothing), timeout=1, pauses=[0.1, wrong]
+        ),
+        [*NO_DURATION, math.inf],
+    ),
+    "event.version": (
+        lambda wrong: cqrs.event(cqrs.DomainEvent("Said", {}), "a/b", wrong, id="1", causation_id="c"),
+        [*NO_COUNT, 0, None],
+    ),
+    "upcaster.version": (lambda wrong: event_sourcing.EventTypes().upcaster("Said", wrong), [*NO_COUNT, 0]),
+    "recording.limit": (lambda wrong: trace.recording(limit=wrong).__enter__(), [*NO_COUNT, None]),
+}  #: of functions and methods: how to give a wrong one, and what is wrong
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong"),
+    [(name, wrong) for name, (_, all_wrong) in ARGUMENTS.items() for wrong in all_wrong],
+    ids=ascii,
+)
+async def test_a_wrong_argument_is_refused_by_its_name(argument: str, wrong: Any) -> None:
+    """At once, and before anything is done."""
+    give, _ = ARGUMENTS[argument]
+    with pytest.raises(ValueError, match=argument.partition(".")[2].removesuffix("s")):
+        await values.finished(give(wrong))
+
+
+@pytest.mark.parametrize(
+    ("slot", "give"),
+    [
+        ("test", lambda: trace.Trace(()).filter(test=nothing_async)),  # type: ignore[arg-type]
+        ("clock", lambda: trace.recording(clock=nothing_async).__enter__()),  # type: ignore[arg-type]
+        ("explain", lambda: trace.recording(explain=nothing_async).__enter__()),  # type: ignore[arg-type]
+    ],
+    ids=["test", "clock", "explain"],
+)
+def test_an_argument_that_nobody_would_wait_for_is_refused(slot: str, give: Callable[[], Any]) -> None:
+    """A coroutine would count as true, or be no time."""
+    with pytest.raises(TypeError, match=slot):
+        give()
