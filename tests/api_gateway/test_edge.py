@@ -31,7 +31,7 @@ from eip_ref.api_gateway import (
     Unauthenticated,
 )
 from eip_ref.api_gateway.edge import ROLES, SUBJECT, Header, end_to_end, normalise, onward
-from eip_ref.circuit_breaker import CallRejected, CircuitBreaker
+from eip_ref.circuit_breaker import CallRejected, CircuitBreaker, ConsecutiveFailures, OpenDuration
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace
 from tests.backends import Play, Scenario, everywhere
@@ -563,14 +563,15 @@ async def test_a_wrong_method_hears_which_are_right() -> None:
 
 async def test_a_handler_that_calls_a_backend_itself_is_told_like_a_fan_out() -> None:
     """503 and when to come back, while its breaker is open."""
-    breaker = CircuitBreaker("stock breaker")
-    breaker.force_open()
+    breaker = CircuitBreaker("stock breaker", policy=ConsecutiveFailures(1), open_duration=OpenDuration(7))
+    breaker.admit().failure()
     stock = Backend("stock", timeout=1, breaker=breaker)
     door = Gateway(
         [Route("GET", "/a", lambda call: stock.call(anyio.sleep, 0))], authenticate=authenticate, timeout=1
     )
     response = await door.handle(ask("/a"))
     assert (response.status, response.body["error"]) == (503, "unavailable")
+    assert dict(response.headers)["retry-after"] == "8"  # strictly after 7 seconds, in whole ones
 
 
 @pytest.mark.parametrize("answer", [float("nan"), "\ud800", {1: "one"}, (1, 2), object()])

@@ -450,6 +450,7 @@ def test_what_a_framework_would_answer_itself_is_answered_in_the_gateways_form(
 
     response = run(scenario).result
     assert (response.status_code, set(response.json())) == (status, {"error", "request"})
+    assert response.headers.get("allow") == ("GET" if status == 405 else None)
 
 
 def test_the_callers_own_mistake_is_no_failure_of_the_service() -> None:
@@ -577,3 +578,17 @@ def test_a_switch_that_makes_no_sense_is_told_so(path: str, body: Any, status: i
             assert foreign.status_code == 403
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/-/standing"), ("PUT", "/-/services/users")]
+)
+def test_a_name_that_is_not_ours_opens_no_page(method: str, path: str) -> None:
+    """Another site can make its own name lead to this machine, and would then be of the same origin."""
+
+    async def scenario() -> int:
+        async with opened() as urls, httpx.AsyncClient(base_url=urls["gateway"], trust_env=False) as client:
+            evil = {"Host": "evil", "Origin": "http://evil"}
+            return (await client.request(method, path, json={"condition": "slow"}, headers=evil)).status_code
+
+    assert run(scenario).result == 421

@@ -29,7 +29,7 @@ from eip_ref.event_sourcing import (
 )
 from eip_ref.message import Message
 from eip_ref.saga import Orchestrator, Participant, Saga, SagaLog, Step, action, compensation
-from eip_ref.storage import Database, SQLiteStore
+from eip_ref.storage import Database, ForeignTransaction, SQLiteStore
 from tests.backends import recorded
 
 CHARGED = event(DomainEvent("Charged", {"cents": 1}), "billing/ann", 1, id="ann1", causation_id="c")
@@ -192,6 +192,25 @@ async def test_a_lock_that_passes_is_waited_for_and_the_loop_goes_on(tmp_path: P
 async def _erase(store: SQLiteStore) -> Any:
     store.database.execute("DELETE FROM documents")
     return store.erase
+
+
+async def test_what_falls_into_the_transaction_of_another_task_is_refused(
+    tmp_path: Path, ready: Ready
+) -> None:
+    """Nobody is told that it is done: it would be undone with whatever the other task does."""
+    with SQLiteStore(Database(tmp_path / "file.db", synchronous="OFF")) as store:
+        operation = await ready(store)
+
+        async def waits_inside() -> None:
+            with store.transaction() as transaction:
+                transaction.put("t", "mine", 1)
+                await anyio.sleep(1)  # the mistake: an await inside
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(waits_inside)
+            await anyio.sleep(0.5)
+            with pytest.RaisesGroup(ForeignTransaction, allow_unwrapped=True, flatten_subgroups=True):
+                await operation()
 
 
 @pytest.mark.parametrize("ready", [_erase, _rebuild, _rebuild_a_view])

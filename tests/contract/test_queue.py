@@ -19,6 +19,7 @@ from eip_ref.message_queue import (
     Backoff,
     DeadLetterPolicy,
     Empty,
+    Lease,
     QueueClosed,
     QueueFull,
     Settled,
@@ -817,6 +818,34 @@ def test_four_workers_share_what_is_there(
 
 
 # Expiration
+
+
+def test_a_put_wakes_one_receiver_however_many_wait(play: Play, make: Make) -> None:
+    """500 who wait look 500 times for 500 messages. Who looks where two have it open, its database says."""
+    if hasattr(make("orders"), "one"):
+        pytest.skip("the tests of the database say it")
+    looks = 0
+
+    async def scenario() -> None:
+        async with make("orders") as queue, anyio.create_task_group() as group:
+            take = queue._take
+
+            async def counted(*given: Any) -> list[Lease]:
+                nonlocal looks
+                looks += 1
+                return await take(*given)
+
+            queue._take = counted  # type: ignore[method-assign]
+            for _ in range(500):
+                group.start_soon(queue.receive)
+            await anyio.wait_all_tasks_blocked()
+            before = looks
+            for n in range(500):
+                await queue.put(Message(n))
+            await anyio.wait_all_tasks_blocked()
+            assert (looks - before, queue.counts.in_flight) == (500, 500)
+
+    play(scenario)
 
 
 def test_a_dead_letter_does_not_expire(play: Play, make: Make) -> None:

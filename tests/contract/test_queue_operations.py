@@ -357,6 +357,19 @@ async def test_a_message_lives_as_long_as_it_was_given(make: Make) -> None:
         assert Message("for ever", ttl=math.inf).deadline is None
 
 
+async def test_a_deadline_without_end_is_none(make: Make) -> None:
+    """In memory as in a file, whether the message comes out or dies."""
+    async with make("orders", policy=ONCE) as queue:
+        message = Message("for ever", deadline=math.inf)
+        await queue.put(message)
+        lease = await queue.receive()
+        assert (lease.message, lease.message.deadline) == (message, None)
+        await lease.nack()
+        await anyio.sleep(TICK)
+        (letter,) = await letters(queue)
+        assert letter.deadline is None
+
+
 @pytest.mark.parametrize("wrong", [-1, math.nan, "5", True])
 async def test_a_time_to_live_that_is_no_duration_is_refused(make: Make, wrong: Any) -> None:
     """Where it is given, in words; and one message has one end."""

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ from eip_ref.message_queue import (
     original,
     replay,
 )
-from eip_ref.storage import Database
+from eip_ref.storage import Database, ForeignTransaction
+from eip_ref.storage.database import APPLICATION, VERSION
 from eip_ref.trace import acting
 from tests.backends import Play, everywhere, recorded, virtual_time_only
 
@@ -1050,6 +1051,29 @@ async def test_receive_and_send_are_one_commit(path: Path) -> None:
             assert await bodies(invoices) == ["invoice of order 1"]
 
 
+@pytest.mark.parametrize("group_commit", [1, 2])
+async def test_a_put_that_falls_into_the_transaction_of_another_task_is_refused(
+    path: Path, group_commit: int
+) -> None:
+    """Never confirmed and then undone with that task's error; the next put is the first."""
+    with Database(path) as database:
+        async with SQLiteQueue(database, "orders", group_commit=group_commit, linger=0.01) as queue:
+
+            async def fails_later() -> None:
+                with suppress(ConnectionError), database.transaction():
+                    await anyio.sleep(1)  # the mistake: an await inside
+                    raise ConnectionError
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(fails_later)
+                await anyio.sleep(0.5)
+                with pytest.raises(ForeignTransaction):
+                    await queue.put(Message("order 1"))
+            assert queue.counts.accepted == 0
+            await queue.put(Message("order 2"))
+            assert await bodies(queue) == ["order 2"]
+
+
 async def test_the_example_of_one_commit_runs(path: Path) -> None:
     """As it stands in the class, between two queues of one database."""
     assert SQLiteQueue.__doc__ is not None
@@ -1179,19 +1203,22 @@ def test_a_queue_that_is_not_open_says_so(play: Play, orders: Open) -> None:
     play(scenario)
 
 
-def test_a_file_of_a_later_format_is_left_alone(path: Path, orders: Open) -> None:
-    """It is not guessed at."""
-    later = sqlite3.connect(path)
-    later.execute(f"PRAGMA application_id = {0x45495052}")
-    later.execute("PRAGMA user_version = 99")
-    later.close()
+@pytest.mark.parametrize("version", [1, VERSION - 1, 99])
+def test_a_file_of_another_format_is_left_alone(path: Path, orders: Open, version: int) -> None:
+    """Older or later, it is not guessed at: it is named, and stays as it was."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA application_id = {APPLICATION}")
+        other.execute(f"PRAGMA user_version = {version}")
+        other.execute("CREATE TABLE messages (id TEXT)")
+    before = path.read_bytes()
 
     async def scenario() -> None:
         async with orders():
             pass
 
-    with pytest.raises(ValueError, match="format 99"):
+    with pytest.raises(ValueError, match=rf"shop\.db has format {version}; this program reads format"):
         simulate(scenario)
+    assert path.read_bytes() == before
 
 
 def test_the_example_of_the_package_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,10 @@ What is different about each wire stands in `test_http.py` and `test_grpc.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import date
 from typing import Any
 
 import anyio
@@ -171,6 +173,23 @@ def test_what_is_too_long_for_a_wire_is_refused(online: Online) -> None:
     trace = run(scenario)
     assert trace.result == (NotDelivered, "x" * (MAX_BYTES - 200))
     assert trace.count("started") == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [math.nan, {1: "one"}, (1, 2), {"when": date(2024, 2, 29)}, "\ud800"], ids=ascii
+)
+def test_an_answer_that_no_wire_can_carry_is_a_definite_failure(online: Online, answer: Any) -> None:
+    """It says that the work was done and what is wrong with the answer; no key comes back as another one."""
+
+    async def scenario() -> Any:
+        async with online(lambda request: answer) as shop:
+            with pytest.raises(
+                RemoteError, match=r"UnwritableAnswer: the answer to .* cannot be written"
+            ) as told:
+                await shop.request("price", timeout=LONG)
+            return told.value
+
+    assert not isinstance(run(scenario).result, Indefinite)
 
 
 def test_an_error_of_the_block_comes_out_as_itself(online: Online) -> None:
