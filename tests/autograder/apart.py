@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pkgutil
 import tempfile
-from collections.abc import Iterable
 
 from eip_ref import course
 from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.isolation.sandbox import PYTHON, environment
-from eip_ref.autograder.judging import judge_trace, run_apart
+from eip_ref.autograder.judging import run_apart
 from eip_ref.autograder.process.answer import Answer, Cell
 from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.process.wire import Budget
 from eip_ref.trace import Trace
 
-__all__ = ["PATIENT", "answer", "mistakes", "starter", "trace"]
+__all__ = ["PATIENT", "answer", "starter", "trace"]
 
 PATIENT = 300.0  #: seconds of real time for one run, on a machine that others use too
 
@@ -35,13 +34,3 @@ def answer(exercise: Exercise, *sources: str, by: Zygote) -> Answer:
 def trace(exercise: Exercise, source: str, seed: int, *, by: Zygote, wall: float = PATIENT) -> Trace:
     """The trace of one run of a cell."""
     return run_apart(exercise, answer(exercise, source, by=by), seed, Budget(wall))
-
-
-def mistakes(exercise: Exercise, source: str, seeds: Iterable[int], *, by: Zygote) -> set[str]:
-    """The names of what the runs of a cell look like; "" for a right one."""
-    found = set()
-    for seed in seeds:
-        text = trace(exercise, source, seed, by=by).to_json()
-        diagnosis = judge_trace(exercise, text, seed).diagnosis
-        found.add(diagnosis.name if diagnosis else "")
-    return found
