@@ -34,7 +34,7 @@ def by() -> Iterator[Zygote]:
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 def test_the_model_answer_leaves_the_same_trace(exercise: Exercise, by: Zygote) -> None:
-    """Event by event, with each seed of the check, and it passes. Kept answers are graded in `test_isolated`."""
+    """Event by event, with each seed of the check, and it passes. `test_isolated` grades the kept answers."""
     source = whole_source(exercise, model_source(exercise))
     for seed in exercise.seeds[:1] if exercise.name in ONE_SEED else exercise.seeds:
         here = run_answer(exercise, model(exercise), seed)
