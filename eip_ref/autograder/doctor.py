@@ -111,14 +111,14 @@ def _sandbox() -> Line:
     try:
         from .isolation.sandbox import best_isolation
 
-        strong = best_isolation().strong
+        strong, found = best_isolation().strong, best_isolation().words
     except ImportError:  # Windows has no limits for processes
-        strong = False
+        strong, found = False, "no limits for processes"
     fix = (
         "on Debian or Ubuntu `sudo apt install bubblewrap`; where it is there and does not work, allow user "
-        "namespaces; without it `eip grade` works and protects this machine less"
+        "namespaces, also inside each other; without it `eip grade` works and protects this machine less"
     )
-    return Line("bubblewrap (for grading)", "a sandbox on Linux that works", strong, fix, needed=False)
+    return Line("bubblewrap (for grading)", "a sandbox on Linux that works", strong, fix, found, needed=False)
 
 
 def _contributor() -> Iterator[Line]:
