@@ -31,7 +31,7 @@ __all__ = ["CALLED", "Unknown", "cells_of", "listen"]
 
 CALLED = "<cell of the check>"  #: the file of a line that gives the answer its name
 OWN = "own"  #: the owner of a cell that is no answer and not the course's
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, SystemError)
 
 
 class Unknown(LookupError):

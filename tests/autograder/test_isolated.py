@@ -302,6 +302,24 @@ def test_a_cell_of_the_learners_own_that_does_harm_harms_no_answer(source: str, 
     assert mistakes(marks) == [mistake, mistake]
 
 
+def test_a_slow_cell_of_the_learners_own_costs_no_answer_its_time() -> None:
+    """It would run for each process: only what an answer uses does, while that is enough."""
+    source = "while True:\n    pass"
+    assert mistakes(changed(lambda notebook: notebook["cells"].insert(1, cell(source)))) == ["", ""]
+
+
+def test_a_cell_of_the_learners_own_runs_where_an_answer_needs_what_no_name_tells() -> None:
+    """Such as a name that another cell's function gives to all."""
+
+    def hide(notebook: dict[str, Any]) -> None:
+        (held,) = answer_cells(notebook, OUTCOME)
+        held["source"] = held["source"].replace('return "accepted"', "return WORD")
+        notebook["cells"].insert(1, cell("def begin():\n    global WORD\n    WORD = 'accepted'"))
+        notebook["cells"].insert(2, cell("begin()"))
+
+    assert mistakes(changed(hide)) == ["", ""]
+
+
 @cache
 def _broken() -> Marks:
     sources = {

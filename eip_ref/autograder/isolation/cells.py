@@ -6,15 +6,15 @@ The cells are Python alone: `magics.py` has read them as IPython does.
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .magics import UNREADABLE
 from .submission import COURSE
 
 __all__ = ["Cell", "needed", "read"]
-
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  #: what reading a text as Python raises
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +51,22 @@ def _read(number: int, source: str, of: str) -> Cell:
     )
 
 
-def needed(cells: Sequence[Cell], slug: str, *, alone: bool = False) -> list[Cell]:
-    """The cells that run for an exercise, in their order.
+def needed(cells: Sequence[Cell], slug: str, *, own: bool) -> list[Cell]:
+    """The cells that run for an exercise, in their order: the course's, its own, and those that they use.
 
-    Of the answers to other exercises only those run that this one uses: what they do at their beginning is
-    no matter here. With `alone`, only the course's cells and those of this exercise run.
+    With `own` also all of the learner's own, which may do what names do not tell. Of the answers to other
+    exercises none runs that is not used: what it does at its beginning is no matter here.
     """
-    given = {name for cell in cells if cell.of == COURSE for name in cell.binds}
-    chosen = [cell for cell in cells if cell.of in ((COURSE, slug) if alone else (COURSE, slug, ""))]
-    others = [] if alone else [cell for cell in cells if cell not in chosen]
+    given = {name for cell in cells if cell.of == COURSE for name in cell.binds} | set(dir(builtins))
+    chosen = [cell for cell in cells if cell.of in ((COURSE, slug, "") if own else (COURSE, slug))]
     while True:
         mine = [cell for cell in chosen if cell.of != COURSE]
         used = {name for cell in mine for name in cell.uses} - given
         used -= {name for cell in mine for name in cell.imports}
-        more = [cell for cell in others if not used.isdisjoint(cell.binds)]
+        more = [cell for cell in cells if cell not in chosen and not used.isdisjoint(cell.binds)]
         if not more:
             return [cell for cell in cells if cell in chosen]
         chosen += more
-        others = [cell for cell in others if cell not in more]
 
 
 def _tree(source: str) -> ast.Module:

@@ -20,7 +20,7 @@ from ..exercise import Exercise, Mistake
 from ..judging import UNJUDGED, judge_trace, run_apart
 from ..marks import Mark, Marks
 from ..process.answer import Answer, Missing, Problem
-from ..process.wire import Budget
+from ..process.wire import Budget, Ended
 from ..registry import Lesson
 from . import cells, submission
 from .cells import Cell, needed
@@ -117,19 +117,21 @@ class _Grading:
 
     def __init__(self, found: Sequence[Cell], secret: bytes, limits: Limits) -> None:
         self._cells, self._secret, self._limits = found, secret, limits
-        self._alone = False  # after a cell of the learner's own has ended the process
 
     def mark(self, exercise: Exercise, starter: Starter) -> Mark:
-        """The mark of an exercise: of its first run that does not pass. Raises `SandboxFailed`."""
-        mark, defined = self._try(exercise, starter, self._alone)
-        if defined or self._alone:
-            return mark
-        mark, self._alone = self._try(exercise, starter, True)  # perhaps a cell that is no part of it did it
-        return mark
+        """The mark of an exercise: of its first run that does not pass. Raises `SandboxFailed`.
 
-    def _try(self, exercise: Exercise, starter: Starter, alone: bool) -> tuple[Mark, bool]:
-        """The mark, and False when a process came to an end before the cells had."""
-        chosen = needed(self._cells, exercise.slug, alone=alone)
+        Other cells of the learner's own run only where it does not pass without them: they may be slow, and
+        run for every process, or end it.
+        """
+        few, all_own = (needed(self._cells, exercise.slug, own=own) for own in (False, True))
+        mark = self._try(exercise, starter, few)
+        if mark.passed or len(few) == len(all_own):
+            return mark
+        again = self._try(exercise, starter, all_own)
+        return mark if again.mistake in Ended.WORDS else again
+
+    def _try(self, exercise: Exercise, starter: Starter, chosen: Sequence[Cell]) -> Mark:
         answer = Answer(exercise, [(cell.file, cell.source) for cell in chosen], starter.zygote())
         until = time.monotonic() + RUNS * self._limits.wall
         try:
@@ -142,8 +144,8 @@ class _Grading:
         except Missing as missing:
             own = {cell.file for cell in chosen if cell.of == exercise.slug}
             own_problems = [each for each in missing.problems if each.file in own]
-            return _missed(exercise, *not_found(exercise, own_problems)), True
-        return mark, answer.defined
+            return _missed(exercise, *not_found(exercise, own_problems))
+        return mark
 
 
 def _judged(exercise: Exercise, text: str, seed: int) -> Mark:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-__all__ = ["MOST_CHARACTERS", "is_python", "python_of"]
+__all__ = ["MOST_CHARACTERS", "UNREADABLE", "is_python", "python_of"]
 
 MAY_BE_MAGIC = frozenset("!%?")  #: one of these is in the line of each
 RUN_THEIR_BODY = frozenset({"capture", "prun", "python", "python3", "time", "timeit"})
 MOST_CHARACTERS = 20_000  #: that IPython reads
 MOST_MAGICS = 30  #: lines of a cell that may be some
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  #: what reading a text as Python raises
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, SystemError)
+"""What reading a text as Python raises; the last is Python 3.11's word for too many things in each other."""
 
 
 def python_of(source: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..exercise import Exercise
 from ..registry import Lesson
-from .magics import MOST_CHARACTERS, is_python, python_of
+from .magics import MOST_CHARACTERS, UNREADABLE, is_python, python_of
 
 __all__ = ["COURSE", "MOST_BYTES", "Submission", "Unreadable", "read", "sources"]
 
@@ -154,7 +154,7 @@ def _by_name(source: str, lost: list[Exercise]) -> str:
         return ""
     try:
         defined = {getattr(node, "name", "") for node in ast.parse(source).body}
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         return next((each.slug for each in lost if f" {each.answer}" in source), "")
     return next((each.slug for each in lost if each.answer in defined), "")
 
@@ -171,7 +171,8 @@ def _notes(notebook: dict[str, Any], cells: list[dict[str, Any]], lesson: Lesson
         yield "The answer cells are not in the order of the exercise notebook. That costs nothing."
     own = sum(not cell["of"] for cell in cells)
     if own:
-        yield f"{own} cell{'' if own == 1 else 's'} of your own ran as well."
+        cells_are, they = ("cell", "it") if own == 1 else ("cells", "them")
+        yield f"{own} {cells_are} of your own ran as well, where an answer needs {they}."
 
 
 def _language(notebook: dict[str, Any]) -> str:

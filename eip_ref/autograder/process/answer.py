@@ -64,7 +64,6 @@ class Answer:
         self._of_loops: WeakKeyDictionary[Any, tuple[Learner, Any]] = WeakKeyDictionary()
         self._of_lives: WeakKeyDictionary[Life, tuple[Learner, Any]] = WeakKeyDictionary()
         self._alive: list[tuple[Any, Learner]] = []
-        self.defined = False  #: true once its cells have run to their end and defined it
 
     def complaint(self) -> str | None:
         """The complaint about the answer's form, or None. Raises `Missing` and `Ended`."""
@@ -143,7 +142,6 @@ class Answer:
         wire.send(["cells", cells, self._name, self._signature, self._modules, makes])
         match said := wire.receive():
             case ["ready", None | str() as complaint, [kind, name, methods], int(number)]:
-                self.defined = True
                 with suppress(Uncrossable):
                     thing = None if complaint else learner.adopt(number, kind, name, methods)
                     return learner, complaint and complaint[:500], thing
@@ -163,7 +161,7 @@ def imported(source: str) -> Iterator[str]:
     """The modules of Python's own that a cell imports, at its top or deeper."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return
     for node in ast.walk(tree):
         names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
