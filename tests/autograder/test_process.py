@@ -277,6 +277,11 @@ async def stopping(answer: kit.Answer, seed: int) -> None:
         ("await anyio.sleep(4)\n    with anyio.CancelScope(shield=True): await anyio.sleep(3)", 0, 1, 7),
         ("await anyio.sleep_forever()", 0, 1, 5),
         (
+            "lease = await queue.receive()\n    with anyio.CancelScope(shield=True):\n"
+            "        try: await queue.receive(timeout=8)\n        except Exception: await lease.ack()",
+            1, 0, 8,
+        ),
+        (
             "lease = await queue.receive()\n    try: await anyio.sleep(60)\n"
             "    except BaseException:\n        try: await queue.join()\n        finally: await lease.ack()",
             1, 0, 5,

@@ -43,10 +43,12 @@ class _Cancelled(Exception):
 class _Operation:
     """The wish of a task of the learner's that waits."""
 
-    def __init__(self, number: int, deadline: float | None, target: list[Any], args: Any, named: Any) -> None:
+    def __init__(
+        self, number: int, deadline: float | None, target: list[Any], args: Any, named: Any, shield: bool
+    ) -> None:
         self.number, self.target, self.args, self.named = number, target, args, named
         self.deadline = deadline
-        self.scope = anyio.CancelScope()
+        self.scope = anyio.CancelScope(shield=shield)  # as the answer's own shields, all of which are there
 
     @contextmanager
     def in_scope(self) -> Iterator[None]:
@@ -279,12 +281,22 @@ class Learner:
 
     def _take(self, entry: Any) -> None:
         match entry:
-            case ["op", int(number), int(lane), int(call), deadline, list(target), list(args), dict(named)]:
-                if number in self._operations or not _is_number(deadline):
+            case [
+                "op",
+                int(number),
+                int(lane),
+                int(call),
+                until,
+                list(target),
+                list(args),
+                dict(named),
+                *rest,
+            ]:
+                if number in self._operations or not _is_number(until):
                     self._end(misunderstood(entry))
                 if len(self._operations) >= self._budget.operations:
                     self._end(Ended("too-much", "Too many operations are open."))
-                operation = _Operation(number, deadline, target, args, named)
+                operation = _Operation(number, until, target, args, named, rest == ["shield"])
                 self._operations[number] = operation
                 self._lane(lane, call).add(operation)
             case ["cancel", int(number)]:

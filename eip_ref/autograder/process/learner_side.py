@@ -19,6 +19,7 @@ from math import isfinite
 from typing import Any
 
 import anyio
+from anyio._backends._asyncio import _task_states
 
 from ... import trace
 from ...lab.clock import VirtualLoop, place
@@ -264,6 +265,7 @@ class Side:
             target,
             [*map(self._pack, args)],
             self._pack_named(named),
+            *(["shield"] if _is_shielded() else []),
         ]
         self._operations[number] = operation
         self._outbox.append(line)
@@ -353,6 +355,15 @@ class Side:
         function = later if kind == "async" else now
         function.__name__ = function.__qualname__ = name
         return function
+
+
+def _is_shielded() -> bool:
+    """True in a block of the answer's that no cancellation from outside the call reaches."""
+    task: Any = asyncio.current_task()
+    scope = _task_states[task].cancel_scope if task in _task_states else None
+    while scope is not None and not scope.shield:
+        scope = scope._parent_scope
+    return scope is not None
 
 
 class _Clock:
