@@ -41,7 +41,7 @@ OTHER_NAME = "Grading looks for `{wanted}`, and this is `{name}`: give it that n
 def judge(exercise: Exercise, answer: object) -> tuple[Verdict, str]:
     """The verdict on an answer that this kernel or script has defined, and a remark on it, or "".
 
-    It runs with each seed until one fails. A KeyboardInterrupt ends it at once.
+    It runs with each seed until it has no points to lose. A KeyboardInterrupt ends it at once.
     """
     if exercise.form.complaint(answer) is not None:  # then nothing of it runs
         return judge_answer(exercise, answer), ""
@@ -98,6 +98,7 @@ def _interruptibly(work: Callable[[Callable[[], bool]], Verdict]) -> Verdict:
 
 
 def _judged(exercise: Exercise, answer: Answer, stopped: Callable[[], bool]) -> Verdict:
+    whole: Verdict | None = None
     for seed in exercise.seeds:
         budget = Budget(WALL, size=LIMITS.output, silence=SILENCE, stopped=stopped)
         try:
@@ -109,9 +110,11 @@ def _judged(exercise: Exercise, answer: Answer, stopped: Callable[[], bool]) -> 
             verdict = judge_trace(exercise, text, seed)
         except UNJUDGED as error:
             return _failed(exercise, seed, "not-judged", f"The judge met {type(error).__name__}.")
-        if not verdict.passed:
+        whole = whole.then(verdict) if whole else verdict
+        if not whole.points:
             break
-    return verdict
+    assert whole
+    return whole
 
 
 def _failed(exercise: Exercise, seed: int, name: str, seen: str) -> Verdict:

@@ -20,13 +20,23 @@ class Task:
     title: str
     size: str  #: "Repair · easy · 3 points · 10 minutes"
     passed: bool
+    points: int = 0  #: that it has earned, when it has not passed
 
     @property
     def mark(self) -> str:
-        return "✓" if self.passed else "○"
+        return "✓" if self.passed else "◐" if self.points else "○"
+
+    @property
+    def state(self) -> str:
+        return "passed" if self.passed else "passed in part" if self.points else "not passed yet"
+
+    @property
+    def words(self) -> str:
+        """Its size, and the points of a part."""
+        return f"{self.size} · {self.points} earned" if self.points and not self.passed else self.size
 
     def __str__(self) -> str:
-        return f"{self.mark} {self.title}: {self.size}"
+        return f"{self.mark} {self.title}: {self.words}"
 
 
 @dataclass(frozen=True)
@@ -93,11 +103,17 @@ def _row(progress: Progress, lesson: Lesson, comes_next: bool) -> Row:
     passed, predicted = progress.passed(lesson), progress.predicted(lesson)
     return Row(
         lesson=f"{lesson.label} {lesson.title}",
-        tasks=tuple(Task(each.title, each.size, each in passed) for each in lesson.exercises),
+        tasks=tuple(
+            Task(each.title, each.size, each in passed, progress.of(each.name).points)
+            for each in lesson.exercises
+        ),
         comes_next=comes_next,
         passed=len(passed),
         exercises=len(lesson.exercises),
-        points=sum(exercise.points for exercise in passed),
+        points=sum(
+            each.points if each in passed else min(progress.of(each.name).points, each.points)
+            for each in lesson.exercises
+        ),
         out_of=lesson.points,
         predicted=len(predicted),
         right=sum(predicted),

@@ -51,7 +51,8 @@ def check(name: str, answer: object) -> Report | None:
         if not verdict.passed:
             raise AssertionError(str(report))
         return None
-    facts = [Fact("checked", name, {"mistake": verdict.diagnosis.name if verdict.diagnosis else ""})]
+    mistake = verdict.diagnosis.name if verdict.diagnosis else ""
+    facts = [Fact("checked", name, {"mistake": mistake, "points": verdict.points})]
     facts += [Fact("passed", name, {"points": verdict.points})] if verdict.passed else []
     remember(*facts)
     return report

@@ -69,9 +69,17 @@ def _line(mark: Mark, title: str) -> str:
     if mark.mistake == "not-started":
         return f"– 0/{mark.most}  {title}: not started"
     said = "\n".join(
-        filter(None, (mark.seen, f"Looks like: {mark.title}. {mark.explanation}", f"Next: {next_step(mark)}"))
+        filter(
+            None,
+            (
+                *map(str, mark.parts),
+                mark.seen,
+                f"Looks like: {mark.title}. {mark.explanation}",
+                f"Next: {next_step(mark)}",
+            ),
+        )
     )
-    return f"✗ 0/{mark.most}  {title}\n{indent(said, '       ')}"
+    return f"✗ {mark.points}/{mark.most}  {title}\n{indent(said, '       ')}"
 
 
 def _lesson(notebook: Path, data: bytes) -> Lesson:

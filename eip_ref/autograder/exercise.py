@@ -18,7 +18,18 @@ from typing import Any
 from ..trace import Event, Trace
 from .forms import Form
 
-__all__ = ["KINDS", "LEVELS", "OWN_LINE", "Diagnosis", "Ending", "Exercise", "Mistake", "Run", "Vacuous"]
+__all__ = [
+    "KINDS",
+    "LEVELS",
+    "OWN_LINE",
+    "Diagnosis",
+    "Ending",
+    "Exercise",
+    "Mistake",
+    "Part",
+    "Run",
+    "Vacuous",
+]
 
 OWN_LINE = (
     "own_line"  #: the attribute of an error that was raised in another process: number and text of a line
@@ -50,6 +61,15 @@ class Mistake:
     def __post_init__(self) -> None:
         if not SLUG.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no name for a mistake; use small letters and dashes")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several things that an exercise asks, with points of its own."""
+
+    title: str
+    points: int
+    mistakes: tuple[str, ...]  #: those that cost its points
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,7 @@ class Exercise:
     endings: Mapping[str, Mistake] = field(default_factory=dict, repr=False)
     #: a mistake for a run that does not end by itself: by `Ending`, or by the name of what was raised
     mistakes: tuple[Mistake, ...] = field(default=(), repr=False)  #: all that it knows by name
+    parts: tuple[Part, ...] = field(default=(), repr=False)  #: of which each earns its points by itself
     seeds: tuple[int, ...] = (1, 2, 3)  #: what the notebook's check runs with, in this order
 
     def __post_init__(self) -> None:
@@ -98,6 +119,7 @@ class Exercise:
             raise ValueError(f"exercise {self.name!r}: " + "; ".join(problems))
 
     def _problems(self) -> dict[str, bool]:
+        blamed = [mistake for part in self.parts for mistake in part.mistakes]
         texts = (self.title, self.called, self.promised, self.explanation)
         return {
             "the name must be lesson_module/exercise in small letters": not NAME.fullmatch(self.name),
@@ -108,6 +130,15 @@ class Exercise:
             "title, called, promised and explanation must say something": not all(texts),
             "the answer must be a Python name": not self.answer.isidentifier(),
             "it needs a seed": not self.seeds,
+            "the points of its parts must be above 0 and add up to its own": bool(self.parts)
+            and (
+                sum(part.points for part in self.parts) != self.points
+                or not all(p.points for p in self.parts)
+            ),
+            "each mistake of a part must be one of the exercise, and of one part": len(set(blamed))
+            < len(blamed)
+            or not set(blamed) <= {mistake.name for mistake in self.mistakes}
+            or not all(part.mistakes for part in self.parts),
         }
 
     @property

@@ -14,12 +14,13 @@ import inspect
 import linecache
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..lab.clock import Deadlock, Runaway
 from ..trace import Event, Kind, Trace, TraceTooLong
 from .exercise import OWN_LINE, Diagnosis, Ending, Exercise, Mistake, Vacuous
+from .marks import Mark, PartMark
 from .process.answer import Answer
 from .process.wire import Budget, Ended
 
@@ -117,9 +118,47 @@ class Verdict:
     findings: tuple[Diagnosis, ...] = ()
 
     @property
+    def parts(self) -> tuple[PartMark, ...]:
+        """The marks of the exercise's parts, where it has some. A mistake of no part costs all of them."""
+        made = {finding.mistake.name: finding for finding in self.findings}
+        of_none = made.keys() - {name for part in self.exercise.parts for name in part.mistakes}
+        lost = (
+            (part, [made[name] for name in part.mistakes if name in made]) for part in self.exercise.parts
+        )
+        return tuple(
+            PartMark(
+                part.title,
+                0 if found or of_none else part.points,
+                part.points,
+                (found or self.findings)[0].mistake.title if found or of_none else "",
+            )
+            for part, found in lost
+        )
+
+    @property
     def points(self) -> int:
         """The points that it earns."""
-        return self.exercise.points if self.passed else 0
+        return self.exercise.points if self.passed else sum(part.points for part in self.parts)
+
+    @property
+    def mark(self) -> Mark:
+        """The same as the mark of an answer, without its seed."""
+        name, most, mistake = self.exercise.name, self.exercise.points, self.diagnosis
+        if mistake is None:
+            return Mark(name, most, most, parts=self.parts)
+        said = (mistake.name, mistake.title, mistake.explanation, self.seen, self.trace.to_json())
+        return Mark(name, self.points, most, *said, self.parts)
+
+    def then(self, other: Verdict) -> Verdict:
+        """Both as one: the first that failed, with what the other one found besides.
+
+        An answer need not be run with more seeds when it has no points to lose.
+        """
+        if self.passed or other.passed:
+            return other if self.passed else self
+        known = {finding.mistake for finding in self.findings}
+        more = (finding for finding in other.findings if finding.mistake not in known)
+        return replace(self, findings=(*self.findings, *more))
 
     @property
     def diagnosis(self) -> Mistake | None:
@@ -128,14 +167,16 @@ class Verdict:
 
 
 def judge_answer(exercise: Exercise, answer: object, seeds: Iterable[int] | None = None) -> Verdict:
-    """Run and judge `answer` with each seed until one fails, and return the last verdict.
+    """Run and judge `answer` with each seed until it has no points to lose, and return the verdict.
 
     Never raises for anything that the answer does, but for `KeyboardInterrupt`.
     """
-    for seed in exercise.seeds if seeds is None else seeds:
-        verdict = judge_trace(exercise, run_answer(exercise, answer, seed).to_json(), seed)
-        if not verdict.passed:
+    first, *more = exercise.seeds if seeds is None else seeds
+    verdict = judge_trace(exercise, run_answer(exercise, answer, first).to_json(), first)
+    for seed in more:
+        if not verdict.points:
             break
+        verdict = verdict.then(judge_trace(exercise, run_answer(exercise, answer, seed).to_json(), seed))
     return verdict
 
 

@@ -11,7 +11,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Mark", "Marks"]
+__all__ = ["Mark", "Marks", "PartMark"]
+
+
+@dataclass(frozen=True)
+class PartMark:
+    """The mark of one part of an exercise."""
+
+    title: str
+    points: int
+    most: int
+    mistake: str = ""  #: the title of the mistake that cost it; "" when it is right
+
+    def __str__(self) -> str:
+        return f"{'✗' if self.mistake else '✓'} {self.points}/{self.most}  {self.title}"
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,7 @@ class Mark:
     explanation: str = ""  #: why it does harm
     seen: str = ""  #: what was seen, in words, without hidden inputs
     trace: str = ""  #: the trace that shows the mistake, as JSON; "" when it passed or there is none
+    parts: tuple[PartMark, ...] = ()  #: those of an exercise that has some, when it was judged
 
     @property
     def passed(self) -> bool:
@@ -59,7 +73,11 @@ class Marks:
         """Raises ValueError when the text is not what `to_json` gave."""
         try:
             facts: dict[str, Any] = json.loads(text)
-            marks = tuple(Mark(**each) for each in facts.pop("marks"))
+            marks = tuple(_mark(**each) for each in facts.pop("marks"))
             return cls(marks=marks, **{**facts, "notes": tuple(facts.pop("notes"))})
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"these are no marks: {error}") from error
+
+
+def _mark(*, parts: list[dict[str, Any]], **facts: Any) -> Mark:
+    return Mark(parts=tuple(PartMark(**part) for part in parts), **facts)

@@ -44,6 +44,7 @@ class Standing:
     checks: int = 0
     hints: int = 0
     passed: bool = False
+    points: int = 0  #: the most that a check has given
     shown: bool = False  #: the model answer was shown
 
 
@@ -96,15 +97,20 @@ def fold(facts: Iterable[Fact]) -> Progress:
 def _after(before: Standing, fact: Fact) -> Standing:
     match fact.kind:
         case "checked":
-            return replace(before, checks=before.checks + 1)
+            return replace(before, checks=before.checks + 1, points=_points(before, fact))
         case "passed":
-            return replace(before, passed=True)
+            return replace(before, passed=True, points=_points(before, fact))
         case "hinted":
             return replace(before, hints=before.hints + 1)
         case "solution shown":
             return replace(before, shown=True)
         case _:  # reset: as if nothing had happened
             return Standing()
+
+
+def _points(before: Standing, fact: Fact) -> int:
+    points = fact.data.get("points")
+    return max(before.points, points) if isinstance(points, int) else before.points
 
 
 class Store:

@@ -80,6 +80,8 @@ class Report:
         yield "Called", self._exercise.called
         yield "Seen", self._seen()
         yield "Promised", self._exercise.promised
+        if self.verdict.parts:
+            yield "Parts", "\n".join(map(str, self.verdict.parts))
         if self.diagnosis:
             yield "Looks like", f"{self.diagnosis.title}. {self.diagnosis.explanation}"
         yield "Next", self._next()

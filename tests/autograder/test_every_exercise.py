@@ -118,6 +118,17 @@ def test_each_mistake_that_an_exercise_knows_is_made_by_a_kept_answer(exercise: 
     assert [mistake.name for mistake in exercise.mistakes if mistake.name not in made] == []
 
 
+@pytest.mark.parametrize("exercise", [each for each in EXERCISES if each.parts], ids=lambda each: each.name)
+def test_each_part_is_earned_and_lost_by_a_kept_answer(exercise: Exercise) -> None:
+    """A wrong answer that earns a part has its points, and those of no other part."""
+    wrong = [plays(kept)[0].verdict for kept in KEPT if kept.exercise == exercise and kept.mistake]
+    for number, part in enumerate(exercise.parts):
+        assert {verdict.parts[number].points for verdict in wrong} == {0, part.points}
+    assert any(0 < verdict.points < exercise.points for verdict in wrong)
+    for verdict in wrong:
+        assert verdict.points == sum(part.points for part in verdict.parts) < exercise.points
+
+
 @each_exercise
 def test_the_notebook_tells_a_story_and_a_task(exercise: Exercise) -> None:
     """Above the answer, in words of the author."""

@@ -506,5 +506,6 @@ def test_a_test_is_told_the_same_of_each_implementation(name: str) -> None:
     module = importlib.import_module(f"eip_ref.course.{lesson}.{slug}")
     kinds = [each for each in vars(module).values() if inspect.isclass(each)]
     for kind in kinds:
-        for base in kind.__mro__[1:]:
+        bases: list[Any] = [*kind.__mro__[1:-1]]
+        for base in bases:
             assert surface(base).items() <= surface(kind).items()

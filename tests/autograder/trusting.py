@@ -32,7 +32,7 @@ def grade_or_die(job: Job) -> str:
 
 
 def grade_or_hang(job: Job) -> str:
-    """Marks of wrong answers; the trace of the first one is the notebook. one that says "hang in reading" hangs."""
+    """Marks of wrong answers, the first one's trace is the notebook; "hang in reading" hangs."""
     if b"hang in reading" in job.data:
         threading.Event().wait()
     exercises = registry.exercises(job.lesson)
@@ -64,16 +64,4 @@ def _mark(exercise: Exercise, answer: Any) -> Mark:
     if answer is None:
         return Mark(exercise.name, 0, exercise.points, "no-answer", "The answer was not found")
     verdict = judge_answer(exercise, answer)
-    if verdict.passed:
-        return Mark(exercise.name, exercise.points, exercise.points)
-    mistake = verdict.findings[0].mistake
-    return Mark(
-        exercise.name,
-        0,
-        exercise.points,
-        mistake.name,
-        mistake.title,
-        mistake.explanation,
-        verdict.seen,
-        verdict.trace.to_json() if verdict.trace.messages() else "",
-    )
+    return verdict.mark if verdict.trace.messages() else replace(verdict.mark, trace="")

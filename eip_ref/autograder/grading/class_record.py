@@ -41,6 +41,8 @@ class ExerciseFacts:
     passed: int
     wrong: int
     not_begun: int
+    in_part: int  #: of the wrong ones, those with points for a part
+    points: int  #: that all of them have
     seconds: tuple[float, ...]  #: real time that each answer took
 
     @property
@@ -51,6 +53,11 @@ class ExerciseFacts:
     def share(self) -> float:
         """The part of all who handed in that passed, from 0 to 1."""
         return self.passed / self.answers if self.answers else 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean of the points of all who handed in."""
+        return self.points / self.answers if self.answers else 0.0
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,8 @@ class ClassRecord:
             passed=passed,
             wrong=len(begun) - passed,
             not_begun=len(marks) - len(begun),
+            in_part=sum(mark.points > 0 for mark in begun) - passed,
+            points=sum(mark.points for mark in marks),
             seconds=tuple(time for time in times if time is not None),
         )
 

@@ -65,6 +65,7 @@ def _card(exercise: Exercise, mark: Mark, graded: Graded, pictures: Pictures) ->
     picture = pictures.get(graded.pictures.get(mark.exercise, ""))
     parts = [
         ("Called", exercise.called),
+        ("Parts", "\n".join(map(str, mark.parts))),
         ("Seen", mark.seen),
         ("Promised", exercise.promised),
         ("Looks like", f"{mark.title}. {mark.explanation}"),

@@ -54,4 +54,5 @@ def _output(mark: Mark) -> str:
     if mark.passed:
         return "All that was promised."
     looks = f"Looks like: {mark.title} ({mark.mistake}). {mark.explanation}"
-    return "\n\n".join(filter(None, (shown(mark.seen), looks, f"Next: {next_step(mark)}")))
+    parts = "\n".join(map(str, mark.parts))
+    return "\n\n".join(filter(None, (parts, shown(mark.seen), looks, f"Next: {next_step(mark)}")))

@@ -36,7 +36,7 @@ def _case(mark: Mark, learner: str) -> xml.Element:
         xml.SubElement(case, "skipped", message=shown(mark.title))
     elif mark.mistake:
         failure = xml.SubElement(case, "failure", type=mark.mistake, message=shown(mark.title))
-        failure.text = shown("\n".join(filter(None, (mark.seen, mark.explanation))))
+        failure.text = shown("\n".join(filter(None, (*map(str, mark.parts), mark.seen, mark.explanation))))
     return case
 
 

@@ -13,11 +13,12 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 
 from .. import course
 from ..exercise import Exercise, Mistake
-from ..judging import UNJUDGED, judge_trace, run_apart
+from ..judging import UNJUDGED, Verdict, judge_trace, run_apart
 from ..marks import Mark, Marks
 from ..process.answer import Answer, Missing, Problem
 from ..process.wire import Budget, Ended
@@ -112,6 +113,10 @@ def course_cells(name: str) -> frozenset[str]:
     return frozenset(submission.sources(data))
 
 
+class NotJudged(Exception):
+    """A record that the judge cannot read; the name of the error that it met."""
+
+
 class _Grading:
     """Gives the marks of one notebook's answers."""
 
@@ -119,7 +124,7 @@ class _Grading:
         self._cells, self._secret, self._limits = found, secret, limits
 
     def mark(self, exercise: Exercise, starter: Starter) -> Mark:
-        """The mark of an exercise: of its first run that does not pass. Raises `SandboxFailed`.
+        """The mark of an exercise: of all runs until it has no points to lose. Raises `SandboxFailed`.
 
         Other cells of the learner's own run only where it does not pass without them: they may be slow, and
         run for every process, or end it.
@@ -135,27 +140,29 @@ class _Grading:
         answer = Answer(exercise, [(cell.file, cell.source) for cell in chosen], starter.zygote())
         until = time.monotonic() + RUNS * self._limits.wall
         try:
+            whole: Verdict | None = None
             for seed in seeds_for(exercise, self._secret):
                 budget = Budget(min(self._limits.wall, until - time.monotonic()), size=self._limits.output)
                 text = ADDRESS.sub("", run_apart(exercise, answer, seed, budget).to_json())
-                mark = _judged(exercise, text, seed)
-                if not mark.passed:
+                verdict = _judged(exercise, text, seed)
+                whole = whole.then(verdict) if whole else verdict
+                if not whole.points:
                     break
         except Missing as missing:
             own = {cell.file for cell in chosen if cell.of == exercise.slug}
             own_problems = [each for each in missing.problems if each.file in own]
             return _missed(exercise, *not_found(exercise, own_problems))
-        return mark
+        except NotJudged as error:
+            return _missed(exercise, "not-judged", f"The judge met {error}.")
+        assert whole
+        return _short(whole.mark)
 
 
-def _judged(exercise: Exercise, text: str, seed: int) -> Mark:
+def _judged(exercise: Exercise, text: str, seed: int) -> Verdict:
     try:
-        verdict = judge_trace(exercise, text, seed)
+        return judge_trace(exercise, text, seed)
     except UNJUDGED as error:
-        return _missed(exercise, "not-judged", f"The judge met {type(error).__name__}.")
-    if verdict.diagnosis is None:
-        return Mark(exercise.name, exercise.points, exercise.points)
-    return _missed(exercise, verdict.diagnosis, verdict.seen, verdict.trace.to_json())
+        raise NotJudged(type(error).__name__) from error
 
 
 def not_found(exercise: Exercise, problems: Sequence[Problem]) -> tuple[str, str]:
@@ -167,10 +174,13 @@ def not_found(exercise: Exercise, problems: Sequence[Problem]) -> tuple[str, str
     return kind, ADDRESS.sub("", f"{place}: {words}")
 
 
-def _missed(exercise: Exercise, mistake: Mistake | str, seen: str, trace: str = "") -> Mark:
-    if isinstance(mistake, str):
-        mistake = MISTAKES[mistake]
-    words = seen if len(seen) <= MOST_WORDS else f"{seen[:MOST_WORDS]} …"
-    kept = trace if len(trace) <= MOST_TRACE else ""
+def _missed(exercise: Exercise, name: str, seen: str) -> Mark:
+    mistake = MISTAKES[name]
     about = (mistake.name, mistake.title, mistake.explanation)
-    return Mark(exercise.name, 0, exercise.points, *about, words, kept)
+    return _short(Mark(exercise.name, 0, exercise.points, *about, seen))
+
+
+def _short(mark: Mark) -> Mark:
+    """The mark, with no more words and no longer trace than a report holds."""
+    words = mark.seen if len(mark.seen) <= MOST_WORDS else f"{mark.seen[:MOST_WORDS]} …"
+    return replace(mark, seen=words, trace=mark.trace if len(mark.trace) <= MOST_TRACE else "")

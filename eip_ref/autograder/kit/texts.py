@@ -12,6 +12,8 @@
     Hint: The second, a direction.
     Hint: The third, nearly the code.
     Why: Why the model answer keeps the promise; shown with it.
+    Part: What is asked · 1 point · ack-on-receive
+    Part: What else is asked · 2 points · dies-of-one-order
 
     ack-on-receive: Acknowledged before the work was done. Why this mistake does harm,
         in two or three sentences, without the answer.
@@ -23,6 +25,9 @@ Mistakes come last, each with a name that stays, a title, which is the first sen
 Their order is their rank: of all that a judge finds in a trace, the mistake that stands first here is the
 verdict. In brackets stands what ends a run without the judge: the name of an error, or `deadlock`,
 `runaway` or `raised`; several are parted by commas.
+
+Parts are for an exercise that asks several things; most have none. Each has its points, which add up to
+those of the exercise, and the mistakes that cost them. A mistake of no part costs all points.
 '''
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from functools import partial
 from inspect import cleandoc
 
 from ...trace import Trace
-from ..exercise import LEVELS, Diagnosis, Ending, Exercise, Mistake, Run, Vacuous
+from ..exercise import LEVELS, Diagnosis, Ending, Exercise, Mistake, Part, Run, Vacuous
 from ..forms import Form, a_class, async_function, function
 from .journeys import Symptom
 
@@ -44,10 +49,12 @@ Judge = Callable[[Trace], Iterable[Symptom]]
 SIZE = re.compile(r"([A-Z][a-z ]+) · (easy|medium|hard) · (\d+) points? · (\d+) minutes?")
 ANSWER = re.compile(r"(async def|def|class) (\w+)\(([\w, ]*)\)(?: with ([\w, ]+))?")
 FORMS = {"async def": async_function, "def": function, "class": a_class}
+PART = re.compile(r"(.+) · (\d+) points? · ([a-z0-9, -]+)", re.DOTALL)
 TEXT = re.compile(r"([A-Z][a-z]+): (.+)", re.DOTALL)
 LIKE = {  # what each of them looks like
     SIZE: "Repair · easy · 3 points · 10 minutes",
     ANSWER: "async def work(queue, handle), or: class Desk(orders) with work, replay",
+    PART: "What is asked · 1 point · ack-on-receive, dies-of-one-order",
     TEXT: "Called: in words, going on in lines that are indented",
 }
 MISTAKE = re.compile(r"([a-z0-9-]+)(?: \(([\w, ]+)\))?: ([^.]+)\.\s+(.+)", re.DOTALL)
@@ -90,6 +97,7 @@ def exercise(
             judge=_ranking(judge, mistakes),
             endings={ending: mistakes[name] for name, listed, *_ in told for ending in _endings(listed)},
             mistakes=tuple(mistakes.values()),
+            parts=tuple(_part(text) for name, text in named if name == "Part"),
             seeds=seeds,
         )
     except ValueError as error:
@@ -117,6 +125,11 @@ def _joined(text: str) -> str:
 
 def _listed(text: str) -> Iterator[str]:
     return (part.strip() for part in text.split(",") if part)
+
+
+def _part(text: str) -> Part:
+    title, points, mistakes = _parts(PART, _joined(text))
+    return Part(title, int(points), tuple(_listed(mistakes)))
 
 
 def _endings(text: str) -> Iterator[str]:

@@ -15,6 +15,9 @@ Hint: A call with `extra` is a second one. A branch that was refused was not ask
 Why: A page is finished when its required branch is there, with whatever else came. A hedge is no failure:
     the branch ended well, and only the slower call was cancelled. A branch is left out without a call when
     the one that it needs has no value, or when the bulkhead is full.
+Part: Which pages failed or came in part · 1 point · no-page-misread, partial-misread
+Part: Which pages asked a service twice · 1 point · asked-twice-misread
+Part: Which pages did not ask a service · 1 point · not-asked-misread
 
 no-prediction: One of the four lists is missing or cannot be read. Return a dictionary from "no page",
     "partial", "asked twice" and "not asked" to lists of numbers of pages, such as [1, 4].

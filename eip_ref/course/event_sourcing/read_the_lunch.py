@@ -14,6 +14,9 @@ Hint: A till is left without knowing when its last event is `timed out`. Look wh
     of them.
 Why: The versions tell the order, and they are not in the order of sending: a sale that was refused once came
     later. Of the tills whose last word is a timeout one has sold and one has not, and neither can know.
+Part: The stream · 1 point · order-of-sending, wrong-stream
+Part: Conflicts and repetitions · 1 point · wrong-conflicts, wrong-repetition
+Part: Who is left without knowing · 1 point · wrong-silence
 
 no-prediction: A list is missing or cannot be read. Return a dictionary with the four names of the task, and
     under each a list of numbers of sales, such as [1, 4].

@@ -14,6 +14,9 @@ Hint: An order takes 12 s, and between two questions there is one order. A packe
 Why: Both packers live. The session of 8 s is shorter than the 12 s of work, so each finds the other dead
     and takes its partition. No ack counts, since each is of a generation that is over. A session of 12 s or
     more ends it.
+Part: The cause · 1 point · blames-a-crash, blames-the-shop, blames-the-number
+Part: What is in the trace · 1 point · wrong-count
+Part: The session that ends it · 1 point · session-too-short, session-too-long
 
 no-answer: An answer is missing or cannot be read. Each of the four names needs one: the cause is one of the
     four texts in the table, and the others are numbers.
