@@ -504,8 +504,7 @@ def test_a_test_is_told_the_same_of_each_implementation(name: str) -> None:
     """How a name behaves does not say which of them is broken."""
     lesson, slug = name.split("/")
     module = importlib.import_module(f"eip_ref.course.{lesson}.{slug}")
-    kinds = [each for each in vars(module).values() if inspect.isclass(each)]
+    kinds: list[Any] = [each for each in vars(module).values() if inspect.isclass(each)]
     for kind in kinds:
-        bases: list[Any] = [*kind.__mro__[1:-1]]
-        for base in bases:
+        for base in kind.__mro__[1:-1]:
             assert surface(base).items() <= surface(kind).items()
