@@ -13,6 +13,7 @@ from .wire import Budget, Ended, Wire
 
 __all__ = ["NotStarted", "Zygote"]
 
+WORD = 16  #: bytes of each thing that is said to the process which starts the others, and by it
 PATIENCE = 60.0  #: seconds that its start, its end or an answer of it may take on a busy machine
 
 
@@ -27,7 +28,7 @@ class Zygote:
         self, command: Sequence[str], environment: dict[str, str], modules: Sequence[str] = ()
     ) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the rest
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine, theirs = socket.socketpair(socket.AF_UNIX)
         script = str(Path(__file__).with_name("zygote.py"))
         self._process = subprocess.Popen(
             [*command, script, str(theirs.fileno()), *modules],
@@ -48,7 +49,7 @@ class Zygote:
     def await_ready(self) -> None:
         """Wait until it can start processes. Raises `NotStarted`."""
         try:
-            self._ready = self._ready or self._socket.recv(16) == b"ready"
+            self._ready = self._ready or self._word() == b"ready"
         except OSError:
             self._process.kill()
         if not self._ready:
@@ -63,8 +64,8 @@ class Zygote:
         theirs_in, mine_out = os.pipe()
         mine_in, theirs_out = os.pipe()
         try:
-            socket.send_fds(self._socket, [b"start"], [theirs_in, theirs_out])
-            number = self._socket.recv(16)
+            socket.send_fds(self._socket, [b"start".ljust(WORD)], [theirs_in, theirs_out])
+            number = self._word()
             if not number:
                 raise ConnectionResetError
         except OSError:  # an answer with the same rights has ended it, or stopped it
@@ -78,9 +79,12 @@ class Zygote:
             os.close(theirs_out)
         return Wire(mine_in, mine_out, budget), lambda: self._end(number)
 
+    def _word(self) -> bytes:
+        return self._socket.recv(WORD, socket.MSG_WAITALL).rstrip()
+
     def _end(self, number: bytes) -> None:
         try:
-            self._socket.send(number)
+            self._socket.send(number.ljust(WORD))
         except OSError:
             return  # it has ended, and so have all
 
