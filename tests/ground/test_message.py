@@ -46,7 +46,7 @@ def test_what_cannot_be_written_is_refused_without_writing_it(wrong: dict[str, A
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"id": ""}, {"id": 7}, {"key": 7}, {"type": 5}, {"type": None}),
+        *({"id": ""}, {"id": "a\0b"}, {"id": 7}, {"key": 7}, {"type": 5}, {"type": None}),
         *({"correlation_id": 7}, {"causation_id": b"m1"}, {"reply_to": True}),
     ],
 )
