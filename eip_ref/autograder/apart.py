@@ -27,10 +27,8 @@ from .process.answer import Answer, Missing
 from .process.start import NotStarted, Zygote
 from .process.wire import Budget
 
-__all__ = ["SILENCE", "WALL", "judge", "warm_up"]
+__all__ = ["judge", "warm_up"]
 
-WALL = 60.0  #: seconds of real time for one run
-SILENCE = 10.0  #: seconds that an answer may work without a word
 PLAYED = (
     "The answer ran in this process, because {why}. So a crash was only played, and grading, which runs it "
     "in a process of its own, may see more."
@@ -100,7 +98,7 @@ def _interruptibly(work: Callable[[Callable[[], bool]], Verdict]) -> Verdict:
 def _judged(exercise: Exercise, answer: Answer, stopped: Callable[[], bool]) -> Verdict:
     whole: Verdict | None = None
     for seed in exercise.seeds:
-        budget = Budget(WALL, size=LIMITS.output, silence=SILENCE, stopped=stopped)
+        budget = Budget(LIMITS.wall, size=LIMITS.output, silence=LIMITS.silence, stopped=stopped)
         try:
             text = run_apart(exercise, answer, seed, budget).to_json()
         except Missing as missing:

@@ -85,7 +85,7 @@ class Kernel:
 
     @property
     def names(self) -> Mapping[str, Any]:
-        """What the cells have defined."""
+        """The things that the cells have defined."""
         return self._shell.user_ns  # type: ignore[no-any-return]
 
     def cells(self) -> list[Ran]:

@@ -106,7 +106,8 @@ def kernel(started: KernelManager) -> Iterator[Kernel]:
     client.wait_for_ready(timeout=PATIENCE)
     kernel = Kernel(started, client)
     shown = kernel.run(
-        "imports|" + IMPORTS, "bounds|from eip_ref.autograder import apart\nbefore = apart.SILENCE"
+        "imports|" + IMPORTS,
+        "bounds|from dataclasses import replace\nfrom eip_ref.autograder import apart\nbefore = apart.LIMITS",
     )
     assert "Error" not in shown
     yield kernel
@@ -175,19 +176,19 @@ def test_an_answer_does_no_harm_to_the_kernel(kernel: Kernel, deed: str, named: 
 
 def test_an_endless_loop_ends_with_its_name(kernel: Kernel) -> None:
     """And what a sooner seed has shown would have been told instead."""
-    shown = kernel.run("a|" + LOOPS, f"apart.SILENCE = 0.5\n{CHECK}")
+    shown = kernel.run("a|" + LOOPS, f"apart.LIMITS = replace(before, silence=0.5)\n{CHECK}")
     assert "The answer did not come back in time" in shown
-    assert "✓ Passed" in kernel.run("apart.SILENCE = before", "a|" + RIGHT, CHECK)
+    assert "✓ Passed" in kernel.run("apart.LIMITS = before", "a|" + RIGHT, CHECK)
 
 
 def test_an_interrupt_ends_a_check_at_once(kernel: Kernel) -> None:
     """The kernel has its KeyboardInterrupt, and the next check runs."""
-    kernel.run("a|" + LOOPS, "apart.SILENCE = 1e6")
+    kernel.run("a|" + LOOPS, "apart.LIMITS = replace(before, silence=1e6)")
     begun = kernel.begin(f"print('begins', flush=True)\n{CHECK}")
     kernel.heard(begun, until="begins")
     kernel.manager.interrupt_kernel()
     assert "KeyboardInterrupt" in kernel.heard(begun)
-    assert "✓ Passed" in kernel.run("apart.SILENCE = before", "a|" + RIGHT, CHECK)
+    assert "✓ Passed" in kernel.run("apart.LIMITS = before", "a|" + RIGHT, CHECK)
 
 
 def test_a_cell_that_was_interrupted_is_left_out(kernel: Kernel) -> None:

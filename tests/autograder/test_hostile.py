@@ -24,8 +24,8 @@ from .hostile.submissions import HONEST, answering, batches, in_bytes
 pytestmark = pytest.mark.filterwarnings(  # of a scenario that was ended before all its tasks had begun
     "ignore:coroutine .* was never awaited:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-ROOMY = Limits(cpu=10, wall=60.0)
-SHORT = Limits(cpu=2, wall=4.0)
+ROOMY = Limits(wall=60.0)
+SHORT = Limits(wall=4.0)
 MODES = {
     mode.words: mode for mode in (best_isolation(), weak_isolation())
 }  # one mode where there is no bubblewrap

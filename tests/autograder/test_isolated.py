@@ -26,7 +26,7 @@ from .hostile.submissions import answering, in_bytes, put, solved
 
 POINTS = lesson("point_to_point")
 SECRET = b"only the teacher knows" * 2
-ROOMY = Limits(cpu=10, wall=60.0)
+ROOMY = Limits(wall=60.0)
 FEW = replace(POINTS, exercises=(POINTS.exercises[1], POINTS.exercises[3]))
 CHOOSE, OUTCOME = FEW.exercises
 

@@ -108,7 +108,7 @@ def problem_of(entry: os.DirEntry[str]) -> str:
 
 
 def why_no_notebook(path: Path) -> str:
-    """What a file that has not the name of a notebook is, and what to do."""
+    """Say what a file is that has not the name of a notebook, and what to do."""
     try:
         data = read(path)
     except NotRead as reason:

@@ -142,7 +142,8 @@ class _Grading:
         try:
             whole: Verdict | None = None
             for seed in seeds_for(exercise, self._secret):
-                budget = Budget(min(self._limits.wall, until - time.monotonic()), size=self._limits.output)
+                wall = min(self._limits.wall, until - time.monotonic())
+                budget = Budget(wall, size=self._limits.output, silence=self._limits.silence)
                 text = ADDRESS.sub("", run_apart(exercise, answer, seed, budget).to_json())
                 verdict = _judged(exercise, text, seed)
                 whole = whole.then(verdict) if whole else verdict

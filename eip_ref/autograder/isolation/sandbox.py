@@ -37,14 +37,11 @@ AS_ANYBODY = ("--unshare-all", "--uid", str(NOBODY), "--gid", str(NOBODY), "--ca
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of one run of an answer. Generous: an honest answer needs a hundredth."""
+    """The bounds of one run of an answer, beside those of its processes in `cage`. Generous."""
 
-    cpu: int = 10  #: seconds
-    wall: float = 20.0  #: seconds
-    memory: int = 1024 * MIB  #: bytes of address space
+    wall: float = 40.0  #: seconds
+    silence: float = 10.0  #: seconds that an answer may work without a word
     output: int = 16 * MIB  #: bytes that the answer may say
-    file: int = 1 * MIB  #: bytes of a file
-    processes: int = 64  #: processes and threads
 
 
 LIMITS = Limits()
