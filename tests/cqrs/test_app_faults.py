@@ -188,6 +188,15 @@ def test_an_application_can_be_opened_where_a_loop_runs_already() -> None:
     run(scenario)
 
 
+def test_a_second_dashboard_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    """Two would carry the same events twice; the next one may start as soon as the first has stopped."""
+    first = Opened("dashboard", folder=str(tmp_path))
+    with pytest.raises(CannotStart, match=r"another dashboard works in .*; stop it"):
+        Opened("dashboard", folder=str(tmp_path))
+    first.close()
+    Opened("dashboard", folder=str(tmp_path)).close()
+
+
 def test_an_application_that_cannot_start_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     """As `eip app` says it."""
     (tmp_path / "users.db").mkdir()

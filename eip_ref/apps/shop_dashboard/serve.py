@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from pathlib import Path
 
 from .. import CannotStart
 from ..loopback import serving
@@ -22,14 +23,31 @@ async def running(
     """The dashboard at work; gives its URL and what to say. Its files are in `folder`, or do not stay.
 
     `slow` is the number of seconds for which the projector waits before each event. Raises
-    `CannotStart` for a folder in which there is something else.
+    `CannotStart` for a folder in which there is something else, or another dashboard at work.
     """
     data = f"Its data are in {folder}." if folder else "Its data are removed when it stops."
     async with AsyncExitStack() as stack:
         temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="eip-dashboard-"))
         try:
+            stack.enter_context(_alone(Path(folder or temporary)))
             shop = await stack.enter_async_context(ShopSystem(folder or temporary, slow=slow))
         except (OSError, ValueError, sqlite3.Error) as error:
             raise CannotStart(str(error)) from error
         url = await stack.enter_async_context(serving(application(shop, data=data), port))
         yield url, f"The dashboard is at {url}/\n{data}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else opens the folder so. A lock of SQLite's ends with its process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(folder / "running.db", timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            raise ValueError(
+                f"another dashboard works in {folder}; stop it, or name another --folder"
+            ) from error
+        yield
