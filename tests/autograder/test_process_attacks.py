@@ -433,12 +433,12 @@ INSIDE = {
         await queue.receive()"""),
     "closes where it writes": ("died", "os.close(side._writes)\nawait queue.receive()"),
     "closes where it reads": ("died", "os.close(side._reads)\nawait queue.receive()"),
-    "leaves a child that holds the pipes": ("out-of-time", "if os.fork(): os._exit(0)\ntime.sleep(30)"),
+    "leaves a child that holds the pipes": ("died out-of-time", "if os.fork(): os._exit(0)\ntime.sleep(30)"),
     "has a thread that writes": ("garbled", r"""
         threading.Thread(target=lambda: os.write(side._writes, b"x\n")).start()
         time.sleep(0.1)
         await queue.receive()"""),
-    "stops itself": ("out-of-time", "os.kill(os.getpid(), 19)"),
+    "stops itself": ("wrong out-of-time", "os.kill(os.getpid(), 19)"),
     "calls what was not handed out": ("garbled", 'side.do([1, "_expire"], (), {})'),
     "forgets what it was given": ("raised wrong", "side._proxies.clear()\nside._numbers.clear()\nreturn queue._side"),
     "gives another's number": ("garbled raised", "vars(queue)['_number'] = 99\nawait queue.receive()"),
@@ -483,15 +483,22 @@ def test_an_answer_that_takes_hold_of_its_side_comes_to_nothing(attack: str, by:
 def test_a_process_knows_nothing_of_the_scenario(by: Zygote) -> None:
     """Its memory, arguments, environment and files have neither the seed nor what the judge holds."""
     source = """
-import gc, os, sys
+import gc, os, stat, sys
+def modes():
+    for number in range(64):
+        try:
+            yield os.fstat(number).st_mode
+        except OSError:
+            pass
 async def answer(queue, work):
     before = 918273644
     held = [each for one in gc.get_objects() for each in (one.values() if type(one) is dict else one if type(one) in (list, tuple) else ())]
     seen = [each for each in held if type(each) is int and each - 1 == before]
-    text = open("/proc/self/cmdline").read() + str(dict(os.environ))
-    files = [os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{each}")]
-    pipes = [each for each in files if each.startswith("pipe:")]
-    sockets = [each for each in files if each.startswith("socket:")]
+    text = str(sys.orig_argv) + str(dict(os.environ))
+    if os.path.exists("/proc/self/cmdline"):
+        text += open("/proc/self/cmdline").read()
+    pipes = [each for each in modes() if stat.S_ISFIFO(each)]
+    sockets = [each for each in modes() if stat.S_ISSOCK(each)]
     raise ValueError(str([len(seen), str(before + 1) in text, len(pipes), len(sockets)]))
 """
     assert "[0, False, 2, 0]" in run(source, by, Budget(60.0), seed=918_273_645).seen
