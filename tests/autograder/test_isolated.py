@@ -106,9 +106,12 @@ def test_kept_answers_get_their_marks_when_the_notebook_is_graded(
 def test_the_solution_gets_full_marks(
     module: str, isolation: Isolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a note, and the report says which mode it was. Above, each lesson is in the weaker one."""
+    """Without a note, and the report says which mode it was. Above, each lesson is in the weaker one.
+
+    Models run apart with the seeds of their check elsewhere, so here with a hidden one, but for one lesson.
+    """
     if module != POINTS.module:
-        monkeypatch.setattr(isolated, "seeds_for", two_seeds)
+        monkeypatch.setattr(isolated, "seeds_for", lambda *of: seeds_for(*of)[-1:])
     found = lesson(module)
     marks = grade(in_bytes(solved(found)), found, isolation)
     assert marks.points == marks.most == found.points
