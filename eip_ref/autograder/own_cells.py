@@ -23,7 +23,7 @@ from typing import Any
 from .exercise import Exercise
 from .isolation.cells import Cell, read
 from .isolation.isolated import course_cells
-from .isolation.magics import python_of
+from .isolation.magics import UNREADABLE, python_of
 from .isolation.submission import COURSE
 from .registry import lesson_of
 
@@ -31,7 +31,6 @@ __all__ = ["CALLED", "Unknown", "cells_of", "listen"]
 
 CALLED = "<cell of the check>"  #: the file of a line that gives the answer its name
 OWN = "own"  #: the owner of a cell that is no answer and not the course's
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, SystemError)
 
 
 class Unknown(LookupError):

@@ -102,10 +102,8 @@ class Cage:
 
     def _give_up_rights(self) -> None:
         if os.geteuid() == 0:
-            for account in (
-                self._accounts + self._count % 256,
-                NOBODY,
-            ):  # some containers have no such numbers
+            own = self._accounts + self._count % 256
+            for account in (own, NOBODY):  # some containers have no such numbers
                 with contextlib.suppress(OSError):
                     os.setgroups([])
                     os.setresgid(account, account, account)
@@ -166,7 +164,7 @@ def _lead(live: Live, folder: str, give_up_rights: Callable[[], None], *, counte
     """Lead the life of a new process. `counted` says that processes are counted for its account alone."""
     try:
         os.setsid()
-        nothing = os.open("/tmp/dbg" if 0 else os.devnull, os.O_RDWR)
+        nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(nothing, standard)
         os.close(nothing)

@@ -77,7 +77,7 @@ class Errors:
                 _mark(error, line)
                 return error
             case "$group", [int(number), list(names), str(text), list(inner)] if inner:
-                return self._keep(number, lambda: _group(names, text, [self._unpack(each) for each in inner]))
+                return self._keep(number, lambda: _group(text, [self._unpack(each) for each in inner]))
             case "$error", [int(number), list(names), str(text), args, dict(attributes), line]:
                 error = self._keep(number, lambda: self._make(names, text[:MAX_TEXT], args, attributes))
                 _mark(error, line)
@@ -95,7 +95,7 @@ class Errors:
     def _make(self, names: list[Any], text: str, args: Any, attributes: dict[str, Any]) -> BaseException:
         base, name = _base(names), str(names[0][1]).rpartition(".")[2] if names else ""
         kind = base if base.__name__ == name or not name.isidentifier() else type(name[:80], (base,), {})
-        error = _bare(kind, tuple(map(self._unpack, args)) if isinstance(args, list) else (text,), attributes)
+        error = _bare(kind, tuple(map(self._unpack, args)) if isinstance(args, list) else (text,))
         for key, value in attributes.items():
             if key.isidentifier() and key[:1] != "_" and key not in NOT_THEIRS:
                 try:
@@ -105,12 +105,12 @@ class Errors:
         if _text(error) == text:
             return error
         told = type(kind.__name__, (kind,), {"__str__": lambda self: text, "__module__": kind.__module__})
-        again = _bare(told, error.args, attributes)
+        again = _bare(told, error.args)
         again.__dict__.update(vars(error))
         return again
 
 
-def _bare(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+def _bare(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     """An error of that class without a call of its `__init__`, which may want other arguments."""
     error = kind.__new__(kind, *args)
     error.args = args
@@ -135,7 +135,7 @@ def _is_the_judges(kind: type) -> bool:
     return issubclass(kind, STOPS) or kind.__module__.startswith("eip_ref.autograder.")
 
 
-def _group(names: list[Any], text: str, inner: list[Any]) -> BaseException:
+def _group(text: str, inner: list[Any]) -> BaseException:
     if not all(isinstance(each, BaseException) for each in inner):
         raise Uncrossable("a group of what are no errors")
     text = text[:MAX_TEXT]

@@ -203,9 +203,6 @@ class Side:
         ready = len(self._loop._ready) > before or bool(self._outbox)  # type: ignore[attr-defined]
         self._tell(kind, found, ready, self._clock.next_due())
 
-    def _result(self, target: list[Any], args: Any, named: Any) -> Any:
-        return self._pack(self._target(target)(*self._unpack(args), **self._unpack(named)))
-
     def _target(self, target: list[Any]) -> Callable[..., Any]:
         match target:
             case [number]:

@@ -9,11 +9,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .wire import Budget, Ended, Wire
+from .wire import WORD, Budget, Ended, Wire
 
 __all__ = ["NotStarted", "Zygote"]
 
-WORD = 16  #: bytes of each thing that is said to the process which starts the others, and by it
 PATIENCE = 60.0  #: seconds that its start, its end or an answer of it may take on a busy machine
 
 

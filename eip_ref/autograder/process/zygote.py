@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from eip_ref.autograder.process.cage import Cage
 
-WORD = 16  #: bytes of each thing that is said here
 STAND_IN = "eip_ref.autograder"
 NOTEBOOK = ("board", "check", "doctor", "hint", "predict", "reset", "solution")
 PICTURES = ("figures", "player", "demo", "controls", "still")
@@ -32,6 +31,7 @@ def main(file: int, modules: list[str]) -> None:
     _stand_ins()
     from eip_ref.autograder.process import cell_run  # all that a process needs
     from eip_ref.autograder.process.cage import best_cage
+    from eip_ref.autograder.process.wire import WORD
 
     for name in modules:
         importlib.import_module(name)
