@@ -21,13 +21,13 @@ from ..trace import Trace
 from .exercise import Diagnosis, Exercise
 from .isolation.isolated import MISTAKES, not_found
 from .isolation.sandbox import LIMITS, PYTHON, environment
-from .judging import UNJUDGED, Verdict, judge_answer, judge_trace, run_apart
+from .judging import NotJudged, Verdict, judge_answer, judge_apart
 from .own_cells import CALLED, Unknown, cells_of
 from .process.answer import Answer, Missing
 from .process.start import NotStarted, Zygote
 from .process.wire import Budget
 
-__all__ = ["judge", "warm_up"]
+__all__ = ["judge", "starter", "warm_up"]
 
 PLAYED = (
     "The answer ran in this process, because {why}. So a crash was only played, and grading, which runs it "
@@ -69,9 +69,14 @@ def _begun() -> Zygote:
         raise NotStarted("this system has no processes that can be forked")
     if _kept is None or not _kept.lives():
         _end()
-        rooms = [f"eip_ref.course.{each.name}" for each in pkgutil.iter_modules(course.__path__)]
-        _kept = Zygote(PYTHON, environment(tempfile.gettempdir()), rooms)
+        _kept = starter()
     return _kept
+
+
+def starter() -> Zygote:
+    """A process that starts others and has loaded the course."""
+    rooms = [f"eip_ref.course.{each.name}" for each in pkgutil.iter_modules(course.__path__)]
+    return Zygote(PYTHON, environment(tempfile.gettempdir()), rooms)
 
 
 @atexit.register
@@ -96,23 +101,16 @@ def _interruptibly(work: Callable[[Callable[[], bool]], Verdict]) -> Verdict:
 
 
 def _judged(exercise: Exercise, answer: Answer, stopped: Callable[[], bool]) -> Verdict:
-    whole: Verdict | None = None
-    for seed in exercise.seeds:
-        budget = Budget(LIMITS.wall, size=LIMITS.output, silence=LIMITS.silence, stopped=stopped)
-        try:
-            text = run_apart(exercise, answer, seed, budget).to_json()
-        except Missing as missing:
-            problems = [each for each in missing.problems if each.file != CALLED]
-            return _failed(exercise, seed, *not_found(exercise, problems[-1:]))
-        try:
-            verdict = judge_trace(exercise, text, seed)
-        except UNJUDGED as error:
-            return _failed(exercise, seed, "not-judged", f"The judge met {type(error).__name__}.")
-        whole = whole.then(verdict) if whole else verdict
-        if not whole.points:
-            break
-    assert whole
-    return whole
+    def budget() -> Budget:
+        return Budget(LIMITS.wall, size=LIMITS.output, silence=LIMITS.silence, stopped=stopped)
+
+    try:
+        return judge_apart(exercise, answer, exercise.seeds, budget)
+    except Missing as missing:
+        problems = [each for each in missing.problems if each.file != CALLED]
+        return _failed(exercise, exercise.seeds[0], *not_found(exercise, problems[-1:]))
+    except NotJudged as why:
+        return _failed(exercise, why.seed, "not-judged", str(why))
 
 
 def _failed(exercise: Exercise, seed: int, name: str, seen: str) -> Verdict:

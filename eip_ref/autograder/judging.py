@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from .marks import Mark, PartMark
 from .process.answer import Answer
 from .process.wire import Budget, Ended
 
-__all__ = ["UNJUDGED", "Verdict", "judge_answer", "judge_trace", "run_answer", "run_apart", "run_stub"]
+__all__ = ["NotJudged", "Verdict", "judge_answer", "judge_apart", "judge_trace", "run_answer", "run_apart"]
 
 MAX_TRACE = 16 * 2**20  #: characters of a trace, written down
 ENDING = "the run"  #: the `where` of the note that says how a run ended
@@ -106,6 +106,14 @@ UNJUDGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeEr
 """What judging may raise for a trace that no run of the exercise can write."""
 
 
+class NotJudged(Exception):
+    """The judge cannot read what the run with this seed has left; the text says what it met."""
+
+    def __init__(self, met: Exception, seed: int) -> None:
+        super().__init__(f"The judge met {type(met).__name__}.")
+        self.seed = seed
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The judgement on one run of an answer."""
@@ -171,13 +179,46 @@ def judge_answer(exercise: Exercise, answer: object, seeds: Iterable[int] | None
 
     Never raises for anything that the answer does, but for `KeyboardInterrupt`.
     """
-    first, *more = exercise.seeds if seeds is None else seeds
-    verdict = judge_trace(exercise, run_answer(exercise, answer, first).to_json(), first)
-    for seed in more:
-        if not verdict.points:
+    return _whole(
+        judge_trace(exercise, run_answer(exercise, answer, seed).to_json(), seed)
+        for seed in (exercise.seeds if seeds is None else seeds)
+    )
+
+
+def judge_apart(
+    exercise: Exercise,
+    answer: Answer,
+    seeds: Iterable[int],
+    budget: Callable[[], Budget],
+    clean: Callable[[str], str] = str,
+) -> Verdict:
+    """`judge_answer` for an answer that runs in processes of its own; each run has a new budget.
+
+    `clean` is given each trace as JSON before it is judged. Raises `Missing`, as `run_apart` does, and
+    `NotJudged`.
+    """
+    return _whole(
+        _judged(exercise, clean(run_apart(exercise, answer, seed, budget()).to_json()), seed)
+        for seed in seeds
+    )
+
+
+def _whole(verdicts: Iterable[Verdict]) -> Verdict:
+    """All of them as one. No more are asked for when there are no points to lose."""
+    whole: Verdict | None = None
+    for verdict in verdicts:
+        whole = whole.then(verdict) if whole else verdict
+        if not whole.points:
             break
-        verdict = verdict.then(judge_trace(exercise, run_answer(exercise, answer, seed).to_json(), seed))
-    return verdict
+    assert whole, "an exercise has a seed"
+    return whole
+
+
+def _judged(exercise: Exercise, text: str, seed: int) -> Verdict:
+    try:
+        return judge_trace(exercise, text, seed)
+    except UNJUDGED as error:
+        raise NotJudged(error, seed) from error
 
 
 def run_answer(exercise: Exercise, answer: object, seed: int) -> Trace:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pkgutil
-import tempfile
-
-from eip_ref import course
+from eip_ref.autograder.apart import starter
 from eip_ref.autograder.exercise import Exercise
-from eip_ref.autograder.isolation.sandbox import PYTHON, environment
 from eip_ref.autograder.judging import run_apart
 from eip_ref.autograder.process.answer import Answer, Cell
 from eip_ref.autograder.process.start import Zygote
@@ -17,12 +13,6 @@ from eip_ref.trace import Trace
 __all__ = ["PATIENT", "answer", "starter", "trace"]
 
 PATIENT = 300.0  #: seconds of real time for one run, on a machine that others use too
-
-
-def starter() -> Zygote:
-    """A process that starts others and has loaded the course."""
-    rooms = [f"eip_ref.course.{each.name}" for each in pkgutil.iter_modules(course.__path__)]
-    return Zygote(PYTHON, environment(tempfile.gettempdir()), rooms)
 
 
 def answer(exercise: Exercise, *sources: str, by: Zygote) -> Answer:

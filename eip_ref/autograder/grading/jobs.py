@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .. import registry
-from ..isolation.isolated import grade_notebook
+from ..isolation.isolated import RUNS, grade_notebook
 from ..isolation.sandbox import LIMITS, Limits, best_isolation
 from . import pictures
 from .workers import in_a_child
@@ -48,7 +48,7 @@ def draw(drawing: Drawing) -> str:
 
 def seconds(job: Job | Drawing) -> float:
     """The time after which a job is ended. The sandbox keeps a shorter one for each answer."""
-    answers = len(registry.exercises(job.lesson)) * 3 * job.limits.wall if isinstance(job, Job) else 0.0
+    answers = len(registry.exercises(job.lesson)) * RUNS * job.limits.wall if isinstance(job, Job) else 0.0
     return OF_A_JOB + answers
 
 

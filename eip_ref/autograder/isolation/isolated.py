@@ -14,11 +14,11 @@ import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from .. import course
 from ..exercise import Exercise, Mistake
-from ..judging import UNJUDGED, Verdict, judge_trace, run_apart
+from ..judging import NotJudged, judge_apart
 from ..marks import Mark, Marks
 from ..process.answer import Answer, Missing, Problem
 from ..process.wire import Budget, Ended
@@ -28,13 +28,22 @@ from .cells import Cell, needed
 from .sandbox import LIMITS, Isolation, Limits
 from .starter import SandboxFailed, Starter
 
-__all__ = ["HIDDEN", "MISTAKES", "SandboxFailed", "course_cells", "grade_notebook", "not_found", "seeds_for"]
+__all__ = [
+    "HIDDEN",
+    "MISTAKES",
+    "RUNS",
+    "SandboxFailed",
+    "course_cells",
+    "grade_notebook",
+    "not_found",
+    "seeds_for",
+]
 
 HIDDEN = 3  #: hidden seeds per exercise, after those that the notebook's check uses
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  #: in the text of an object: another one in every run
 MOST_WORDS = 4_000  #: characters of what was seen
 MOST_TRACE = 2**21  #: characters of a trace that is kept, to be drawn
-RUNS = 4  #: all runs of an exercise together may last as long as so many
+RUNS = 3  #: all runs of an exercise together may last as long as so many
 
 MISTAKES = {
     mistake.name: mistake
@@ -113,10 +122,6 @@ def course_cells(name: str) -> frozenset[str]:
     return frozenset(submission.sources(data))
 
 
-class NotJudged(Exception):
-    """A record that the judge cannot read; the name of the error that it met."""
-
-
 class _Grading:
     """Gives the marks of one notebook's answers."""
 
@@ -130,40 +135,28 @@ class _Grading:
         run for every process, or end it.
         """
         few, all_own = (needed(self._cells, exercise.slug, own=own) for own in (False, True))
-        mark = self._try(exercise, starter, few)
+        until = time.monotonic() + RUNS * self._limits.wall
+        mark = self._try(exercise, starter, few, until)
         if mark.passed or len(few) == len(all_own):
             return mark
-        again = self._try(exercise, starter, all_own)
+        again = self._try(exercise, starter, all_own, until)
         return mark if again.mistake in Ended.WORDS else again
 
-    def _try(self, exercise: Exercise, starter: Starter, chosen: Sequence[Cell]) -> Mark:
+    def _try(self, exercise: Exercise, starter: Starter, chosen: Sequence[Cell], until: float) -> Mark:
+        def budget() -> Budget:
+            wall = min(self._limits.wall, until - time.monotonic())
+            return Budget(wall, size=self._limits.output, silence=self._limits.silence)
+
         answer = Answer(exercise, [(cell.file, cell.source) for cell in chosen], starter.zygote())
-        until = time.monotonic() + RUNS * self._limits.wall
+        seeds = seeds_for(exercise, self._secret)
         try:
-            whole: Verdict | None = None
-            for seed in seeds_for(exercise, self._secret):
-                wall = min(self._limits.wall, until - time.monotonic())
-                budget = Budget(wall, size=self._limits.output, silence=self._limits.silence)
-                text = ADDRESS.sub("", run_apart(exercise, answer, seed, budget).to_json())
-                verdict = _judged(exercise, text, seed)
-                whole = whole.then(verdict) if whole else verdict
-                if not whole.points:
-                    break
+            return _short(judge_apart(exercise, answer, seeds, budget, partial(ADDRESS.sub, "")).mark)
         except Missing as missing:
             own = {cell.file for cell in chosen if cell.of == exercise.slug}
             own_problems = [each for each in missing.problems if each.file in own]
             return _missed(exercise, *not_found(exercise, own_problems))
-        except NotJudged as error:
-            return _missed(exercise, "not-judged", f"The judge met {error}.")
-        assert whole
-        return _short(whole.mark)
-
-
-def _judged(exercise: Exercise, text: str, seed: int) -> Verdict:
-    try:
-        return judge_trace(exercise, text, seed)
-    except UNJUDGED as error:
-        raise NotJudged(type(error).__name__) from error
+        except NotJudged as why:
+            return _missed(exercise, "not-judged", str(why))
 
 
 def not_found(exercise: Exercise, problems: Sequence[Problem]) -> tuple[str, str]:
