@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from eip_ref.autograder import check, hint, reset, solution
 from eip_ref.autograder.cli import main
+from eip_ref.autograder.exercise import Diagnosis
 from eip_ref.autograder.notebooks import read, write
 from eip_ref.autograder.progress import so_far
-from eip_ref.autograder.registry import UnknownExercise
+from eip_ref.autograder.registry import UnknownExercise, find
 from eip_ref.autograder.report import Report
+from eip_ref.trace import Trace
 
 from . import answers
 
@@ -92,6 +96,24 @@ def test_an_answer_of_a_script_runs_in_a_process_of_its_own() -> None:
     shown = str(check(NAME, answers.ends_the_process))
     assert "The process ended while the answer ran" in shown
     assert "Grading looks for `worker`, and this is `ends_the_process`" in shown
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="here an answer runs in this process")
+def test_a_record_that_the_judge_cannot_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the seed of the run that left it, as grading names it."""
+    exercise, judged = find(NAME), []
+
+    def confused(trace: Trace) -> list[Diagnosis]:
+        judged.append(trace)
+        if len(judged) > 1:
+            raise LookupError
+        return exercise.judge(trace)
+
+    of_check = sys.modules["eip_ref.autograder.check"]  # the package gives the function under this name
+    monkeypatch.setattr(of_check, "find", lambda name: replace(exercise, judge=confused))
+    shown = str(check(NAME, answers.ack_last))
+    assert f"The judge met LookupError. (seed {exercise.seeds[1]})" in shown
+    assert "The run left a record that cannot be judged" in shown
 
 
 @pytest.mark.parametrize("missing", ["fork", "text"])

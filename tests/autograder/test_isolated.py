@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -117,6 +117,16 @@ def test_the_solution_gets_full_marks(
     assert marks.points == marks.most == found.points
     assert marks.notes == ()
     assert marks.isolation == isolation.words
+
+
+def test_a_record_that_the_judge_cannot_read_costs_its_own_exercise_alone() -> None:
+    """It is named: an error of the judge's must not end the grading of a class."""
+
+    def confused(trace: object) -> NoReturn:
+        raise LookupError(trace)
+
+    odd = replace(FEW, exercises=(replace(CHOOSE, judge=confused), OUTCOME))
+    assert mistakes(grade(in_bytes(solved(FEW)), odd)) == ["not-judged", ""]
 
 
 def test_the_marks_are_the_same_bytes_in_every_run() -> None:
