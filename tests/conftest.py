@@ -7,6 +7,7 @@ import gc
 import inspect
 import os
 import re
+import signal
 import tempfile
 from pathlib import Path
 from random import Random
@@ -34,6 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--quick", action="store_true", help="run nothing on trio, and no property")
     options.addoption("--rounds", type=int, default=0, help="run async tests alone, so often, shuffled")
     options.addoption("--order", type=int, default=0, help="the seed of that order")
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C also where the tests were started by a script in the background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
