@@ -10,9 +10,7 @@ from textwrap import indent
 
 from . import registry
 from .course import own
-from .grading.feedback import next_step
-from .grading.lesson_detection import mentioned, named
-from .marks import Mark, Marks
+from .marks import Mark, Marks, next_step
 from .registry import Lesson
 
 __all__ = ["WORDS", "add_arguments", "run"]
@@ -84,6 +82,8 @@ def _line(mark: Mark, title: str) -> str:
 
 def _lesson(notebook: Path, data: bytes) -> Lesson:
     """The lesson that a notebook's name or exercises tell. Raises `UnknownExercise`."""
+    from .grading.lesson_detection import mentioned, named
+
     known = registry.lessons()
     module = named(notebook.stem, known) or mentioned(data, known)
     if not module:

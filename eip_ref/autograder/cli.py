@@ -11,7 +11,7 @@ from ..apps import start
 from . import check_command, course, grade_command
 from .board import board
 from .check import reset
-from .doctor import examine
+from .doctor import AUDIENCES, examine, install
 
 __all__ = ["main"]
 
@@ -26,6 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing == "eip_ref":
+            raise
+        words = f"{missing} is missing. To install all that the course needs: {install('course')}"
+        print(f"eip: {words}", file=sys.stderr)
+        return 1
     except (FileNotFoundError, LookupError, course.Refused) as error:
         print(f"eip: {error}", file=sys.stderr)
         return 1
@@ -47,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     newer.add_argument("--yes", action="store_true", help="take a correction without being asked")
     before = "first take over what you wrote into the course's own notebooks, such as stash@{0}"
     newer.add_argument("--bring-over", metavar="COMMIT", help=before)
-    add("doctor", _doctor, "Is this machine ready? Says what is missing and how to mend it.")
+    health = add("doctor", _doctor, "Is this machine ready? Says what is missing and how to mend it.")
+    whose = "for whom: a teacher grades, a contributor runs the tests (learner)"
+    health.add_argument("who", nargs="?", choices=AUDIENCES, default=AUDIENCES[0], help=whose)
     check_command.add_arguments(add("check", check_command.run, check_command.WORDS))
     grade_command.add_arguments(add("grade", grade_command.run, grade_command.WORDS))
     add("progress", _progress, "Show how far you are.")
@@ -95,7 +104,7 @@ def _seconds(text: str) -> float:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    found = examine()
+    found = examine(options.who)
     print(found)
     return 0 if found.well else 1
 

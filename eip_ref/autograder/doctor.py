@@ -1,7 +1,7 @@
 """Is my machine ready: each thing that the course needs, and how to mend what is missing.
 
 What is needed is read from the installed package's own metadata, so it is stated once, in
-`pyproject.toml`.
+`pyproject.toml`. Nothing but Python and anyio need be there to look.
 
 *Left out:* mending anything. It tells the command and leaves it to you.
 """
@@ -11,19 +11,22 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 from . import course, page
 
-__all__ = ["Diagnostics", "Line", "doctor", "examine"]
+__all__ = ["AUDIENCES", "Diagnostics", "Line", "doctor", "examine", "install"]
 
 PACKAGE = "eip-ref"
-INSTALL = 'python -m pip install -e ".[course]"'
+AUDIENCES = ("learner", "teacher", "contributor")  #: each needs what those before need, and more
+FOR_TEACHERS = ("tqdm",)  #: those of the course's packages that only `eip grade` needs
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Line:
     ready: bool
     fix: str = ""
     found: str = ""
-    needed: bool = True  #: False for what only teachers or contributors need
+    needed: bool = True  #: False for what one can do without
 
     @property
     def state(self) -> str:
@@ -63,7 +66,10 @@ class Diagnostics:
         return [line for line in self.lines if line.needed and not line.ready]
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": self._html()}
+        shown = {"text/plain": str(self)}
+        with suppress(ModuleNotFoundError):  # what draws pages may be what is missing
+            shown["text/html"] = self._html()
+        return shown
 
     def __str__(self) -> str:
         return "\n".join([*(_as_text(line) for line in self.lines), self.summary])
@@ -84,88 +90,101 @@ class Diagnostics:
 
 def _as_text(line: Line) -> str:
     found = f", found {line.found}" if line.found and not line.ready else ""
-    fix = f"\n    to mend it: {line.fix}" if not line.ready else ""
+    fix = f"\n    to mend it: {line.fix}" if line.fix and not line.ready else ""
     return f"{line.what}: {line.state} (needs {line.needs}{found}){fix}"
 
 
 def doctor() -> Diagnostics:
     """Look at what a learner needs. To be the last line of a notebook cell."""
-    return Diagnostics(tuple(_learner()))
+    return examine("learner")
 
 
-def examine() -> Diagnostics:
-    """Look at what learners, teachers and the tests need. For the command line."""
-    return Diagnostics((*_learner(), _sandbox(), *_contributor()))
+def examine(who: str) -> Diagnostics:
+    """Look at what one of `AUDIENCES` needs. Raises ValueError for anybody else."""
+    parts = (_learner, _teacher, _contributor)[: AUDIENCES.index(who) + 1]
+    return Diagnostics(tuple(line for part in parts for line in part()))
+
+
+def install(extra: str) -> str:
+    """The one command that installs what an extra of the package names."""
+    try:
+        root = course.root()
+    except course.NoCourse:
+        root = Path.cwd()
+    return f'python -m pip install -e "{"." if root == Path.cwd() else root}[{extra}]"'
 
 
 def _learner() -> Iterator[Line]:
     yield _python()
-    yield from _packages("course")
+    yield _writing()
+    required = _required("course")
+    if not required:
+        yield Line(PACKAGE, "to be installed in this environment", False, install("course"))
+    yield from _packages("course", [each for each in required if each[0] not in FOR_TEACHERS])
     yield _widgets()
     yield _drawing()
-    yield _writing()
+
+
+def _teacher() -> Iterator[Line]:
+    yield from _packages("course", [each for each in _required("course") if each[0] in FOR_TEACHERS])
+    yield _sandbox()
+
+
+def _contributor() -> Iterator[Line]:
+    yield from _packages("test", _required("test"))
+    yield _browser()
 
 
 def _sandbox() -> Line:
     """The sandbox that keeps the answers of others away from this machine when they are graded."""
-    try:
-        from .isolation.sandbox import best_isolation
+    from .isolation.sandbox import best_isolation
 
-        strong, found = best_isolation().strong, best_isolation().words
-    except ImportError:  # Windows has no limits for processes
-        strong, found = False, "no limits for processes"
+    found = best_isolation()
     fix = (
         "on Debian or Ubuntu `sudo apt install bubblewrap`; where it is there and does not work, allow user "
         "namespaces, also inside each other; without it `eip grade` works and protects this machine less"
     )
-    return Line("bubblewrap (for grading)", "a sandbox on Linux that works", strong, fix, found, needed=False)
-
-
-def _contributor() -> Iterator[Line]:
-    for line in _packages("test"):
-        yield Line(f"{line.what} (for tests)", line.needs, line.ready, line.fix, line.found, needed=False)
-    yield _browser()
+    return Line("bubblewrap", "a sandbox on Linux that works", found.strong, fix, found.words, needed=False)
 
 
 def _python() -> Line:
-    wanted = _metadata("Requires-Python") or ">=3.11"
+    _, least = _parsed(f"Python{_metadata('Requires-Python') or '>=3.11'}")
     version = platform.python_version()
-    return Line(
-        "Python",
-        _words(wanted),
-        _contains(wanted, version),
-        "install a newer Python from python.org, then make a new virtual environment with it",
-        version,
-    )
+    fix = "install a newer Python from python.org, then make a new virtual environment with it"
+    return Line("Python", f"{least} or newer", _is_at_least(version, least), fix, version)
 
 
-def _packages(extra: str) -> Iterator[Line]:
-    """A line for each package that the extra names; with "course" also for those always needed."""
-    from packaging.requirements import Requirement
-
-    try:
-        required = [Requirement(each) for each in metadata.requires(PACKAGE) or ()]
-    except metadata.PackageNotFoundError:
-        yield Line(PACKAGE, "to be installed in this environment", False, INSTALL)
-        return
-    for each in required:
-        always = each.marker is None and extra == "course"
-        wanted = always or (each.marker is not None and _only_with(each.marker.evaluate, extra))
-        if wanted and each.name != PACKAGE:
-            yield _package(each.name, str(each.specifier))
+def _required(extra: str) -> list[tuple[str, str]]:
+    """The name and least version of each package of an extra; of "course" are also those always needed."""
+    found = []
+    with suppress(metadata.PackageNotFoundError):
+        for each in metadata.requires(PACKAGE) or ():
+            wanted, _, marker = each.partition(";")
+            extras = re.findall(r"extra == [\"'](\w+)", marker) if marker else ["course"]
+            if extra in extras and not wanted.startswith(PACKAGE):  # which names another extra
+                found.append(_parsed(wanted))
+    return found
 
 
-def _only_with(evaluate: Callable[[dict[str, str]], bool], extra: str) -> bool:
-    return evaluate({"extra": extra}) and not evaluate({"extra": ""})
+def _packages(extra: str, required: Sequence[tuple[str, str]]) -> Iterator[Line]:
+    """A line for each of these packages. Of several that are missing the first has the fix of all."""
+    lines = [_package(*each) for each in required]
+    missing = [line for line in lines if not line.ready]
+    for line in lines:
+        if line in missing[1:]:
+            line = replace(line, fix="")
+        elif line in missing and len(missing) > 1:
+            line = replace(line, fix=install(extra))
+        yield line
 
 
-def _package(name: str, wanted: str) -> Line:
-    fix = f'python -m pip install "{name}{wanted}"'
+def _package(name: str, least: str) -> Line:
+    needs, fix = f"{least} or newer", f'python -m pip install "{name}>={least}"'
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Line(name, _words(wanted), False, fix, "nothing")
-    return Line(name, _words(wanted), _contains(wanted, version), fix, version)
+        return Line(name, needs, False, fix, "nothing")
+    return Line(name, needs, _is_at_least(version, least), fix, version)
 
 
 def _widgets() -> Line:
@@ -218,7 +237,7 @@ def _browser() -> Line:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
     found = os.environ.get("EIP_CHROMIUM") or any(map(shutil.which, names))
     fix = "install Chromium, or set EIP_CHROMIUM to the path of Chromium, Chrome or Edge"
-    return Line("Chromium (for tests)", "a browser to test in", bool(found), fix, needed=False)
+    return Line("Chromium", "a browser to test in", bool(found), fix, needed=False)
 
 
 def _metadata(key: str) -> str:
@@ -228,13 +247,12 @@ def _metadata(key: str) -> str:
         return ""
 
 
-def _contains(wanted: str, version: str) -> bool:
-    from packaging.specifiers import SpecifierSet
+def _parsed(wanted: str) -> tuple[str, str]:
+    """The name and the least version of "name>=version", which is all that our metadata says."""
+    name, _, least = wanted.strip().partition(">=")
+    return name, least
 
-    return SpecifierSet(wanted).contains(version, prereleases=True)
 
-
-def _words(wanted: str) -> str:
-    parts: Sequence[str] = wanted.split(",")
-    said = [part[2:] + " or newer" if part.startswith(">=") else part for part in parts]
-    return " and ".join(said)
+def _is_at_least(version: str, least: str) -> bool:
+    found, wanted = ([int(each) for each in re.findall(r"\d+", text)] for text in (version, least))
+    return found >= wanted

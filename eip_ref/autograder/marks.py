@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Mark", "Marks", "PartMark"]
+__all__ = ["NOT_BEGUN", "Mark", "Marks", "PartMark", "next_step"]
+
+NOT_BEGUN = ("not-started", "no-answer")  #: mistakes that are none: there is no answer yet
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,9 @@ class Marks:
 
 def _mark(*, parts: list[dict[str, Any]], **facts: Any) -> Mark:
     return Mark(parts=tuple(PartMark(**part) for part in parts), **facts)
+
+
+def next_step(mark: Mark) -> str:
+    """The sentence that tells a learner what to do about a mark that is not full."""
+    begin = "Begin it and check it" if mark.mistake in NOT_BEGUN else "Mend it and check it"
+    return f'{begin} in the notebook. `hint("{mark.exercise}")` helps, a step at each call.'

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ def update(options: argparse.Namespace) -> int:
 
 
 def start(more: Sequence[str]) -> int:
-    """Make or update the copy, then run JupyterLab on it until it ends. Raises as `update` does."""
+    """Make or update the copy, then run JupyterLab on it until it ends. Raises as `update` does.
+
+    Raises ModuleNotFoundError without JupyterLab, and makes nothing.
+    """
+    if find_spec("jupyterlab") is None:
+        raise ModuleNotFoundError(name="jupyterlab")
     if not course.my().exists():
         print(*changed_here(), sep="\n", end="")
     if _apply(_from_the_course(), quiet=True):

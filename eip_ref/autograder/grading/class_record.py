@@ -9,13 +9,12 @@ from functools import cached_property
 from statistics import median
 
 from ..exercise import Exercise
-from ..marks import Mark, Marks
+from ..marks import NOT_BEGUN, Mark, Marks
 from ..registry import Lesson
 from .safe_files import Problem
 
-__all__ = ["NOT_BEGUN", "NOT_GRADED", "ClassRecord", "ExerciseFacts", "Graded", "MistakeFacts", "Run"]
+__all__ = ["NOT_GRADED", "ClassRecord", "ExerciseFacts", "Graded", "MistakeFacts", "Run"]
 
-NOT_BEGUN = ("not-started", "no-answer")  #: mistakes that are none: there is no answer yet
 NOT_GRADED = {
     "not-graded": "not graded, the grader stopped",
     "unreadable-notebook": "the notebook cannot be read",

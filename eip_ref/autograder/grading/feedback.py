@@ -12,14 +12,14 @@ from markupsafe import Markup
 from ...lab.static_image import image
 from ...lab.wording import plural
 from ..exercise import Exercise
-from ..marks import Mark
+from ..marks import NOT_BEGUN, Mark, next_step
 from ..registry import Lesson
-from .class_record import NOT_BEGUN, ClassRecord, Graded
+from .class_record import ClassRecord, Graded
 from .document import document
 from .pictures import Pictures
 from .untrusted import shown
 
-__all__ = ["feedback", "late_note", "next_step"]
+__all__ = ["feedback", "late_note"]
 
 
 def feedback(book: ClassRecord, learner: str, pictures: Pictures) -> str:
@@ -44,12 +44,6 @@ def _nothing(book: ClassRecord, learner: str) -> str:
 def late_note(graded: Graded) -> list[str]:
     """A line for a notebook that was handed in after the deadline; none as a rule."""
     return [f"Handed in {graded.late}. The points are those of the answers alone."] if graded.late else []
-
-
-def next_step(mark: Mark) -> str:
-    """The sentence that tells a learner what to do about a mark that is not full."""
-    begin = "Begin it and check it" if mark.mistake in NOT_BEGUN else "Mend it and check it"
-    return f'{begin} in the notebook. `hint("{mark.exercise}")` helps, a step at each call.'
 
 
 def _lesson(lesson: Lesson, graded: Graded, pictures: Pictures) -> dict[str, Any]:

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
 from .. import registry
 from ..isolation.sandbox import best_isolation
 from ..marks import Mark, Marks
@@ -278,6 +276,8 @@ def _place(each: Submission) -> str:
 @contextmanager
 def _progress(words: str, total: int) -> Iterator[Step]:
     """A bar on the terminal; none where nobody looks, or where nothing is to be done."""
+    from tqdm import tqdm  # `eip check` does without
+
     hidden = None if total else True  # None: hidden where standard error is no terminal
     with tqdm(total=total, desc=words, bar_format=BAR, leave=False, disable=hidden) as bar:
         yield bar.update

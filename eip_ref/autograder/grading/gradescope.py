@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..marks import Mark
+from ..marks import Mark, next_step
 from ..registry import Lesson
 from .class_record import Graded
-from .feedback import late_note, next_step
+from .feedback import late_note
 from .untrusted import shown
 
 __all__ = ["gradescope"]

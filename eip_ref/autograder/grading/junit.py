@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as xml
 
-from ..marks import Mark
-from .class_record import NOT_BEGUN, ClassRecord, Graded
+from ..marks import NOT_BEGUN, Mark
+from .class_record import ClassRecord, Graded
 from .untrusted import shown
 
 __all__ = ["junit"]

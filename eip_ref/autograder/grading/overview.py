@@ -9,9 +9,10 @@ from markupsafe import Markup
 
 from ...lab.figures import bars
 from ...lab.wording import plural, seconds
+from ..marks import NOT_BEGUN
 from ..registry import Lesson
 from .charts import outcomes, spread
-from .class_record import NOT_BEGUN, ClassRecord
+from .class_record import ClassRecord
 from .document import document
 
 __all__ = ["overview"]

@@ -45,7 +45,8 @@ class Starter:
             zygote.await_ready()
         except NotStarted as error:
             zygote.close()
-            raise SandboxFailed(f"the sandbox did not start; `eip doctor` may say why. {error}") from None
+            words = f"the sandbox did not start; `eip doctor teacher` may say why. {error}"
+            raise SandboxFailed(words) from None
         return zygote
 
     def close(self) -> None:

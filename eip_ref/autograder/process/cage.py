@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import os
 import platform
-import resource
 import shutil
 import signal
 import struct
@@ -22,6 +21,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+
+with contextlib.suppress(ModuleNotFoundError):  # Windows has none, and no process is put into a cage there
+    import resource
 
 __all__ = ["CAGE", "NOBODY", "SANDBOX", "WORDS", "Cage", "best_cage"]
 
@@ -33,11 +35,11 @@ WORDS = {
 MIB = 2**20
 SANDBOX = "EIP_SANDBOX"  #: set where bubblewrap has hidden all files that are nobody's business
 LIMITS = {
-    resource.RLIMIT_CORE: 0,
-    resource.RLIMIT_FSIZE: MIB,
-    resource.RLIMIT_NOFILE: 64,
-    resource.RLIMIT_AS: 1024 * MIB,
-    resource.RLIMIT_CPU: 20,
+    "RLIMIT_CORE": 0,
+    "RLIMIT_FSIZE": MIB,
+    "RLIMIT_NOFILE": 64,
+    "RLIMIT_AS": 1024 * MIB,
+    "RLIMIT_CPU": 20,
 }
 CROWD = 64  #: processes and threads
 NOBODY = 65534
@@ -172,9 +174,9 @@ def _lead(live: Live, folder: str, give_up_rights: Callable[[], None], *, counte
             os.chmod(folder, 0o777)
         os.chdir(folder)
         tempfile.tempdir = os.environ["HOME"] = os.environ["TMPDIR"] = folder
-        for limit, most in LIMITS.items():
+        for name, most in LIMITS.items():
             with contextlib.suppress(ValueError):  # macOS knows no limit of memory
-                resource.setrlimit(limit, (most, most))
+                resource.setrlimit(getattr(resource, name), (most, most))
         if counted:
             resource.setrlimit(resource.RLIMIT_NPROC, (CROWD, CROWD))
         live(give_up_rights)
