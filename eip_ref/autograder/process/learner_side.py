@@ -15,11 +15,10 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
 from functools import cache
-from math import isfinite
+from math import inf, isfinite, nextafter
 from typing import Any
 
 import anyio
-from anyio._backends._asyncio import _task_states
 
 from ... import trace
 from ...lab.clock import VirtualLoop, place
@@ -262,7 +261,7 @@ class Side:
             target,
             [*map(self._pack, args)],
             self._pack_named(named),
-            *(["shield"] if _is_shielded() else []),
+            *(["shield"] if self._is_shielded() else []),
         ]
         self._operations[number] = operation
         self._outbox.append(line)
@@ -286,6 +285,20 @@ class Side:
             task.add_done_callback(self._task_over)
             return number
         return self._lanes[task]
+
+    def _is_shielded(self) -> bool:
+        """True in a block that no cancellation of the call reaches: its deadline is not seen there.
+
+        Of a call's own task alone, which is all that the judge cancels.
+        """
+        call = self._calls.get(asyncio.current_task())  # type: ignore[arg-type]
+        if call is None:
+            return False
+        soon = nextafter(self._clock.now, inf)  # before any other deadline
+        self._scopes[call].deadline = soon
+        seen = anyio.current_effective_deadline() <= soon
+        self._scopes[call].deadline = inf
+        return not seen
 
     def _task_over(self, task: asyncio.Task[Any]) -> None:
         self._outbox.append(["over", self._lanes.pop(task)])
@@ -352,15 +365,6 @@ class Side:
         function = later if kind == "async" else now
         function.__name__ = function.__qualname__ = name
         return function
-
-
-def _is_shielded() -> bool:
-    """True in a block of the answer's that no cancellation from outside the call reaches."""
-    task: Any = asyncio.current_task()
-    scope = _task_states[task].cancel_scope if task in _task_states else None
-    while scope is not None and not scope.shield:
-        scope = scope._parent_scope
-    return scope is not None
 
 
 class _Clock:
