@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import math
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,17 @@ import pytest
 
 from eip_ref.autograder import kit
 from eip_ref.autograder.exercise import Exercise
-from eip_ref.autograder.judging import run_answer
+from eip_ref.autograder.judging import judge_apart, run_answer
 from eip_ref.autograder.process import surface, table, values
 from eip_ref.autograder.process.start import Zygote
+from eip_ref.autograder.process.wire import Budget
 from eip_ref.backpressure import Buffer
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, QueueFull, Settled
 from eip_ref.trace import Kind, Trace, record, whoami
 
-from .apart import starter, trace
+from .apart import PATIENT, starter, trace
+from .apart import answer as answer_of
 
 TEXTS = """A toy
 Repair · easy · 1 point · 1 minute
@@ -254,6 +258,15 @@ def test_facts_of_an_answer_are_not_kept(by: Zygote) -> None:
     assert len(trace(toy(told), text, 1, by=by)) == 0
 
 
+def test_no_cell_says_what_is_imported_before_it(by: Zygote) -> None:
+    """That would run with more rights than a cell has. Some modules are there, whoever asks."""
+    text = (
+        "import sys\nfound = [name in sys.modules for name in ('statistics', 'json', 'wave')]\n"
+        "async def answer(thing): thing(found)\nif False: import wave"
+    )
+    assert noted(trace(toy(told), text, 1, by=by)) == [[True, True, False]]
+
+
 # Cancellation
 
 
@@ -414,6 +427,21 @@ def test_an_endless_loop_in_a_cell_ends_too(by: Zygote) -> None:
     """Before the answer is there."""
     found = trace(toy(told), "async def answer(thing): pass\nwhile True: pass", 1, by=by, wall=1)
     assert ended(found) == "out-of-time"
+
+
+def test_a_run_that_is_ended_warns_of_nothing(by: Zygote) -> None:
+    """Such as of tasks that had not begun. And no filter of warnings is left."""
+
+    async def scenario(answer: kit.Answer, seed: int) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 1)
+            await answer(say)
+
+    before = [*warnings.filters]
+    answer = answer_of(toy(scenario), "async def answer(thing):\n    import os\n    os._exit(0)", by=by)
+    assert not judge_apart(toy(scenario), answer, [1], lambda: Budget(PATIENT)).passed
+    assert warnings.filters == before
+    gc.collect()
 
 
 SIDE = "import gc\n    side = next(o for o in gc.get_objects() if type(o).__name__ == 'Side')\n    "

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -93,7 +92,6 @@ def grade_notebook(
         missed = [_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises]
         return Marks(lesson.module, tuple(missed), isolation=isolation.words)
     grading = _Grading(cells.read(found.cells), secret, limits)
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # it was ended
     marks: list[Mark] = []
     seconds: dict[str, float] = {}
     with closing(Starter(lesson, isolation)) as starter:
