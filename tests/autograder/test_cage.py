@@ -55,7 +55,7 @@ class Bench:
         budget = Budget(PATIENT)
         budget.begin()
         wire, kill = self.starters[at].start(budget)
-        wire.send(["cells", [["<cell 1>", source]], "answer", "async def answer()", [], None])
+        wire.send(["cells", [["<cell 1>", source]], "answer", "async def answer()", None])
 
         def end() -> None:
             kill()

@@ -7,10 +7,8 @@ has no tasks, serves the next simulation too.
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -27,7 +25,6 @@ from .wire import Budget, misunderstood
 __all__ = ["Answer", "Missing", "Problem"]
 
 MADE_HERE = {"eip_ref.message_queue:MessageQueue": MessageQueue}  #: what a test makes, and the judge keeps
-SPEAKS = {"this", "antigravity"}  #: modules that do something when they are imported
 Cell = tuple[str, str]  #: the name of its file in tracebacks, and its text
 
 
@@ -54,7 +51,6 @@ class Answer:
     def __init__(self, exercise: Exercise, cells: Sequence[Cell], zygote: Zygote) -> None:
         self._zygote, self._cells = zygote, [*cells]
         self._name, self._signature = exercise.answer, exercise.signature
-        self._modules = sorted({name for _, source in cells for name in imported(source)})
         test = exercise.kind == "write the test"
         self._makes = MADE_HERE if test else {} if exercise.name in SHARING else None
         self._budget = Budget()
@@ -139,7 +135,7 @@ class Answer:
         self._alive.append((asyncio._get_running_loop(), learner))
         makes = None if self._makes is None else [*self._makes]
         cells = [[*cell] for cell in self._cells]
-        wire.send(["cells", cells, self._name, self._signature, self._modules, makes])
+        wire.send(["cells", cells, self._name, self._signature, makes])
         match said := wire.receive():
             case ["ready", None | str() as complaint, [kind, name, methods], int(number)]:
                 with suppress(Uncrossable):
@@ -155,16 +151,3 @@ def _problem(told: Any) -> Problem:
         case [("syntax-error" | "cell-error") as kind, str(file), None | int() as line, str(words)]:
             return Problem(kind, file, line, words[:1000])
     raise misunderstood(told)
-
-
-def imported(source: str) -> Iterator[str]:
-    """The modules of Python's own that a cell imports, at its top or deeper."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
-        return
-    for node in ast.walk(tree):
-        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module or ""]
-        yield from (name for name in names if name.partition(".")[0] in sys.stdlib_module_names - SPEAKS)

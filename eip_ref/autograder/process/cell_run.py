@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import builtins
-import contextlib
 import importlib
 import inspect
 import linecache
@@ -27,10 +26,7 @@ SHOWN = ("display", "help")  #: what a kernel has to show something with
 def run(reads: int, writes: int, give_up_rights: Callable[[], None]) -> None:
     """Run the cells that come first, say whether they define the answer, and serve the judge."""
     side = Side(reads, writes)
-    _, cells, answer, signature, modules, makes = side.hear()
-    for name in modules:  # which the cells import: later they may not be readable any more
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    _, cells, answer, signature, makes = side.hear()
     for name in makes or ():
         module, _, short = name.partition(":")
         room = importlib.import_module(module)
