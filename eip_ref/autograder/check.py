@@ -46,16 +46,14 @@ def check(name: str, answer: object) -> Report | None:
     course.refuse_mixture()
     exercise = find(name)
     verdict, remark = apart.judge(exercise, answer)
-    report = Report(verdict, remark)
     if os.environ.get("NBGRADER_EXECUTION"):
         if not verdict.passed:
-            raise AssertionError(str(report))
+            raise AssertionError(str(Report(verdict, remark)))
         return None
     mistake = verdict.diagnosis.name if verdict.diagnosis else ""
     facts = [Fact("checked", name, {"mistake": mistake, "points": verdict.points})]
     facts += [Fact("passed", name, {"points": verdict.points})] if verdict.passed else []
-    remember(*facts)
-    return report
+    return Report(verdict, _lines(remark, remember(*facts)))
 
 
 def hint(name: str) -> Note:
@@ -65,8 +63,9 @@ def hint(name: str) -> Note:
     if given >= len(exercise.hints):
         words = f'That was all. `solution("{name}", show=True)` shows the model answer.'
         return Note(f"No more hints: {exercise.title}", f"{exercise.hints[-1]}\n{words}")
-    remember(Fact("hinted", name, {"step": given + 1}))
-    return Note(f"Hint {given + 1} of {len(exercise.hints)}: {exercise.title}", exercise.hints[given])
+    unsaved = remember(Fact("hinted", name, {"step": given + 1}))
+    title = f"Hint {given + 1} of {len(exercise.hints)}: {exercise.title}"
+    return Note(title, _lines(exercise.hints[given], unsaved))
 
 
 def solution(name: str, *, show: bool = False) -> Note:
@@ -81,8 +80,8 @@ def solution(name: str, *, show: bool = False) -> Note:
     from . import workbook  # reading notebooks loads a second's worth of code
 
     code = workbook.solved(course.root(), _notebook(exercise), exercise)
-    remember(Fact("solution shown", name))
-    return Note(f"Model answer: {exercise.title}", exercise.explanation, code)
+    unsaved = remember(Fact("solution shown", name))
+    return Note(f"Model answer: {exercise.title}", _lines(exercise.explanation, unsaved), code)
 
 
 def reset(name: str) -> Note:
@@ -96,13 +95,17 @@ def reset(name: str) -> Note:
 
     mine = course.my() / "exercises" / _notebook(exercise)
     backup = workbook.reset(course.root(), mine, course.backups(), exercise)
-    remember(Fact("reset", name))
+    unsaved = remember(Fact("reset", name))
     words = (
         f"`{exercise.answer}` is as it was in the beginning. The notebook as you had saved it is kept in "
         f"`.eip/backups/{backup.name}`. If the notebook is open, load it again without saving: "
         "in JupyterLab, File, Reload Notebook from Disk."
     )
-    return Note(f"Reset: {exercise.title}", words)
+    return Note(f"Reset: {exercise.title}", _lines(words, unsaved))
+
+
+def _lines(*words: str) -> str:
+    return "\n".join(filter(None, words))
 
 
 def _notebook(exercise: Exercise) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import indent
 
 from . import registry
-from .course import own
+from .course import own, reason
 from .marks import Mark, Marks, next_step
 from .registry import Lesson
 
@@ -41,15 +41,15 @@ def run(options: argparse.Namespace) -> int:
         data = notebook.read_bytes()
         lesson = registry.lesson(options.lesson) if options.lesson else _lesson(notebook, data)
         marks = grade_notebook(data, lesson, secret=secrets.token_bytes(32), isolation=best_isolation())
-        if options.results:
-            _write(marks, lesson, options.results)
     except FileNotFoundError:
         print(f"eip check: there is no file {options.notebook}", file=sys.stderr)
         return 1
     except (OSError, SandboxFailed) as error:
-        print(f"eip check: {error}", file=sys.stderr)
+        print(f"eip check: {reason(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     print(report(marks, lesson))
+    if options.results:
+        _write(marks, lesson, options.results)
     return 0 if all(mark.passed for mark in marks.marks) else 1
 
 

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = f"{missing} is missing. To install all that the course needs: {install('course')}"
         print(f"eip: {words}", file=sys.stderr)
         return 1
-    except (FileNotFoundError, LookupError, course.Refused) as error:
-        print(f"eip: {error}", file=sys.stderr)
+    except (OSError, LookupError, course.Refused) as error:
+        print(f"eip: {course.reason(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "my",
     "own",
     "progress_file",
+    "reason",
     "refuse_mixture",
     "root",
     "stamp",
@@ -112,6 +113,12 @@ def in_solutions() -> bool:
     """True where a notebook of `solutions/` runs: what it passes is nobody's progress."""
     here = Path.cwd()
     return here.name == "solutions" and (here.parent / "pyproject.toml").is_file()
+
+
+def reason(error: OSError) -> str:
+    """The system's words for what went wrong with a file, and which file that is."""
+    words = error.strerror or str(error)
+    return f"{words}: {error.filename}" if error.filename else words
 
 
 def _home() -> Path:

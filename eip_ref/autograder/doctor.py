@@ -221,10 +221,13 @@ def _writing() -> Line:
     """Try to write where progress is kept, without leaving anything there."""
     needs = "a folder that may be written to"
     try:
-        folder = course.progress_file().parent
-        folder = folder if folder.is_dir() else folder.parent
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        file = course.progress_file()
+        folder = file.parent if file.parent.exists() else file.parent.parent
+        with tempfile.TemporaryFile(dir=folder) as tried:
+            tried.write(b"as much as a fact takes")
+            tried.flush()
+        if file.exists():
+            file.open("ab").close()
     except course.NoCourse as error:
         return Line("your progress", needs, False, str(error))
     except OSError as error:

@@ -7,6 +7,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from .course import reason
+
 __all__ = ["WORDS", "add_arguments", "run"]
 
 WORDS = "Grade a class: a folder of submitted notebooks in, a folder of results out."
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         print("\nInterrupted. What was graded is kept; the same command goes on from there.", file=sys.stderr)
         return 130
     except (OSError, ValueError) as error:
-        print(f"eip grade: {error}", file=sys.stderr)
+        print(f"eip grade: {reason(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     print(summary(book))
     print(options.out / "overview.html")

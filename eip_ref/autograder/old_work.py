@@ -8,6 +8,7 @@ them becomes the base, what they wrote their copy, and the next update merges th
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,6 +25,8 @@ def changed_here() -> list[str]:
     """Bring over the changes in the working tree, then restore its notebooks. Says each step."""
     root = course.root()
     if not (root / ".git").exists() or not shutil.which("git"):
+        return []
+    if not os.access(root, os.W_OK):  # then nobody who reads this has changed anything
         return []
     commit = _git(root, "stash", "create").strip()  # a commit of the working tree, which it leaves as it is
     if not commit:

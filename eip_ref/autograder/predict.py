@@ -59,7 +59,9 @@ class Prediction:
     def chosen(self, choice: int) -> dict[str, Any]:
         """Remember a choice in the learner's progress, and return its outcome."""
         outcome = self.outcome(choice)
-        remember(Fact("predicted", self.name, {"choice": self.options[choice], "right": outcome["right"]}))
+        facts = {"choice": self.options[choice], "right": outcome["right"]}
+        if unsaved := remember(Fact("predicted", self.name, facts)):
+            outcome["why"] += page.prose(f"\n{unsaved}")
         return outcome
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:

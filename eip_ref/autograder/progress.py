@@ -124,9 +124,8 @@ class Store:
         """Add facts, all or none of them. Raises OSError when the file cannot be written."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(self._line(fact) for fact in facts)
-        with self.path.open("ab+") as file, _alone(file.fileno()):
-            file.write((_mend(file) + text).encode())
-            file.flush()
+        with self.path.open("ab+", buffering=0) as file, _alone(file.fileno()):
+            _write(file, (_mend(file) + text).encode())
 
     def read(self) -> list[Fact]:
         """All facts in order, without the lines that nobody can read. Empty when there is no file."""
@@ -148,6 +147,17 @@ def _mend(file: Any) -> str:
         return ""
     file.seek(-1, os.SEEK_END)
     return "" if file.read(1) == b"\n" else "\n"
+
+
+def _write(file: Any, data: bytes) -> None:
+    """Write all of it to the end of the file, or raise OSError and leave the file as it was."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        while data:  # a disk that becomes full takes a part
+            data = data[file.write(data) :]
+    except OSError:
+        file.truncate(size)
+        raise
 
 
 def _parse(line: bytes) -> Fact | None:
@@ -179,22 +189,42 @@ def _alone(number: int) -> Iterator[None]:
         yield  # closing the file ends the lock
 
 
-def remember(*facts: Fact) -> None:
-    """Add facts to the learner's own store.
+_unsaved: dict[Path | None, list[Fact]] = {}
+"""Facts that could not be written, by the file for them: they count as long as this process lives."""
 
-    Does nothing in a solution's notebook, nor where there is no place to write: a check must say its
-    verdict all the same, and `eip doctor` tells about the folder.
+
+def remember(*facts: Fact) -> str:
+    """Add facts to the learner's own store, and return "", or words for the learner where that failed.
+
+    Those that cannot be written count in this process, and are written with the next ones that can be.
+    Does nothing in a solution's notebook.
     """
-    if not course.in_solutions():
-        with suppress(OSError):
-            Store(course.progress_file()).append(*facts)
+    if course.in_solutions():
+        return ""
+    waiting = _unsaved.setdefault(_file(), [])
+    waiting += facts
+    try:
+        Store(course.progress_file()).append(*waiting)
+    except OSError as error:
+        why = course.reason(error)
+        return f"Your progress was not saved ({why}). It counts until you restart or close this notebook."
+    waiting.clear()
+    return ""
 
 
 def so_far() -> Progress:
-    """The learner's progress until now; none in a solution's notebook or outside the course."""
+    """The learner's progress until now, saved or not; none in a solution's notebook."""
     if course.in_solutions():
         return fold(())
+    saved: list[Fact] = []
+    with suppress(OSError):
+        saved = Store(course.progress_file()).read()
+    return fold([*saved, *_unsaved.get(_file(), ())])
+
+
+def _file() -> Path | None:
+    """The file that progress is kept in; None outside the course."""
     try:
-        return fold(Store(course.progress_file()).read())
-    except OSError:
-        return fold(())
+        return course.progress_file()
+    except course.NoCourse:
+        return None

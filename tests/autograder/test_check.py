@@ -146,6 +146,17 @@ def test_hints_go_one_step_further_at_each_call() -> None:
     ]
 
 
+def test_hints_and_the_solution_work_where_nothing_can_be_written(course: Path) -> None:
+    """A step at each call, the model answer after a pass; each says that it was not saved."""
+    (course / ".eip").rename(course / "read-only")
+    (course / ".eip").write_text("a file where the folder should be")
+    hints = [hint(NAME) for _ in range(2)]
+    assert [each.title.partition(":")[0] for each in hints] == ["Hint 1 of 3", "Hint 2 of 3"]
+    shown = [*hints, check(NAME, answers.ack_last), solution(NAME)]
+    assert "async def worker(orders, charge):" in str(shown[-1])
+    assert ["progress was not saved" in str(each) for each in shown] == [True] * 4
+
+
 def test_the_solution_waits_for_a_pass() -> None:
     """Before it there is no code, after it there is, with an explanation."""
     assert "charge(order)" not in str(solution(NAME))

@@ -103,6 +103,13 @@ def test_a_folder_that_cannot_be_written_to_is_a_problem(home: Path) -> None:
     assert "EIP_HOME" in line.fix
 
 
+def test_a_file_of_progress_that_cannot_be_written_to_is_a_problem(home: Path) -> None:
+    """Also where its folder can: somebody else may own it."""
+    (home / ".eip" / "progress.jsonl").mkdir(parents=True)
+    (line,) = doctor().problems
+    assert (line.what, line.found) == ("your progress", "Is a directory")
+
+
 def test_what_only_tests_need_is_no_problem() -> None:
     """A learner without a test browser is ready."""
     found = Diagnostics((Line("Chromium", "a browser", False, "get one", needed=False),))

@@ -209,7 +209,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(handed_in: Path, grade: Gra
 
 
 INTERRUPTED = """
-import os, signal, sys
+import os, signal, sys, tqdm
 from pathlib import Path
 from eip_ref.autograder import grade_command
 from eip_ref.autograder.grading import grade
@@ -225,7 +225,7 @@ class Bar:
 if __name__ == "__main__":
     import argparse
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background takes away
-    grade.tqdm = Bar
+    tqdm.tqdm = Bar
     grade.grade_class.__kwdefaults__["grade"] = trusting.grade
     parser = argparse.ArgumentParser()
     grade_command.add_arguments(parser)

@@ -44,6 +44,15 @@ def test_a_choice_is_remembered_once() -> None:
     assert list(so_far().predictions.values()) == [False]
 
 
+def test_a_choice_that_cannot_be_saved_is_answered_with_word_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the reason."""
+    monkeypatch.setenv("EIP_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("a file where the folder should be")
+    assert "keeps &lt;nothing&gt;.<br>Your progress was not saved" in _prediction().chosen(0)["why"]
+
+
 def test_nothing_is_chosen_beforehand_and_the_answer_stays_in_the_kernel() -> None:
     """The browser is sent neither answer nor reason before a choice is made."""
     widget = _widget(_prediction())

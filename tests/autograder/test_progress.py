@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -166,14 +167,56 @@ def test_what_a_solution_passes_is_nobodys_progress(course: Path, monkeypatch: p
     assert not (course / ".eip" / "progress.jsonl").exists()
 
 
-def test_a_place_that_cannot_be_written_to_is_no_reason_to_fail(
+def test_what_cannot_be_written_is_said_and_counts_until_it_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The learner still gets the verdict; the progress is not kept."""
-    (tmp_path / ".eip").write_text("a file where the folder should be")
+    """It is written, once, as soon as that works."""
+    refusing = tmp_path / ".eip"
+    refusing.write_text("a file where the folder should be")
     monkeypatch.setenv("EIP_HOME", str(tmp_path))
-    remember(Fact("passed", NAME))
-    assert so_far() == fold([])
+    said = remember(Fact("checked", NAME), Fact("passed", NAME))
+    assert said.startswith(f"Your progress was not saved (File exists: {refusing}).")
+    assert so_far().of(NAME) == Standing(checks=1, passed=True)
+    refusing.unlink()
+    assert remember(Fact("hinted", NAME)) == ""
+    assert [fact.kind for fact in Store(refusing / "progress.jsonl").read()] == [
+        "checked",
+        "passed",
+        "hinted",
+    ]
+    assert so_far().of(NAME) == Standing(checks=1, passed=True, hints=1)
+
+
+def test_outside_the_course_progress_counts_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words say where to go."""
+
+    def no_course() -> Path:
+        raise places.NoCourse("no course here; go to its folder")
+
+    monkeypatch.setattr(places, "root", no_course)
+    monkeypatch.delenv("EIP_HOME", raising=False)
+    assert "(no course here; go to its folder)" in remember(Fact("hinted", f"{NAME}_outside"))
+    assert so_far().of(f"{NAME}_outside").hints == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits for files")
+def test_facts_for_which_the_disk_is_too_full_are_not_written_in_part(tmp_path: Path) -> None:
+    """The file is as it was, and what was in it stays readable."""
+    import resource
+
+    store = _store(tmp_path)
+    store.append(Fact("checked", NAME))
+    before = store.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            store.append(Fact("hinted", NAME), Fact("passed", NAME, {"text": "x" * 1_000}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert store.path.read_bytes() == before
 
 
 def test_eip_home_without_a_course_keeps_only_the_progress(
