@@ -86,9 +86,9 @@ GARBLED = Mistake(
 )
 TOO_MUCH = Mistake(
     "too-much",
-    "The answer handed over more than can cross",
-    "What is handed to a queue, a function or the check must stay small. Look for something that only ever "
-    "grows.",
+    "The answer handed over or held more than it may",
+    "What is handed to a queue, a function or the check must stay small, and so must what is kept in memory. "
+    "Look for something that only ever grows.",
 )
 ENDINGS = {
     "died": DIED,

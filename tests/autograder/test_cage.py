@@ -5,6 +5,7 @@ Each test runs in every mode that this machine has. `LIMITS_ALONE` plays a syste
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 from eip_ref.autograder.isolation.sandbox import PACKAGE, PYTHON, best_isolation, environment, weak_isolation
 from eip_ref.autograder.judging import judge_trace
 from eip_ref.autograder.process.start import Zygote
-from eip_ref.autograder.process.wire import Budget
+from eip_ref.autograder.process.wire import Budget, Ended
 from eip_ref.autograder.registry import find
 
 from .apart import PATIENT, trace
@@ -50,10 +51,10 @@ class Bench:
         self.say("")
         self._first = self.alive()
 
-    def live(self, source: str, at: int = 0) -> tuple[str, Callable[[], None]]:
+    def live(self, source: str, at: int = 0, memory: int = 2**30) -> tuple[str, Callable[[], None]]:
         """Begin a life: what it says about its cells, and what ends it."""
-        budget = Budget(PATIENT)
-        budget.begin()
+        budget = Budget(PATIENT, memory=memory)
+        budget.begin(self.starters[at].holds_more)
         wire, kill = self.starters[at].start(budget)
         wire.send(["cells", [["<cell 1>", source]], "answer", "async def answer()", None])
 
@@ -61,7 +62,11 @@ class Bench:
             kill()
             wire.close()
 
-        return str(wire.receive()), end
+        try:
+            return str(wire.receive()), end
+        except Ended as ended:
+            end()
+            return str(ended), end
 
     def say(self, source: str, at: int = 0) -> str:
         """A whole life: what it says of itself, by an error."""
@@ -182,6 +187,38 @@ def test_a_crowd_of_threads_takes_nothing_from_a_neighbour(caged: Bench) -> None
 
 def test_a_process_without_end_of_memory_is_told_so(bench: Bench) -> None:
     assert "MemoryError" in bench.say("kept = []\nwhile True: kept.append(bytearray(2**24))")
+
+
+CHILDREN = """
+import os, time
+kept = bytearray(MANY * 2**20)
+for _ in range(8):
+    if os.fork() == 0:
+        own = bytearray(2**24)
+        time.sleep(1000)
+EACH
+"""
+
+
+def test_memory_is_bounded_for_all_processes_of_a_life_together(bench: Bench) -> None:
+    """Here by 200 MiB. Eight children have 16 MiB each; the pages of their parent count once."""
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("this system does not tell what processes hold")
+    waits, works = "time.sleep(1000)", "time.sleep(0.5)" + STAYS
+    within, beyond = (CHILDREN.replace("MANY", str(many)) for many in (20, 100))
+    said, _ = bench.live(beyond.replace("EACH", waits), memory=200 * 2**20)
+    assert "more than 200 MiB of memory" in said
+    said, end = bench.live(within.replace("EACH", works), memory=200 * 2**20)
+    assert "ready" in said
+    end()
+
+
+def test_pages_that_no_process_holds_are_few(caged: Bench) -> None:
+    """Shared memory stays when who made it has let it go."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may bound it")
+    source = "import ctypes\nmade = [ctypes.CDLL(None).shmget(n, 2**20, 0o1666) for n in range(1, 40)]"
+    assert "True" in caged.say(source + tell("-1 in made"))
 
 
 def test_a_process_that_ignores_signals_is_ended(bench: Bench) -> None:

@@ -129,7 +129,7 @@ class Answer:
         return learner, thing
 
     def _start(self) -> tuple[Learner, str | None, Any]:
-        self._budget.begin()
+        self._budget.begin(self._zygote.holds_more)
         wire, kill = self._zygote.start(self._budget)
         learner = Learner(wire, self._budget, kill, self._makes)
         self._alive.append((asyncio._get_running_loop(), learner))

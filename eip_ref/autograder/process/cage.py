@@ -218,6 +218,8 @@ def _enter_spaces() -> None:
     keyring = KEYCTL.get(platform.machine())
     if keyring:  # a new one: the keys of a session would outlive its processes
         ctypes.CDLL(None).syscall(keyring, 1, 0)  # refused where there are none to share
+    with contextlib.suppress(OSError):  # pages that no process holds need not be in sight of any
+        _write("/proc/sys/kernel/shmall", str(16 * MIB // resource.getpagesize()))
     read_only = struct.pack("QQQQ", ATTR_READ_ONLY, 0, PRIVATE, 0)
     _call("syscall", MOUNT_SETATTR, HERE, b"/", ALL_BELOW, read_only, len(read_only))
     _hide([*EMPTY, *(() if SANDBOX in os.environ else ALSO_EMPTY)])
@@ -233,7 +235,8 @@ def _hide(folders: list[str]) -> None:
     }
     for folder in folders:
         if os.path.isdir(folder):
-            _mount(b"tmpfs", folder, NO_SUID_NO_DEVICES, b"size=16m,mode=1777")
+            size = "16m" if folder in EMPTY else "4k"
+            _mount(b"tmpfs", folder, NO_SUID_NO_DEVICES, f"size={size},mode=1777".encode())
     for path, file in kept.items():
         os.makedirs(path)
         _mount(f"/proc/self/fd/{file}".encode(), path, BIND | RECURSIVE)

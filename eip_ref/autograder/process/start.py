@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from glob import glob
 from pathlib import Path
 
 from .wire import WORD, Budget, Ended, Wire
@@ -78,6 +81,11 @@ class Zygote:
             os.close(theirs_out)
         return Wire(mine_in, mine_out, budget), lambda: self._end(number)
 
+    def holds_more(self, bytes_: int) -> bool:
+        """True when it and all that it has started hold more bytes together, as far as the system tells."""
+        found = [*_with_children(self._process.pid)]
+        return sum(map(_resident, found)) > bytes_ and sum(map(_share, found)) > bytes_
+
     def _word(self) -> bytes:
         return self._socket.recv(WORD, socket.MSG_WAITALL).rstrip()
 
@@ -102,3 +110,32 @@ class Zygote:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _with_children(process: int) -> Iterator[int]:
+    """The numbers of a process and of all that descend from it."""
+    yield process
+    for file in glob(f"/proc/{process}/task/*/children"):
+        for child in _read(file).split():
+            yield from _with_children(int(child))
+
+
+def _resident(process: int) -> int:
+    """The bytes of a process that are in memory, with all that it shares with others. Quick to tell."""
+    pages = _read(f"/proc/{process}/statm").split()[1:2]
+    return sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _share(process: int) -> int:
+    """The bytes that a process holds, in memory or not, with its share of what it has in common with others.
+
+    One that hides it is counted with all of them.
+    """
+    found = re.findall(r"^(?:Swap)?Pss: +(\d+) kB$", _read(f"/proc/{process}/smaps_rollup"), re.MULTILINE)
+    return 1024 * sum(map(int, found)) or _resident(process)
+
+
+def _read(file: str) -> str:
+    with suppress(OSError), open(file) as lines:
+        return lines.read()
+    return ""  # it has ended

@@ -24,7 +24,7 @@ WORD = 16  #: bytes of each thing that is said to the process which starts the o
 MAX_LINE = 2**20  #: bytes of one line
 MAX_WORDS = 300  #: characters of what an ending says
 QUOTED = 60  #: bytes of a line that is no line, in the words of its ending
-SLICE = 0.1  #: seconds after which the judge looks whether somebody wants it to stop
+SLICE = 0.1  #: seconds after which the judge looks again at memory, and whether somebody wants it to stop
 
 
 class Ended(BaseException):
@@ -34,7 +34,7 @@ class Ended(BaseException):
         "died": "The process ended before the run was over.",
         "out-of-time": "The time for this run was over before the run was.",
         "garbled": "The process of the answer wrote to the place where it is asked what it wants.",
-        "too-much": "The answer handed over more than may cross.",
+        "too-much": "The answer handed over or held more than it may.",
     }
 
     def __init__(self, name: str, detail: str = "") -> None:
@@ -53,19 +53,33 @@ class Budget:
     handed_out: int = 20_000  #: objects and functions of the judge's that one process may have
     operations: int = 5_000  #: of one process that are not over
     silence: float = math.inf  #: seconds that a process may work, or hear nothing, at a stretch
+    memory: int = 2**30  #: bytes that all processes together may hold, where the system tells
     stopped: Callable[[], bool] = lambda: False  #: true when somebody wants it to stop
     _until: float = field(default=0.0, repr=False)
+    _look_at: float = field(default=0.0, repr=False)
+    _holds_more: Callable[[int], bool] = field(default=lambda bytes_: False, repr=False)
 
-    def begin(self) -> None:
-        """The time runs from now on, if it does not run already."""
-        self._until = self._until or time.monotonic() + self.wall
+    def begin(self, holds_more: Callable[[int], bool] | None = None) -> None:
+        """The time runs from now on, if it does not run already. `holds_more` tells of all processes."""
+        self._holds_more = holds_more or self._holds_more
+        if not self._until:
+            self._until, self._look_at = time.monotonic() + self.wall, time.monotonic() + SLICE
 
     def left(self) -> float:
-        """The seconds that are left. Raises `Ended` when there are none."""
-        left = self._until - time.monotonic()
-        if left <= 0:
+        """The seconds that are left. Raises `Ended` when something is used up, or when it shall stop."""
+        now = time.monotonic()
+        if now >= self._until:
             raise Ended("out-of-time")
-        return left
+        if now >= self._look_at:
+            self._look()
+            self._look_at = time.monotonic() + SLICE
+        return self._until - now
+
+    def _look(self) -> None:
+        if self.stopped():
+            raise Ended("out-of-time", "It was interrupted.")
+        if self._holds_more(self.memory):
+            raise Ended("too-much", f"Its processes hold more than {self.memory >> 20:,} MiB of memory.")
 
     def hear_of(self, number: int) -> None:
         """The judge hears of so many more objects, functions and methods. Raises `Ended`."""
@@ -134,8 +148,6 @@ class Wire:
     def _wait(self, poll: select.poll) -> None:
         until = time.monotonic() + self._budget.silence
         while not poll.poll(min(SLICE, self._budget.left()) * 1000):
-            if self._budget.stopped():
-                raise Ended("out-of-time", "It was interrupted.")
             if time.monotonic() > until:
                 raise Ended("out-of-time", f"It said nothing for {self._budget.silence:g} s.")
 
