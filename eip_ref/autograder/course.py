@@ -1,20 +1,22 @@
 """The places of the course on this machine, and of what is a learner's own.
 
-The course is the folder with `exercises/` and `pyproject.toml`, found from the working folder
-upwards, else beside the installed package. Beside it are the learner's copy of its notebooks, in `my/`,
-and what is remembered, in `.eip/`; the environment variable EIP_HOME names another folder for these two,
-and the course too when it has one.
+The course is the folder with `exercises/` whose `pyproject.toml` is that of this package, found from the
+working folder upwards, else beside the installed package. Beside it are the learner's copy of its
+notebooks, in `my/`, and what is remembered, in `.eip/`; the environment variable EIP_HOME names another
+folder for these two, and the course too when it has one.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = [
     "EDITION",
     "FOLDERS",
+    "PACKAGE",
     "Mixture",
     "NoCourse",
     "Refused",
@@ -30,6 +32,7 @@ __all__ = [
     "stamp",
 ]
 
+PACKAGE = "eip-ref"  #: by which the course is known, in its `pyproject.toml`
 EDITION = "0.1.0"  #: of package and notebooks; they go together
 FOLDERS = ("notebooks", "exercises")  #: what a learner gets a copy of
 
@@ -49,12 +52,21 @@ class Mixture(Refused):
 def root() -> Path:
     """The folder of the course. Raises `NoCourse`."""
     for folder in _candidates():
-        if (folder / "exercises").is_dir() and (folder / "pyproject.toml").is_file():
+        if _is_course(folder):
             return folder
     raise NoCourse(
-        "no folder with exercises/ and pyproject.toml here or above; go to the folder of the course, "
-        "or name it in the environment variable EIP_HOME"
+        "the folder of the course is neither here nor above; go to it, or name it in the environment "
+        "variable EIP_HOME"
     )
+
+
+def _is_course(folder: Path) -> bool:
+    """True for the folder of this course, and false for other projects, whatever folders they have."""
+    try:
+        told = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        return (folder / "exercises").is_dir() and told["project"]["name"] == PACKAGE
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def my() -> Path:
@@ -112,7 +124,7 @@ def refuse_mixture() -> None:
 def in_solutions() -> bool:
     """True where a notebook of `solutions/` runs: what it passes is nobody's progress."""
     here = Path.cwd()
-    return here.name == "solutions" and (here.parent / "pyproject.toml").is_file()
+    return here.name == "solutions" and _is_course(here.parent)
 
 
 def reason(error: OSError) -> str:

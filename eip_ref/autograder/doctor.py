@@ -21,10 +21,10 @@ from importlib import metadata
 from pathlib import Path
 
 from . import course, page
+from .course import PACKAGE
 
 __all__ = ["AUDIENCES", "Diagnostics", "Line", "doctor", "examine", "install"]
 
-PACKAGE = "eip-ref"
 AUDIENCES = ("learner", "teacher", "contributor")  #: each needs what those before need, and more
 FOR_TEACHERS = ("tqdm",)  #: those of the course's packages that only `eip grade` needs
 

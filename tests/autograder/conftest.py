@@ -53,7 +53,7 @@ def course(toys: registry.Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     folder = tmp_path / "course"
     (folder / "solutions").mkdir(parents=True)
     (folder / "exercises").mkdir()
-    (folder / "pyproject.toml").touch()
+    (folder / "pyproject.toml").write_text('[project]\nname = "eip-ref"\n')
     write(notebook(*SOLUTION), folder / "solutions" / toys.notebook)
     assert derive.update(folder) == 0
     monkeypatch.setenv("EIP_HOME", str(folder))

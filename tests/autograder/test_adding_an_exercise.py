@@ -56,7 +56,7 @@ def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lesson]:
     monkeypatch.setattr(exercise_cases, "KEPT", tmp_path)
     monkeypatch.setenv("EIP_HOME", str(tmp_path))
     (tmp_path / "exercises").mkdir()
-    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "eip-ref"\n')
     _forget()
     yield registry.lesson("poison_and_duplicates")
     for name in [name for name in sys.modules if name.startswith(f"{PACKAGE}.")]:

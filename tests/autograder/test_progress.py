@@ -192,13 +192,46 @@ def test_outside_the_course_progress_counts_in_this_process(
 ) -> None:
     """The words say where to go."""
 
-    def no_course() -> Path:
-        raise places.NoCourse("no course here; go to its folder")
-
-    monkeypatch.setattr(places, "root", no_course)
+    monkeypatch.setattr(places, "__file__", "/lib/site-packages/eip_ref/autograder/course.py")
     monkeypatch.delenv("EIP_HOME", raising=False)
-    assert "(no course here; go to its folder)" in remember(Fact("hinted", f"{NAME}_outside"))
-    assert so_far().of(f"{NAME}_outside").hints == 1
+    monkeypatch.chdir(tmp_path)
+    assert "(the folder of the course is neither here nor above; go to it" in remember(Fact("hinted", "x/y"))
+    assert so_far().of("x/y").hints == 1
+
+
+@pytest.mark.parametrize(
+    "told", ['[project]\nname = "shop"', "[project]", "[tool.eip-ref]", 'project = "eip-ref"', "[", "\0"]
+)
+@pytest.mark.parametrize("inside", ["", "exercises", "solutions", "solutions/my"])
+def test_another_project_is_not_taken_for_the_course(
+    told: str, inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its folders are called: nothing is written there, and its `solutions` are a learner's work."""
+    monkeypatch.setattr(places, "__file__", "/lib/site-packages/eip_ref/autograder/course.py")
+    monkeypatch.delenv("EIP_HOME", raising=False)
+    for folder in ("exercises", "notebooks", "solutions/my"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(told)
+    monkeypatch.chdir(tmp_path / inside)
+    assert not places.in_solutions()
+    assert "was not saved" in remember(Fact("passed", NAME))
+    assert not (tmp_path / ".eip").exists()
+    with pytest.raises(places.NoCourse):
+        places.root()
+
+
+@pytest.mark.parametrize("inside", ["", "exercises", "my/exercises", "src/other"])
+def test_the_course_is_found_from_all_folders_in_it_also_with_the_package_elsewhere(
+    course: Path, inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it was installed from a wheel, and in another project within it."""
+    monkeypatch.setattr(places, "__file__", "/lib/site-packages/eip_ref/autograder/course.py")
+    monkeypatch.delenv("EIP_HOME")
+    other = course / "src" / "other"
+    (other / "exercises").mkdir(parents=True)
+    (other / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    monkeypatch.chdir(course / inside)
+    assert places.root() == course
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits for files")
