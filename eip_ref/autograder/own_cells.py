@@ -1,8 +1,7 @@
 """The cells that an answer comes from: those that ran in this kernel, or the statements of a script.
 
 A check hands over an object, and a process of its own needs text. So the cells of the kernel are remembered
-as they run, and chosen as grading chooses them from the notebook: the course's, those that give the answer,
-and of all others those that they use.
+as they run, and `needed` chooses from them as it does for grading at first.
 
 *Left out:* a cell of the learner's own that the answer does not use by name, such as one that patches a
 library. Grading runs it.
@@ -14,14 +13,13 @@ import ast
 import inspect
 import linecache
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from types import FrameType, ModuleType
 from typing import Any
 
 from .exercise import Exercise
-from .isolation.cells import Cell, read
+from .isolation.cells import Cell, given, needed, read
 from .isolation.isolated import course_cells
 from .isolation.magics import UNREADABLE, python_of
 from .isolation.submission import COURSE
@@ -30,14 +28,10 @@ from .registry import lesson_of
 __all__ = ["CALLED", "Unknown", "cells_of", "listen"]
 
 CALLED = "<cell of the check>"  #: the file of a line that gives the answer its name
-OWN = "own"  #: the owner of a cell that is no answer and not the course's
 
 
 class Unknown(LookupError):
     """The text of an answer cannot be told: the reason, as the end of a sentence with "because"."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 @dataclass
@@ -133,7 +127,7 @@ def cells_of(exercise: Exercise, answer: object) -> tuple[str, list[tuple[str, s
         found = [*_statements(module, exercise, name)]
     if not any(cell.of == exercise.slug for cell in found):
         raise Unknown(f"no cell says what `{name}` is")
-    chosen = [(cell.file, cell.source) for cell in _needed(found, exercise.slug, name)]
+    chosen = [(cell.file, cell.source) for cell in needed(found, exercise.slug)]
     called = [(CALLED, f"{exercise.answer} = {name}")] if name != exercise.answer else []
     return name, chosen + called
 
@@ -152,10 +146,10 @@ def _owned(ran: Iterable[Ran], exercise: Exercise, name: str) -> list[Cell]:
     owned = []
     for each in ran:
         source = python_of(each.source)
-        of = exercise.slug if name in given(source) else COURSE if each.source in of_course else OWN
-        if of != OWN or not each.interrupted:
-            owned.append({"number": each.number, "source": source, "of": of})
-    return read(owned)
+        of = exercise.slug if name in given(source) else COURSE if each.source in of_course else ""
+        if of or not each.interrupted:
+            owned.append(read(each.number, source, of))
+    return owned
 
 
 def _module(answer: object) -> ModuleType:
@@ -179,42 +173,5 @@ def _statements(module: ModuleType, exercise: Exercise, name: str) -> list[Cell]
     for number, part in enumerate(tree.body, 1):
         first = min([part.lineno, *(each.lineno for each in getattr(part, "decorator_list", ()))])
         text = "\n" * (first - 1) + "".join(lines[first - 1 : part.end_lineno])
-        of = exercise.slug if name in given(text) else OWN
-        owned.append({"number": number, "source": text, "of": of})
-    return read(owned)
-
-
-def _needed(cells: Sequence[Cell], slug: str, name: str) -> list[Cell]:
-    """The course's cells, those that give the answer, and of the others what they use, in their order."""
-    of_course = {each for cell in cells if cell.of == COURSE for each in given(cell.source)}
-    chosen = [cell for cell in cells if cell.of in (COURSE, slug) or "*" in cell.imports]
-    others = [cell for cell in cells if cell not in chosen]
-    while True:
-        used = {name, *(each for cell in chosen if cell.of != COURSE for each in cell.uses)}
-        more = [cell for cell in others if used & (given(cell.source) | (cell.binds - of_course))]
-        if not more:
-            return [cell for cell in cells if cell in chosen]
-        chosen += more
-        others = [cell for cell in others if cell not in more]
-
-
-@lru_cache(maxsize=1_000)
-def given(source: str) -> frozenset[str]:
-    """The names that a text defines, imports or assigns at its top level."""
-    try:
-        return frozenset(name for part in ast.parse(source).body for name in _given(part))
-    except UNREADABLE:
-        return frozenset()
-
-
-def _given(part: ast.AST) -> Iterator[str]:
-    match part:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            yield name
-        case ast.Import(names=names) | ast.ImportFrom(names=names):
-            yield from (alias.asname or alias.name.partition(".")[0] for alias in names)
-        case ast.Name(id=name, ctx=ast.Store()):
-            yield name
-        case _:
-            for inner in ast.iter_child_nodes(part):
-                yield from _given(inner)
+        owned.append(read(number, text, exercise.slug if name in given(text) else ""))
+    return owned

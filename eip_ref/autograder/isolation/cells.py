@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import symtable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 from .magics import UNREADABLE
 from .submission import COURSE
 
-__all__ = ["Cell", "needed", "read"]
+__all__ = ["Cell", "given", "needed", "read"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +25,10 @@ class Cell:
     number: int  #: its place in the notebook, from 1
     of: str  #: the slug of the exercise whose answer it is, "" for one of the learner's own, or "course"
     source: str
-    uses: frozenset[str]  #: names
+    uses: frozenset[str]  #: names that are none of its functions' own
     imports: frozenset[str]  #: names that its imports give
-    binds: frozenset[str]  #: names that it gives, or whose things it changes
+    gives: frozenset[str]  #: names that it defines, imports or assigns
+    touches: frozenset[str]  #: names that it gives, or whose things its statements may change
 
     @property
     def file(self) -> str:
@@ -34,39 +36,65 @@ class Cell:
         return f"<cell {self.number}>"
 
 
-def read(cells: Iterable[Mapping[str, Any]]) -> list[Cell]:
-    """Read cells that have `number`, `source` and `of`: once, for all exercises of a notebook."""
-    return [_read(cell["number"], cell["source"], cell["of"]) for cell in cells]
-
-
-def _read(number: int, source: str, of: str) -> Cell:
+def read(number: int, source: str, of: str) -> Cell:
+    """Read a cell."""
     tree = _tree(source)
     return Cell(
         number,
         of,
         _defining(source, tree) if of == COURSE else source,
-        uses=frozenset(_used(tree)),
-        imports=frozenset(name for part in tree.body for name in _imported(part)),
-        binds=frozenset(_bound(tree)),
+        uses=_used(source),
+        imports=frozenset(name for name, imported in _given(tree) if imported),
+        gives=given(source),
+        touches=given(source) | {name for part in tree.body if _acts(part) for name in _names(part)},
     )
 
 
-def needed(cells: Sequence[Cell], slug: str, *, own: bool) -> list[Cell]:
+def needed(cells: Sequence[Cell], slug: str, *, own: bool = False) -> list[Cell]:
     """The cells that run for an exercise, in their order: the course's, its own, and those that they use.
 
-    With `own` also all of the learner's own, which may do what names do not tell. Of the answers to other
-    exercises none runs that is not used: what it does at its beginning is no matter here.
+    So do those of the learner's own that import all of a module, which may give any name; with `own` all of
+    them, which may do what names do not tell. Of the answers to other exercises none runs that is not used:
+    what it does at its beginning is no matter here.
     """
-    given = {name for cell in cells if cell.of == COURSE for name in cell.binds} | set(dir(builtins))
-    chosen = [cell for cell in cells if cell.of in ((COURSE, slug, "") if own else (COURSE, slug))]
+    chosen = [cell for cell in cells if cell.of in (COURSE, slug) or (not cell.of and (own or _any(cell)))]
+    there = {*dir(builtins), *(name for cell in cells if cell.of == COURSE for name in cell.gives)}
     while True:
         mine = [cell for cell in chosen if cell.of != COURSE]
-        used = {name for cell in mine for name in cell.uses} - given
-        used -= {name for cell in mine for name in cell.imports}
-        more = [cell for cell in cells if cell not in chosen and not used.isdisjoint(cell.binds)]
+        used = {name for cell in mine for name in cell.uses} - {n for cell in mine for n in cell.imports}
+        more = [cell for cell in cells if cell not in chosen and used & _changes(cell, there)]
         if not more:
             return [cell for cell in cells if cell in chosen]
         chosen += more
+
+
+def _any(cell: Cell) -> bool:
+    return "*" in cell.imports
+
+
+def _changes(cell: Cell, there: set[str]) -> set[str]:
+    """The names that mean something else after a cell, where some are there anyway."""
+    return {name for name in cell.touches if name not in there or name in cell.gives - cell.imports}
+
+
+@lru_cache(maxsize=1_000)
+def given(source: str) -> frozenset[str]:
+    """The names that a text defines, imports or assigns at its top level."""
+    return frozenset(name for name, _ in _given(_tree(source)))
+
+
+def _given(part: ast.AST) -> Iterator[tuple[str, bool]]:
+    """Each with whether it is imported."""
+    match part:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name, False
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            yield from ((each.asname or each.name.partition(".")[0], True) for each in names)
+        case ast.Name(id=name, ctx=ast.Store()):
+            yield name, False
+        case _:
+            for inner in ast.iter_child_nodes(part):
+                yield from _given(inner)
 
 
 def _tree(source: str) -> ast.Module:
@@ -76,25 +104,30 @@ def _tree(source: str) -> ast.Module:
         return ast.Module([], [])
 
 
-def _used(tree: ast.Module) -> Iterator[str]:
-    return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+def _used(source: str) -> frozenset[str]:
+    try:
+        return frozenset(_globals(symtable.symtable(source, "", "exec")))
+    except UNREADABLE:
+        return frozenset()
 
 
-def _bound(tree: ast.Module) -> Iterator[str]:
-    """The names that the statements of a cell give at its top level, or whose things they change."""
-    for part in tree.body:
-        match part:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                yield name
-            case ast.Import() | ast.ImportFrom():
-                yield from _imported(part)
-            case _:
-                yield from _used(ast.Module([part], []))
+def _globals(table: symtable.SymbolTable) -> Iterator[str]:
+    outer = table.get_type() == "module"
+    for name in table.get_symbols():
+        if name.is_referenced() and (outer or name.is_global()):
+            yield name.get_name()
+    for inner in table.get_children():
+        yield from _globals(inner)
 
 
-def _imported(part: ast.stmt) -> Iterator[str]:
-    if isinstance(part, ast.Import | ast.ImportFrom):
-        yield from (alias.asname or alias.name.partition(".")[0] for alias in part.names)
+def _acts(part: ast.stmt) -> bool:
+    """True for a statement that may change things beside giving a name."""
+    defines = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
+    return not isinstance(part, defines)
+
+
+def _names(part: ast.AST) -> Iterator[str]:
+    return (node.id for node in ast.walk(part) if isinstance(node, ast.Name))
 
 
 def _defining(source: str, tree: ast.Module) -> str:

@@ -91,7 +91,7 @@ def grade_notebook(
     except submission.Unreadable as problem:
         missed = [_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises]
         return Marks(lesson.module, tuple(missed), isolation=isolation.words)
-    grading = _Grading(cells.read(found.cells), secret, limits)
+    grading = _Grading([cells.read(**cell) for cell in found.cells], secret, limits)
     marks: list[Mark] = []
     seconds: dict[str, float] = {}
     with closing(Starter(lesson, isolation)) as starter:
