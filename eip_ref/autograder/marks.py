@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["NOT_BEGUN", "Mark", "Marks", "PartMark", "next_step"]
 
-NOT_BEGUN = ("not-started", "no-answer")  #: mistakes that are none: there is no answer yet
+NOT_BEGUN = ("not-started", "not-found")  #: mistakes that are none: there is no answer yet
 
 
 @dataclass(frozen=True)

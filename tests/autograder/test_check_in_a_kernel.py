@@ -131,6 +131,15 @@ def test_an_answer_may_stand_in_several_cells(kernel: Kernel) -> None:
     assert "✓ Passed" in kernel.run("%%time\n" + wrapped)
 
 
+@pytest.mark.parametrize(
+    "first", ["%%time\nfiles = !echo", "%time", "?help\n%timeit -n 1 -r 1 1 + 1\nawait anyio.sleep(0)"]
+)
+def test_magics_and_top_level_await_cost_nothing(kernel: Kernel, first: str) -> None:
+    """In the cell of a right answer: they belong to the notebook."""
+    below = ("\n%time " if first == "%time" else "\n") + "delay = 0.5\n" + RIGHT.replace("0.5", "delay")
+    assert "✓ Passed" in kernel.run(f"m|{first}{below}", CHECK)
+
+
 def test_what_the_notebook_no_longer_has_is_missed(kernel: Kernel) -> None:
     """As it will be when the notebook is graded."""
     split = RIGHT.replace("await lease.nack(delay=0.5)", "await gone(lease)")

@@ -15,7 +15,7 @@ from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.isolation import isolated
 from eip_ref.autograder.isolation.isolated import SandboxFailed, grade_notebook, seeds_for
 from eip_ref.autograder.isolation.sandbox import Isolation, Limits, best_isolation, weak_isolation
-from eip_ref.autograder.marks import Marks
+from eip_ref.autograder.marks import NOT_BEGUN, Marks
 from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.registry import Lesson, lesson, lessons
 from eip_ref.autograder.workbook import answer_cells
@@ -221,7 +221,7 @@ def test_cells_in_another_order_cost_nothing_and_are_noted() -> None:
 def test_an_answer_that_is_missing_costs_its_own_mark() -> None:
     """And is called by its name."""
     marks = changed(lambda notebook: notebook["cells"].remove(*answer_cells(notebook, CHOOSE)))
-    assert mistakes(marks) == ["no-answer", ""]
+    assert mistakes(marks) == ["not-found", ""]
     assert "when_away" in marks.marks[0].seen
 
 
@@ -289,6 +289,59 @@ def test_prints_warnings_magics_and_another_kernel_cost_nothing() -> None:
     assert "'R'" in marks.notes[0]
 
 
+def _as_text(notebook: dict[str, Any], exercise: Exercise, kind: str) -> None:
+    (held,) = answer_cells(notebook, exercise)
+    held["cell_type"] = kind
+    del held["outputs"], held["execution_count"]
+
+
+@cache
+def _used_by_people() -> Marks:
+    """The solved notebook with what people do to cells, to each answer something else."""
+
+    def decorate(notebook: dict[str, Any]) -> None:
+        above = {
+            0: "?help\n%timeit 1 + 1\n%time names = ['a']\nassert names\n",
+            1: "import asyncio\nawait asyncio.sleep(0)\nasync with asyncio.timeout(9):\n    pass\n",
+            2: "%%bash\n",
+            5: "files = get_ipython().getoutput('ls')\nget_ipython().system('ls')\n",
+        }
+        for number, lines in above.items():
+            exercise = POINTS.exercises[number]
+            put(notebook, exercise, lines + answer_cells(notebook, exercise)[0]["source"])
+        _as_text(notebook, POINTS.exercises[3], "markdown")
+        _as_text(notebook, POINTS.exercises[4], "raw")
+        answer_cells(notebook, POINTS.exercises[4])[0]["metadata"] = {}
+
+    return changed(decorate, POINTS)
+
+
+@pytest.mark.parametrize(
+    ("number", "mistake", "words"),
+    [
+        (0, "", ""),
+        (1, "", ""),
+        (2, "no-code", "begins with `%%bash`, so Python reads nothing of it"),
+        (3, "no-code", "is Markdown text in place of code"),
+        (4, "no-code", "is raw text in place of code"),
+        (5, "", ""),
+    ],
+)
+def test_a_cell_is_what_it_is_in_jupyter(number: int, mistake: str, words: str) -> None:
+    """Magics and top-level await cost nothing; what Jupyter does not run as Python is named."""
+    mark = _used_by_people().marks[number]
+    assert mark.mistake == mistake
+    assert words in mark.seen
+    assert mark.points == (0 if mistake else mark.most)
+
+
+def test_the_graders_own_words_for_what_is_not_there_are_no_exercises_mistakes() -> None:
+    """Else a wrong answer would be shown as one that was not begun."""
+    own = {*isolated.MISTAKES, *NOT_BEGUN} - {"not-started"}  # which means the same in an exercise
+    told = {mistake.name for found in LESSONS for each in found.exercises for mistake in each.mistakes}
+    assert own & told == set()
+
+
 def test_an_import_that_is_refused_does_not_take_the_first_cell_along() -> None:
     """Somebody who imports a library to draw with keeps the other imports."""
 
@@ -352,7 +405,7 @@ def _broken() -> Marks:
         (1, "cell-error", "ZeroDivisionError"),
         (2, "cell-error", "no_such_module"),
         (3, "wrong-form", "async function"),
-        (4, "no-answer", "take_orders"),
+        (4, "not-found", "take_orders"),
         (5, "", ""),
     ],
 )

@@ -24,6 +24,14 @@ from eip_ref.autograder.isolation.magics import python_of
         ("if True:\n    %time f()\n    x = 1", "if True:\n    None\n    x = 1\n"),
         ("name = 'ü'; files = !ls ü\nx = 1", None),
         ("await x\n%time y", "await x\nNone\n"),
+        ("%time x = f()\ny = %time g(x)\n%time", "x = f()\ny = g(x)\nNone\n"),
+        ("%%timeit -n 1\nx = 1", "\nx = 1\n"),
+        ("?help\nhelp??\nx = 1", "None\nNone\nx = 1\n"),
+        ("def f():\n    !ls\n    return 1", "def f():\n    None\n    return 1\n"),
+        (">>> def f():\n...     return 1", "def f():\n    return 1\n"),
+        ("get_ipython().system('ls')\nx = 1", "None\nx = 1"),
+        ("x = get_ipython().getoutput(get_ipython().var)", "x = None"),
+        ("get_ipython().run_cell_magic('time', '', 'x = 1\\ny = 2')", "x = 1\ny = 2"),
     ],
 )
 def test_a_cell_is_what_ipython_makes_of_it_without_its_calls(source: str, python: str | None) -> None:

@@ -62,6 +62,6 @@ def _answer(data: bytes, exercise: Exercise) -> Any:
 
 def _mark(exercise: Exercise, answer: Any) -> Mark:
     if answer is None:
-        return Mark(exercise.name, 0, exercise.points, "no-answer", "The answer was not found")
+        return Mark(exercise.name, 0, exercise.points, "not-found", "The answer was not found")
     verdict = judge_answer(exercise, answer)
     return verdict.mark if verdict.trace.messages() else replace(verdict.mark, trace="")

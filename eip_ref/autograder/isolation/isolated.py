@@ -48,10 +48,16 @@ MISTAKES = {
     mistake.name: mistake
     for mistake in (
         Mistake(
-            "no-answer",
+            "not-found",
             "The answer was not found",
             "No cell of the notebook defines it. The answer must keep its name and be in its own cell; "
             "`reset` brings a deleted cell back.",
+        ),
+        Mistake(
+            "no-code",
+            "The answer's cell is not run as Python",
+            "Jupyter shows a cell of text, and hands one that begins with such a magic to another program. "
+            "Make it a code cell (in JupyterLab: Esc, then Y), or take the magic away, and run it.",
         ),
         Mistake(
             "syntax-error",
@@ -91,7 +97,7 @@ def grade_notebook(
     except submission.Unreadable as problem:
         missed = [_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises]
         return Marks(lesson.module, tuple(missed), isolation=isolation.words)
-    grading = _Grading([cells.read(**cell) for cell in found.cells], secret, limits)
+    grading = _Grading(found, secret, limits)
     marks: list[Mark] = []
     seconds: dict[str, float] = {}
     with closing(Starter(lesson, isolation)) as starter:
@@ -123,8 +129,9 @@ def course_cells(name: str) -> frozenset[str]:
 class _Grading:
     """Gives the marks of one notebook's answers."""
 
-    def __init__(self, found: Sequence[Cell], secret: bytes, limits: Limits) -> None:
-        self._cells, self._secret, self._limits = found, secret, limits
+    def __init__(self, found: submission.Submission, secret: bytes, limits: Limits) -> None:
+        self._cells, self._no_python = [cells.read(**cell) for cell in found.cells], found.no_python
+        self._secret, self._limits = secret, limits
 
     def mark(self, exercise: Exercise, starter: Starter) -> Mark:
         """The mark of an exercise: of all runs until it has no points to lose. Raises `SandboxFailed`.
@@ -152,6 +159,8 @@ class _Grading:
         except Missing as missing:
             own = {cell.file for cell in chosen if cell.of == exercise.slug}
             own_problems = [each for each in missing.problems if each.file in own]
+            if not own_problems and exercise.slug in self._no_python:
+                return _missed(exercise, "no-code", self._no_python[exercise.slug])
             return _missed(exercise, *not_found(exercise, own_problems))
         except NotJudged as why:
             return _missed(exercise, "not-judged", str(why))
@@ -160,7 +169,7 @@ class _Grading:
 def not_found(exercise: Exercise, problems: Sequence[Problem]) -> tuple[str, str]:
     """The name of the mistake, and what was seen, where no cell defines the answer."""
     if not problems:
-        return "no-answer", f"The notebook does not define `{exercise.answer}`."
+        return "not-found", f"The notebook does not define `{exercise.answer}`."
     kind, file, line, words = problems[0]
     place = file.strip("<>").capitalize() + (f", line {line}" if line else "")
     return kind, ADDRESS.sub("", f"{place}: {words}")

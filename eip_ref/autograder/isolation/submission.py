@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..exercise import Exercise
@@ -22,6 +23,7 @@ __all__ = ["COURSE", "MOST_BYTES", "Submission", "Unreadable", "read", "sources"
 MOST_BYTES = 50 * 2**20  #: of a notebook; pictures in its outputs need most of them
 MOST_CELLS = 2_000
 MOST_SOURCE = 200_000  #: characters of code; Python needs a thousand bytes to read one
+DEFINES = r"(?m)^(?:(?:async )?def|class) {}\b"  #: in a text
 COURSE = "course"  #: the owner of a cell that is as the course wrote it
 
 
@@ -35,6 +37,8 @@ class Submission:
 
     cells: tuple[dict[str, Any], ...]  #: each with `number`, `source` and `of`, for `cells.Notebook`
     notes: tuple[str, ...]
+    no_python: Mapping[str, str] = field(default_factory=dict)
+    """Why nothing of an exercise's cell runs, by its slug: it is text, or another program's."""
 
 
 def read(data: bytes, lesson: Lesson, course: Iterable[str] = ()) -> Submission:
@@ -43,7 +47,8 @@ def read(data: bytes, lesson: Lesson, course: Iterable[str] = ()) -> Submission:
     Raises `Unreadable`.
     """
     notebook = _notebook(data)
-    code = [(n, c) for n, c in enumerate(_cells(notebook), 1) if c.get("cell_type") == "code"]
+    cells = [*enumerate(_cells(notebook), 1)]
+    code = [(n, c) for n, c in cells if c.get("cell_type") == "code"]
     given = [(number, _source(cell), _metadata(cell)) for number, cell in code]
     if sum(len(source) for _, source, _ in given) > MOST_SOURCE:
         raise Unreadable(
@@ -56,7 +61,8 @@ def read(data: bytes, lesson: Lesson, course: Iterable[str] = ()) -> Submission:
         for each in sorted(twice)
         if _slug(each) in {exercise.slug for exercise in lesson.exercises}
     ]
-    return Submission(tuple(owned), (*_notes(notebook, owned, lesson), *notes))
+    no_python = dict(_texts(cells, lesson)) | dict(_other_programs(given, owned))
+    return Submission(tuple(owned), (*_notes(notebook, owned, lesson), *notes), no_python)
 
 
 def sources(data: bytes) -> list[str]:
@@ -140,6 +146,30 @@ def _owned(
             left -= len(source)
             source = python_of(source)
         yield {"number": number, "source": source, "of": of}
+
+
+def _texts(cells: Iterable[tuple[int, Mapping[str, Any]]], lesson: Lesson) -> Iterator[tuple[str, str]]:
+    """The exercises whose answer stands in a cell of text."""
+    for number, cell in cells:
+        if cell.get("cell_type") != "code":
+            source, slug = _source(cell), _slug(_metadata(cell))
+            kind = "raw" if cell.get("cell_type") == "raw" else "Markdown"
+            for exercise in lesson.exercises:
+                if exercise.slug == slug or re.search(DEFINES.format(exercise.answer), source):
+                    yield exercise.slug, f"Cell {number} holds it, and is {kind} text in place of code."
+
+
+def _other_programs(
+    given: Iterable[tuple[int, str, str]], owned: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """The exercises whose cell a magic in its first line hands to another program."""
+    for (number, source, _), cell in zip(given, owned, strict=True):
+        first = source.lstrip().partition("\n")[0]
+        if first.startswith("%%") and not cell["source"].strip():
+            yield (
+                cell["of"],
+                f"Cell {number} begins with `{first.split()[0]}`, so Python reads nothing of it.",
+            )
 
 
 def _slug(grade_id: str) -> str:
