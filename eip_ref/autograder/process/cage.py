@@ -18,7 +18,8 @@ import signal
 import struct
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,13 +46,13 @@ CROWD = 64  #: processes and threads
 NOBODY = 65534
 OWN_ACCOUNTS = 2**30  #: from here on numbers are no accounts; each zygote has 256 of its own
 
-NEW_USER = 0x10000000
-NEW_SPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000  # mount, uts, ipc, pid, net
+NEW_USER, NEW_MOUNTS, NEW_PROCESSES = 0x10000000, 0x00020000, 0x20000000
+NEW_OTHERS = 0x04000000 | 0x08000000 | 0x40000000  # uts, ipc, net
 READ_ONLY, PRIVATE, BIND, RECURSIVE = 1, 1 << 18, 4096, 16384
 NO_SUID_NO_DEVICES = 2 | 4
 MOUNT_SETATTR, ATTR_READ_ONLY, HERE, ALL_BELOW = 442, 1, -100, 0x8000
 KEYCTL = {"x86_64": 250, "aarch64": 219}
-SUBREAPER, NO_NEW_PRIVILEGES = 36, 38
+END_WITH_PARENT, SUBREAPER, NO_NEW_PRIVILEGES = 1, 36, 38
 CAPABILITIES_3 = 0x20080522
 
 EMPTY = ("/tmp", "/dev/shm")  # what each process gets anew
@@ -116,34 +117,49 @@ class Cage:
 
 
 class Spaces(Cage):
-    """The cage of namespaces. The end of its first process is the end of all in it."""
+    """The cage of namespaces. The end of its first process is the end of all in it.
+
+    To make one changes this process for good: it goes on in a child, in a process space that it may come
+    back to, so that each life takes one fork. Raises OSError where the system does not let us.
+    """
 
     spaces = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        _unshare(NEW_MOUNTS | NEW_PROCESSES)
+        _set_mounts(PRIVATE)
+        needed = _needed()
+        if SANDBOX not in os.environ:
+            _hide(ALSO_EMPTY, needed)
+        _go_on_in_a_child()
+        self._own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._needed = needed
 
     def fork(self, live: Live) -> int:
         """Start a process that calls `live` in the cage. Raises OSError."""
         self._count += 1
-        told, tells = os.pipe()
-        opener = os.fork()  # a process space begins with the next child, so it takes two
-        if opener == 0:
-            try:
-                os.close(told)
-                _enter_spaces()
-                child = os.fork()
-                if child == 0:
-                    os.close(tells)
-                    _lead(live, "/tmp", self._give_up_rights, counted=True)
-                os.write(tells, str(child).encode())
-            finally:
-                os._exit(0)
-        os.close(tells)
-        number = os.read(told, 16)
-        os.close(told)
-        os.waitpid(opener, 0)  # now its child is ours
-        if not number:
-            raise OSError("the system gives no more namespaces")
-        self._folders[int(number)] = ""
-        return int(number)
+        _call("unshare", NEW_PROCESSES)  # it begins with the next child
+        try:
+            child = os.fork()
+            if child == 0:
+                _lead(live, "/tmp", self._give_up_rights, counted=True, enter=self._enter)
+        finally:
+            _call("setns", self._own, NEW_PROCESSES)
+        self._folders[child] = ""
+        return child
+
+    def _enter(self) -> None:
+        os.close(self._own)
+        _unshare(NEW_MOUNTS | NEW_OTHERS)
+        keyring = KEYCTL.get(platform.machine())
+        if keyring:  # a new one: the keys of a session would outlive its processes
+            _library().syscall(keyring, 1, 0)  # refused where there are none to share
+        with contextlib.suppress(OSError):  # pages that no process holds need not be in sight of any
+            _write("/proc/sys/kernel/shmall", str(16 * MIB // resource.getpagesize()))
+        _set_mounts(PRIVATE, ATTR_READ_ONLY)
+        _hide(EMPTY, self._needed)
+        _mount(b"tmpfs", "/proc", READ_ONLY | NO_SUID_NO_DEVICES, b"size=4k")
 
     def end(self, child: int) -> None:
         """End a process and what it started, once."""
@@ -154,17 +170,33 @@ class Spaces(Cage):
 
 def best_cage() -> Cage:
     """The cage of namespaces where the system lets us, else the weaker one."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            spaces = Spaces()
-            spaces.end(spaces.fork(lambda give_up_rights: give_up_rights()))
-            return spaces
-    return Cage()
+    return Spaces() if sys.platform == "linux" and _spaces_work() else Cage()
 
 
-def _lead(live: Live, folder: str, give_up_rights: Callable[[], None], *, counted: bool) -> NoReturn:
+def _spaces_work() -> bool:
+    """Try it, in a child."""
+    child = os.fork()
+    if child == 0:
+        try:
+            life = Spaces().fork(lambda give_up_rights: give_up_rights())
+            os._exit(os.waitpid(life, 0)[1] != 0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _lead(
+    live: Live,
+    folder: str,
+    give_up_rights: Callable[[], None],
+    *,
+    counted: bool,
+    enter: Callable[[], None] = lambda: None,
+) -> NoReturn:
     """Lead the life of a new process. `counted` says that processes are counted for its account alone."""
+    failed = 1
     try:
+        enter()
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
@@ -180,8 +212,9 @@ def _lead(live: Live, folder: str, give_up_rights: Callable[[], None], *, counte
         if counted:
             resource.setrlimit(resource.RLIMIT_NPROC, (CROWD, CROWD))
         live(give_up_rights)
+        failed = 0
     finally:
-        os._exit(0)
+        os._exit(failed)
 
 
 def _children() -> set[int]:
@@ -202,35 +235,42 @@ def _end_left_one(child: int) -> None:
 # Namespaces
 
 
-def _enter_spaces() -> None:
-    """Make namespaces for the next child. Raises OSError where the system does not let us."""
+def _unshare(spaces: int) -> None:
+    """Get namespaces of one's own. Raises OSError where the system does not let us."""
     user, group = os.getuid(), os.getgid()
     if user == 0:
-        _call("unshare", NEW_SPACES)  # its rights go with the account, see `_give_up_rights`
-    else:
-        _call("unshare", NEW_USER | NEW_SPACES)
-        for file, text in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{user} {user} 1"),
-            ("gid_map", f"{group} {group} 1"),
-        ):
-            _write(f"/proc/self/{file}", text)
-    keyring = KEYCTL.get(platform.machine())
-    if keyring:  # a new one: the keys of a session would outlive its processes
-        ctypes.CDLL(None).syscall(keyring, 1, 0)  # refused where there are none to share
-    with contextlib.suppress(OSError):  # pages that no process holds need not be in sight of any
-        _write("/proc/sys/kernel/shmall", str(16 * MIB // resource.getpagesize()))
-    read_only = struct.pack("QQQQ", ATTR_READ_ONLY, 0, PRIVATE, 0)
-    _call("syscall", MOUNT_SETATTR, HERE, b"/", ALL_BELOW, read_only, len(read_only))
-    _hide([*EMPTY, *(() if SANDBOX in os.environ else ALSO_EMPTY)])
-    _mount(b"tmpfs", "/proc", READ_ONLY | NO_SUID_NO_DEVICES, b"size=4k")
+        _call("unshare", spaces)  # its rights go with the account, see `_give_up_rights`
+        return
+    _call("unshare", NEW_USER | spaces)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{group} {group} 1")
 
 
-def _hide(folders: list[str]) -> None:
+def _set_mounts(propagation: int, attributes: int = 0) -> None:
+    """Set how all mounts are shared, and attributes that they get."""
+    setting = struct.pack("QQQQ", attributes, 0, propagation, 0)
+    _call("syscall", MOUNT_SETATTR, HERE, b"/", ALL_BELOW, setting, len(setting))
+
+
+def _go_on_in_a_child() -> None:
+    """Return in a child, which ends with this process; this one waits for it, and ends as it does."""
+    child = os.fork()
+    if child == 0:
+        _call("prctl", END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os._exit(os.waitpid(child, 0)[1] != 0)
+    finally:
+        os._exit(1)
+
+
+def _hide(folders: Sequence[str], needed: Sequence[str]) -> None:
     """Lay an empty folder over each, but keep what Python and `eip_ref` are read from."""
     kept = {
         path: os.open(path, os.O_PATH)
-        for path in _needed()
+        for path in needed
         if any(path.startswith(f"{folder}/") for folder in folders)
     }
     for folder in folders:
@@ -262,9 +302,15 @@ def _drop_capabilities() -> None:
     _call("capset", struct.pack("Ii", CAPABILITIES_3, 0), bytes(24))
 
 
+@cache
+def _library() -> ctypes.CDLL:
+    """The C library."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _call(name: str, *args: Any) -> None:
     """Call a function of the C library: Python 3.11 has no `os.unshare`. Raises OSError."""
-    if getattr(ctypes.CDLL(None, use_errno=True), name)(*args) != 0:
+    if getattr(_library(), name)(*args) != 0:
         raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
 

@@ -45,8 +45,10 @@ PICTURES = ("figures", "player", "demo", "controls", "still")
 def main(file: int, modules: list[str]) -> None:
     """Import, then fork a process for each pair of files, until the socket is closed."""
     _stand_ins()
-    from eip_ref.autograder.process import cell_run  # all that a process needs
     from eip_ref.autograder.process.cage import best_cage
+
+    cage = best_cage()
+    from eip_ref.autograder.process import cell_run  # all that a process needs
     from eip_ref.autograder.process.wire import WORD
 
     for name in (*modules, *AHEAD):
@@ -57,7 +59,6 @@ def main(file: int, modules: list[str]) -> None:
     control = socket.socket(fileno=file)
     control.send(b"ready".ljust(WORD))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for whoever judges
-    cage = best_cage()
     with contextlib.suppress(OSError):  # whoever judges may be gone without a word
         while (asked := socket.recv_fds(control, WORD, 2, socket.MSG_WAITALL))[0]:
             words, files, _, _ = asked
