@@ -29,6 +29,7 @@ from .process.wire import Budget, Ended
 __all__ = ["NotJudged", "Verdict", "judge_answer", "judge_apart", "judge_trace", "run_answer", "run_apart"]
 
 MAX_TRACE = 16 * 2**20  #: characters of a trace, written down
+AT_ONCE = 16  #: events that are written down together, to count their characters
 ENDING = "the run"  #: the `where` of the note that says how a run ended
 
 NOT_STARTED = Mistake(
@@ -300,8 +301,8 @@ def _ended(trace: Trace, ended: str, words: str, error: str = "") -> Trace:
 def _check_size(trace: Trace) -> None:
     """Raise `Ended` for a trace that is too long to be kept, and TypeError for what cannot be written."""
     size = 0
-    for event in trace:
-        size += len(Trace([event]).to_json())
+    for first in range(0, len(trace), AT_ONCE):  # some at once is quicker, all at once may be too long
+        size += len(trace[first : first + AT_ONCE].to_json())
         if size > MAX_TRACE:
             raise Ended("too-much", "What happened is too long to be written down.")
 

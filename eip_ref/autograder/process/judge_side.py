@@ -270,7 +270,7 @@ class Learner:
     def _send(self, line: list[Any]) -> None:
         changes = [*self._shared.changes()] if self._makes is not None else []
         if changes:
-            self._wire.send(["changed", *changes])
+            self._wire.hold(["changed", *changes])
         self._wire.send(line)
 
     def _waits(self, said: list[Any]) -> tuple[float | None, list[Any]]:
@@ -478,7 +478,7 @@ class Learner:
         if self.over:
             return None
         if self._makes == {}:  # what is shared is shared for one call
-            self._wire.send(["forget"])
+            self._wire.hold(["forget"])
             self._shared.forget()
         line = ["sync", _now(), whoami(), target, [*map(self._pack, args)], self._pack_named(named or {})]
         kind, found, ready, due = self._talk(line, self._answers)

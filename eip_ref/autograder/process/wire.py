@@ -24,6 +24,7 @@ WORD = 16  #: bytes of each thing that is said to the process which starts the o
 MAX_LINE = 2**20  #: bytes of one line
 MAX_WORDS = 300  #: characters of what an ending says
 QUOTED = 60  #: bytes of a line that is no line, in the words of its ending
+TO_JSON = json.JSONEncoder(separators=(",", ":")).encode
 SLICE = 0.1  #: seconds after which the judge looks again at memory, and whether somebody wants it to stop
 
 
@@ -102,7 +103,7 @@ class Wire:
 
     def __init__(self, reads: int, writes: int, budget: Budget) -> None:
         self._reads, self._writes, self._budget = reads, writes, budget
-        self._bytes = bytearray()
+        self._bytes, self._held = bytearray(), b""
         self._poll_in, self._poll_out = select.poll(), select.poll()
         self._poll_in.register(reads, select.POLLIN)
         self._poll_out.register(writes, select.POLLOUT)
@@ -110,9 +111,13 @@ class Wire:
         os.set_blocking(writes, False)
         self._open = True
 
+    def hold(self, line: list[Any]) -> None:
+        """Write a line together with the next one: each write may wake the other side."""
+        self._held += _written(line)
+
     def send(self, line: list[Any]) -> None:
         """Write a line. Raises `Ended`."""
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        data, self._held = self._held + _written(line), b""
         while data:
             try:
                 data = data[os.write(self._writes, data) :]
@@ -169,6 +174,10 @@ def misunderstood(line: Any) -> Ended:
     return Ended("garbled", f"It said {reprlib.repr(line)}.")
 
 
+def _written(line: list[Any]) -> bytes:
+    return TO_JSON(line).encode() + b"\n"
+
+
 def _read(text: bytes) -> list[Any]:
     try:
         line = json.loads(text)
@@ -183,7 +192,7 @@ def _read(text: bytes) -> list[Any]:
 
 def write_line(file: int, line: list[Any]) -> None:
     """For the learner's side: write a line. Raises OSError when nobody hears it, ValueError when too long."""
-    data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    data = _written(line)
     if len(data) > MAX_LINE:
         raise ValueError(f"{len(data):,} bytes are too much to hand over at once")
     while data:
