@@ -10,9 +10,14 @@ from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.process.wire import Budget
 from eip_ref.trace import Trace
 
-__all__ = ["PATIENT", "answer", "starter", "trace"]
+__all__ = ["LIMITS_ALONE", "PATIENT", "answer", "starter", "trace"]
 
 PATIENT = 300.0  #: seconds of real time for one run, on a machine that others use too
+LIMITS_ALONE = (
+    "import os, runpy, sys; del os.O_PATH; sys.argv = sys.argv[1:]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""The beginning of a zygote, after `-c`, that plays a system which gives no namespaces."""
 
 
 def answer(exercise: Exercise, *sources: str, by: Zygote) -> Answer:

@@ -1,6 +1,6 @@
 """The cage around an answer's process: nothing lives over its end, and no neighbour feels it.
 
-Each test runs in every mode that this machine has. `LIMITS_ALONE` plays a system that gives no namespaces.
+Each test runs in every mode that this machine has.
 """
 
 from __future__ import annotations
@@ -21,14 +21,10 @@ from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.process.wire import Budget, Ended
 from eip_ref.autograder.registry import find
 
-from .apart import PATIENT, trace
+from .apart import LIMITS_ALONE, PATIENT, trace
 from .exercise_cases import model_source, whole_source
 
 EXERCISE = find("message_queue/order_per_key")
-LIMITS_ALONE = (
-    "import os, runpy, sys; del os.O_PATH; sys.argv = sys.argv[1:]; "
-    "runpy.run_path(sys.argv[0], run_name='__main__')"
-)
 COMMANDS: dict[str, tuple[str, ...]] = {"limits": (*PYTHON, "-c", LIMITS_ALONE)}
 if "each process in namespaces" in weak_isolation().words:
     COMMANDS["namespaces"] = PYTHON
