@@ -1,22 +1,36 @@
-"""Generated answers do the same twice, and the same in a process of their own as in one process."""
+"""Generated answers do the same twice, in a process of their own as in one, and get one verdict everywhere.
+
+EIP_EXAMPLES is the number of answers.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import linecache
+import os
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eip_ref.autograder import apart
+from eip_ref.autograder.isolation import isolated
+from eip_ref.autograder.isolation.isolated import grade_notebook
+from eip_ref.autograder.isolation.sandbox import weak_isolation
 from eip_ref.autograder.judging import judge_trace, run_answer
 from eip_ref.autograder.process.start import Zygote
-from eip_ref.autograder.registry import find
+from eip_ref.autograder.registry import find, lesson_of
 from eip_ref.trace import Trace
 
 from .apart import starter, trace
+from .hostile.submissions import answering, in_bytes
 
 WORKER = find("message_queue/mend_the_worker")  #: a queue, a function that waits, an error, a death, a stop
 HEAD = """import anyio
@@ -26,6 +40,7 @@ from eip_ref.message_queue import Empty, QueueClosed
 async def work(queue, pack):
     lease = None
 """
+ALONE = replace(lesson_of(WORKER), exercises=(WORKER,))
 FILE = "<an answer>"
 Block = list[str]
 
@@ -34,6 +49,21 @@ Block = list[str]
 def by() -> Iterator[Zygote]:
     with starter() as zygote:
         yield zygote
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scripts")
+
+
+@pytest.fixture(scope="module")
+def ends(by: Zygote) -> Iterator[None]:
+    """The check and grading, with the same seeds and from the same starter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isolated, "Starter", lambda *_: SimpleNamespace(zygote=lambda: by, close=int))
+        patch.setattr(isolated, "seeds_for", lambda exercise, secret: exercise.seeds)
+        patch.setattr(apart, "_begun", lambda: by)
+        yield
 
 
 def inside(head: str, block: Block) -> Block:
@@ -116,14 +146,33 @@ def in_one_process(source: str, seed: int) -> Trace:
     return run_answer(WORKER, names[WORKER.answer], seed)
 
 
-@settings(max_examples=60, derandomize=True)
+def as_a_script(source: str, folder: Path) -> Any:
+    """The answer that a script of this text has defined."""
+    path = folder / "a_script.py"
+    path.write_text(source)
+    linecache.checkcache(str(path))
+    spec = importlib.util.spec_from_file_location("a_script", path)
+    assert spec
+    assert spec.loader
+    module = sys.modules["a_script"] = importlib.util.module_from_spec(spec)
+    exec(compile(source, str(path), "exec"), vars(module))
+    return getattr(module, WORKER.answer)
+
+
+@settings(max_examples=int(os.environ.get("EIP_EXAMPLES", "20")), derandomize=True)
 @given(ANSWERS)
-def test_an_answer_does_the_same_in_a_process_of_its_own(by: Zygote, source: str) -> None:
-    """Event by event, and again at its second run; so the judgement is the same."""
+def test_an_answer_does_the_same_in_a_process_of_its_own(
+    by: Zygote, ends: None, folder: Path, source: str
+) -> None:
+    """Event by event, and again at its second run; so check and grading come to the same verdict."""
     seed = WORKER.seeds[0]
     there = trace(WORKER, source, seed, by=by)
     assert there.first_difference(trace(WORKER, source, seed, by=by)) is None
     here = in_one_process(source, seed)
     assert here.first_difference(there) is None
+    checked, _ = apart.judge(WORKER, as_a_script(source, folder))
+    notebook = in_bytes(answering(ALONE, {WORKER.name: source}))
+    graded = grade_notebook(notebook, ALONE, secret=b"secret", isolation=weak_isolation())
+    assert graded.marks == (checked.mark,)
     text = there.to_json()
     assert judge_trace(WORKER, text, seed).findings == judge_trace(WORKER, here.to_json(), seed).findings
