@@ -439,9 +439,9 @@ INSIDE = {
         time.sleep(0.1)
         await queue.receive()"""),
     "stops itself": ("wrong out-of-time", "os.kill(os.getpid(), 19)"),
-    "calls what was not handed out": ("garbled", 'side.do([1, "_expire"], (), {})'),
-    "forgets what it was given": ("raised wrong", "side._proxies.clear()\nside._numbers.clear()\nreturn queue._side"),
-    "gives another's number": ("garbled raised", "vars(queue)['_number'] = 99\nawait queue.receive()"),
+    "calls what was not handed out": ("garbled", 'side.sync([1, "_expire"], (), {})'),
+    "forgets what it was given": ("raised wrong", "side._stubs.clear()\nside._stub_numbers.clear()\nreturn queue._stub_of"),
+    "gives another's number": ("garbled raised", "vars(queue)['_stub_of'] = (side, 99)\nawait queue.receive()"),
     "sets the time back": ("garbled", "side._clock.next_due = lambda: -1.0\nawait queue.receive()"),
     "sets a thousand timers": ("wrong", """
         import anyio

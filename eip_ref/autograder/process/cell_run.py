@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ..kit.texts import form_of
-from .learner_side import Side, describe
+from .learner_side import Side
 
 __all__ = ["run"]
 
@@ -34,7 +34,7 @@ def run(reads: int, writes: int, give_up_rights: Callable[[], None]) -> None:
     for name in SHOWN:
         setattr(builtins, name, _nothing)
     give_up_rights()
-    side.sharing = makes is not None
+    side.sharing, side.tests = makes is not None, bool(makes)
     names = vars(sys.modules.setdefault(NAME, ModuleType(NAME)))
     problems = _run_cells(cells, names)
     if answer not in names:
@@ -42,7 +42,7 @@ def run(reads: int, writes: int, give_up_rights: Callable[[], None]) -> None:
         return
     thing = names[answer]
     complaint = form_of(signature).complaint(thing)
-    side.say("ready", complaint, ["", "", {}] if complaint else describe(thing), side.hand_out(thing))
+    side.say("ready", complaint, ["", "", {}] if complaint else side.describe(thing), side.hand_out(thing))
     side.run()
 
 

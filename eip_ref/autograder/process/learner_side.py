@@ -12,9 +12,8 @@ import asyncio
 import contextlib
 import inspect
 import itertools
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
-from functools import cache
 from math import inf, isfinite, nextafter
 from typing import Any
 
@@ -22,10 +21,8 @@ import anyio
 
 from ... import trace
 from ...lab.clock import VirtualLoop, place
-from .errors import Errors
-from .shared import Shared
-from .stubs import DUNDERS, is_async
-from .values import Uncrossable, pack, pack_inside, unpack
+from .crossing import Crossing
+from .stubs import DUNDERS, LEAVING, Stub, is_async, leaving, told_name
 from .wire import read_line, write_line
 
 __all__ = ["Side"]
@@ -53,18 +50,27 @@ class _Operation:
         return self.value
 
 
-class Side:
+class _Proxy(Stub):
+    """Stands for an object of the judge's."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__!r} object lets nobody set {name!r}")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class Side(Crossing):
     """The learner's side of one process, between two files."""
 
+    base = _Proxy
+
     def __init__(self, reads: int, writes: int) -> None:
+        super().__init__(-1)
         self._reads, self._writes, self._rest = reads, writes, bytearray()
-        self.sharing = False  # of lists and dictionaries, as a test needs it
-        self._shared = Shared(-1, self._pack_inside, self._unpack)
-        self._errors = Errors(self._pack, self._unpack)
-        self._proxies: dict[int, Any] = {}
-        self._numbers: dict[int, int] = {}  # of the proxies, by identity
-        self._mine: dict[int, Any] = {}
-        self._mine_numbers: dict[int, int] = {}
         self._outbox: list[list[Any]] = []
         self._operations: dict[int, _Operation] = {}
         self._scopes: dict[int, anyio.CancelScope] = {}
@@ -76,15 +82,14 @@ class Side:
         self._loop = VirtualLoop(self._clock, ())  # type: ignore[arg-type]
         self._loop.set_exception_handler(lambda loop, context: None)
         self._context = copy_context()
+        self.tests = False  #: whether the answer is a test
         self._begun = False  # before that there is nothing to wait for
 
     # Lines
 
     def say(self, *line: Any) -> None:
-        changes = [*self._shared.changes()] if self.sharing else []
-        if changes:
-            write_line(self._writes, ["changed", *changes])
-        write_line(self._writes, [*line])
+        for each in self.with_changes(line):
+            write_line(self._writes, each)
 
     def _tell(self, *line: Any) -> None:
         """Say what the judge waits for; what is too long to be said ends the run."""
@@ -95,8 +100,8 @@ class Side:
 
     def hear(self) -> list[Any]:
         said = read_line(self._reads, self._rest)
-        while said[0] in ("changed", "forget"):
-            self._shared.forget() if said[0] == "forget" else self._unpack(said[1:])
+        while said[0] == "changed":
+            self.unpack(said[1:])
             said = read_line(self._reads, self._rest)
         return said
 
@@ -158,7 +163,7 @@ class Side:
                 if number in self._scopes:
                     self._scopes[number].cancel()
             case [("value" | "error") as kind, number, value]:
-                self._ended(number, kind, self._unpack(value))
+                self._ended(number, kind, self.unpack(value))
             case [("cancelled" | "dropped") as kind, number]:
                 self._ended(number, kind, None)
 
@@ -170,18 +175,15 @@ class Side:
     async def _called(self, number: int, target: list[Any], args: Any, named: Any) -> None:
         task: Any = asyncio.current_task()
         self._lanes[task], self._calls[task] = 0, number
-        said: list[Any]
+        said = ["cancelled", number, None]
         try:
             with anyio.CancelScope() as self._scopes[number]:
-                found = self._target(target)(*self._unpack(args), **self._unpack(named))
-                said = ["return", number, self._pack(await found if inspect.isawaitable(found) else found)]
+                found = self._target(target)(*self.unpack(args), **self.unpack(named))
+                said = ["return", number, self.pack(await found if inspect.isawaitable(found) else found)]
         except asyncio.CancelledError:
-            said = ["cancelled", number, None]
+            pass
         except BaseException as error:
-            said = ["raise", number, self._errors.pack(error)]
-        else:
-            if self._scopes[number].cancelled_caught:
-                said = ["cancelled", number, None]
+            said = ["raise", number, self.errors.pack(error)]
         del self._lanes[task], self._calls[task]
         self._scopes.pop(number, None)
         self._outbox.append(said)
@@ -189,16 +191,18 @@ class Side:
     def _answer_sync(self, words: list[Any]) -> None:
         now, who, target, args, named = words
         self._clock.now = now
+        if self.sharing and not self.tests:
+            self.shared.forget()  # what is shared is shared for one call
         before = len(self._loop._ready)  # type: ignore[attr-defined]
         context = self._context.copy()
         context.run(trace._who.set, who)
         try:
             found = context.run(
-                lambda: self._pack(self._target(target)(*self._unpack(args), **self._unpack(named)))
+                lambda: self.pack(self._target(target)(*self.unpack(args), **self.unpack(named)))
             )
             kind = "answer"
         except BaseException as error:
-            kind, found = "fault", self._errors.pack(error)
+            kind, found = "fault", self.errors.pack(error)
         ready = len(self._loop._ready) > before or bool(self._outbox)  # type: ignore[attr-defined]
         self._tell(kind, found, ready, self._clock.next_due())
 
@@ -208,12 +212,13 @@ class Side:
                 thing = self._mine[number]
                 return thing if callable(thing) else lambda: thing
             case [number, name]:
-                return getattr(self._mine[number], name)  # type: ignore[no-any-return]
+                method = getattr(self._mine[number], name)
+                return leaving(method) if name in LEAVING else method
             case [number, name, "read"]:
                 return lambda: getattr(self._mine[number], name)
         raise LookupError(target)
 
-    # What the proxies do
+    # What the stubs do
 
     def ask(self, *words: Any) -> Any:
         """Ask the judge, who answers at once."""
@@ -221,9 +226,9 @@ class Side:
         while True:
             match self.hear():
                 case ["ok", value]:
-                    return self._unpack(value)
+                    return self.unpack(value)
                 case ["error", error]:
-                    raise self._unpack(error)
+                    raise self.unpack(error)
                 case ["sync", *called]:
                     self._answer_sync(called)
 
@@ -236,15 +241,19 @@ class Side:
         def make(*args: Any, **named: Any) -> Any:
             if not self._begun:
                 return real(*args, **named)
-            return self.ask("make", name, [*map(self._pack, args)], self._pack_named(named))
+            return self.ask("make", name, *self.pack_call(args, named))
 
         return make
 
-    def do(self, target: list[Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Call something of the judge's that does not suspend."""
-        return self.ask("do", target, [*map(self._pack, args)], self._pack_named(named))
+    def read(self, number: int, name: str) -> Any:
+        """An attribute of one of the judge's objects."""
+        return self.ask("get", number, name)
 
-    async def wait_for(self, target: list[Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def sync(self, target: list[Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Call something of the judge's that does not suspend."""
+        return self.ask("do", target, *self.pack_call(args, named))
+
+    async def call(self, target: list[Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Call something of the judge's that may suspend.
 
         A call that is cancelled is confirmed: it was not done, or it was too late and has a result.
@@ -252,19 +261,10 @@ class Side:
         number, operation = next(self._count), _Operation()
         deadline = anyio.current_effective_deadline()
         until = deadline if isfinite(deadline) else None
-        line = [
-            "op",
-            number,
-            self._lane(),
-            _call.get(),
-            until,
-            target,
-            [*map(self._pack, args)],
-            self._pack_named(named),
-            *(["shield"] if self._is_shielded() else []),
-        ]
+        about = [number, self._lane(), _call.get(), until, target]
+        shield = ["shield"] if self._is_shielded() else []
         self._operations[number] = operation
-        self._outbox.append(line)
+        self._outbox.append(["op", *about, *self.pack_call(args, named), *shield])
         try:
             await operation.over.wait()
         except BaseException:
@@ -305,66 +305,21 @@ class Side:
 
     # Values
 
-    def _pack(self, value: Any) -> Any:
-        return pack(value, self._refer, 0, self._shared.pack if self.sharing else None)
+    def describe(self, value: Any) -> list[Any]:
+        """Tell the judge of a thing of the learner's: its kind, its name, its methods."""
+        if inspect.isawaitable(value):
+            return ["awaitable", "awaitable", {}]
+        if inspect.isroutine(value) or hasattr(value, "func"):
+            return ["async" if is_async(value) else "plain", told_name(value, "function"), {}]
+        if inspect.isclass(value):
+            return ["class", told_name(value, "Class"), {}]
+        return ["object", told_name(type(value), "Object"), _methods(type(value))]
 
-    def _pack_inside(self, value: Any) -> Any:
-        return pack_inside(value, self._refer, self._shared.pack)
-
-    def _pack_named(self, named: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._pack(value) for name, value in named.items()}
-
-    def _unpack(self, data: Any) -> Any:
-        return unpack(data, self._resolve)
-
-    def _refer(self, value: Any) -> Any:
-        if isinstance(value, BaseException):
-            return self._errors.pack(value)
-        if id(value) in self._numbers:
-            return {"$back": self._numbers[id(value)]}
-        if id(value) in self._mine_numbers:
-            return {"$ref": [self._mine_numbers[id(value)]]}
-        return {"$ref": [self.hand_out(value), *describe(value)]}
-
-    def hand_out(self, value: Any) -> int:
-        """The number under which the judge knows the value from now on."""
-        number = self._mine_numbers[id(value)] = len(self._mine) + 1
-        self._mine[number] = value
-        return number
-
-    def _resolve(self, tag: str, content: Any) -> Any:
-        match tag, content:
-            case "$back", number:
-                return self._mine[number]
-            case "$ref", [number]:
-                return self._proxies[number]
-            case "$ref", [number, kind, name, table, fixed]:
-                proxy = self._proxies[number] = self._proxy(number, kind, name, table, fixed)
-                self._numbers[id(proxy)] = number
-                return proxy
-            case "$shared", _:
-                return self._shared.unpack(content)
-            case (("$home" | "$error" | "$group"), _):
-                return self._errors.unpack(tag, content)
-        raise Uncrossable(f"{tag} stands for nothing here")
-
-    def _proxy(self, number: int, kind: str, name: str, table: dict[str, str], fixed: dict[str, Any]) -> Any:
-        if kind == "object":
-            proxy = _proxy_type(name, tuple(table.items()))(self, number)
-            vars(proxy).update({key: self._unpack(value) for key, value in fixed.items()})
-            return proxy
-        if kind == "awaitable":
-            return self.wait_for([number], (), {})
-
-        async def later(*args: Any, **named: Any) -> Any:
-            return await self.wait_for([number], args, named)
-
-        def now(*args: Any, **named: Any) -> Any:
-            return self.do([number], args, named)
-
-        function = later if kind == "async" else now
-        function.__name__ = function.__qualname__ = name
-        return function
+    def adopt(self, number: int, kind: Any, name: Any, parts: Any, fixed: Any = None) -> Any:
+        """The stub of a thing that the judge has told of."""
+        if kind == "awaitable":  # a task is made of a coroutine alone
+            return self._keep(number, self.call([number], (), {}))
+        return super().adopt(number, kind, name, parts, {key: self.unpack(fixed[key]) for key in fixed})
 
 
 class _Clock:
@@ -419,22 +374,6 @@ def _prepare(side: Side) -> None:
         sniffio.thread_local.name = "asyncio"
 
 
-def describe(value: Any) -> list[Any]:
-    """Tell the judge of a thing of the learner's: its kind, its name, its methods."""
-    if inspect.isawaitable(value):
-        return ["awaitable", "awaitable", {}]
-    if inspect.isroutine(value) or hasattr(value, "func"):
-        return ["async" if is_async(value) else "plain", _name(value, "function"), {}]
-    if inspect.isclass(value):
-        return ["class", _name(value, "Class"), {}]
-    return ["object", _name(type(value), "Object"), _methods(type(value))]
-
-
-def _name(value: Any, otherwise: str) -> str:
-    name = getattr(value, "__name__", otherwise)
-    return name if isinstance(name, str) and name.isidentifier() and len(name) < 100 else otherwise
-
-
 def _methods(kind: type) -> dict[str, str]:
     found = {}
     for name in dir(kind):
@@ -444,67 +383,3 @@ def _methods(kind: type) -> dict[str, str]:
         elif not name.startswith("_") and callable(method):
             found[name] = "async" if is_async(method) else "plain"
     return dict(list(found.items())[:200])
-
-
-class _Proxy:
-    """Stands for an object of the judge's."""
-
-    _name = ""
-
-    def __init__(self, side: Side, number: int) -> None:
-        vars(self).update(_side=side, _number=number)
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{self._name!r} object has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{self._name!r} object lets nobody set {name!r}")
-
-    def __repr__(self) -> str:
-        return f"<{self._name}>"
-
-
-@cache
-def _proxy_type(name: str, table: tuple[tuple[str, str], ...]) -> type[_Proxy]:
-    made: dict[str, Any] = {
-        "wait": _waiting,
-        "now": _asking,
-        "sync": _calling,
-        "attribute": _reading,
-        "shared": _reading,
-    }
-    parts = {part: made[how](part) for part, how in table if how in made}
-    for part, how in table:
-        if how in ("wait", "now", "sync"):  # a place in the words of a deadlock
-            parts[part].__code__ = parts[part].__code__.replace(co_qualname=f"{name}.{part}")
-    return type(name, (_Proxy,), {"_name": name, **parts})
-
-
-def _waiting(name: str) -> Callable[..., Awaitable[Any]]:
-    async def method(self: Any, *args: Any, **named: Any) -> Any:
-        return await self._side.wait_for([self._number, name], _left(name, args), named)
-
-    return method
-
-
-def _asking(name: str) -> Callable[..., Awaitable[Any]]:
-    async def method(self: Any, *args: Any, **named: Any) -> Any:
-        return self._side.do([self._number, name], args, named)
-
-    return method
-
-
-def _calling(name: str) -> Callable[..., Any]:
-    def method(self: Any, *args: Any, **named: Any) -> Any:
-        return self._side.do([self._number, name], _left(name, args), named)
-
-    return method
-
-
-def _left(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments; of those of `__exit__` the error alone, which says the others."""
-    return args[1:2] if name in ("__exit__", "__aexit__") else args
-
-
-def _reading(name: str) -> property:
-    return property(lambda self: self._side.ask("get", self._number, name))

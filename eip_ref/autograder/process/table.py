@@ -14,7 +14,7 @@ TABLE = {
     # Python's own, and a list that is shared
     "contextlib._GeneratorContextManager": BLOCK,
     "contextlib._AsyncGeneratorContextManager": "__aenter__ __aexit__",
-    "autograder.process.judge_side._Shared": "append remove pop",
+    "autograder.process.handed_out._Shared": "append remove pop",
     # The patterns
     "point_to_point.PointToPointChannel": "fixed:name send receiver close receiver_is_here",
     "point_to_point.Receiver": END,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -55,89 +55,73 @@ def is_record(kind: type) -> bool:
     return bool(frozen) and not any(each.name.startswith("_") for each in fields(kind))  # type: ignore[arg-type]
 
 
-def pack(value: Any, refer: Refer, depth: int = 0, share: Share = None) -> Any:
+def pack(value: Any, refer: Refer, share: Share = None, depth: int = 0) -> Any:
     """The value as JSON. Raises `Uncrossable`, and what `refer` raises.
 
     `share` packs lists and dictionaries that are shared and not copied.
     """
-    if value is None or value is True or value is False:
+    kind = type(value)
+    if value is None or kind is bool:
         return value
-    if type(value) is str:
-        return value if value.isascii() else _text(value)
-    if type(value) is int:
-        return _whole(value)
-    if type(value) is float:
-        return _number(value)
+    if kind in (str, int, float):
+        return _plain(value)
     if depth > MAX_DEPTH:
         raise Uncrossable(f"it is more than {MAX_DEPTH} lists and dictionaries deep")
-    if share is not None and type(value) in (list, dict):
+    if share is not None and kind in (list, dict):
         return share(value)
-    return _pack_inside(value, refer, depth, share)
+    return pack_inside(value, refer, share, depth)
 
 
-def _pack_inside(value: Any, refer: Refer, depth: int, share: Share) -> Any:
+def pack_inside(value: Any, refer: Refer, share: Share, depth: int = 0) -> Any:
+    """The content of a list or dictionary that is shared itself, or any other thing that has parts."""
+
+    def inside(part: Any) -> Any:
+        return pack(part, refer, share, depth + 1)
+
     if isinstance(value, list) and type(value).__module__ == "builtins":
-        return [pack(each, refer, depth + 1, share) for each in value]
-    if isinstance(value, dict | MappingProxyType):
-        return _pack_mapping(value, refer, depth, share)
-    return _pack_tagged(value, refer, depth, share)
-
-
-def pack_inside(value: Any, refer: Refer, share: Share) -> Any:
-    """The content of a list or dictionary that is shared itself."""
-    return _pack_inside(value, refer, 0, share)
-
-
-def _text(value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError as why:
-        raise Uncrossable("a text holds half of a surrogate") from why
-    return value
-
-
-def _whole(value: int) -> int:
-    if value.bit_length() > MAX_BITS:
-        raise Uncrossable("a whole number is too large")
-    return value
-
-
-def _number(value: float) -> Any:
-    if math.isnan(value):
-        raise Uncrossable("NaN is no value that can be handed over")
-    return {"$float": "inf" if value > 0 else "-inf"} if math.isinf(value) else value
-
-
-def _pack_mapping(value: Mapping[Any, Any], refer: Refer, depth: int, share: Share) -> Any:
+        return [*map(inside, value)]
+    if not isinstance(value, dict | MappingProxyType):
+        return _pack_tagged(value, inside, refer)
     if all(type(key) is str and key[:1] != "$" for key in value):
-        return {key: pack(each, refer, depth + 1, share) for key, each in value.items()}
-    pairs = [
-        [pack(key, refer, depth + 1, share), pack(each, refer, depth + 1, share)]
-        for key, each in value.items()
-    ]
-    return {"$dict": pairs}
+        return {key: inside(each) for key, each in value.items()}
+    return {"$dict": [[inside(key), inside(each)] for key, each in value.items()]}
 
 
-def _pack_tagged(value: Any, refer: Refer, depth: int, share: Share) -> Any:
+def _pack_tagged(value: Any, inside: Callable[[Any], Any], refer: Refer) -> Any:
     kind = type(value)
     if isinstance(value, Enum) and kind.__module__.startswith("eip_ref."):
         return {"$enum": [*name_of(kind), value.name]}
     if isinstance(value, str | int | float) and not isinstance(value, Enum):
-        return pack(
-            (str if isinstance(value, str) else int if isinstance(value, int) else float)(value), refer
-        )
+        return _plain(next(base for base in (str, int, float) if isinstance(value, base))(value))
     if kind is tuple:
-        return {"$tuple": [pack(each, refer, depth + 1, share) for each in value]}
+        return {"$tuple": [*map(inside, value)]}
     if kind in (set, frozenset):
-        each_packed = [pack(each, refer, depth + 1, share) for each in value]
-        return {f"${kind.__name__}": sorted(each_packed, key=repr)}
+        return {f"${kind.__name__}": sorted(map(inside, value), key=repr)}
     if kind in (bytes, bytearray):
         return {"$bytes": value.hex()}
     if is_record(kind):
         names = getattr(kind, "_fields", None) or [each.name for each in fields(kind)]
-        held = {name: pack(getattr(value, name), refer, depth + 1, share) for name in names}
-        return {"$record": [*name_of(kind), held]}
+        return {"$record": [*name_of(kind), {name: inside(getattr(value, name)) for name in names}]}
     return refer(value)
+
+
+def _plain(value: Any) -> Any:
+    if type(value) is float:
+        if math.isnan(value):
+            raise Uncrossable("NaN is no value that can be handed over")
+        return {"$float": "inf" if value > 0 else "-inf"} if math.isinf(value) else value
+    if type(value) is int and value.bit_length() > MAX_BITS:
+        raise Uncrossable("a whole number is too large")
+    if type(value) is str and not value.isascii():
+        _must_be_text(value)
+    return value
+
+
+def _must_be_text(value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as why:
+        raise Uncrossable("a text holds half of a surrogate") from why
 
 
 def unpack(data: Any, resolve: Resolve, depth: int = 0) -> Any:
@@ -149,7 +133,7 @@ def unpack(data: Any, resolve: Resolve, depth: int = 0) -> Any:
     if isinstance(data, float) and not math.isfinite(data):
         raise Uncrossable(f"{data} is no value")
     if type(data) is int:
-        return _whole(data)
+        return _plain(data)
     if not isinstance(data, dict):
         return data
     tag, content = next(iter(data.items())) if len(data) == 1 else ("", None)
@@ -179,9 +163,7 @@ def _unpack_tagged(tag: str, content: Any, resolve: Resolve, depth: int) -> Any:
             case "$enum", [module, name, str(member)]:
                 return _class(module, name, Enum)[member]  # type: ignore[index]
             case "$record", [module, name, dict(held)]:
-                return _record(
-                    _class(module, name, object), {key: inside(each) for key, each in held.items()}
-                )
+                return _record(module, name)(**{key: inside(each) for key, each in held.items()})
     except (ValueError, KeyError, TypeError) as error:
         raise Uncrossable(f"{tag}: {error}") from error
     return resolve(tag, content)
@@ -194,7 +176,8 @@ def _class(module: object, name: object, base: type) -> type:
     return found
 
 
-def _record(kind: type, held: dict[str, Any]) -> Any:
+def _record(module: object, name: object) -> type:
+    kind = _class(module, name, object)
     if not is_record(kind):
         raise Uncrossable(f"{kind.__name__} is no record")
-    return kind(**held)
+    return kind

@@ -12,7 +12,7 @@ import os
 import reprlib
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -54,6 +54,7 @@ class Budget:
     handed_out: int = 20_000  #: objects and functions of the judge's that one process may have
     operations: int = 5_000  #: of one process that are not over
     silence: float = math.inf  #: seconds that a process may work, or hear nothing, at a stretch
+    cut_off: bool = False  #: true when a process has ended the run
     memory: int = 2**30  #: bytes that all processes together may hold, where the system tells
     stopped: Callable[[], bool] = lambda: False  #: true when somebody wants it to stop
     _until: float = field(default=0.0, repr=False)
@@ -103,7 +104,7 @@ class Wire:
 
     def __init__(self, reads: int, writes: int, budget: Budget) -> None:
         self._reads, self._writes, self._budget = reads, writes, budget
-        self._bytes, self._held = bytearray(), b""
+        self._bytes = bytearray()
         self._poll_in, self._poll_out = select.poll(), select.poll()
         self._poll_in.register(reads, select.POLLIN)
         self._poll_out.register(writes, select.POLLOUT)
@@ -111,13 +112,9 @@ class Wire:
         os.set_blocking(writes, False)
         self._open = True
 
-    def hold(self, line: list[Any]) -> None:
-        """Write a line together with the next one: each write may wake the other side."""
-        self._held += _written(line)
-
-    def send(self, line: list[Any]) -> None:
-        """Write a line. Raises `Ended`."""
-        data, self._held = self._held + _written(line), b""
+    def send(self, *lines: Sequence[Any]) -> None:
+        """Write lines at once: each write may wake the other side. Raises `Ended`."""
+        data = b"".join(map(_written, lines))
         while data:
             try:
                 data = data[os.write(self._writes, data) :]
@@ -174,7 +171,7 @@ def misunderstood(line: Any) -> Ended:
     return Ended("garbled", f"It said {reprlib.repr(line)}.")
 
 
-def _written(line: list[Any]) -> bytes:
+def _written(line: Sequence[Any]) -> bytes:
     return TO_JSON(line).encode() + b"\n"
 
 
@@ -190,7 +187,7 @@ def _read(text: bytes) -> list[Any]:
     return line
 
 
-def write_line(file: int, line: list[Any]) -> None:
+def write_line(file: int, line: Sequence[Any]) -> None:
     """For the learner's side: write a line. Raises OSError when nobody hears it, ValueError when too long."""
     data = _written(line)
     if len(data) > MAX_LINE:
