@@ -12,6 +12,7 @@ to OpenTelemetry; here they stay in memory and in JSON texts.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -105,8 +106,11 @@ class Event(NamedTuple):
         return _row(f"{self.at:9.3f}", self.kind, self.where, self.message, self.who, more)
 
 
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class TraceTooLong(RuntimeError):
-    """More events than the recording allows: something runs in a circle."""
+    """More events than the recording allows: something runs in a circle. Or more words than may be kept."""
 
 
 class Recorder:
@@ -331,10 +335,18 @@ class Trace:
             lines = [*lines[:half], cut, *lines[-half:]]
         return "\n".join([head, *lines])
 
-    def to_json(self) -> str:
-        """The trace as JSON text, the same bytes for equal traces. Raises TypeError for other data."""
-        rows = [[e.at, e.kind, e.where, e.message, e.who, dict(e.data)] for e in self.events]
-        return json.dumps({"version": 1, "seed": self.seed, "events": rows}, separators=(",", ":"))
+    def to_json(self, limit: float = math.inf) -> str:
+        """The trace as JSON text, the same bytes for equal traces.
+
+        Raises TypeError for other data, and `TraceTooLong` for more than `limit` characters of events.
+        """
+        rows: list[str] = []
+        for e in self.events:
+            rows.append(_as_json([e.at, e.kind, e.where, e.message, e.who, dict(e.data)]))
+            limit -= len(rows[-1])
+            if limit < 0:
+                raise TraceTooLong("what happened is too long to be written down")
+        return f'{{"version":1,"seed":{_as_json(self.seed)},"events":[{",".join(rows)}]}}'
 
     @classmethod
     def from_json(cls, text: str) -> Trace:

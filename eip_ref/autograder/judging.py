@@ -1,7 +1,7 @@
 """From an answer to a verdict, in two halves that share nothing but JSON.
 
-`run_answer` lets the answer work and always comes back with a trace, however the run ended: how it
-ended is the last event of the trace. `judge_trace` reads that trace, never sees the answer, and says
+`run_answer` lets the answer work and always comes back with a trace as JSON, however the run ended: how
+it ended is the last event of the trace. `judge_trace` reads that trace, never sees the answer, and says
 what the verdict is. `judge_answer` puts both together over several seeds.
 
 *Left out:* a limit on real time and memory. An answer that loops without ever awaiting hangs here
@@ -29,7 +29,6 @@ from .process.wire import Budget, Ended
 __all__ = ["NotJudged", "Verdict", "judge_answer", "judge_apart", "judge_trace", "run_answer", "run_apart"]
 
 MAX_TRACE = 16 * 2**20  #: characters of a trace, written down
-AT_ONCE = 16  #: events that are written down together, to count their characters
 ENDING = "the run"  #: the `where` of the note that says how a run ended
 
 NOT_STARTED = Mistake(
@@ -103,7 +102,6 @@ ENDINGS = {
     Ending.RUNAWAY: RUNAWAY,
 }
 
-CUT_OFF = (*Ended.WORDS, Ending.RUNAWAY)  #: endings after which tasks may be left that never began
 NO_PYTEST = "`pytest.raises` is not understood here: use `try`, `except` and `assert`."
 
 UNJUDGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -184,7 +182,7 @@ def judge_answer(exercise: Exercise, answer: object, seeds: Iterable[int] | None
     Never raises for anything that the answer does, but for `KeyboardInterrupt`.
     """
     return _whole(
-        judge_trace(exercise, run_answer(exercise, answer, seed).to_json(), seed)
+        judge_trace(exercise, run_answer(exercise, answer, seed), seed)
         for seed in (exercise.seeds if seeds is None else seeds)
     )
 
@@ -202,8 +200,7 @@ def judge_apart(
     `NotJudged`.
     """
     return _whole(
-        _judged(exercise, clean(run_apart(exercise, answer, seed, budget()).to_json()), seed)
-        for seed in seeds
+        _judged(exercise, clean(run_apart(exercise, answer, seed, budget())), seed) for seed in seeds
     )
 
 
@@ -225,27 +222,25 @@ def _judged(exercise: Exercise, text: str, seed: int) -> Verdict:
         raise NotJudged(error, seed) from error
 
 
-def run_answer(exercise: Exercise, answer: object, seed: int) -> Trace:
-    """The trace of one run. When it does not end by itself, the last event is a note that says how."""
+def run_answer(exercise: Exercise, answer: object, seed: int) -> str:
+    """The trace of one run, as JSON. One that does not end by itself ends with a note that says how."""
     return run_stub(exercise, exercise.form.complaint(answer), answer, seed)
 
 
-def run_stub(exercise: Exercise, complaint: str | None, answer: Any, seed: int) -> Trace:
+def run_stub(exercise: Exercise, complaint: str | None, answer: Any, seed: int) -> str:
     """`run_answer` for what stands in the place of an answer, and the complaint about the answer's form."""
     if complaint is not None:
         words = f"`{exercise.answer}` must be {exercise.form.words}. {complaint}"
         return _ended(Trace((), seed=seed), Ending.WRONG_FORM, words)
     try:
-        trace = exercise.run(answer, seed)
-        _check_size(trace)
+        return _written(exercise.run(answer, seed))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit and the like are the answer's doing as well
         return _ended_by(error, answer, seed)
-    return trace
 
 
-def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> Trace:
+def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> str:
     """`run_answer` for an answer that runs in processes of its own, within these bounds.
 
     Raises `Missing` when its cells do not define it.
@@ -254,14 +249,13 @@ def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "coroutine .* was never awaited")
         try:
-            trace = run_stub(exercise, answer.complaint(), answer.stub(), seed)
+            return run_stub(exercise, answer.complaint(), answer.stub(), seed)
         except Ended as ending:  # before the run began
             return _ended(Trace((), seed=seed), ending.name, str(ending), ending.name)
         finally:
             answer.end()
-        if trace and trace[-1].data.get("ended") in CUT_OFF:
-            gc.collect()  # here nobody is warned of tasks that had not begun
-        return trace
+            if budget.cut_off:
+                gc.collect()  # here nobody is warned of tasks that had not begun
 
 
 def judge_trace(exercise: Exercise, text: str, seed: int) -> Verdict:
@@ -293,18 +287,18 @@ def _diagnose_ending(exercise: Exercise, event: Event) -> Diagnosis:
     return Diagnosis(mistake, str(event.data["text"]))
 
 
-def _ended(trace: Trace, ended: str, words: str, error: str = "") -> Trace:
+def _ended(trace: Trace, ended: str, words: str, error: str = "") -> str:
     data = {"ended": ended, "text": words, "error": error}
-    return Trace([*_storable(trace), Event(trace.end, "note", ENDING, "", "", data)], seed=trace.seed)
+    note = Event(trace.end, "note", ENDING, "", "", data)
+    return Trace([*_storable(trace), note], seed=trace.seed).to_json()
 
 
-def _check_size(trace: Trace) -> None:
-    """Raise `Ended` for a trace that is too long to be kept, and TypeError for what cannot be written."""
-    size = 0
-    for first in range(0, len(trace), AT_ONCE):  # some at once is quicker, all at once may be too long
-        size += len(trace[first : first + AT_ONCE].to_json())
-        if size > MAX_TRACE:
-            raise Ended("too-much", "What happened is too long to be written down.")
+def _written(trace: Trace) -> str:
+    """The trace as JSON. Raises `Ended` when it is too long to be kept, and TypeError for other data."""
+    try:
+        return trace.to_json(MAX_TRACE)
+    except TraceTooLong as why:
+        raise Ended("too-much", _sentence(why) + ".") from None
 
 
 def _storable(trace: Trace) -> Iterable[Event]:
@@ -320,7 +314,7 @@ def _storable(trace: Trace) -> Iterable[Event]:
         yield event
 
 
-def _ended_by(error: BaseException, answer: object, seed: int) -> Trace:
+def _ended_by(error: BaseException, answer: object, seed: int) -> str:
     partial = getattr(error, "trace", None)
     trace = Trace(partial.events if isinstance(partial, Trace) else (), seed=seed)
     leaves = list(_leaves(error))

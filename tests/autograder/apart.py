@@ -28,4 +28,4 @@ def answer(exercise: Exercise, *sources: str, by: Zygote) -> Answer:
 
 def trace(exercise: Exercise, source: str, seed: int, *, by: Zygote, wall: float = PATIENT) -> Trace:
     """The trace of one run of a cell."""
-    return run_apart(exercise, answer(exercise, source, by=by), seed, Budget(wall))
+    return Trace.from_json(run_apart(exercise, answer(exercise, source, by=by), seed, Budget(wall)))

@@ -180,7 +180,7 @@ class Played:
 def plays(kept: Kept) -> tuple[Played, ...]:
     """A run with each seed of the check, played once for all tests of this answer."""
     answer = kept.answer
-    texts = [(seed, run_answer(kept.exercise, answer, seed).to_json()) for seed in kept.exercise.seeds]
+    texts = [(seed, run_answer(kept.exercise, answer, seed)) for seed in kept.exercise.seeds]
     return tuple(Played(seed, text, judge_trace(kept.exercise, text, seed)) for seed, text in texts)
 
 

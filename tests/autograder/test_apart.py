@@ -10,6 +10,7 @@ from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.judging import judge_trace, run_answer
 from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.registry import lessons
+from eip_ref.trace import Trace
 
 from .apart import starter, trace
 from .exercise_cases import model, model_source, whole_source
@@ -37,7 +38,7 @@ def test_the_model_answer_leaves_the_same_trace(exercise: Exercise, by: Zygote) 
     """Event by event, with each seed of the check, and it passes. `test_isolated` grades the kept answers."""
     source = whole_source(exercise, model_source(exercise))
     for seed in exercise.seeds[:1] if exercise.name in ONE_SEED else exercise.seeds:
-        here = run_answer(exercise, model(exercise), seed)
+        here = Trace.from_json(run_answer(exercise, model(exercise), seed))
         there = trace(exercise, source, seed, by=by)
         assert judge_trace(exercise, there.to_json(), seed).passed, seed
         if exercise.name in OTHER_ORDER:

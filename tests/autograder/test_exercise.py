@@ -109,7 +109,7 @@ def test_the_judge_reads_what_json_holds_and_nothing_else() -> None:
 @pytest.mark.parametrize("answer", [answers.ack_last, answers.ack_first, answers.divides])
 def test_the_verdict_on_a_saved_trace_is_the_same(answer: object) -> None:
     """The halves can live in two processes: a trace read back from JSON is judged alike."""
-    text = run_answer(WORKER, answer, 1).to_json()
+    text = run_answer(WORKER, answer, 1)
     assert judge_trace(WORKER, text, 1) == judge_trace(WORKER, Trace.from_json(text).to_json(), 1)
 
 

@@ -157,7 +157,7 @@ def test_feedback_says_what_was_wrong_and_what_to_do(tmp_path: Path) -> None:
 def test_feedback_shows_the_trace_that_failed_and_no_seed(tmp_path: Path) -> None:
     """As a picture with its text."""
     wrong = next(kept for kept in kept_answers("message_queue") if kept.mistake == "ack-on-receive")
-    trace = run_answer(wrong.exercise, wrong.answer, 987654).to_json()
+    trace = run_answer(wrong.exercise, wrong.answer, 987654)
     shown, name = empty(tmp_path), wrong.exercise.name
     shown.keep(shown.name(name, trace), pictures.draw(name, trace))
     mark = Mark(name, 0, 3, "ack-on-receive", "Lost", "It was lost.", "Order 1 was lost.")

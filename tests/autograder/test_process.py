@@ -311,7 +311,7 @@ def test_a_call_that_is_cancelled_ends_as_in_one_process(
     exercise = toy(stopping, "queue")
     there = trace(exercise, source, 1, by=by)
     assert noted(there) == [[until, acked, ready]]
-    assert there.first_difference(run_answer(exercise, names["answer"], 1)) is None
+    assert there.first_difference(Trace.from_json(run_answer(exercise, names["answer"], 1))) is None
 
 
 def test_a_receive_that_is_cancelled_at_the_instant_of_a_delivery_takes_nothing_or_has_it(by: Zygote) -> None:
@@ -392,7 +392,7 @@ def test_a_deadlock_names_the_line_of_the_answer(waits: str, by: Zygote) -> None
     names: dict[str, Any] = {"__name__": "notebook"}
     exec(source, names)
     exercise = toy(never_told, "queue")
-    here = run_answer(exercise, names["answer"], 1)[-1].data["text"]
+    here = Trace.from_json(run_answer(exercise, names["answer"], 1))[-1].data["text"]
     there = trace(exercise, source, 1, by=by)[-1].data["text"]
     assert set(there.splitlines()) == set(here.replace("LeaseQueue.", "MessageQueue.").splitlines())
 

@@ -88,7 +88,7 @@ def by() -> Iterator[Zygote]:
 def run(source: str, by: Zygote, budget: Budget, kind: str = "Repair", seed: int = 1) -> Verdict:
     """The verdict on a cell. Its text can be written down anywhere."""
     one = exercise(kind)
-    text = run_apart(one, answer(one, source, by=by), seed, budget).to_json()
+    text = run_apart(one, answer(one, source, by=by), seed, budget)
     text.encode()
     return judge_trace(one, text, seed)
 
