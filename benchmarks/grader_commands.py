@@ -54,13 +54,10 @@ class Eip:
         for learner, notebook in notebooks.items():
             write(self.submissions / learner / LESSON.notebook, notebook)
 
-    def grade(self, at_once: int = AT_ONCE) -> None:
+    def grade(self) -> None:
+        """Grade all anew. Exit code 3 says that something was no notebook, as some hostile ones are."""
         shutil.rmtree(self.out, ignore_errors=True)
-        self.grade_again(at_once)
-
-    def grade_again(self, at_once: int = AT_ONCE) -> None:
-        """Grade all anew, and draw only pictures that are not drawn yet."""
-        eip("grade", self.submissions, "--out", self.out, "--jobs", at_once, "--again")
+        eip("grade", self.submissions, "--out", self.out, "--jobs", AT_ONCE, fine=(0, 3))
 
     def grade_one(self, learner: str) -> None:
         eip("check", self.submissions / learner / LESSON.notebook, fine=(0, 1))  # 1: not all has passed
@@ -68,7 +65,8 @@ class Eip:
     def marks(self) -> Marks:
         with open(self.out / "gradebook.csv", encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-        return {row["Learner"]: float(row[f"Total ({LESSON.points})"]) for row in rows}
+        total = f"{LESSON.module} total ({LESSON.points})"
+        return {row["Learner"]: float(row[total] or 0) for row in rows}
 
 
 def eip(*words: object, fine: Container[int] = (0,)) -> None:

@@ -5,7 +5,13 @@ the same notebooks and runs the same scenarios, by the command that a teacher wo
 turns, and the fastest of several rounds counts, so that a busy machine slows all of them alike.
 
 nbgrader has no parallel mode. otter's own one needs Docker, so two `otter run` go side by side here.
-`eip grade` also draws the pictures and writes the pages; the peers' times are for the marks alone.
+The peers run the seeds of the check. `eip grade` runs three more, hidden ones, each life of a participant
+in a process of its own; it also draws the pictures and writes the pages.
+
+Memory is what all processes of a command hold together at one moment, the highest of what was seen in the
+first round. Pages that several processes share are shared out among them, where the system tells.
+
+`--parts` chooses what is measured: `make bench-graders ARGS="--parts alone class"`.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -29,7 +35,7 @@ import nbformat
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.grader_commands import AT_ONCE, CHECK, LESSON, PEERS, ROOT, Eip, Nbgrader, Notebook, Otter
-from tests.autograder.class_of import learners, notebook_of
+from tests.autograder.class_of import learners, mix_in_hostile, notebook_of
 from tests.autograder.exercise_cases import kept_answers
 
 PROMISE = 0.3  #: seconds in which a check in a notebook is to answer
@@ -54,35 +60,39 @@ class Cost:
         self.seconds = min(self.seconds, time.perf_counter() - start)
 
     def weigh(self, work: Work) -> None:
-        """Do the work and look all the while how much memory it takes, which costs some time."""
+        """Do the work and look all the while how much memory it takes, which costs a little time."""
         done = threading.Event()
         watch = threading.Thread(target=self._watch, args=(done,))
         watch.start()
-        work()
-        done.set()
-        watch.join()
+        try:
+            self.time(work)
+        finally:
+            done.set()
+            watch.join()
 
     def _watch(self, done: threading.Event) -> None:
-        while not done.wait(0.1):
-            self.memory = max(self.memory, sum(map(resident, psutil.Process().children(recursive=True))))
+        while not done.wait(0.2):
+            self.memory = max(self.memory, sum(map(held, psutil.Process().children(recursive=True))))
 
 
-def resident(process: psutil.Process) -> int:
-    """The bytes of a process in memory; pages that it shares with others count in each of them."""
+def held(process: psutil.Process) -> int:
+    """The bytes of a process in memory, with its part of the pages that it shares with others."""
     try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
+        text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+        return 1024 * sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    except OSError:  # it has ended, or this system does not tell; then shared pages count in each of them
+        try:
+            return int(process.memory_info().rss)
+        except psutil.Error:
+            return 0
 
 
 def in_turns(rounds: int, works: Mapping[str, Work]) -> dict[str, Cost]:
-    """The cost of each work, done in turns, by its name; its memory in a turn of its own."""
+    """The cost of each work, done in turns, by its name; its memory in the first round."""
     costs = {name: Cost() for name in works}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name, work in works.items():
-            costs[name].time(work)
-    for name, work in works.items():
-        costs[name].weigh(work)
+            (costs[name].time if number else costs[name].weigh)(work)
     return costs
 
 
@@ -91,55 +101,63 @@ def table(title: str, costs: Mapping[str, Cost], count: int = 1) -> None:
     print(f"\n{title}")
     first = next(iter(costs.values()))
     for name, cost in costs.items():
-        beside = "" if cost is first else f"{cost.seconds / first.seconds:6.1f} ×"
-        print(f"  {name:<34}{cost.seconds / count:7.2f} s {beside:<9}{cost.memory / 1e6:7.0f} MB")
+        beside = "" if cost is first else f"{cost.seconds / first.seconds:6.2f} ×"
+        print(f"  {name:<34}{cost.seconds / count:7.2f} s {beside:<9}{cost.memory / 1e6:7.0f} MB", flush=True)
 
 
 # What is measured
 
 
-def a_class(folder: Path, count: int, rounds: int) -> None:
-    """A class, by `eip grade` and beside it the peers; then its first learner alone."""
-    notebooks = {learner.replace(" ", "-"): notebook_of(learner) for learner in learners(count)}
+def a_class(folder: Path, options: argparse.Namespace) -> None:
+    """A class, by `eip grade` and beside it the peers."""
+    count, notebooks = options.submissions, class_of(options.submissions)
     ours, nbgrader, otter = Eip(folder, notebooks), Nbgrader(folder, notebooks), Otter(folder, notebooks)
     works: dict[str, Work] = {
         f"eip grade, {AT_ONCE} at a time": ours.grade,
         "nbgrader autograde": nbgrader.grade,
         f"otter run, {AT_ONCE} at a time": otter.grade,
-        "eip grade, one at a time": partial(ours.grade, 1),
     }
-    table(f"A class of {count}, for each submission", in_turns(rounds, works), count)
+    table(f"A class of {count}, for each submission", in_turns(options.rounds, works), count)
     for name, peer in (("nbgrader", nbgrader), ("otter", otter)):
         same = sum(peer.marks()[learner] == points for learner, points in ours.marks().items())
         print(f"  {name} gives {same} of {count} the points that eip gives")
-    first = next(iter(notebooks))
-    alone: dict[str, Work] = {
-        "eip check": partial(ours.grade_one, first),
-        "nbgrader autograde": partial(nbgrader.grade_one, first),
-        "otter run": partial(otter.grade_one, first),
+
+
+def alone(folder: Path, options: argparse.Namespace) -> None:
+    """One notebook, by the same."""
+    notebooks = class_of(1)
+    ours, nbgrader, otter = Eip(folder, notebooks), Nbgrader(folder, notebooks), Otter(folder, notebooks)
+    works: dict[str, Work] = {
+        "eip grade": ours.grade,
+        "eip check": partial(ours.grade_one, *notebooks),
+        "nbgrader autograde": nbgrader.grade,
+        "otter run": otter.grade,
     }
-    table("One notebook alone", in_turns(rounds, alone))
+    table("One notebook alone", in_turns(options.rounds, works))
 
 
-def growth(folder: Path, rounds: int, sizes: Sequence[int] = (10, 20, 40)) -> None:
-    """The same few notebooks, handed in by more and more learners; all pictures are drawn already."""
-    few = [notebook_of(learner) for learner in learners(sizes[0])]
-    classes: dict[int, Eip] = {}
-    for size in sizes:
-        notebooks = {f"learner-{number:02}": few[number % len(few)] for number in range(size)}
-        classes[size] = Eip(folder / str(size), notebooks)
-        classes[size].out = folder / "results"
-    classes[sizes[0]].grade()
-    costs = in_turns(rounds, {str(size): each.grade_again for size, each in classes.items()})
-    first = costs[str(sizes[0])].seconds / sizes[0]
-    print("\nA growing class, for each submission")
-    for size in sizes:
-        cost = costs[str(size)]
-        each = cost.seconds / size
-        print(f"  {size} submissions {each:26.2f} s {each / first:6.2f} × {cost.memory / 1e6:9.0f} MB")
+def many(folder: Path, options: argparse.Namespace) -> None:
+    """Many submissions by themselves, and with all the hostile ones of the tests among them."""
+    notebooks = class_of(options.many)
+    honest, mixed = Eip(folder / "honest", notebooks), Eip(folder / "mixed", notebooks)
+    mix_in_hostile(mixed.submissions)
+    more = sum(1 for _ in mixed.submissions.iterdir()) - len(notebooks)
+    works: dict[str, Work] = {
+        f"{len(notebooks)} submissions": honest.grade,
+        f"the same and {more} hostile ones": mixed.grade,
+    }
+    table(f"Many submissions, all of them, {AT_ONCE} at a time", in_turns(1, works))
+    before, after = honest.marks(), mixed.marks()
+    same = sum(after[learner] == points for learner, points in before.items())
+    print(f"  {same} of {len(before)} keep their points")
 
 
-def checks(folder: Path) -> None:
+def class_of(count: int) -> dict[str, Notebook]:
+    """The notebooks of so many learners."""
+    return {learner.replace(" ", "-"): notebook_of(learner) for learner in learners(count)}
+
+
+def checks(folder: Path, options: argparse.Namespace) -> None:
     """`check` in a real kernel: right answers, then wrong ones with their pictures; twice each."""
     cells = [nbformat.v4.new_code_cell(source) for source in checked()]  # type: ignore[no-untyped-call]
     notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
@@ -191,18 +209,24 @@ def versions(*names: str) -> str:
     return subprocess.check_output([PEERS / "python", "-c", code, *names], text=True).strip()
 
 
+PARTS = {"checks": checks, "alone": alone, "class": a_class, "many": many}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The grader beside its peers, as ratios within one run.")
-    parser.add_argument("--submissions", type=int, default=40, metavar="N")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--submissions", type=int, default=40, metavar="N", help="of the class")
+    parser.add_argument("--many", type=int, default=200, metavar="N", help="submissions without a peer")
     parser.add_argument("--rounds", type=int, default=2, metavar="N")
     options = parser.parse_args()
     if not (PEERS / "nbgrader").exists():
         raise SystemExit("The peers are not installed in build/peers: use `make bench-graders`.")
     print(f"{versions('nbgrader', 'otter-grader')}; {os.cpu_count()} processors, best of {options.rounds}")
     with tempfile.TemporaryDirectory(prefix="bench-graders-") as name:
-        checks(Path(name))
-        a_class(Path(name), options.submissions, options.rounds)
-        growth(Path(name) / "growth", options.rounds)
+        for part in options.parts:
+            folder = Path(name) / part
+            folder.mkdir()
+            PARTS[part](folder, options)
 
 
 if __name__ == "__main__":
