@@ -8,6 +8,7 @@ its deadline itself: it runs by `in_a_child`, in a child of the worker.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import subprocess
@@ -230,6 +231,7 @@ def serve() -> None:
     for name in lessons:
         with suppress(LookupError):
             registry.lesson(name)
+    gc.freeze()  # what is here stays: no need to look at it again and again
     talk = Connection(int(number))
     with suppress(EOFError):  # who handed out the jobs has ended
         while True:

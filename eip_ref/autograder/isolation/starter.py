@@ -1,9 +1,11 @@
-"""The zygote of one notebook: in the sandbox, and started anew when an answer has ended it."""
+"""The zygote for one notebook: in the sandbox, and started anew when an answer has ended it."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
+from threading import Lock
 
 from ..process.start import NotStarted, Zygote
 from ..registry import Lesson
@@ -19,18 +21,19 @@ class SandboxFailed(RuntimeError):
 class Starter:
     """Starts processes for the answers of one notebook, through a zygote in the sandbox.
 
-    Where the answers run with the rights of the grader one may end the zygote, so the next gets a new one.
+    Where no answer can reach the zygote, the next notebook of the lesson gets it as well. Elsewhere one may
+    end or change it: so each notebook gets a new one, and another one when it has been ended.
     """
 
     def __init__(self, lesson: Lesson, isolation: Isolation) -> None:
         self._lesson, self._isolation = lesson, isolation
-        self._zygote: Zygote | None = None
+        self._zygote = _kept.take((lesson.package, isolation))
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def zygote(self) -> Zygote:
         """A zygote that lives. Raises `SandboxFailed`."""
         if self._zygote is None or not self._zygote.lives():
-            self.close()
+            self._end()
             self._zygote = self._started()
         return self._zygote
 
@@ -50,9 +53,43 @@ class Starter:
         return zygote
 
     def close(self) -> None:
-        """End all that it has started. Idempotent."""
+        """End all that it has started, but for a zygote that the next notebook may have. Idempotent."""
+        if self._isolation.strong and self._zygote is not None and self._zygote.lives():
+            _kept.put((self._lesson.package, self._isolation), self._zygote)
+            self._zygote = None
+        self._end()
+
+    def _end(self) -> None:
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
         if self._folder is not None:
             self._folder.cleanup()
+
+
+class _Kept:
+    """The zygote that was used last. Threads may ask for it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._zygote: Zygote | None = None
+        self._use: object = None
+
+    def take(self, use: object) -> Zygote | None:
+        """The one that is kept for this use, which is not kept any more; None when there is none."""
+        with self._lock:
+            if self._use != use:
+                return None
+            found, self._zygote = self._zygote, None
+            return found
+
+    def put(self, use: object, zygote: Zygote | None) -> None:
+        """Keep this one, and end the one that was kept."""
+        with self._lock:
+            last, self._zygote, self._use = self._zygote, zygote, use
+        if last is not None:
+            last.close()
+
+
+_kept = _Kept()
+atexit.register(_kept.put, None, None)
