@@ -15,11 +15,19 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from eip_ref.autograder.isolation.sandbox import PACKAGE, PYTHON, best_isolation, environment, weak_isolation
+from eip_ref.autograder.isolation.sandbox import (
+    PACKAGE,
+    PYTHON,
+    Isolation,
+    best_isolation,
+    environment,
+    weak_isolation,
+)
+from eip_ref.autograder.isolation.starter import Starter
 from eip_ref.autograder.judging import judge_trace
 from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.process.wire import Budget, Ended
-from eip_ref.autograder.registry import find
+from eip_ref.autograder.registry import find, lesson_of
 
 from .apart import LIMITS_ALONE, PATIENT, trace
 from .exercise_cases import model_source, whole_source
@@ -69,6 +77,11 @@ class Bench:
         said, end = self.live(source, at)
         end()
         return said
+
+    def settle(self) -> None:
+        """Wait for the ends of lives: the starter does one thing after the other, and starts one ahead."""
+        for _ in range(3):
+            self.say("")
 
     def alive(self) -> set[int]:
         """The numbers of the processes of learners that live."""
@@ -155,7 +168,7 @@ def test_what_a_life_started_ends_with_it(bench: Bench) -> None:
     assert bench.alive()
     before = bench.alive()
     end()
-    bench.say(tell("1"))  # the starter does one thing after the other: so the end is over
+    bench.settle()
     assert not before & bench.alive()
 
 
@@ -226,7 +239,7 @@ def test_a_process_that_ignores_signals_is_ended(bench: Bench) -> None:
     assert "ready" in said
     before = bench.alive()
     end()
-    bench.say(tell("1"))
+    bench.settle()
     assert not before & bench.alive()
 
 
@@ -310,3 +323,20 @@ def test_a_neighbour_keeps_its_marks(bench: Bench, harm: str) -> None:
     end()
     assert judge_trace(EXERCISE, text, seed).passed
     assert "ready" in bench.say(STAYS), "and the next life of its own starter begins"
+
+
+@pytest.mark.parametrize(
+    "isolation", {each.words: each for each in (best_isolation(), weak_isolation())}.values()
+)
+def test_the_next_notebook_gets_the_same_starter_only_where_no_answer_reaches_it(
+    isolation: Isolation,
+) -> None:
+    lesson = lesson_of(EXERCISE)
+    with closing(Starter(lesson, isolation)) as starter:
+        first = starter.zygote()
+    with closing(Starter(lesson, isolation)) as starter:
+        assert (starter.zygote() is first) == isolation.strong
+        ended = starter.zygote()
+        ended.close()
+        assert starter.zygote() is not ended
+        assert starter.zygote().lives()

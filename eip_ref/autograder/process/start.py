@@ -12,7 +12,7 @@ from contextlib import suppress
 from glob import glob
 from pathlib import Path
 
-from .wire import WORD, Budget, Ended, Wire
+from .wire import READY_IN_SPACES, WORD, Budget, Ended, Wire
 
 __all__ = ["NotStarted", "Zygote"]
 
@@ -42,7 +42,8 @@ class Zygote:
         theirs.close()
         mine.settimeout(PATIENCE)
         self._socket = mine
-        self._ready = False
+        self._ready = b""
+        self._ahead: tuple[int, int] | None = None  # the files of a process that was asked for already
 
     def lives(self) -> bool:
         """True while it can start processes."""
@@ -51,7 +52,7 @@ class Zygote:
     def await_ready(self) -> None:
         """Wait until it can start processes. Raises `NotStarted`."""
         try:
-            self._ready = self._ready or self._word() == b"ready"
+            self._ready = self._ready or self._word()
         except OSError:
             self._process.kill()
         if not self._ready:
@@ -61,25 +62,42 @@ class Zygote:
             raise NotStarted(f"the process that starts the others did not start. {said}".strip())
 
     def start(self, budget: Budget) -> tuple[Wire, Callable[[], None]]:
-        """A new process: its wire, and what ends it. Raises `NotStarted`, and `Ended` when it is gone."""
+        """A new process: its wire, and what ends it. Raises `NotStarted`, and `Ended` when it is gone.
+
+        Where no answer reaches another process, the next one is begun at once, while this one works.
+        """
         self.await_ready()
+        wire = None
+        try:
+            files, self._ahead = self._ahead or self._asked(), None
+            wire = Wire(*files, budget)
+            number = self._word()
+            if not number:
+                raise ConnectionResetError
+            if self._ready == READY_IN_SPACES:
+                self._ahead = self._asked()
+        except OSError:  # an answer with the same rights has ended it, or stopped it
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            if wire is not None:
+                wire.close()
+            raise Ended("died", "So did the process that starts all others.") from None
+        return wire, lambda: self._end(number)
+
+    def _asked(self) -> tuple[int, int]:
+        """Ask for a process. Returns the files that it is heard and told by. Raises OSError."""
         theirs_in, mine_out = os.pipe()
         mine_in, theirs_out = os.pipe()
         try:
             socket.send_fds(self._socket, [b"start".ljust(WORD)], [theirs_in, theirs_out])
-            number = self._word()
-            if not number:
-                raise ConnectionResetError
-        except OSError:  # an answer with the same rights has ended it, or stopped it
-            self._process.kill()
-            self._process.wait(PATIENCE)
+        except OSError:
             os.close(mine_in)
             os.close(mine_out)
-            raise Ended("died", "So did the process that starts all others.") from None
+            raise
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        return Wire(mine_in, mine_out, budget), lambda: self._end(number)
+        return mine_in, mine_out
 
     def holds_more(self, bytes_: int) -> bool:
         """True when it and all that it has started hold more bytes together, as far as the system tells."""
@@ -97,6 +115,9 @@ class Zygote:
 
     def close(self) -> None:
         """End all. Idempotent."""
+        for file in self._ahead or ():
+            os.close(file)
+        self._ahead = None
         self._socket.close()
         self._complaints.close()
         try:

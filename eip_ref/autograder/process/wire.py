@@ -21,6 +21,7 @@ from ...lab.clock import Runaway
 __all__ = ["MAX_LINE", "WORD", "Budget", "Ended", "Wire", "misunderstood", "read_line", "write_line"]
 
 WORD = 16  #: bytes of each thing that is said to the process which starts the others, and by it
+READY, READY_IN_SPACES = b"ready", b"ready in spaces"  #: its first word
 MAX_LINE = 2**20  #: bytes of one line
 MAX_WORDS = 300  #: characters of what an ending says
 QUOTED = 60  #: bytes of a line that is no line, in the words of its ending

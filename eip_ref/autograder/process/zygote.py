@@ -49,7 +49,7 @@ def main(file: int, modules: list[str]) -> None:
 
     cage = best_cage()
     from eip_ref.autograder.process import cell_run  # all that a process needs
-    from eip_ref.autograder.process.wire import WORD
+    from eip_ref.autograder.process.wire import READY, READY_IN_SPACES, WORD
 
     for name in (*modules, *AHEAD):
         importlib.import_module(name)
@@ -57,7 +57,7 @@ def main(file: int, modules: list[str]) -> None:
     gc.collect()
     gc.freeze()  # what is here is not looked at, and so not copied, in every process
     control = socket.socket(fileno=file)
-    control.send(b"ready".ljust(WORD))
+    control.send((READY_IN_SPACES if cage.spaces else READY).ljust(WORD))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for whoever judges
     with contextlib.suppress(OSError):  # whoever judges may be gone without a word
         while (asked := socket.recv_fds(control, WORD, 2, socket.MSG_WAITALL))[0]:
