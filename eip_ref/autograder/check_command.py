@@ -1,17 +1,25 @@
-"""The command `eip check`: one notebook, graded as the teacher will."""
+"""The command `eip check`: one notebook, graded as the teacher will.
+
+All that is done with it is done in a child, which is ended when it does not come back.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import sys
 from pathlib import Path
 from textwrap import indent
+from typing import TYPE_CHECKING
 
 from . import registry
-from .course import own, reason
+from .course import own
 from .marks import Mark, Marks, next_step
 from .registry import Lesson
+
+if TYPE_CHECKING:
+    from .grading.jobs import Job
 
 __all__ = ["WORDS", "add_arguments", "run"]
 
@@ -31,26 +39,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Grade, print the marks, and return the exit code: 0 when every exercise has passed."""
-    from .isolation.isolated import SandboxFailed, grade_notebook  # what learners' other commands do without
-    from .isolation.sandbox import best_isolation
+    from .grading import jobs  # what learners' other commands do without
+    from .grading.safe_files import NotRead, read
+    from .grading.workers import Failed, in_a_child
 
     notebook = own(options.notebook)
     if notebook != options.notebook:
         print(f"Graded is your copy, {notebook}.")
     try:
-        data = notebook.read_bytes()
-        lesson = registry.lesson(options.lesson) if options.lesson else _lesson(notebook, data)
-        marks = grade_notebook(data, lesson, secret=secrets.token_bytes(32), isolation=best_isolation())
-    except FileNotFoundError:
-        print(f"eip check: there is no file {options.notebook}", file=sys.stderr)
+        data = read(Path(os.path.realpath(notebook)))  # a link of one's own is followed
+        about = notebook.name, data, options.lesson
+        lesson, seconds = in_a_child(_lesson_and_seconds, about, jobs.OF_A_JOB)
+        job = jobs.Job(data, lesson, secrets.token_bytes(32))
+        passed, said, results = in_a_child(_checked, job, seconds)
+    except (NotRead, Failed) as error:
+        print(f"eip check: {options.notebook}: {error}", file=sys.stderr)
         return 1
-    except (OSError, SandboxFailed) as error:
-        print(f"eip check: {reason(error) if isinstance(error, OSError) else error}", file=sys.stderr)
-        return 1
-    print(report(marks, lesson))
+    print(said)
     if options.results:
-        _write(marks, lesson, options.results)
-    return 0 if all(mark.passed for mark in marks.marks) else 1
+        options.results.write_text(results, encoding="utf-8")
+    return 0 if passed else 1
+
+
+def _lesson_and_seconds(about: tuple[str, bytes, str]) -> tuple[str, float]:
+    """The lesson of a notebook, by its file's name, its bytes, and the name that was told; and its time."""
+    from .grading import jobs
+
+    name, data, told = about
+    lesson = registry.lesson(told).module if told else _lesson(Path(name), data).module
+    return lesson, jobs.seconds(jobs.Job(data, lesson, b""))
+
+
+def _checked(job: Job) -> tuple[bool, str, str]:
+    """True when every exercise has passed; the marks as text, and as Gradescope's JSON."""
+    from .grading import jobs
+    from .grading.class_record import Graded
+    from .grading.gradescope import gradescope
+
+    lesson, marks = registry.lesson(job.lesson), Marks.from_json(jobs.grade(job))
+    passed = all(mark.passed for mark in marks.marks)
+    return passed, report(marks, lesson), gradescope(Graded("", marks), lesson)
 
 
 def report(marks: Marks, lesson: Lesson) -> str:
@@ -92,10 +120,3 @@ def _lesson(notebook: Path, data: bytes) -> Lesson:
             f"{notebook.name!r} does not tell its lesson; say it with --lesson: {names}"
         )
     return registry.lesson(module)
-
-
-def _write(marks: Marks, lesson: Lesson, path: Path) -> None:
-    from .grading.class_record import Graded
-    from .grading.gradescope import gradescope
-
-    path.write_text(gradescope(Graded("", marks), lesson), encoding="utf-8")

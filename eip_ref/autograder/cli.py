@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 when all is well, 1 when not, 2 for a wrong call."""
+    """Run one command and return its exit code, as `docs/teachers.md` lists them."""
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
     if more and options.command is not _start:
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = f"{missing} is missing. To install all that the course needs: {install('course')}"
         print(f"eip: {words}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except (OSError, LookupError, course.Refused) as error:
         print(f"eip: {course.reason(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1

@@ -16,6 +16,7 @@ from .judging import Verdict
 
 __all__ = ["Report", "picture"]
 
+MOST_WORDS = 4_000  #: characters of what was seen
 MOST_EVENTS = 6  #: events that are listed as proof
 LONG = 40  #: more events than this, and the picture shows only the messages that prove it
 
@@ -132,7 +133,8 @@ def picture(verdict: Verdict) -> tuple[str, str] | None:
 
 
 def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]
+    """The words, as many of them as a notebook can show."""
+    return words[:1].upper() + words[1:MOST_WORDS] + (" …" if len(words) > MOST_WORDS else "")
 
 
 def _line(event: Event, names: dict[str, str]) -> str:

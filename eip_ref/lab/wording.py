@@ -26,13 +26,19 @@ __all__ = [
     "short",
 ]
 
+_LONGEST = 4_000  #: characters of one line
 _NOT_DRAWN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )  # what XML cannot hold, what breaks a line, and what turns the rest of it round
 
 
 def one_line(text: str) -> str:
-    """The text as a drawing can hold it: on one line, with � for each control sign that is no space."""
+    """The text as a drawing can hold it: on one line, with � for each control sign that is no space.
+
+    Of a text that no line can hold, beginning and end are left, with an ellipsis between them.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]}…{text[1 - _LONGEST // 2 :]}"
     return _NOT_DRAWN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 

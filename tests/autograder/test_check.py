@@ -14,6 +14,7 @@ import pytest
 from eip_ref.autograder import check, hint, reset, solution
 from eip_ref.autograder.cli import main
 from eip_ref.autograder.exercise import Diagnosis
+from eip_ref.autograder.grading import jobs
 from eip_ref.autograder.notebooks import read, write
 from eip_ref.autograder.progress import so_far
 from eip_ref.autograder.registry import UnknownExercise, find
@@ -73,6 +74,59 @@ def test_what_an_answer_says_cannot_become_html() -> None:
         raise ValueError("<script>alert(1)</script>")
 
     assert "<script>" not in checked(NAME, worker)._repr_mimebundle_()["text/html"]
+
+
+def test_a_report_shows_the_beginning_of_words_that_are_very_long() -> None:
+    """A notebook is not filled with what an answer says, nor a picture with its names."""
+    verdict = checked(NAME, answers.ack_first).verdict
+    (finding, *_), long = verdict.findings, "x y " * 1_000_000
+    text = verdict.trace.to_json()
+    assert '"orders"' in text
+    report = Report(
+        replace(
+            verdict,
+            trace=Trace.from_json(text.replace('"orders"', f'"{long}"')),
+            seen=long,
+            findings=(replace(finding, words=long, events=()),),
+        )
+    )
+    assert sum(map(len, report._repr_mimebundle_().values())) < 200_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there the grader does not run")
+@pytest.mark.parametrize("kind", ["none", "pipe", "endless", "circle", "folder", "large"])
+def test_eip_check_refuses_in_one_line_what_is_no_ordinary_file(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And waits for nothing that never ends."""
+    path = tmp_path / "x.ipynb"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "endless":
+            path.symlink_to("/dev/zero")
+        case "circle":
+            path.symlink_to(path)
+        case "folder":
+            path.mkdir()
+        case "large":
+            path.touch()
+            os.truncate(path, 2**29)
+    assert main(["check", str(path)]) == 1
+    said, complained = capsys.readouterr()
+    assert (said, complained.count("\n")) == ("", 1)
+    assert complained.startswith(f"eip check: {path}: It ")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there the grader does not run")
+def test_eip_check_has_a_deadline_for_what_is_done_outside_the_sandbox(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is said in words."""
+    monkeypatch.setattr(jobs, "OF_A_JOB", 0.001)  # in which nobody can look through the lessons
+    (tmp_path / "x.ipynb").write_text("{}")
+    assert main(["check", str(tmp_path / "x.ipynb")]) == 1
+    assert "x.ipynb: it did not come back within 0.001 seconds, and was ended" in capsys.readouterr().err
 
 
 def test_a_check_is_remembered() -> None:

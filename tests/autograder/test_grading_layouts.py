@@ -179,7 +179,21 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     for name in ("pipe.ipynb", "folder.ipynb", "large.ipynb", "none.ipynb"):
         with pytest.raises(NotRead):
             read(tmp_path / name, largest=100)
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "up").symlink_to(tmp_path)
     assert problems(tmp_path)["pipe.ipynb"] == "named like a notebook, but no file"
+    assert [problems(tmp_path)[name].partition(";")[0] for name in ("circle", "bob/up")] == ["a link"] * 2
+
+
+def test_a_folder_that_holds_too_much_for_a_class_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody named another one; the words say so."""
+    monkeypatch.setattr(safe_files, "MOST_ENTRIES", 3)
+    hand_in(tmp_path, *(f"{name}.ipynb" for name in "abcd"))
+    with pytest.raises(ValueError, match="name the folder of submissions, or grade it in parts"):
+        found(tmp_path)
 
 
 def test_hidden_folders_are_left_out(tmp_path: Path) -> None:

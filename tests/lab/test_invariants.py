@@ -502,3 +502,6 @@ def test_any_text_can_be_said_on_one_line() -> None:
     assert one_line("Dear Ann,\n\tyour tea\u2028is ready") == "Dear Ann, your tea is ready"
     assert one_line("a\x00b\x1bc\ud800d\u202ee\uffff") == "a�b�c�d�e�"
     assert one_line("東京 👩‍💻 Zürich") == "東京 👩‍💻 Zürich"
+    long = one_line("b" + "x y " * 1_000_000 + "e")
+    assert (long[0], "…" in long, long[-1], long) == ("b", True, "e", one_line(long))
+    assert len(long) < 5_000

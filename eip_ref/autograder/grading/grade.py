@@ -65,7 +65,8 @@ def grade_class(
     reads it; what was handed in after `deadline` is marked. `grade` and `draw` do a job; on an `executor` of
     yours they keep the deadline of `jobs.seconds` themselves, as those do that are taken by default.
 
-    Raises OSError when `folder` cannot be read or `out` not be written, `WeakSecret`, `BadRoster`,
+    Raises OSError when `folder` cannot be read or `out` not be written, ValueError when `folder` holds too
+    much to be that of a class, `WeakSecret`, `BadRoster`,
     `OtherColumns`, `UnknownLearner`, and `UnknownExercise` for an unknown lesson. No submission makes it
     raise.
     """

@@ -38,7 +38,7 @@ from .safe_files import (
     MOST_READ,
     NotRead,
     Problem,
-    entries_of,
+    handed_in,
     holds_cells,
     is_answer,
     is_notebook,
@@ -85,13 +85,13 @@ def find_submissions(
     """Find out who handed in what below `folder`. `lesson` is for notebooks that do not tell theirs.
 
     `leave_out` are folders and files that are nobody's, such as the results. Raises OSError when `folder`
-    itself cannot be opened.
+    itself cannot be opened, and ValueError when it holds too much to be that of a class.
     """
     root = folder / "submitted" if (folder / "submitted").is_dir() else folder
     search = _Search(root, lessons, lesson, roster, deadline)
-    left_out = {path.resolve() for path in leave_out}
-    for entry in entries_of(root):
-        if Path(entry.path).resolve() not in left_out:
+    left_out = {os.path.realpath(path) for path in leave_out}  # which also reads links that lead in a circle
+    for entry in handed_in(root):
+        if os.path.realpath(entry.path) not in left_out:
             search.look_at(entry)
     return search.found()
 

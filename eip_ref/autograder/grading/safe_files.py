@@ -20,7 +20,7 @@ __all__ = [
     "Files",
     "NotRead",
     "Problem",
-    "entries_of",
+    "handed_in",
     "holds_cells",
     "is_answer",
     "is_notebook",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 LARGEST = 16 * 2**20  #: bytes of a notebook; one of a lesson has some 50,000
-MOST_ENTRIES = 20_000  #: files and folders that are looked at for one learner
+MOST_ENTRIES = 20_000  #: files and folders that are looked at for one learner, or lie in a class's folder
 MOST_READ = 200  #: files of one learner that are opened to find out what they are
 MOST_PROBLEMS = 5  #: that are listed for one learner
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
@@ -149,6 +149,15 @@ def entries_of(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         seen = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in SKIPPED]
     return sorted(seen, key=lambda entry: entry.name)
+
+
+def handed_in(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of the folder of a class. Raises OSError, and ValueError when they are too many for one."""
+    found = entries_of(folder)
+    if len(found) > MOST_ENTRIES:
+        words = f"{folder} holds more than {MOST_ENTRIES} files and folders; name the folder of submissions"
+        raise ValueError(f"{words}, or grade it in parts")
+    return found
 
 
 def _entries(folder: Path, root: Path, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:

@@ -24,8 +24,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from .. import registry
+from ..isolation.starter import SandboxFailed
 
-__all__ = ["Lost", "OutOfTime", "Pool", "Workers", "in_a_child", "serve"]
+__all__ = ["Failed", "Lost", "OutOfTime", "Pool", "Workers", "in_a_child", "serve"]
 
 Key = TypeVar("Key")
 Job = TypeVar("Job")
@@ -34,12 +35,12 @@ AHEAD = 2  #: jobs for each worker that are handed out and not done; more would 
 SERVE = f"from {__name__} import serve; serve()"
 
 
-class OutOfTime(Exception):
-    """A job did not come back in its time."""
-
-
 class Failed(Exception):
     """A job raised an error, or ended its process."""
+
+
+class OutOfTime(Failed):
+    """A job did not come back in its time."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ class Pool(Workers):
 def in_a_child(work: Callable[[Job], Result], job: Job, seconds: float) -> Result:
     """Do a job in a child of this process, which is ended when it does not come back in its time.
 
-    Raises `OutOfTime` then. The child is kept for later jobs of this process.
+    Raises `OutOfTime` then, and `Failed` when the job does not give a result. The child is kept for later
+    jobs of this process.
     """
     return _here.run(work, job, seconds)
 
@@ -246,4 +248,5 @@ def serve() -> None:
 
 
 def _words(error: BaseException) -> str:
-    return str(error) if isinstance(error, Failed | OutOfTime) else f"{type(error).__name__}: {error}"
+    told = isinstance(error, Failed | SandboxFailed | registry.UnknownExercise)
+    return str(error) if told else f"{type(error).__name__}: {error}"
