@@ -22,7 +22,10 @@ Runs = list[tuple[Mapping[str, Any], Trace]]
 
 
 class Played(NamedTuple):
-    """A demo that was run with each of its presets, at the start, and at the end points of its controls."""
+    """A demo that was run with each of its presets, at the start, and at the end points of its controls.
+
+    Each of them once: a preset or an end point may be what is set at the start.
+    """
 
     demo: Demo
     presets: Runs
@@ -37,10 +40,14 @@ def demos_of(path: Path) -> list[Demo]:
 @lru_cache(maxsize=1)  # traces are large; the tests of a lesson stand together
 def played(path: Path) -> list[Played]:
     """The demos that a lesson shows, run once for all tests of it."""
-    return [
-        Played(demo, _runs(demo, demo.presets.values()), _runs(demo, [{}, *demo.end_points()]))
-        for demo in demos_of(path)
-    ]
+    return [_played(demo) for demo in demos_of(path)]
+
+
+def _played(demo: Demo) -> Played:
+    presets = [{**demo.default_values, **values} for values in demo.presets.values()]
+    others = [values for values in (demo.default_values, *demo.end_points()) if values not in presets]
+    once = [values for number, values in enumerate(others) if values not in others[:number]]
+    return Played(demo, _runs(demo, presets), _runs(demo, once))
 
 
 def _runs(demo: Demo, settings: Iterable[Mapping[str, Any]]) -> Runs:
