@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     health = add("doctor", _doctor, "Is this machine ready? Says what is missing and how to mend it.")
     whose = "for whom: a teacher grades, a contributor runs the tests (learner)"
     health.add_argument("who", nargs="?", choices=AUDIENCES, default=AUDIENCES[0], help=whose)
+    field = add("field", _field, "Real systems: which of them can be run here, and what brings the others.")
+    field.add_argument("what", choices=["doctor"])
     check_command.add_arguments(add("check", check_command.run, check_command.WORDS))
     grade_command.add_arguments(add("grade", grade_command.run, grade_command.WORDS))
     add("progress", _progress, "Show how far you are.")
@@ -109,6 +111,13 @@ def _doctor(options: argparse.Namespace) -> int:
     found = examine(options.who)
     print(found)
     return 0 if found.well else 1
+
+
+def _field(options: argparse.Namespace) -> int:
+    from ..field import doctor
+
+    print(doctor.report())
+    return 0
 
 
 def _progress(options: argparse.Namespace) -> int:

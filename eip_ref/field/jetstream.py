@@ -1,0 +1,183 @@
+"""NATS JetStream: a work queue behind the queue protocol, by nats-py.
+
+The stream keeps a message until it is acked; one consumer of the stream, shared by all who have the queue
+open, hands it out. Its `ack_wait` is the lease: one for all, chosen by whoever opened the queue last. A
+pull asks for one message and is answered by one, so a message that nobody waits for is handed to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections import deque
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import nats
+from nats.errors import Error, MaxPayloadError
+from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
+from nats.js.errors import APIError
+
+from ..message import Message
+from ..message_queue import Backoff, QueueFull
+from .queue import BrokerQueue, Delivery, Unsupported, unbroken
+
+__all__ = ["JetStreamQueue"]
+
+PULL = 2.0  #: seconds that one pull waits at the server
+ANSWER = 5.0  #: seconds in which the server answers
+FULL = 10077  #: the server's number for a stream that holds as much as it may
+
+
+class JetStreamQueue(BrokerQueue):
+    """A work queue of JetStream on the disk. Dead letters are put into a second one, "<name>-dead".
+
+    A message with an id that was put within the last `dedup` seconds is confirmed, and not stored again.
+    """
+
+    _lost = (Error, OSError)
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        lease: float = 30.0,
+        backoff: Backoff | None = None,
+        capacity: int | None = None,
+        max_failures: int | None = 5,
+        dedup: float = 120.0,
+        dead_letters: bool = True,
+    ) -> None:
+        super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
+        if dead_letters:
+            self.dead_letters = JetStreamQueue(
+                url, f"{name}-dead", lease=lease, max_failures=None, dead_letters=False
+            )
+        self._url, self._capacity, self._dedup = url, capacity, dedup
+        self._idle: deque[asyncio.Task[Any]] = deque()  # pulls whose receivers have gone
+        self._returns: deque[asyncio.Task[Any]] = deque(maxlen=100)  # of what they have brought
+
+    async def _connect(self, stack: AsyncExitStack) -> None:
+        if self.dead_letters is not None:
+            await stack.enter_async_context(self.dead_letters)
+        self._nats = await nats.connect(self._url, error_cb=_quiet, max_reconnect_attempts=-1)
+        stack.push_async_callback(self._nats.close)
+        self._stream = self._nats.jetstream()
+        await self._make_stream()
+        await self._stream.add_consumer(
+            self.name,
+            ConsumerConfig(durable_name="workers", ack_wait=self.lease, filter_subject=self.name),
+        )
+        stack.callback(self._cancel_pulls)
+
+    async def _make_stream(self) -> None:
+        config = StreamConfig(
+            name=self.name,
+            subjects=[self.name, f"{self.name}.later.*"],
+            retention=RetentionPolicy.WORK_QUEUE,
+            duplicate_window=self._dedup,
+        )
+        if self._capacity is None:
+            config.allow_msg_schedules = True
+        else:  # a stream that refuses schedules nothing
+            config.max_msgs, config.discard = self._capacity, DiscardPolicy.NEW
+        await self._stream.add_stream(config)
+
+    def _cancel_pulls(self) -> None:
+        while self._idle:
+            self._idle.pop().cancel()
+
+    # In
+
+    async def _put(self, content: bytes, message: Message, delay: float) -> None:
+        headers = {"Nats-Msg-Id": message.id}
+        subject = self.name
+        if delay:
+            due = datetime.now(UTC) + timedelta(seconds=delay)
+            headers.update({"Nats-Schedule": f"@at {due.isoformat()}", "Nats-Schedule-Target": self.name})
+            subject = f"{self.name}.later.{message.id}"
+        try:
+            await self._stream.publish(subject, content, headers=headers, timeout=ANSWER)
+        except MaxPayloadError as error:
+            raise ValueError(f"{self.name} takes no message of {len(content)} bytes") from error
+        except APIError as error:
+            if error.err_code == FULL:
+                raise QueueFull(f"{self.name} holds as many messages as it may") from error
+            raise
+
+    # Out
+
+    async def _take(self, seconds: float, timeout: float) -> Delivery | None:
+        if seconds != self.lease:
+            raise Unsupported("a consumer of JetStream has one lease for all: open the queue with it")
+        end = asyncio.get_running_loop().time() + timeout
+        while True:
+            rest = max(0.0, end - asyncio.get_running_loop().time())
+            message = await self._pulled(min(rest, PULL))
+            if message is not None:
+                return _delivery(message)
+            if rest <= PULL:
+                return None
+
+    async def _pulled(self, timeout: float) -> Any:
+        """The answer to one pull. A pull that is left goes on: the next receiver takes it over."""
+        pull = self._idle.popleft() if self._idle and timeout else asyncio.ensure_future(self._pull(timeout))
+        try:
+            return await asyncio.shield(pull)
+        except asyncio.CancelledError:
+            self._idle.append(pull)
+            pull.add_done_callback(self._came)
+            raise
+
+    def _came(self, pull: asyncio.Task[Any]) -> None:
+        """A pull is answered: with nobody there to take it, the message is returned."""
+        if pull in self._idle:
+            self._idle.remove(pull)
+            if not pull.cancelled() and pull.exception() is None and pull.result() is not None:
+                self._returns.append(asyncio.ensure_future(pull.result().nak()))
+
+    async def _pull(self, timeout: float) -> Any:
+        wish: dict[str, Any] = {"batch": 1}
+        wish.update({"expires": math.ceil(timeout * 1e9)} if timeout else {"no_wait": True})
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.name}.workers"
+        wait = timeout + ANSWER
+        answer = await self._nats.request(subject, json.dumps(wish).encode(), timeout=wait, old_style=True)
+        return None if (answer.headers or {}).get("Status") else answer
+
+    # Settled
+
+    async def _ack(self, delivery: Delivery) -> bool:
+        await unbroken(delivery.handle.ack_sync(timeout=ANSWER), _nothing)
+        return True
+
+    async def _nack(self, delivery: Delivery, delay: float, *, failed: bool) -> bool:
+        await delivery.handle.nak(delay=delay or None)
+        return True
+
+    async def _extend(self, delivery: Delivery, seconds: float) -> bool:
+        if seconds != self.lease:
+            raise Unsupported("a lease of JetStream can only be begun again")
+        await delivery.handle.in_progress()
+        return True
+
+
+def _delivery(message: Any) -> Delivery:
+    facts = message.metadata
+    return Delivery(
+        content=message.data,
+        handle=message,
+        token=facts.sequence.consumer,
+        sequence=facts.sequence.stream,
+        deliveries=facts.num_delivered,
+        failures=facts.num_delivered - 1,
+    )
+
+
+async def _nothing(answer: object) -> None: ...
+
+
+async def _quiet(error: Exception) -> None:
+    """The client reconnects by itself; whoever asks meanwhile is told."""

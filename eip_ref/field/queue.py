@@ -1,0 +1,329 @@
+"""The queue protocol on a broker: what every adapter says in the same way, whatever the system.
+
+An adapter brings six operations of its system: put, take, ack, nack, reject and extend. Here they become
+the protocol of `message_queue`: times on the clock of this process, answers for a lease that is over or
+was settled before, the facts for the trace. A lease is over here when its time is, as the clock of this
+process sees it; the system may see it otherwise, and then its answer counts.
+
+*Left out:* counts, and closing for receivers: a broker offers neither to its clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Self, TypeVar
+
+import anyio
+
+from .. import values
+from ..message import EXPIRED, Message
+from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
+from ..trace import Kind, record, whoami
+
+__all__ = ["BrokerQueue", "Delivery", "Unsupported", "decoded", "encoded", "unbroken"]
+
+T = TypeVar("T")
+
+
+class Unsupported(Exception):
+    """The system has nothing with which this could be kept."""
+
+
+@dataclass(eq=False, slots=True)
+class Delivery:
+    """One message as the system has handed it out."""
+
+    content: bytes  #: as `encoded` wrote it
+    handle: Any  #: with what the system settles it
+    token: int
+    sequence: int
+    deliveries: int = 1  #: this one included, as far as the system tells
+    failures: int = 0  #: before this one, as far as the system tells
+    headers: dict[str, Any] = field(default_factory=dict)  #: what the system adds, such as facts of its death
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  #: one settles at a time
+    timer: asyncio.TimerHandle | None = None  #: ends the lease
+
+
+class BrokerQueue(ABC):
+    """A queue of a broker, opened as `async with RabbitQueue(url, "orders") as queue: …`; on asyncio only.
+
+    Raises ConnectionError when the broker is gone: whether a put or an ack was heard is then unknown.
+    """
+
+    _lost: ClassVar[tuple[type[Exception], ...]]  #: what the client raises when the broker is gone
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        lease: float = 30.0,
+        backoff: Backoff | None = None,
+        max_failures: int | None = None,
+    ) -> None:
+        self.name = values.name("name", name)
+        self.lease = values.duration("lease", lease, zero=False, infinite=True)
+        self.backoff = backoff or Backoff()
+        self.max_failures = None if max_failures is None else values.count("max_failures", max_failures)
+        self.dead_letters: BrokerQueue | None = None
+        self._out: dict[Lease, Delivery] = {}  # leased here and not over
+        self._stack: AsyncExitStack | None = None
+
+    # The operations of the system
+
+    @abstractmethod
+    async def _connect(self, stack: AsyncExitStack) -> None:
+        """Open the connection, make the queue if it is not there, and close with the stack."""
+
+    @abstractmethod
+    async def _put(self, content: bytes, message: Message, delay: float) -> None:
+        """Return when the system has confirmed. Raises `QueueFull` when it has refused."""
+
+    @abstractmethod
+    async def _take(self, seconds: float, timeout: float) -> Delivery | None:
+        """Take a message for so many seconds; None when none came in time. Cancelled, it takes none."""
+
+    @abstractmethod
+    async def _ack(self, delivery: Delivery) -> bool:
+        """Settle as done; False when the system says that the lease is over. So do those that follow."""
+
+    @abstractmethod
+    async def _nack(self, delivery: Delivery, delay: float, *, failed: bool) -> bool:
+        """Hand the message out again, after a delay; `failed` is False for one that is released."""
+
+    async def _reject(self, delivery: Delivery, reason: str) -> bool:
+        """Move to the dead letters now. For systems without them: put there, then ack here."""
+        return await self._bury(delivery, f"rejected: {reason}", delivery.failures + 1)
+
+    @abstractmethod
+    async def _extend(self, delivery: Delivery, seconds: float) -> bool: ...
+
+    def _expired(self, delivery: Delivery) -> None:  # noqa: B027 - most systems time their leases
+        """For a system that times no leases: the time of this one is over."""
+
+    # Opening
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            with self._connection():
+                await self._connect(stack)
+            self._stack = stack.pop_all()
+        record(Kind.OPENED, self.name, who="", role="channel")
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        assert self._stack is not None
+        stack, self._stack = self._stack, None
+        for lease in list(self._out):
+            self._end(lease)
+        with anyio.CancelScope(shield=True):
+            await stack.aclose()
+
+    @contextmanager
+    def _connection(self) -> Iterator[None]:
+        """Turn what the client raises when the broker is gone into a ConnectionError."""
+        try:
+            yield
+        except self._lost as error:
+            raise ConnectionError(f"{self.name}: {error or type(error).__name__}") from error
+
+    # The protocol
+
+    async def put(self, message: Message, *, delay: float = 0.0) -> None:
+        """Return when the broker has confirmed that it has the message. Raises `QueueFull`."""
+        values.duration("delay", delay)
+        content = encoded(message)
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
+        try:
+            with self._connection():
+                await self._put(content, message, delay)
+        except QueueFull:
+            record(Kind.REFUSED, self.name, message.id, reason="full")
+            raise
+        record(Kind.ACCEPTED, self.name, message.id, key=message.key)
+
+    async def receive(
+        self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
+    ) -> Lease:
+        """Wait at most `timeout` seconds for a message. Raises `Empty`."""
+        seconds = self.lease if lease is None else values.duration("lease", lease, zero=False, infinite=True)
+        end = anyio.current_time() + values.duration("timeout", timeout, infinite=True)
+        who = whoami() if consumer is None else consumer
+        while True:
+            with self._connection():
+                delivery = await self._take(seconds, max(0.0, end - anyio.current_time()))
+            if delivery is None:
+                raise Empty(f"no message is ready in {self.name}")
+            message = decoded(delivery.content, delivery.headers)
+            if not await self._is_over_before_it_begins(delivery, message):
+                return self._grant(delivery, message, seconds, who)
+
+    async def _is_over_before_it_begins(self, delivery: Delivery, message: Message) -> bool:
+        """True for a message that is delivered to nobody: it has failed too often, or is needed no more."""
+        with self._connection():
+            if self._has_failed(delivery.failures):
+                await self._bury(delivery, f"{delivery.failures} failures", delivery.failures)
+            elif message.has_expired():
+                await self._ack(delivery)
+                record(Kind.DROPPED, self.name, message.id, who="", reason=EXPIRED)
+            else:
+                return False
+        return True
+
+    def _has_failed(self, failures: int) -> bool:
+        return self.dead_letters is not None and failures >= (self.max_failures or math.inf)
+
+    async def _bury(self, delivery: Delivery, reason: str, failures: int) -> bool:
+        """Put, then forget: a crash between the two repeats the dead letter, and loses nothing."""
+        if self.dead_letters is None:
+            raise RuntimeError(f"{self.name} has no dead letters; ack what shall not come again")
+        message = decoded(delivery.content)
+        now = anyio.current_time()
+        letter = dead_letter(
+            message,
+            reason=reason,
+            source=self.name,
+            deliveries=delivery.deliveries,
+            failures=failures,
+            first=message.created,
+            last=now,
+        )
+        await self.dead_letters.put(letter)
+        record(Kind.DEAD, self.name, message.id, who="", reason=reason, to=self.dead_letters.name)
+        return await self._ack(delivery)
+
+    async def ack(self, lease: Lease) -> Settled:
+        return await self._settle(lease, "acked", self._ack)
+
+    async def nack(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled:
+        rest = self.backoff.seconds(lease.failures + 1) if delay is None else values.duration("delay", delay)
+        failures, nack = lease.failures + 1, partial(self._nack, delay=rest, failed=True)
+        if self._has_failed(failures):
+            why = f"{failures} failures, the last: {reason or 'nacked'}"
+            nack = partial(self._bury, reason=why, failures=failures)
+        return await self._settle(lease, "nacked", nack, delay=rest, reason=reason)
+
+    async def reject(self, lease: Lease, *, reason: str = "") -> Settled:
+        reject = partial(self._reject, reason=reason)
+        return await self._settle(lease, "rejected", reject, reason=f"rejected: {reason}")
+
+    async def extend(self, lease: Lease, seconds: float) -> Settled:
+        values.duration("seconds", seconds, infinite=True)
+        if seconds == 0:
+            return await self._settle(lease, "", partial(self._nack, delay=0.0, failed=False))
+        return await self._settle(lease, "extended", partial(self._extended, lease, seconds))
+
+    async def _settle(
+        self, lease: Lease, outcome: str, act: Callable[[Delivery], Awaitable[bool]], **facts: Any
+    ) -> Settled:
+        if lease.queue is not self:
+            raise ValueError(f"this lease is one of {lease.queue.name}, not one that this object has granted")
+        delivery = self._out.get(lease)
+        if delivery is None:
+            return self._settled_before(lease, outcome)
+        async with delivery.lock:
+            if lease not in self._out:
+                return self._settled_before(lease, outcome)
+            if lease.expires > anyio.current_time():
+                with self._connection():
+                    done = await act(delivery)
+                if done:
+                    self._tell(lease, outcome, facts)
+                    return Settled.DONE
+            self._end(lease)
+            return self._settled_before(lease, outcome)
+
+    def _settled_before(self, lease: Lease, outcome: str) -> Settled:
+        if lease.outcome:
+            return Settled.DONE if lease.outcome == outcome else Settled.REFUSED
+        record(Kind.STALE, self.name, lease.message.id, lease=lease.token, attempted=outcome or "released")
+        return Settled.STALE
+
+    def _tell(self, lease: Lease, outcome: str, facts: dict[str, Any]) -> None:
+        """Record how a lease was settled, and end it, unless it was extended."""
+        message, token = lease.message.id, lease.token
+        if outcome == "extended":
+            record(Kind.EXTENDED, self.name, message, lease=token, until=lease.expires)
+            return
+        if outcome == "acked":
+            record(Kind.ACKED, self.name, message, lease=token)
+        elif outcome:
+            record(Kind.NACKED, self.name, message, lease=token, **facts)
+        else:
+            record(Kind.RETURNED, self.name, message, who="", lease=token, reason="released")
+        self._end(lease, outcome)
+
+    # Leases
+
+    def _grant(self, delivery: Delivery, message: Message, seconds: float, who: str) -> Lease:
+        expires = anyio.current_time() + seconds
+        token, deliveries = delivery.token, delivery.deliveries
+        lease = Lease(
+            message, delivery.sequence, token, expires, seconds, deliveries, delivery.failures, who, self
+        )
+        self._out[lease] = delivery
+        self._time(lease, delivery)
+        record(
+            Kind.DELIVERED, self.name, message.id, who=who, lease=token, deliveries=deliveries, until=expires
+        )
+        return lease
+
+    def _time(self, lease: Lease, delivery: Delivery) -> None:
+        if delivery.timer is not None:
+            delivery.timer.cancel()
+        if lease.expires < math.inf:
+            loop = asyncio.get_running_loop()
+            delivery.timer = loop.call_at(lease.expires, self._is_over, lease, delivery)
+
+    def _is_over(self, lease: Lease, delivery: Delivery) -> None:
+        record(Kind.EXPIRED, self.name, lease.message.id, who=lease.consumer, lease=lease.token)
+        self._end(lease)
+        self._expired(delivery)
+
+    async def _extended(self, lease: Lease, seconds: float, delivery: Delivery) -> bool:
+        if not await self._extend(delivery, seconds):
+            return False
+        lease.expires = anyio.current_time() + seconds
+        self._time(lease, delivery)
+        return True
+
+    def _end(self, lease: Lease, outcome: str = "") -> None:
+        delivery = self._out.pop(lease, None)
+        if delivery is not None and delivery.timer is not None:
+            delivery.timer.cancel()
+        lease.end(outcome)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {len(self._out)} leased here>"
+
+
+async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]]) -> T:
+    """Let an exchange with a server come to its end, whatever happens to the caller; cancelled, undo it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True):
+            await undo(await task)
+        raise
+
+
+def encoded(message: Message) -> bytes:
+    """The message for a wire, its times on the clock of the machine, which other processes have too."""
+    return message.to_json(shift=_shift()).encode()
+
+
+def decoded(content: bytes, headers: dict[str, Any] | None = None) -> Message:
+    """The message from a wire, its times on the clock of this process, with these headers more."""
+    message = Message.from_json(content.decode(), shift=_shift())
+    return message.copy(headers={**message.headers, **headers}) if headers else message
+
+
+def _shift() -> float:
+    return time.time() - anyio.current_time()

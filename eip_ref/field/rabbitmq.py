@@ -1,0 +1,232 @@
+"""RabbitMQ: its queues behind the queue protocol, by aio-pika.
+
+A channel hands a message out until it is settled or the channel ends: there is no lease. So a timer of
+this process returns the message when its lease is over, and another one while a nacked message rests;
+when the process dies, both end at once, and the broker hands the message out again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import AsyncExitStack
+from typing import Any, Literal
+
+import aio_pika
+import anyio
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
+
+from ..message import Message
+from ..message_queue import Backoff, QueueFull
+from .queue import BrokerQueue, Delivery, Unsupported, unbroken
+
+__all__ = ["RabbitQueue"]
+
+Kind = Literal["classic", "quorum"]
+
+
+class RabbitQueue(BrokerQueue):
+    """A durable queue of RabbitMQ, classic or quorum, with its dead letters in "<name>.dead".
+
+    `persistent` messages are written to the disk, and `confirms` makes put wait until they are. A quorum
+    queue counts failed deliveries, and moves a message away after `max_failures`. A connection that is
+    silent for two intervals of the `heartbeat`, in seconds, is ended.
+    """
+
+    _lost = (AMQPError, ChannelInvalidStateError, ConnectionError)
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        kind: Kind = "quorum",
+        lease: float = 30.0,
+        backoff: Backoff | None = None,
+        capacity: int | None = None,
+        max_failures: int | None = None,
+        persistent: bool = True,
+        confirms: bool = True,
+        durable: bool = True,
+        heartbeat: int = 60,
+        dead_letters: bool = True,
+    ) -> None:
+        super().__init__(name, lease=lease, backoff=backoff)
+        self.dead_letters: RabbitQueue | None = None
+        if max_failures is not None and kind == "classic":
+            raise Unsupported("a classic queue counts no failures")
+        if dead_letters:
+            self.dead_letters = self._dead_letters_of(url, kind)
+        self._url, self._heartbeat = url, heartbeat
+        self._kind, self._confirms, self._durable = kind, confirms, durable
+        self._delivery_mode = aio_pika.DeliveryMode(2 if persistent else 1)
+        self._arguments = self._arguments_of(capacity, max_failures)
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _dead_letters_of(self, url: str, kind: Kind) -> RabbitQueue:
+        return RabbitQueue(url, f"{self.name}.dead", kind=kind, lease=self.lease, dead_letters=False)
+
+    def _arguments_of(self, capacity: int | None, max_failures: int | None) -> dict[str, Any]:
+        arguments: dict[str, Any] = {"x-queue-type": self._kind}
+        if self.dead_letters is not None:
+            to = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.dead_letters.name}
+            arguments.update(to)
+        if capacity is not None:
+            arguments.update({"x-max-length": capacity, "x-overflow": "reject-publish"})
+        if max_failures is not None:
+            arguments["x-delivery-limit"] = max_failures - 1  # it counts what failed before
+        return arguments
+
+    async def _connect(self, stack: AsyncExitStack) -> None:
+        if self.dead_letters is not None:
+            await stack.enter_async_context(self.dead_letters)
+        connection = await aio_pika.connect(self._url, heartbeat=self._heartbeat)
+        await stack.enter_async_context(connection)
+        self._channel = await connection.channel(publisher_confirms=self._confirms, on_return_raises=True)
+        await self._channel.set_qos(1)  # for each consumer, and `_wait` makes one for each message
+        self._channel.close_callbacks.add(self._closed)
+        self._queue = await self._channel.declare_queue(
+            self.name, durable=self._durable, arguments=self._arguments
+        )
+        stack.callback(self._cancel_tasks)
+
+    def _closed(self, channel: object, error: BaseException | None) -> None:
+        """Tell those who wait that nothing will come, and end the leases, which the broker has ended."""
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(ConnectionError(f"the connection was lost: {error}"))
+        for lease in list(self._out):
+            self._end(lease)
+
+    def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    # In
+
+    async def _put(self, content: bytes, message: Message, delay: float) -> None:
+        to = self.name if not delay else await self._delaying(math.ceil(delay * 1000))
+        sent = aio_pika.Message(content, message_id=message.id, delivery_mode=self._delivery_mode)
+        try:
+            await self._channel.default_exchange.publish(sent, to)
+        except PublishError as error:
+            raise LookupError(f"there is no queue {to}") from error
+        except DeliveryError as error:
+            raise QueueFull(f"{self.name} holds as many messages as it may") from error
+
+    async def _delaying(self, milliseconds: int) -> str:
+        """A queue that nobody reads, and whose messages die into this one after the delay."""
+        name = f"{self.name}.after.{milliseconds}"
+        to = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.name}
+        times = {"x-message-ttl": milliseconds, "x-expires": milliseconds + 60_000}
+        await self._channel.declare_queue(name, durable=True, arguments={**to, **times})
+        return name
+
+    # Out
+
+    async def _take(self, seconds: float, timeout: float) -> Delivery | None:
+        message = await unbroken(self._queue.get(fail=False), self._return)
+        if message is None and timeout > 0:
+            message = await self._wait(timeout)
+        return None if message is None else self._delivery(message)
+
+    async def _wait(self, timeout: float) -> Any:
+        """Be a consumer of one message: whoever waited longest gets it, and nobody asks in vain."""
+        arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def arrives(message: Any) -> None:
+            if arrived.done():
+                await self._return(message)
+            else:
+                arrived.set_result(message)
+
+        tag = await unbroken(self._queue.consume(arrives), self._queue.cancel)
+        self._waiting.add(arrived)
+        try:
+            await asyncio.wait([arrived], timeout=None if timeout == math.inf else timeout)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True):
+                await self._stop(tag)
+                await self._give_back(arrived)
+            raise
+        finally:
+            self._waiting.discard(arrived)
+        await unbroken(self._stop(tag), lambda _: self._give_back(arrived))
+        return None if arrived.cancel() else arrived.result()
+
+    async def _stop(self, tag: str) -> None:
+        if not self._channel.is_closed:
+            await self._queue.cancel(tag)
+
+    async def _give_back(self, arrived: asyncio.Future[Any]) -> None:
+        """Return what has come for somebody who has gone; nothing can come any more."""
+        if not arrived.cancel() and arrived.exception() is None:
+            await self._return(arrived.result())
+
+    async def _return(self, message: Any) -> None:
+        if message is not None:
+            await message.nack(requeue=True)
+
+    def _delivery(self, message: Any) -> Delivery:
+        failures = int(message.headers.get("x-delivery-count", int(message.redelivered)))
+        return Delivery(
+            content=message.body,
+            handle=message,
+            token=message.delivery_tag,
+            sequence=message.delivery_tag,
+            deliveries=failures + 1,
+            failures=failures,
+            headers=_facts_of_death(message.headers),
+        )
+
+    # Settled
+
+    async def _ack(self, delivery: Delivery) -> bool:
+        await delivery.handle.ack()
+        return True
+
+    async def _nack(self, delivery: Delivery, delay: float, *, failed: bool) -> bool:
+        if delay:
+            self._start(self._nack_later(delivery, delay))
+        else:
+            await delivery.handle.nack(requeue=True)
+        return True
+
+    async def _nack_later(self, delivery: Delivery, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await delivery.handle.nack(requeue=True)
+
+    async def _reject(self, delivery: Delivery, reason: str) -> bool:
+        await delivery.handle.reject(requeue=False)
+        return True
+
+    async def _extend(self, delivery: Delivery, seconds: float) -> bool:
+        return True  # the timer of this process is all there is
+
+    def _expired(self, delivery: Delivery) -> None:
+        self._start(self._nack_later(delivery, 0))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A message that could not be returned was returned by the end of its channel."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+
+def _facts_of_death(headers: Any) -> dict[str, Any]:
+    """What the broker says of a dead letter, in the words of `message_queue`."""
+    deaths = headers.get("x-death")
+    if not deaths:
+        return {}
+    last = deaths[0]
+    return {
+        "dead-letter-reason": last["reason"],
+        "dead-letter-source": last["queue"],
+        "dead-letter-last": last["time"].timestamp(),
+    }

@@ -1,0 +1,10 @@
+"""The servers: found, started, killed and started again. See `server.py`."""
+
+from .nats import NATS
+from .rabbitmq import RabbitMQ
+from .server import Server, holds
+
+__all__ = ["NATS", "SERVERS", "RabbitMQ", "Server", "holds"]
+
+SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS)
+"""All kinds of them, in the order in which the doctor names them."""
