@@ -13,7 +13,7 @@ BIN     = $(VENV)/bin
 WORKERS = 3
 ARGS    =
 UPGRADE = --upgrade
-APART   = autograder broken browser docs javascript notebooks seeded
+APART   = autograder broken browser docs field javascript notebooks seeded
 ROOMS   = $(filter-out $(APART:%=tests/%/),$(sort $(dir $(wildcard tests/*/__init__.py))))
 SLOW    = tests/cqrs/test_app.py tests/cqrs/test_app_faults.py tests/lab/test_figures.py
 ROUNDS  = 50
@@ -23,7 +23,7 @@ INSTALL = $(PIP) -qq
 # Some machines forbid Python to keep what it compiles: each process of a test would compile the course again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help lab setup test quick flakes lint style types check-notebooks pytest notebooks seeds bench \
+.PHONY: help lab setup test quick flakes lint style types check-notebooks pytest field notebooks seeds bench \
     bench-browser bench-graders coverage docs constraints format clean
 
 help: ## Show what there is to make
@@ -64,6 +64,11 @@ pytest: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --nbval --nbval-current-env \
 	    tests notebooks solutions $(ARGS)
 
+field: $(VENV)/.field ## Ask the promises of real systems, those that are installed, and write the table of docs/field
+	@$(BIN)/eip field doctor
+	$(BIN)/python -m pytest -q --table tests/field $(ARGS)
+	$(BIN)/python -m eip_ref.field.table
+
 notebooks: $(VENV)/.test ## Run and store all lessons and solutions; derive the exercises
 	$(BIN)/python -m eip_ref.autograder.notebooks
 	$(BIN)/python -m eip_ref.autograder.derive
@@ -94,7 +99,7 @@ format: $(VENV)/.test ## Mend what lint can mend
 constraints: $(VENV)/.test ## Choose the newest version of every dependency; UPGRADE= adds what is new alone
 	$(INSTALL) --target build/uv uv
 	build/uv/bin/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 \
-	    --extra bench --no-emit-index-url --no-emit-find-links \
+	    --extra bench --extra field --no-emit-index-url --no-emit-find-links \
 	    --no-annotate --no-header pyproject.toml -o constraints.txt
 	rm -rf build/uv
 
@@ -117,6 +122,11 @@ $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.python
 $(VENV)/.bench: pyproject.toml constraints.txt $(VENV)/.python
 	@echo "Installing the course, its tests and the libraries to compare with into $(VENV)"
 	@$(INSTALL) -c constraints.txt -e ".[bench]"
+	@touch $(VENV)/.course $(VENV)/.test $@
+
+$(VENV)/.field: pyproject.toml constraints.txt $(VENV)/.python
+	@echo "Installing the course, its tests and the clients of real systems into $(VENV)"
+	@$(INSTALL) -c constraints.txt -e ".[field]"
 	@touch $(VENV)/.course $(VENV)/.test $@
 
 build/peers/.done: benchmarks/graders_peers.txt pyproject.toml $(VENV)/.python

@@ -1,0 +1,174 @@
+"""The measured table: which system keeps which promise, as the last `make field` found it.
+
+`load()` gives it to lessons; `python -m eip_ref.field.table` writes `docs/field/` from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import values
+
+__all__ = ["Cell", "Found", "Table", "load", "page", "picture"]
+
+STORED = Path(__file__).parent / "measured" / "promises.json"
+PAGES = Path(__file__).parents[2] / "docs" / "field"
+
+Found = str
+SIGNS: Mapping[Found, str] = {
+    "kept": "✅",
+    "kept with a setting": "🔧",
+    "not kept": "❌",
+    "not applicable": "–",
+}
+COLOURS = {
+    "kept": "#2a9d5c",
+    "kept with a setting": "#8cc63f",
+    "not kept": "#d1495b",
+    "not applicable": "#d9d9d9",
+}
+
+
+class Cell(NamedTuple):
+    """One system's verdict on one promise."""
+
+    found: Found
+    words: str  #: the setting, or what it does instead, or why it is not asked
+    test: str  #: the test that proves it
+
+
+class Table(NamedTuple):
+    """All that was measured for one pattern, in the order in which it is shown."""
+
+    pattern: str
+    systems: Mapping[str, str]  #: label and version by id
+    promises: Mapping[str, str]  #: the sentence by the name of its test
+    cells: Mapping[tuple[str, str], Cell]  #: by system and promise; one that was never run has none
+
+
+def load(path: Path = STORED) -> list[Table]:
+    """The stored tables, one for each pattern."""
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return [
+        Table(pattern, each["systems"], each["promises"], _cells(each)) for pattern, each in stored.items()
+    ]
+
+
+def _cells(stored: dict[str, Any]) -> dict[tuple[str, str], Cell]:
+    return {
+        (system, promise): Cell(*cell)
+        for system, column in stored["cells"].items()
+        for promise, cell in column.items()
+    }
+
+
+def store(tables: list[Table], path: Path = STORED) -> None:
+    """Write the tables, in a form in which two runs differ only where something has changed."""
+    stored: dict[str, Any] = {}
+    for table in tables:
+        cells: dict[str, dict[str, Cell]] = {system: {} for system in table.systems}
+        for (system, promise), cell in table.cells.items():
+            cells[system][promise] = cell
+        stored[table.pattern] = {"systems": table.systems, "promises": table.promises, "cells": cells}
+    path.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def words(promise: str) -> str:
+    """The name of a test as a sentence."""
+    return promise.removeprefix("test_").replace("_", " ").capitalize()
+
+
+def _section(table: Table) -> Iterator[str]:
+    yield f"## {table.pattern.capitalize()}"
+    yield ""
+    yield f"![The table below as coloured squares]({picture_name(table)})"
+    yield ""
+    yield f"| promise | {' | '.join(table.systems.values())} |"
+    yield "|---" * (1 + len(table.systems)) + "|"
+    for promise in table.promises:
+        signs = (_sign(table.cells.get((system, promise))) for system in table.systems)
+        yield f"| {words(promise)} | {' | '.join(signs)} |"
+    for system, label in table.systems.items():
+        yield ""
+        yield f"**{label}**"
+        yield ""
+        for promise in table.promises:
+            cell = table.cells.get((system, promise))
+            if cell is not None and cell.words:
+                yield f"- {SIGNS[cell.found]} *{words(promise)}:* {cell.words}."
+
+
+def _sign(cell: Cell | None) -> str:
+    if cell is None:
+        return "not run"
+    return f'[{SIGNS[cell.found]}](../../{cell.test.partition("::")[0]} "{cell.found}: {cell.test}")'
+
+
+def picture_name(table: Table) -> str:
+    return values.name("pattern", table.pattern).replace(" ", "-").replace("–", "-") + ".svg"
+
+
+def picture(table: Table) -> Any:
+    """The table as coloured squares, a figure of matplotlib."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    rows, columns = list(table.promises), list(table.systems)
+    figure = Figure(figsize=(6 + 0.55 * len(columns), 2.2 + 0.26 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for x, system in enumerate(columns):
+        for y, promise in enumerate(rows):
+            cell = table.cells.get((system, promise))
+            colour = COLOURS[cell.found] if cell is not None else "white"
+            axes.add_patch(_square(x, y, colour))
+    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+    axes.set_xticks(
+        [x + 0.5 for x in range(len(columns))], list(table.systems.values()), rotation=45, ha="left"
+    )
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], [words(promise) for promise in rows])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    legend = [Patch(color=colour, label=found) for found, colour in COLOURS.items()]
+    figure.legend(handles=legend, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def _square(x: int, y: int, colour: str) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x + 0.05, y + 0.05), 0.9, 0.9, color=colour, linewidth=0)
+
+
+HEAD = """\
+# The same patterns on real systems
+
+Each promise of a pattern was asked of each system by a test, in real time, on one node of it. `make field`
+asks again, and writes these tables. {signs}. A system was given the settings of a careful operator; what a
+setting changes is proved with it and without it. The sign of a cell leads to its test.
+"""
+
+
+def page(tables: list[Table]) -> str:
+    """All tables as one page of Markdown."""
+    signs = ", ".join(f"{sign} {found}" for found, sign in SIGNS.items())
+    lines = (line for table in tables for line in ("", *_section(table)))
+    return HEAD.format(signs=signs) + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the page and the pictures."""
+    import matplotlib as mpl
+
+    tables = load()
+    (PAGES / "README.md").write_text(page(tables), encoding="utf-8")
+    with mpl.rc_context({"svg.hashsalt": "field", "svg.fonttype": "none"}):
+        for table in tables:
+            picture(table).savefig(PAGES / picture_name(table), metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

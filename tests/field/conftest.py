@@ -1,0 +1,114 @@
+"""Starts the servers that the promises need, one of a kind for all of them, and stores the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import cast
+
+import pytest
+
+from eip_ref.field import table
+from eip_ref.field.servers import Server
+
+from .systems import SYSTEMS
+from .verdicts import System
+
+PATTERNS = {"test_queues": "queue"}  #: by the module of its promises, in the order of the page
+
+
+class Servers:
+    """The running servers, each started when it is first needed."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+        self._running: dict[type[Server], Server] = {}
+
+    def running(self, kind: type[Server]) -> Server:
+        if kind not in self._running:
+            self._running[kind] = self.stack.enter_context(kind.running())
+        return self._running[kind]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    servers = Servers()
+    with servers.stack:
+        yield servers
+
+
+@pytest.fixture
+def server(system: System, servers: Servers) -> Server:
+    if missing := system.server.missing():
+        pytest.skip(missing)
+    return servers.running(system.server)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each promise is asked of every system of its pattern."""
+    if "system" in metafunc.fixturenames:
+        pattern = _pattern(metafunc.module.__name__)
+        systems = [system for system in SYSTEMS if system.pattern == pattern]
+        metafunc.parametrize("system", systems, ids=[system.id for system in systems])
+
+
+def _pattern(module: str) -> str:
+    return PATTERNS[module.rpartition(".")[2]]
+
+
+# The table
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--table", action="store_true", help="store what was found; cells that were not run stay"
+    )
+
+
+class Cells:
+    """The cells that this run has found."""
+
+    def __init__(self, items: list[pytest.Function]) -> None:
+        self._places = {item.nodeid: _place(item) for item in items if "system" in item.fixturenames}
+        self._found: dict[str, table.Cell] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        verdict = dict(report.user_properties).get("verdict")
+        if report.when == "call" and report.passed and verdict is not None:
+            found, _, words = str(verdict).partition("|")
+            self._found[report.nodeid] = table.Cell(found, words, report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        old = {each.pattern: each for each in table.load()}
+        table.store([self._table(pattern, old.get(pattern)) for pattern in PATTERNS.values()])
+
+    def _table(self, pattern: str, old: table.Table | None) -> table.Table:
+        systems = {system.id: _label(system, old) for system in SYSTEMS if system.pattern == pattern}
+        promises = {name: says for where, _, name, says in self._places.values() if where == pattern}
+        cells = dict(old.cells) if old else {}
+        cells.update(
+            ((self._places[id][1], self._places[id][2]), cell)
+            for id, cell in self._found.items()
+            if self._places[id][0] == pattern
+        )
+        known = {place: cell for place, cell in cells.items() if place[0] in systems and place[1] in promises}
+        return table.Table(pattern, systems, promises, dict(sorted(known.items())))
+
+
+def _place(item: pytest.Function) -> tuple[str, str, str, str]:
+    """Pattern, system, promise, and its sentence."""
+    says = (item.function.__doc__ or "").partition("\n")[0]
+    system = cast(System, item.callspec.params["system"])
+    return _pattern(item.module.__name__), system.id, item.originalname, says
+
+
+def _label(system: System, old: table.Table | None) -> str:
+    if system.server.missing():
+        return old.systems.get(system.id, system.label) if old else system.label
+    return f"{system.label} {system.server.version()}"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.getoption("table"):
+        items = [item for item in session.items if isinstance(item, pytest.Function)]
+        session.config.pluginmanager.register(Cells(items), "cells")

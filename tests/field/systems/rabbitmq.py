@@ -1,0 +1,93 @@
+"""RabbitMQ: classic and quorum queues."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from eip_ref.field.rabbitmq import RabbitQueue
+from eip_ref.field.servers import RabbitMQ, Server
+
+from ..verdicts import BY_THE_ADAPTER, System, kept_with, not_applicable, not_kept
+
+__all__ = ["SYSTEMS"]
+
+
+def _queue(server: Server, name: str, **settings: Any) -> RabbitQueue:
+    """Opened with the settings of a careful operator."""
+    return RabbitQueue(server.url, name, **settings)
+
+
+NO_COUNT = not_kept("a classic queue counts no deliveries: it says redelivered, and no more")
+TIMER = kept_with("a timer of the adapter returns the message")
+BOTH = {
+    **BY_THE_ADAPTER,
+    "test_an_expired_lease_makes_the_message_ready": TIMER,
+    "test_an_old_lease_settles_nothing": TIMER,
+    "test_a_receiver_may_choose_its_lease": TIMER,
+    "test_a_heartbeat_keeps_the_lease": TIMER,
+    "test_an_extension_counts_from_now": TIMER,
+    "test_a_nack_takes_a_delay": kept_with("the adapter holds the message while it rests"),
+    "test_a_delayed_put_is_ready_after_its_delay": kept_with(
+        "a queue that nobody reads, whose messages expire into this one"
+    ),
+    "test_the_system_ends_the_lease_of_a_consumer_that_hangs": kept_with(
+        "a heartbeat of 2 s in place of 60: the broker ends a connection that has missed two",
+        {"heartbeat": 2},
+    ),
+    "test_the_system_itself_refuses_an_old_lease": not_applicable(
+        "a message is with one channel until that settles it or ends: no lease is ever old"
+    ),
+    "test_a_later_lease_has_a_higher_token": not_kept("delivery tags count for each channel alone"),
+    "test_extending_to_zero_releases_without_a_failure": not_kept("a release counts as a failed delivery"),
+    "test_a_dead_letter_keeps_everything_and_gains_the_facts": not_kept(
+        "it says rejected, and from which queue; the reason in words is lost"
+    ),
+    "test_at_most_one_message_of_a_key_is_in_flight": not_kept("a queue knows no keys"),
+    "test_an_unsettled_message_counts_against_the_capacity": not_kept("x-max-length counts ready ones only"),
+    "test_a_message_that_is_sent_again_is_stored_once": not_kept("it is stored twice"),
+    "test_a_running_lease_survives_a_kill_of_the_broker": not_kept(
+        "the message is handed out again while its consumer still works on it"
+    ),
+}
+
+CLASSIC = System(
+    "rabbitmq-classic",
+    "RabbitMQ, classic queue",
+    "queue",
+    RabbitMQ,
+    partial(_queue, kind="classic"),
+    {
+        **BOTH,
+        "test_deliveries_are_counted": NO_COUNT,
+        "test_a_poison_message_is_moved_to_the_dead_letters": NO_COUNT,
+        "test_a_crash_loop_reaches_the_dead_letters": NO_COUNT,
+        "test_the_delivery_count_survives_a_kill_of_the_broker": NO_COUNT,
+        "test_a_nack_without_a_delay_makes_no_hot_loop": NO_COUNT,
+        "test_a_put_that_raised_was_not_accepted": kept_with("x-overflow = reject-publish"),
+        "test_what_was_confirmed_survives_a_kill_of_the_broker": kept_with(
+            "persistent messages: a transient one is confirmed at once, and lost",
+            without={"persistent": False},
+        ),
+    },
+)
+
+QUORUM = System(
+    "rabbitmq-quorum",
+    "RabbitMQ, quorum queue",
+    "queue",
+    RabbitMQ,
+    partial(_queue, kind="quorum", max_failures=5),
+    {
+        **BOTH,
+        "test_a_returned_message_has_its_old_place": kept_with(
+            "x-delivery-limit: without it a returned message goes to the end", without={"max_failures": None}
+        ),
+        "test_a_cancelled_receive_takes_no_message": kept_with(
+            "no x-delivery-limit: each cancelled get counts as a failed delivery", {"max_failures": None}
+        ),
+        "test_a_put_that_raised_was_not_accepted": not_kept("x-max-length is soft: some more are taken"),
+    },
+)
+
+SYSTEMS = (CLASSIC, QUORUM)
