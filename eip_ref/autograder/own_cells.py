@@ -9,7 +9,6 @@ library. Grading runs it.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import linecache
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 from .exercise import Exercise
 from .isolation.cells import Cell, given, needed, read
 from .isolation.isolated import course_cells
-from .isolation.magics import UNREADABLE, python_of
+from .isolation.magics import python_of, tree_of
 from .isolation.submission import COURSE
 from .registry import lesson_of
 
@@ -166,9 +165,11 @@ def _statements(module: ModuleType, exercise: Exercise, name: str) -> list[Cell]
     """The statements of a module, each as a cell with its lines where they are. Raises `Unknown`."""
     try:
         source = inspect.getsource(module)
-        tree = ast.parse(source)
-    except (OSError, TypeError, *UNREADABLE):
+    except (OSError, TypeError):
         raise Unknown("its module has no text") from None
+    tree = tree_of(source)
+    if tree is None:
+        raise Unknown("the text of its module is no longer valid")
     lines, owned = source.splitlines(keepends=True), []
     for number, part in enumerate(tree.body, 1):
         first = min([part.lineno, *(each.lineno for each in getattr(part, "decorator_list", ()))])

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .magics import UNREADABLE
+from .magics import UNREADABLE, tree_of
 from .submission import COURSE
 
 __all__ = ["Cell", "given", "needed", "read"]
@@ -38,7 +38,7 @@ class Cell:
 
 def read(number: int, source: str, of: str) -> Cell:
     """Read a cell."""
-    tree = _tree(source)
+    tree = tree_of(source) or ast.Module([], [])
     return Cell(
         number,
         of,
@@ -80,7 +80,7 @@ def _changes(cell: Cell, there: set[str]) -> set[str]:
 @lru_cache(maxsize=1_000)
 def given(source: str) -> frozenset[str]:
     """The names that a text defines, imports or assigns at its top level."""
-    return frozenset(name for name, _ in _given(_tree(source)))
+    return frozenset(name for name, _ in _given(tree_of(source) or ast.Module([], [])))
 
 
 def _given(part: ast.AST) -> Iterator[tuple[str, bool]]:
@@ -95,13 +95,6 @@ def _given(part: ast.AST) -> Iterator[tuple[str, bool]]:
         case _:
             for inner in ast.iter_child_nodes(part):
                 yield from _given(inner)
-
-
-def _tree(source: str) -> ast.Module:
-    try:
-        return ast.parse(source)
-    except UNREADABLE:
-        return ast.Module([], [])
 
 
 def _used(source: str) -> frozenset[str]:

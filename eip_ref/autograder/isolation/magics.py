@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-__all__ = ["MOST_CHARACTERS", "UNREADABLE", "is_python", "python_of"]
+__all__ = ["MOST_CHARACTERS", "UNREADABLE", "is_python", "python_of", "tree_of"]
 
 MAY_BE_MAGIC = frozenset("!%?")  #: one of these is in the line of each
 SHELL = "get_ipython"  #: the function whose calls IPython makes of them; tools that export a notebook do too
@@ -27,8 +27,8 @@ def python_of(source: str) -> str:
     """The source as Python, or as it is when IPython cannot read it either."""
     if is_python(source) or len(source) > MOST_CHARACTERS:
         return source
-    made = source if SHELL in source and _tree(source) else _transformed(source)
-    tree = _tree(made)
+    made = source if SHELL in source and tree_of(source) else _transformed(source)
+    tree = tree_of(made)
     if tree is None:
         return source
     match tree.body:
@@ -39,7 +39,7 @@ def python_of(source: str) -> str:
 
 def is_python(source: str) -> bool:
     """True when Python itself can read it, and nothing in it is IPython's."""
-    return SHELL not in source and _tree(source) is not None
+    return SHELL not in source and tree_of(source) is not None
 
 
 def _transformed(source: str) -> str:
@@ -54,7 +54,8 @@ def _transformed(source: str) -> str:
         return source
 
 
-def _tree(source: str) -> ast.Module | None:
+def tree_of(source: str) -> ast.Module | None:
+    """The syntax tree of a text, or None for one that Python cannot read."""
     try:
         return ast.parse(source)
     except UNREADABLE:
@@ -95,7 +96,7 @@ def _body(source: str, call: ast.Call) -> str:
 def _value(call: ast.Call, *, used: bool) -> str:
     """The text in the place of a call: what `%time` runs, where that gives names or is `used`; else None."""
     match _texts(call):
-        case ["time", code] if _method(call) == "run_line_magic" and (tree := _tree(code)) and tree.body:
+        case ["time", code] if _method(call) == "run_line_magic" and (tree := tree_of(code)) and tree.body:
             return code if used or not isinstance(tree.body[0], ast.Expr) else "None"
     return "None"
 
