@@ -57,8 +57,7 @@ class Answer:
         self._at_hand: list[tuple[Learner, Any]] = []
         self._of_run: tuple[Learner, Any] | None = None
         self._last: tuple[Learner, Any] | None = None  # of a simulation
-        self._of_loops: WeakKeyDictionary[Any, tuple[Learner, Any]] = WeakKeyDictionary()
-        self._of_lives: WeakKeyDictionary[Life, tuple[Learner, Any]] = WeakKeyDictionary()
+        self._of: WeakKeyDictionary[Any, tuple[Learner, Any]] = WeakKeyDictionary()  # a life, or a loop
         self._alive: list[tuple[Any, Learner]] = []
 
     def complaint(self) -> str | None:
@@ -99,19 +98,21 @@ class Answer:
         """The thing in the process of whoever calls: a life, a simulation, or the run itself."""
         loop, life = asyncio._get_running_loop(), Life.current()
         if loop is None:
-            if self._of_run is None:
-                self._of_run = self._new()
+            self._of_run = self._of_run or self._new()
             return self._of_run[1]
-        if life is not None:
-            if life not in self._of_lives:
-                self._of_lives[life] = self._new()
-                self._of_lives[life][0].die_with_this_life()
-            return self._of_lives[life][1]
-        if loop not in self._of_loops:
-            self._end_old_ones()
-            self._of_loops[loop] = self._last if self._last and self._last[0].is_as_new() else self._new()
-            self._last = self._of_loops[loop]
-        return self._of_loops[loop][1]
+        place = life or loop
+        if place not in self._of:
+            self._of[place] = self._of_simulation() if life is None else self._new()
+            if life is not None:
+                self._of[place][0].die_with_this_life()
+        return self._of[place][1]
+
+    def _of_simulation(self) -> tuple[Learner, Any]:
+        """A process for a simulation: that of the last one, if it is as new."""
+        self._end_old_ones()
+        if self._last is None or not self._last[0].is_as_new():
+            self._last = self._new()
+        return self._last
 
     def _end_old_ones(self) -> None:
         """End the processes of simulations that are over, but for the last: it may serve again."""
