@@ -337,6 +337,28 @@ def test_a_receive_that_is_cancelled_at_the_instant_of_a_delivery_takes_nothing_
     assert noted(trace(toy(scenario, "queue"), source, 1, by=by)) == [[1, 0]]
 
 
+BLOCK = """
+class Block:
+    def __enter__(self): return self
+    def __exit__(self, kind, error, where):
+        self.said = f"{kind.__name__} {error}"
+        return True
+async def answer(thing): return Block()
+"""
+
+
+def test_a_block_of_the_answers_may_be_left_with_an_error(by: Zygote) -> None:
+    """It is told of it as it would be in one process."""
+
+    async def scenario(answer: kit.Answer, seed: int) -> None:
+        block: Any = await answer(say)
+        with block:
+            raise ValueError("no")
+        say(block.said)
+
+    assert noted(trace(toy(scenario), BLOCK, 1, by=by)) == ["ValueError no"]
+
+
 # Lives
 
 
