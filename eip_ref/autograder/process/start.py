@@ -135,10 +135,11 @@ class Zygote:
 
 def _with_children(process: int) -> Iterator[int]:
     """The numbers of a process and of all that descend from it."""
-    yield process
-    for file in glob(f"/proc/{process}/task/*/children"):
-        for child in _read(file).split():
-            yield from _with_children(int(child))
+    waiting = [process]
+    while waiting:
+        yield (each := waiting.pop())
+        for file in glob(f"/proc/{each}/task/*/children"):
+            waiting += map(int, _read(file).split())
 
 
 def _resident(process: int) -> int:
