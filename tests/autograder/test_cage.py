@@ -217,6 +217,7 @@ def test_memory_is_bounded_for_all_processes_of_a_life_together(bench: Bench) ->
     within, beyond = (CHILDREN.replace("MANY", str(many)) for many in (20, 100))
     said, _ = bench.live(beyond.replace("EACH", waits), memory=200 * 2**20)
     assert "more than 200 MiB of memory" in said
+    bench.starters[0].await_memory(100 * 2**20)
     said, end = bench.live(within.replace("EACH", works), memory=200 * 2**20)
     assert "ready" in said
     end()

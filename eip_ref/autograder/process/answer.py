@@ -83,6 +83,7 @@ class Answer:
 
     def begin(self, budget: Budget) -> None:
         """A new run begins, within these bounds."""
+        self._zygote.await_memory(budget.memory // 2)
         self._budget = budget
         budget.begin()
 

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from glob import glob
@@ -103,6 +104,12 @@ class Zygote:
         """True when it and all that it has started hold more bytes together, as far as the system tells."""
         found = [*_with_children(self._process.pid)]
         return sum(map(_resident, found)) > bytes_ and sum(map(_share, found)) > bytes_
+
+    def await_memory(self, bytes_: int) -> None:
+        """Wait until what was ended has given back its memory: it is no matter of who comes next."""
+        until = time.monotonic() + PATIENCE
+        while self.holds_more(bytes_) and time.monotonic() < until:
+            time.sleep(0.01)
 
     def _word(self) -> bytes:
         return self._socket.recv(WORD, socket.MSG_WAITALL).rstrip()
