@@ -14,7 +14,14 @@ from eip_ref.field.servers import Server
 from .systems import SYSTEMS
 from .verdicts import System
 
-PATTERNS = {"test_queues": "queue"}  #: by the module of its promises, in the order of the page
+PATTERNS = {  #: by the module of its promises, in the order of the page
+    "test_queues": "queue",
+    "test_channels": "publish–subscribe",
+    "test_requests": "request–reply",
+}
+
+
+PROMISES = pytest.StashKey[dict[str, dict[str, str]]]()  #: all of those whose files are run, by pattern
 
 
 class Servers:
@@ -49,6 +56,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "system" in metafunc.fixturenames:
         pattern = _pattern(metafunc.module.__name__)
         systems = [system for system in SYSTEMS if system.pattern == pattern]
+        says = (metafunc.function.__doc__ or "").partition("\n")[0]
+        metafunc.config.stash.setdefault(PROMISES, {}).setdefault(pattern, {})[metafunc.function.__name__] = (
+            says
+        )
         metafunc.parametrize("system", systems, ids=[system.id for system in systems])
 
 
@@ -68,7 +79,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 class Cells:
     """The cells that this run has found."""
 
-    def __init__(self, items: list[pytest.Function]) -> None:
+    def __init__(self, promises: dict[str, dict[str, str]], items: list[pytest.Function]) -> None:
+        self._promises = promises
         self._places = {item.nodeid: _place(item) for item in items if "system" in item.fixturenames}
         self._found: dict[str, table.Cell] = {}
 
@@ -84,7 +96,7 @@ class Cells:
 
     def _table(self, pattern: str, old: table.Table | None) -> table.Table:
         systems = {system.id: _label(system, old) for system in SYSTEMS if system.pattern == pattern}
-        promises = {name: says for where, _, name, says in self._places.values() if where == pattern}
+        promises = self._promises.get(pattern) or (dict(old.promises) if old else {})
         cells = dict(old.cells) if old else {}
         cells.update(
             ((self._places[id][1], self._places[id][2]), cell)
@@ -95,11 +107,10 @@ class Cells:
         return table.Table(pattern, systems, promises, dict(sorted(known.items())))
 
 
-def _place(item: pytest.Function) -> tuple[str, str, str, str]:
-    """Pattern, system, promise, and its sentence."""
-    says = (item.function.__doc__ or "").partition("\n")[0]
+def _place(item: pytest.Function) -> tuple[str, str, str]:
+    """Pattern, system and promise."""
     system = cast(System, item.callspec.params["system"])
-    return _pattern(item.module.__name__), system.id, item.originalname, says
+    return _pattern(item.module.__name__), system.id, item.originalname
 
 
 def _label(system: System, old: table.Table | None) -> str:
@@ -111,4 +122,4 @@ def _label(system: System, old: table.Table | None) -> str:
 def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.getoption("table"):
         items = [item for item in session.items if isinstance(item, pytest.Function)]
-        session.config.pluginmanager.register(Cells(items), "cells")
+        session.config.pluginmanager.register(Cells(session.config.stash[PROMISES], items), "cells")

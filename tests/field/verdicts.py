@@ -11,6 +11,7 @@ from typing import Any
 from eip_ref.field.servers import Server
 
 __all__ = [
+    "BY_REQUESTOR_AND_REPLIER",
     "BY_THE_ADAPTER",
     "DEAD_LETTERS_BY_THE_ADAPTER",
     "System",
@@ -83,6 +84,13 @@ DEAD_LETTERS_BY_THE_ADAPTER = dict.fromkeys(
     kept_with("the adapter puts it into a second queue, then acks it here"),
 )
 """What the adapter brings where the system has no dead letters."""
+
+BY_REQUESTOR_AND_REPLIER = {
+    "test_the_error_of_the_handler_keeps_its_type": kept_with("it is in the reply's content"),
+    "test_a_repeated_operation_is_carried_out_once": kept_with("the replier remembers its answers"),
+    "test_the_deadline_reaches_the_replier": kept_with("it is in the request's content"),
+}
+"""What `request_reply` brings to every transport."""
 
 
 @dataclass(frozen=True)

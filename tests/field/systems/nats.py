@@ -1,13 +1,23 @@
-"""NATS: a work queue of JetStream."""
+"""NATS: a work queue of JetStream; publish–subscribe and request–reply without a stream."""
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from eip_ref.field.jetstream import JetStreamQueue
+from eip_ref.field.nats_core import NatsChannel, nats_replier, nats_requestor
 from eip_ref.field.servers import NATS, Server
+from eip_ref.message import Handler
 
-from ..verdicts import BY_THE_ADAPTER, DEAD_LETTERS_BY_THE_ADAPTER, System, kept_with, not_kept
+from ..verdicts import (
+    BY_REQUESTOR_AND_REPLIER,
+    BY_THE_ADAPTER,
+    DEAD_LETTERS_BY_THE_ADAPTER,
+    System,
+    kept_with,
+    not_kept,
+)
 
 __all__ = ["SYSTEMS"]
 
@@ -46,4 +56,39 @@ JETSTREAM = System(
     unit=1.0,
 )
 
-SYSTEMS = (JETSTREAM,)
+
+def _channel(server: Server, name: str) -> NatsChannel:
+    return NatsChannel(server.url, name)
+
+
+CHANNEL = System(
+    "nats-core",
+    "NATS",
+    "publish–subscribe",
+    NATS,
+    _channel,
+    {
+        "test_that_nobody_is_subscribed_is_told_to_the_publisher": not_kept(
+            "publish is heard by nobody in silence; only a request is told so"
+        ),
+        "test_what_a_slow_subscriber_misses_is_counted": kept_with(
+            "pending_msgs_limit of the client, which drops the newest and tells its error callback"
+        ),
+        "test_who_subscribes_late_gets_what_was_published_before": not_kept(
+            "nothing is stored: that takes a stream"
+        ),
+    },
+)
+
+
+def _requests(
+    server: Server, name: str, *, handle: Handler | None = None
+) -> AbstractAsyncContextManager[Any]:
+    if handle is None:
+        return nats_requestor(server.url, name)
+    return nats_replier(server.url, name, handle)
+
+
+REQUESTS = System("nats-requests", "NATS", "request–reply", NATS, _requests, BY_REQUESTOR_AND_REPLIER)
+
+SYSTEMS = (JETSTREAM, CHANNEL, REQUESTS)

@@ -1,0 +1,153 @@
+"""NATS without a stream: publish–subscribe and request–reply, by nats-py.
+
+What is published goes to whoever is subscribed at that instant, and is stored nowhere: at most once. A
+request is answered with *no responders* when nobody serves its subject.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import nats
+from nats.errors import Error, NoRespondersError
+
+from ..message import Handler, Message
+from ..publish_subscribe import Published, TopicMessage
+from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
+from ..tasks import background
+from ..trace import Kind, record
+from .queue import decoded, encoded
+
+__all__ = ["NatsChannel", "NatsSubscription", "nats_replier", "nats_requestor"]
+
+LAST = 3600.0  #: seconds after which a request without a deadline is given up
+
+
+@asynccontextmanager
+async def connected(url: str, **settings: Any) -> AsyncIterator[Any]:
+    """A connection that comes back by itself when the server does."""
+
+    async def quiet(error: Exception) -> None: ...
+
+    client = await nats.connect(
+        url, **{"error_cb": quiet, "max_reconnect_attempts": -1, "reconnect_time_wait": 0.1, **settings}
+    )
+    try:
+        yield client
+    finally:
+        with anyio.CancelScope(shield=True):
+            await client.close()
+
+
+# Publish–subscribe
+
+
+class NatsSubscription:
+    """A receiving end: messages one by one, at most `capacity` of them waiting; what it misses is counted."""
+
+    def __init__(self, client: Any, subscription: Any, channel: str) -> None:
+        self._client, self._subscription, self._channel = client, subscription, channel
+
+    async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
+        """The next message. Raises TimeoutError."""
+        arrived = await self._subscription.next_msg(timeout=None if timeout == math.inf else timeout)
+        message = TopicMessage.of(arrived.subject, decoded(arrived.data))
+        record(Kind.DELIVERED, self._channel, message.id)
+        return message
+
+    async def leave(self) -> None:
+        """End it, and return when the server knows. Idempotent."""
+        await self._subscription.unsubscribe()
+        await self._client.flush()
+
+
+class NatsChannel:
+    """Topics of NATS, with its own wildcards: `async with NatsChannel(url, "shop") as channel: …`."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.name = name
+        self.dropped = 0  #: messages for which a subscription of this channel had no room
+        self._url = url
+
+    async def __aenter__(self) -> NatsChannel:
+        self._connection = connected(self._url, error_cb=self._error)
+        self._client = await self._connection.__aenter__()
+        record(Kind.OPENED, self.name, who="", role="channel")
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._connection.__aexit__(None, None, None)
+
+    async def _error(self, error: Exception) -> None:
+        if isinstance(error, nats.errors.SlowConsumerError):
+            self.dropped += 1
+
+    async def publish(self, topic: str, message: Message) -> Published | None:
+        """Hand it to the server. None is the answer: NATS does not say who was there."""
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
+        await self._client.publish(f"{self.name}.{topic}", encoded(message))
+        return None
+
+    async def flush(self) -> None:
+        """Return when the server has all that was published here."""
+        await self._client.flush()
+
+    async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> NatsSubscription:
+        """Hear everything from the instant at which this returns; the members of a group share one copy."""
+        subscription = await self._client.subscribe(
+            f"{self.name}.{pattern}", queue=group, pending_msgs_limit=capacity
+        )
+        await self._client.flush()
+        return NatsSubscription(self._client, subscription, self.name)
+
+
+# Request–reply
+
+
+@asynccontextmanager
+async def nats_requestor(
+    url: str, subject: str, *, name: str = "", errors: RemoteErrors | None = None
+) -> AsyncIterator[Requestor]:
+    """A `Requestor` whose requests go to a subject, each with an inbox of its own for the reply."""
+    async with connected(url) as client:
+
+        async def send(attempt: Message) -> None:
+            left = LAST if attempt.deadline is None else attempt.deadline - anyio.current_time()
+            try:
+                answer = await client.request(subject, encoded(attempt), timeout=max(0.001, left))
+            except NoRespondersError as error:
+                raise NoResponder(f"nobody serves {subject}") from error
+            except TimeoutError:
+                return  # the requestor's own deadline has ended it
+            except Error as error:
+                raise ConnectionError(f"{subject}: {error}") from error
+            await requestor.receive(decoded(answer.data))
+
+        with Requestor(send, name=name, errors=errors) as requestor:
+            yield requestor
+
+
+@asynccontextmanager
+async def nats_replier(
+    url: str, subject: str, handle: Handler, *, name: str = "", errors: RemoteErrors | None = None
+) -> AsyncIterator[Replier]:
+    """A `Replier` that serves a subject; all who serve it share the requests."""
+    async with connected(url) as client, Replier(handle, name=name, errors=errors) as replier:
+
+        async def serve(request: Any) -> None:
+            reply = await replier.answer(decoded(request.data))
+            if reply is not None:
+                await request.respond(encoded(reply))
+
+        async with background() as tasks:
+
+            async def arrives(request: Any) -> None:
+                tasks.start_soon(serve, request)
+
+            await client.subscribe(subject, queue="repliers", cb=arrives)
+            await client.flush()
+            yield replier

@@ -1,0 +1,136 @@
+"""The promises of publish–subscribe, asked of real brokers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eip_ref.message import Message
+
+from .promises import SOON, Site, promise
+
+
+async def heard(end: Any, timeout: float = SOON) -> Any:
+    """The body of the next message, or None when none comes in time."""
+    try:
+        return (await end.receive(timeout=timeout)).body
+    except TimeoutError:
+        return None
+
+
+async def all_heard(end: Any) -> list[Any]:
+    """All that comes, until nothing comes for a while."""
+    bodies = []
+    while (body := await heard(end, timeout=1)) is not None:
+        bodies.append(body)
+    return bodies
+
+
+@promise
+async def test_every_subscription_gets_every_message(site: Site) -> None:
+    """From the instant at which subscribe returned, on whatever connection."""
+    async with site.open() as one, site.open() as two:
+        ends = [await channel.subscribe("orders") for channel in (one, two, two)]
+        for number in range(20):
+            await one.publish("orders", Message(number))
+        for end in ends:
+            assert await all_heard(end) == list(range(20))
+
+
+@promise
+async def test_a_group_shares_one_copy(site: Site) -> None:
+    """Each message goes to one of its members, and to every other subscription."""
+    async with site.open() as one, site.open() as two:
+        members = [await channel.subscribe("orders", group="invoices") for channel in (one, two)]
+        other = await one.subscribe("orders")
+        for number in range(40):
+            await one.publish("orders", Message(number))
+        shares = [await all_heard(member) for member in members]
+        assert sorted(shares[0] + shares[1]) == list(range(40))
+        assert all(shares), "one of the two got nothing"
+        assert await all_heard(other) == list(range(40))
+
+
+@promise
+async def test_wildcards_mean_one_word_or_the_rest(site: Site) -> None:
+    """`*` stands for one word, and `>` at the end for one or more."""
+    async with site.open() as channel:
+        one_word, the_rest = await channel.subscribe("orders.*"), await channel.subscribe("orders.>")
+        for topic in ("orders.paid", "orders.paid.late", "stock.paid"):
+            await channel.publish(topic, Message(topic))
+        assert await all_heard(one_word) == ["orders.paid"]
+        assert await all_heard(the_rest) == ["orders.paid", "orders.paid.late"]
+
+
+@promise
+async def test_that_nobody_is_subscribed_is_told_to_the_publisher(site: Site) -> None:
+    """An explicit outcome: a message for nobody does not vanish in silence."""
+    async with site.open() as channel:
+        lonely = await channel.publish("orders", Message(1))
+        assert lonely is not None, "publish says nothing of who was there"
+        assert lonely.nobody_subscribed
+        await channel.subscribe("orders")
+        assert not (await channel.publish("orders", Message(2))).nobody_subscribed
+
+
+@promise
+async def test_who_subscribes_late_gets_what_was_published_before(site: Site) -> None:
+    """From a position in the log, where there is one."""
+    async with site.open() as channel:
+        await channel.publish("orders", Message(1))
+        end = await channel.subscribe("orders")
+        await channel.publish("orders", Message(2))
+        assert await all_heard(end) == [1, 2]
+
+
+@promise
+async def test_a_slow_subscriber_delays_nobody(site: Site) -> None:
+    """It reads nothing of two thousand messages, and another one gets them all."""
+    async with site.open() as one, site.open() as two:
+        await one.subscribe("orders", capacity=10)
+        quick = await two.subscribe("orders", capacity=5_000)
+        for number in range(2_000):
+            await two.publish("orders", Message(number))
+        assert await all_heard(quick) == list(range(2_000))
+
+
+@promise
+async def test_what_a_slow_subscriber_misses_is_counted(site: Site) -> None:
+    """What it has and what it missed are together all that was published."""
+    async with site.open() as one, site.open() as two:
+        slow = await one.subscribe("orders", capacity=10)
+        for number in range(200):
+            await two.publish("orders", Message(number))
+        await two.flush()
+        await one.flush()
+        got = await all_heard(slow)
+        assert len(got) + one.dropped == 200, f"{len(got)} came, and {one.dropped} are counted as missed"
+
+
+@promise
+async def test_who_leaves_gets_nothing_more_and_others_do(site: Site) -> None:
+    """Also when both are on one connection."""
+    async with site.open() as channel:
+        leaves, stays = await channel.subscribe("orders"), await channel.subscribe("orders")
+        await channel.publish("orders", Message(1))
+        assert await heard(leaves) == 1
+        await leaves.leave()
+        await channel.publish("orders", Message(2))
+        assert await all_heard(stays) == [1, 2]
+
+
+@promise
+async def test_a_subscription_outlives_a_kill_of_the_broker(site: Site) -> None:
+    """What is published after the restart reaches it, although nobody subscribes anew."""
+    async with site.open() as channel:
+        end = await channel.subscribe("orders")
+        await channel.publish("orders", Message("before"))
+        assert await heard(end) == "before"
+        await site.restart()
+        for _ in range(50):
+            try:
+                await channel.publish("orders", Message("after"))
+            except ConnectionError:
+                continue
+            if await heard(end, timeout=site.unit) == "after":
+                return
+        raise AssertionError("nothing more came")

@@ -1,0 +1,151 @@
+"""The promises of request–reply, asked of real transports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from eip_ref.message import Message
+from eip_ref.request_reply import NoResponder, RemoteError, TimedOut
+
+from .promises import SOON, Site, promise
+
+
+async def double(request: Message) -> Any:
+    return request.body * 2
+
+
+async def wait_for_ever(request: Message) -> None:
+    await anyio.sleep_forever()
+
+
+@promise
+async def test_each_request_gets_the_reply_to_itself(site: Site) -> None:
+    """Many wait at the same time, on one connection, and nobody gets what another asked for."""
+    found: dict[int, Any] = {}
+
+    async def ask(number: int) -> None:
+        found[number] = (await shop.request(number, timeout=SOON)).body
+
+    async with site.open(handle=double), site.open() as shop:
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(ask, number)
+        assert found == {number: number * 2 for number in range(50)}
+
+
+@promise
+async def test_repliers_share_the_requests(site: Site) -> None:
+    """Two serve; each request is answered by one of them, and each of them answers some."""
+    served = {"one": 0, "two": 0}
+
+    def serve(name: str) -> Any:
+        async def handle(request: Message) -> str:
+            served[name] += 1
+            return name
+
+        return handle
+
+    async with site.open(handle=serve("one")), site.open(handle=serve("two")), site.open() as shop:
+        for _ in range(40):
+            await shop.request("who?", timeout=SOON)
+    assert sum(served.values()) == 40
+    assert all(served.values()), f"they served {served}"
+
+
+@promise
+async def test_that_nobody_serves_is_told_at_once(site: Site) -> None:
+    """No responder is a definite answer, and not a timeout."""
+    async with site.open() as shop:
+        start = anyio.current_time()
+        try:
+            await shop.request(1, timeout=site.unit * 5)
+        except NoResponder:
+            assert anyio.current_time() - start < site.unit * 5
+        except TimedOut as error:
+            raise AssertionError("the caller waits until its deadline") from error
+
+
+@promise
+async def test_a_timeout_ends_the_wait(site: Site) -> None:
+    """At its time, whatever the replier does."""
+    async with site.open(handle=wait_for_ever), site.open() as shop:
+        start = anyio.current_time()
+        with pytest.raises(TimedOut):
+            await shop.request(1, timeout=site.unit)
+        assert anyio.current_time() - start >= site.unit * 0.95
+
+
+@promise
+async def test_a_late_reply_goes_to_nobody(site: Site) -> None:
+    """The next request gets its own reply, although that to the one before comes first."""
+    go_on = anyio.Event()
+
+    async def handle(request: Message) -> Any:
+        if request.body == "slow":
+            await go_on.wait()
+        return request.body
+
+    async with site.open(handle=handle), site.open() as shop:
+        with pytest.raises(TimedOut):
+            await shop.request("slow", timeout=site.unit)
+        go_on.set()
+        assert (await shop.request("quick", timeout=SOON)).body == "quick"
+
+
+@promise
+async def test_the_error_of_the_handler_keeps_its_type(site: Site) -> None:
+    """It is no timeout, and no fault of the transport."""
+
+    async def handle(request: Message) -> None:
+        raise KeyError("no such customer")
+
+    async with site.open(handle=handle), site.open() as shop:
+        with pytest.raises(RemoteError, match="KeyError"):
+            await shop.request(1, timeout=SOON)
+
+
+@promise
+async def test_a_repeated_operation_is_carried_out_once(site: Site) -> None:
+    """By its idempotency key: the second attempt gets the first answer."""
+    done: list[Any] = []
+
+    async def handle(request: Message) -> int:
+        done.append(request.body)
+        return len(done)
+
+    async with site.open(handle=handle), site.open() as shop:
+        answers = [await shop.request("pay", idempotency_key="order-1", timeout=SOON) for _ in range(2)]
+        assert [answer.body for answer in answers] == [1, 1]
+        assert done == ["pay"]
+
+
+@promise
+async def test_the_deadline_reaches_the_replier(site: Site) -> None:
+    """On the clock of its process, and no later than the caller's."""
+    seen: list[float] = []
+
+    async def handle(request: Message) -> None:
+        assert request.deadline is not None
+        seen.append(request.deadline - anyio.current_time())
+
+    async with site.open(handle=handle), site.open() as shop:
+        await shop.request(1, timeout=SOON)
+    assert 0 < seen[0] <= SOON
+
+
+@promise
+async def test_a_request_is_answered_after_a_restart_of_the_broker(site: Site) -> None:
+    """Both sides find it again by themselves, without being opened anew."""
+    async with site.open(handle=double), site.open() as shop:
+        assert (await shop.request(1, timeout=SOON)).body == 2
+        await site.restart()
+        with anyio.fail_after(SOON * 3):
+            while True:
+                try:
+                    assert (await shop.request(2, timeout=1)).body == 4
+                    break
+                except (TimedOut, NoResponder, ConnectionError):
+                    await anyio.sleep(0.05)
