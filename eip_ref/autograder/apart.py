@@ -19,9 +19,10 @@ from threading import Event
 from .. import course
 from ..trace import Trace
 from .exercise import Diagnosis, Exercise
-from .isolation.isolated import MISTAKES, not_found
+from .isolation.isolated import not_found
 from .isolation.sandbox import LIMITS, PYTHON, environment
 from .judging import NotJudged, Verdict, judge_answer, judge_apart
+from .mistakes import WITHOUT_A_RUN
 from .own_cells import CALLED, Unknown, cells_of
 from .process.answer import Answer, Missing
 from .process.start import NotStarted, Zygote
@@ -114,4 +115,4 @@ def _judged(exercise: Exercise, answer: Answer, stopped: Callable[[], bool]) -> 
 
 
 def _failed(exercise: Exercise, seed: int, name: str, seen: str) -> Verdict:
-    return Verdict(exercise, False, seed, Trace((), seed=seed), seen, (Diagnosis(MISTAKES[name], seen),))
+    return Verdict(exercise, False, seed, Trace((), seed=seed), seen, (Diagnosis(WITHOUT_A_RUN[name], seen),))

@@ -23,6 +23,7 @@ from ..lab.clock import Deadlock, Runaway
 from ..trace import Event, Kind, Trace, TraceTooLong
 from .exercise import OWN_LINE, Diagnosis, Ending, Exercise, Mistake, Vacuous
 from .marks import Mark, PartMark
+from .mistakes import ENDINGS, PROVES_NOTHING
 from .process.answer import Answer
 from .process.wire import Budget, Ended
 
@@ -30,77 +31,6 @@ __all__ = ["NotJudged", "Verdict", "judge_answer", "judge_apart", "judge_trace",
 
 MAX_TRACE = 16 * 2**20  #: characters of a trace, written down
 ENDING = "the run"  #: the `where` of the note that says how a run ended
-
-NOT_STARTED = Mistake(
-    "not-started",
-    "The answer has not been started",
-    "The cell still holds the line `raise NotImplementedError()`. Put your code in its place, "
-    "run the cell, then run the check again.",
-)
-WRONG_FORM = Mistake(
-    "wrong-form",
-    "The answer does not have the form that the check can call",
-    "The check calls what you write with fixed arguments, so its kind and its parameters must stay "
-    "as they are in the first lines of the cell.",
-)
-RAISED = Mistake(
-    "raised",
-    "The answer raised an error that nobody handled",
-    "An error that leaves your code ends the participant that ran it. Either the line is wrong, or "
-    "your code has to decide what becomes of the message when this happens.",
-)
-DEADLOCK = Mistake(
-    "waits-for-ever",
-    "Everybody waits, and nothing can wake them",
-    "Each task waits for something that only another task could do. Look for an answer that is never "
-    "given: a message never settled, a channel never closed, a wait without a deadline.",
-)
-RUNAWAY = Mistake(
-    "never-ends",
-    "The run does not come to an end",
-    "The same steps repeat without end. Look for a loop without a way out, for a retry without a "
-    "pause, and for an `except` that also swallows the cancellation.",
-)
-PROVES_NOTHING = Mistake(
-    "proves-nothing",
-    "The run did not get as far as the fault",
-    "The check breaks something on purpose and looks at what your answer makes of it. Here that point "
-    "was never reached, so nothing is proved, neither good nor bad.",
-)
-DIED = Mistake(
-    "died",
-    "The process ended while the answer ran",
-    "The answer, or something that it started, ended Python itself. Look for `os._exit`, for a signal, and "
-    "for a recursion without an end.",
-)
-OUT_OF_TIME = Mistake(
-    "out-of-time",
-    "The answer did not come back in time",
-    "A hundredth of the time is enough. Look for a loop that never awaits, and for a wait in real time: use "
-    "`anyio.sleep`, which costs none here.",
-)
-GARBLED = Mistake(
-    "garbled",
-    "The answer's process said what nobody understands",
-    "An answer runs in a process of its own, which talks to the check. Something wrote into their talk.",
-)
-TOO_MUCH = Mistake(
-    "too-much",
-    "The answer handed over or held more than it may",
-    "What is handed to a queue, a function or the check must stay small, and so must what is kept in memory. "
-    "Look for something that only ever grows.",
-)
-ENDINGS = {
-    "died": DIED,
-    "out-of-time": OUT_OF_TIME,
-    "garbled": GARBLED,
-    "too-much": TOO_MUCH,
-    Ending.NOT_STARTED: NOT_STARTED,
-    Ending.WRONG_FORM: WRONG_FORM,
-    Ending.RAISED: RAISED,
-    Ending.DEADLOCK: DEADLOCK,
-    Ending.RUNAWAY: RUNAWAY,
-}
 
 NO_PYTEST = "`pytest.raises` is not understood here: use `try`, `except` and `assert`."
 

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.autograder import judging, registry
+from eip_ref.autograder import mistakes, registry
 from eip_ref.autograder.exercise import Diagnosis, Exercise
 from eip_ref.autograder.forms import Form, a_class, async_function, function, one_of
 from eip_ref.autograder.judging import judge_answer, judge_trace, run_answer
@@ -120,14 +120,14 @@ def test_an_answer_that_records_what_json_cannot_hold_is_told() -> None:
         record("note", "worker", text=object())
         await answers.ack_last(orders, charge)  # type: ignore[arg-type]
 
-    assert judge_answer(WORKER, answer).diagnosis == judging.RAISED
+    assert judge_answer(WORKER, answer).diagnosis == mistakes.RAISED
 
 
 def test_a_run_in_which_the_fault_never_hit_proves_nothing() -> None:
     """A pass needs a trace in which the thing to survive really happened."""
     exercise = dataclasses.replace(WORKER, run=lambda answer, seed: Trace((), seed=seed))
     verdict = judge_answer(exercise, answers.ack_last)
-    assert verdict.diagnosis == judging.PROVES_NOTHING
+    assert verdict.diagnosis == mistakes.PROVES_NOTHING
     assert verdict.seen == "This run proves nothing: the worker never crashed."
 
 
@@ -186,7 +186,7 @@ def test_a_learners_test_that_is_a_stub_is_not_started() -> None:
     async def stub(make: object) -> None:
         raise NotImplementedError()
 
-    assert judge_answer(toy.WRITE_THE_TEST, stub).diagnosis == judging.NOT_STARTED
+    assert judge_answer(toy.WRITE_THE_TEST, stub).diagnosis == mistakes.NOT_STARTED
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from eip_ref.autograder.isolation.sandbox import (
     weak_isolation,
 )
 from eip_ref.autograder.marks import NOT_BEGUN, Marks
+from eip_ref.autograder.mistakes import WITHOUT_A_RUN
 from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.registry import Lesson, lesson, lessons
 from eip_ref.autograder.workbook import answer_cells
@@ -346,7 +347,7 @@ def test_a_cell_is_what_it_is_in_jupyter(number: int, mistake: str, words: str) 
 
 def test_the_graders_own_words_for_what_is_not_there_are_no_exercises_mistakes() -> None:
     """Else a wrong answer would be shown as one that was not begun."""
-    own = {*isolated.MISTAKES, *NOT_BEGUN} - {"not-started"}  # which means the same in an exercise
+    own = {*WITHOUT_A_RUN, *NOT_BEGUN} - {"not-started"}  # which means the same in an exercise
     told = {mistake.name for found in LESSONS for each in found.exercises for mistake in each.mistakes}
     assert own & told == set()
 

@@ -16,9 +16,10 @@ from dataclasses import replace
 from functools import cache, partial
 
 from .. import course
-from ..exercise import Exercise, Mistake
+from ..exercise import Exercise
 from ..judging import NotJudged, judge_apart
 from ..marks import Mark, Marks
+from ..mistakes import WITHOUT_A_RUN
 from ..process.answer import Answer, Missing, Problem
 from ..process.wire import Budget, Ended
 from ..registry import Lesson
@@ -29,7 +30,6 @@ from .starter import SandboxFailed, Starter
 
 __all__ = [
     "HIDDEN",
-    "MISTAKES",
     "RUNS",
     "SandboxFailed",
     "course_cells",
@@ -43,45 +43,6 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")  #: in the text of an object: another o
 MOST_WORDS = 4_000  #: characters of what was seen
 MOST_TRACE = 2**21  #: characters of a trace that is kept, to be drawn
 RUNS = 3  #: all runs of an exercise together may last as long as so many
-
-MISTAKES = {
-    mistake.name: mistake
-    for mistake in (
-        Mistake(
-            "not-found",
-            "The answer was not found",
-            "No cell of the notebook defines it. The answer must keep its name and be in its own cell; "
-            "`reset` brings a deleted cell back.",
-        ),
-        Mistake(
-            "no-code",
-            "The answer's cell is not run as Python",
-            "Jupyter shows a cell of text, and hands one that begins with such a magic to another program. "
-            "Make it a code cell (in JupyterLab: Esc, then Y), or take the magic away, and run it.",
-        ),
-        Mistake(
-            "syntax-error",
-            "The answer's cell is not valid Python",
-            "Python could not read the cell, so nothing of it ran. Run it: the message points to the place.",
-        ),
-        Mistake(
-            "cell-error",
-            "The answer's cell raised an error before the answer was defined",
-            "The notebook is run from top to bottom in a fresh kernel. Restart yours and run all cells: "
-            "something that the cell uses is gone or is made in another way.",
-        ),
-        Mistake(
-            "unreadable-notebook",
-            "The notebook could not be read",
-            "Nothing of it was run.",
-        ),
-        Mistake(
-            "not-judged",
-            "The run left a record that cannot be judged",
-            "Nothing that was meant for this exercise does that. Ask your teacher to look at the answer.",
-        ),
-    )
-}
 
 
 def grade_notebook(
@@ -176,7 +137,7 @@ def not_found(exercise: Exercise, problems: Sequence[Problem]) -> tuple[str, str
 
 
 def _missed(exercise: Exercise, name: str, seen: str) -> Mark:
-    mistake = MISTAKES[name]
+    mistake = WITHOUT_A_RUN[name]
     about = (mistake.name, mistake.title, mistake.explanation)
     return _short(Mark(exercise.name, 0, exercise.points, *about, seen))
 
