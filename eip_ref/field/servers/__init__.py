@@ -1,10 +1,11 @@
 """The servers: found, started, killed and started again. See `server.py`."""
 
 from .nats import NATS
+from .postgresql import PostgreSQL
 from .rabbitmq import RabbitMQ
 from .server import Server, holds
 
-__all__ = ["NATS", "SERVERS", "RabbitMQ", "Server", "holds"]
+__all__ = ["NATS", "SERVERS", "PostgreSQL", "RabbitMQ", "Server", "holds"]
 
-SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS)
+SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, PostgreSQL)
 """All kinds of them, in the order in which the doctor names them."""

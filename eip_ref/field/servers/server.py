@@ -121,8 +121,11 @@ class Server(ABC):
         process, self._process = self._process, None
         if process is None:
             return
+        family = descendants(process.pid)  # some leave the group
         with suppress(ProcessLookupError):
             os.killpg(process.pid, how)
+        if how == signal.SIGKILL:
+            kill_all(family)
         try:
             process.wait(START)
         except subprocess.TimeoutExpired:
@@ -131,6 +134,7 @@ class Server(ABC):
             with suppress(ProcessLookupError):  # whoever of its processes is still there
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            kill_all(family)
         if not holds(lambda: not is_open(self.port), START):
             raise RuntimeError(f"{self.name} was ended, and yet its port {self.port} is open")
 
@@ -145,6 +149,27 @@ class Server(ABC):
 
     def _end_of_log(self) -> str:
         return (self.folder / "server.log").read_text(errors="replace")[-2000:]
+
+
+def descendants(parent: int) -> list[int]:
+    """The processes that a process has started, and those that they have started; Linux only."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            child, rest = stat.parent.name, stat.read_text().rpartition(")")[2]
+            children.setdefault(int(rest.split()[1]), []).append(int(child))
+    family, found = [parent], []
+    while family:
+        found += (born := children.get(family.pop(), []))
+        family += born
+    return found
+
+
+def kill_all(processes: list[int]) -> None:
+    """SIGKILL to those that are still there."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def holds(condition: Callable[[], bool], timeout: float) -> bool:
