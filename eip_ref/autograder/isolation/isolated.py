@@ -28,15 +28,7 @@ from .cells import Cell, needed
 from .sandbox import LIMITS, Isolation, Limits
 from .starter import SandboxFailed, Starter
 
-__all__ = [
-    "HIDDEN",
-    "RUNS",
-    "SandboxFailed",
-    "course_cells",
-    "grade_notebook",
-    "not_found",
-    "seeds_for",
-]
+__all__ = ["HIDDEN", "RUNS", "SandboxFailed", "course_cells", "grade_notebook", "not_found", "seeds_for"]
 
 HIDDEN = 3  #: hidden seeds per exercise, after those that the notebook's check uses
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  #: in the text of an object: another one in every run

@@ -14,16 +14,7 @@ from typing import Any
 
 from .values import Uncrossable
 
-__all__ = [
-    "DUNDERS",
-    "LEAVING",
-    "Caller",
-    "Stub",
-    "is_async",
-    "leaving",
-    "make_stub",
-    "told_name",
-]
+__all__ = ["DUNDERS", "LEAVING", "Caller", "Stub", "is_async", "leaving", "make_stub", "told_name"]
 
 
 DUNDERS = {  # what an object of the learner's may have besides public methods, and how it behaves

@@ -24,16 +24,8 @@ if TYPE_CHECKING:
 STAND_IN = "eip_ref.autograder"
 NOTEBOOK = ("board", "check", "doctor", "hint", "predict", "reset", "solution")
 AHEAD = (
-    "calendar",
-    "cmath",
-    "csv",
-    "decimal",
-    "fractions",
-    "pprint",
-    "sched",
-    "secrets",
-    "statistics",
-    "timeit",
+    *("calendar", "cmath", "csv", "decimal", "fractions", "pprint"),
+    *("sched", "secrets", "statistics", "timeit"),
 )
 """Modules that answers import besides those of the course: later they may not be readable any more.
 
