@@ -86,7 +86,7 @@ def report(marks: Marks, lesson: Lesson) -> str:
     titles = {exercise.name: exercise.title for exercise in lesson.exercises}
     parts = [_line(mark, titles[mark.exercise]) for mark in marks.marks]
     total = f"{lesson.label} {lesson.title}: {marks.points} of {marks.most} points."
-    return "\n".join([*parts, *marks.notes, total, f"Answers ran in: {marks.isolation}."])
+    return "\n".join([*parts, *marks.notes, total, f"Sandbox: {marks.isolation}."])
 
 
 def _line(mark: Mark, title: str) -> str:

@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["NOT_BEGUN", "Mark", "Marks", "PartMark", "next_step"]
+__all__ = ["NOT_BEGUN", "NOT_GRADED", "Mark", "Marks", "PartMark", "next_step"]
 
 NOT_BEGUN = ("not-started", "not-found")  #: mistakes that are none: there is no answer yet
+NOT_GRADED = {
+    "not-graded": "not graded, the grader stopped",
+    "unreadable-notebook": "the notebook cannot be read",
+}  #: mistakes that say nothing about an answer, and what they are called where there is little room
 
 
 @dataclass(frozen=True)
@@ -87,5 +91,7 @@ def _mark(*, parts: list[dict[str, Any]], **facts: Any) -> Mark:
 
 def next_step(mark: Mark) -> str:
     """The sentence that tells a learner what to do about a mark that is not full."""
+    if mark.mistake in NOT_GRADED:
+        return "Hand in the notebook again, or ask your teacher."
     begin = "Begin it and check it" if mark.mistake in NOT_BEGUN else "Mend it and check it"
     return f'{begin} in the notebook. `hint("{mark.exercise}")` helps, a step at each call.'

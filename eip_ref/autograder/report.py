@@ -8,7 +8,7 @@ from functools import cached_property
 from textwrap import indent
 
 from ..lab.static_image import image
-from ..lab.wording import caption, labels
+from ..lab.wording import caption, labels, plural
 from ..trace import Event, Kind
 from . import page
 from .exercise import Exercise, Mistake
@@ -97,7 +97,7 @@ class Report:
         names = labels(verdict.trace)
         lines = [f"    {_line(event, names)}" for event in events[:MOST_EVENTS]]
         more = len(events) - MOST_EVENTS
-        lines += [f"    and {more} more event{'' if more == 1 else 's'}"] if more > 0 else []
+        lines += [f"{'':14}and {plural(more, 'more event')}"] if more > 0 else []
         lines += self._others()
         gap = "\n" if "\n" in verdict.seen else " "
         return "\n".join([f"{_sentence(verdict.seen)}{gap}(seed {verdict.seed})", *lines])

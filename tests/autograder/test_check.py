@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from eip_ref.autograder import check, hint, reset, solution
+from eip_ref.autograder import check, cli, hint, reset, solution
 from eip_ref.autograder.cli import main
 from eip_ref.autograder.exercise import Diagnosis
 from eip_ref.autograder.grading import jobs
@@ -91,6 +91,43 @@ def test_a_report_shows_the_beginning_of_words_that_are_very_long() -> None:
         )
     )
     assert sum(map(len, report._repr_mimebundle_().values())) < 200_000
+
+
+@pytest.mark.parametrize(
+    "call", ["", "nix", "check", "grade", "doctor everybody", "reset", "app nix", "progress now", "derive x"]
+)
+def test_a_wrong_call_has_an_exit_code_of_its_own(call: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every command, with its usage."""
+    with pytest.raises(SystemExit) as ended:
+        main(call.split())
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: eip")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (PermissionError(13, "Permission denied", "/my"), 1, "eip: Permission denied: /my\n"),
+        (UnknownExercise("no such thing"), 1, "eip: no such thing\n"),
+    ],
+    ids=["interrupt", "refusing file", "unknown name"],
+)
+def test_what_ends_a_command_has_an_exit_code_and_one_line(
+    error: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And no traceback."""
+
+    def ends() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "board", ends)
+    assert main(["progress"]) == code
+    assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there the grader does not run")

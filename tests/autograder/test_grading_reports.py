@@ -216,3 +216,42 @@ def test_an_empty_class_has_all_reports(tmp_path: Path) -> None:
     reports.write(ClassRecord((), {}, ()), Results(tmp_path), empty(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {"gradebook.csv", "junit.xml", "overview.html"}
     assert "Nothing was handed in." in (tmp_path / "overview.html").read_text(encoding="utf-8")
+
+
+def _with_bobs_empty_file() -> ClassRecord:
+    book = a_class("alice", "bob")
+    empty = Mark(
+        "", 0, 0, "unreadable-notebook", "The notebook could not be read", "Nothing ran.", "It is empty."
+    )
+    lost = tuple(replace(empty, exercise=each.name, most=each.points) for each in LESSON.exercises)
+    return replace(book, graded=(book.graded[0], Graded("bob", Marks(LESSON.module, lost))))
+
+
+def test_a_notebook_that_cannot_be_read_is_not_counted_as_graded() -> None:
+    """Nor are its answers wrong: nobody has seen them. It has a row with the reason."""
+    book = _with_bobs_empty_file()
+    page = overview(book)
+    assert "<b>1</b>notebook graded<" in page
+    assert book.mean == book.points("alice")
+    assert {facts.answers for facts in book.exercises(LESSON)} == {1}
+    row = page[page.index(">bob</a>") : page.index(">nobody</a>")]
+    assert ("the notebook cannot be read" in row, "✗" in row, "–" in row) == (True, False, True)
+    nothing = replace(book, graded=book.graded[1:])
+    assert "<b>0</b>notebooks graded<" in overview(nothing)
+    assert "hardest" not in summary(nothing)
+
+
+def test_who_handed_in_an_empty_file_is_told_so_once(tmp_path: Path) -> None:
+    """And not exercise by exercise, with hints that do not help."""
+    page = feedback(_with_bobs_empty_file(), "bob", Pictures(Results(tmp_path)))
+    assert page.count("The notebook could not be read: It is empty. Nothing ran.") == 1
+    assert ("<article" in page, "hint(" in page) == (False, False)
+
+
+def test_the_summary_names_a_hardest_exercise_only_where_somebody_failed() -> None:
+    """Each lesson by its label."""
+    assert f"{LESSON.label} {LESSON.title}: hardest: " in summary(a_class("alice"))
+    book = a_class("alice")
+    passed = tuple(Mark(each.name, each.points, each.points) for each in LESSON.exercises)
+    best = replace(book, graded=(Graded("alice", Marks(LESSON.module, passed)),))
+    assert f"{LESSON.label} {LESSON.title}: all passed all exercises" in summary(best)

@@ -9,27 +9,28 @@ from functools import cached_property
 from statistics import median
 
 from ..exercise import Exercise
-from ..marks import NOT_BEGUN, Mark, Marks
+from ..marks import NOT_BEGUN, NOT_GRADED, Mark, Marks
 from ..registry import Lesson
 from .safe_files import Problem
 
-__all__ = ["NOT_GRADED", "ClassRecord", "ExerciseFacts", "Graded", "MistakeFacts", "Run"]
-
-NOT_GRADED = {
-    "not-graded": "not graded, the grader stopped",
-    "unreadable-notebook": "the notebook cannot be read",
-}  #: mistakes that say nothing about an answer, and what they are called where there is little room
+__all__ = ["ClassRecord", "ExerciseFacts", "Graded", "MistakeFacts", "Run"]
 
 
 @dataclass(frozen=True)
 class Graded:
-    """One learner's notebook of one lesson, graded."""
+    """One learner's notebook of one lesson, with its marks."""
 
     learner: str
     marks: Marks  #: without traces, which are many and large
     notes: tuple[str, ...] = ()  #: what was odd about how it was handed in
     late: str = ""  #: by how much, in words; "" when it was handed in in time
     pictures: Mapping[str, str] = field(default_factory=dict)  #: the name of each exercise's picture
+
+    @property
+    def lost(self) -> str:
+        """The reason why its marks say nothing about its answers, in words; "" when they do."""
+        mistakes = {mark.mistake for mark in self.marks.marks}
+        return next((words for name, words in NOT_GRADED.items() if mistakes == {name}), "")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,12 @@ class ClassRecord:
     @property
     def graded_learners(self) -> list[str]:
         """Those of whom something was graded."""
-        return [learner for learner in self.files if self.of(learner)]
+        return [learner for learner in self.files if any(not each.lost for each in self.of(learner))]
+
+    @property
+    def notebooks(self) -> list[Graded]:
+        """Those whose answers were graded."""
+        return [each for each in self.graded if not each.lost]
 
     @property
     def mean(self) -> float:
@@ -148,7 +154,7 @@ class ClassRecord:
         )
 
     def _marks(self, exercise: Exercise) -> Iterator[Mark]:
-        for each in self.graded:
+        for each in self.notebooks:
             yield from (mark for mark in each.marks.marks if mark.exercise == exercise.name)
 
     @cached_property
@@ -159,7 +165,7 @@ class ClassRecord:
             made: dict[str, Mark] = {}
             counts: Counter[str] = Counter()
             for mark in self._marks(exercise):
-                if mark.mistake and mark.mistake not in (*NOT_BEGUN, *NOT_GRADED):
+                if mark.mistake and mark.mistake not in NOT_BEGUN:
                     made.setdefault(mark.mistake, mark)
                     counts[mark.mistake] += 1
             found += [MistakeFacts(exercise, made[name], count) for name, count in counts.items()]
@@ -174,9 +180,7 @@ class ClassRecord:
         return "; ".join(filter(None, (self._status(each) for each in self.of(learner))))
 
     def _status(self, graded: Graded) -> str:
-        mistakes = {mark.mistake for mark in graded.marks.marks}
-        lost = next((words for name, words in NOT_GRADED.items() if mistakes == {name}), "")
-        said = ", ".join(filter(None, (lost, graded.late)))
+        said = ", ".join(filter(None, (graded.lost, graded.late)))
         return f"{graded.marks.lesson}: {said}" if said and len(self.lessons) > 1 else said
 
     @property

@@ -46,12 +46,18 @@ def late_note(graded: Graded) -> list[str]:
     return [f"Handed in {graded.late}. The points are those of the answers alone."] if graded.late else []
 
 
+def _lost(graded: Graded) -> list[str]:
+    """A line for a notebook of which nothing was graded; none as a rule."""
+    first = graded.marks.marks[0]
+    return [f"{first.title}: {first.seen} {first.explanation}"] if graded.lost else []
+
+
 def _lesson(lesson: Lesson, graded: Graded, pictures: Pictures) -> dict[str, Any]:
     exercises = {exercise.name: exercise for exercise in lesson.exercises}
     pairs = [(exercises[mark.exercise], mark) for mark in graded.marks.marks if mark.exercise in exercises]
-    wrong = [(e, m) for e, m in pairs if not m.passed and m.mistake not in NOT_BEGUN]
+    wrong = [(e, m) for e, m in pairs if not (m.passed or graded.lost or m.mistake in NOT_BEGUN)]
     cards = [_card(exercise, mark, graded, pictures) for exercise, mark in wrong]
-    notes = [*late_note(graded), *graded.notes, *graded.marks.notes]
+    notes = [*_lost(graded), *late_note(graded), *graded.notes, *graded.marks.notes]
     return {"lesson": lesson, "graded": graded, "pairs": pairs, "cards": cards, "notes": notes}
 
 

@@ -152,7 +152,7 @@ class _State:
         """Remember marks of an earlier run."""
         self.know(each, marks)
         self.problems += _unreadable(each, marks)
-        self.kept += 1
+        self.kept += not self.known[each].lost
 
     def _not_drawn(self) -> Iterator[Problem]:
         for each in self.known.values():
@@ -187,7 +187,7 @@ def _grade(
                 state.results.keep(state.files[each.learner], each.lesson, digests[each], marks)
                 state.know(each, marks)
                 state.problems += _unreadable(each, marks)
-            state.graded += 1
+            state.graded += not state.known[each].lost
             step()
 
 

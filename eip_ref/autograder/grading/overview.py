@@ -47,7 +47,7 @@ def _numbers(book: ClassRecord) -> list[tuple[str, str]]:
     few = {"handed in nothing": len(book.missing), "handed in late": len(book.late)}
     return [
         (str(len(book.files)), "learner" if len(book.files) == 1 else "learners"),
-        (str(len(book.graded)), "notebook graded" if len(book.graded) == 1 else "notebooks graded"),
+        (str(len(book.notebooks)), "notebook graded" if len(book.notebooks) == 1 else "notebooks graded"),
         (f"{book.mean:.1f}", f"points of {book.most}, mean"),
         (f"{book.median:g}", f"points of {book.most}, median"),
         *((str(number), words) for words, number in few.items() if number),

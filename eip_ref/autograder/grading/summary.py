@@ -18,16 +18,15 @@ def summary(book: ClassRecord) -> str:
 
 
 def _lines(book: ClassRecord) -> Iterator[str]:
-    handed_in = plural(len(book.graded), "notebook")
-    yield f"{handed_in} of {plural(len(book.files), 'learner')}: {_how(book)}"
+    yield f"{plural(len(book.graded), 'notebook')} of {plural(len(book.files), 'learner')}: {_how(book)}"
     if book.missing or book.late:
         yield f"{len(book.missing)} handed in nothing, {len(book.late)} handed in late"
-    if book.graded:
+    if book.notebooks:
         yield f"Points: mean {book.mean:.1f}, median {book.median:g} of {book.most}"
-    for lesson in book.lessons:
+    for lesson in book.lessons if book.notebooks else ():
         hardest = min(book.exercises(lesson), key=lambda facts: facts.share)
         said = f"hardest: {hardest.exercise.title}, passed by {hardest.passed} of {hardest.answers}"
-        yield f"{lesson.number:02} {lesson.title}: {said}"
+        yield f"{lesson.label} {lesson.title}: {said if hardest.share < 1 else 'all passed all exercises'}"
     if book.mistakes:
         yield "Most frequent mistakes:"
     for made in book.mistakes[:MOST_MISTAKES]:
