@@ -1,0 +1,183 @@
+"""Redis streams: a stream with one consumer group as a queue, by redis-py.
+
+The group hands an entry to a consumer and keeps it as pending until it is acked. There is no lease: whoever
+receives first claims what has been pending for longer than the queue's lease. So a nack, a release and a
+lease of another length are commands that change for how long the entry seems to have been pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import AsyncExitStack
+
+import redis.asyncio
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+
+from ..message import Message
+from ..message_queue import Backoff
+from ..trace import new_id
+from .queue import BrokerQueue, Delivery, Unsupported, unbroken
+
+__all__ = ["RedisQueue"]
+
+GROUP = "workers"
+BLOCK = 0.1  #: seconds that one command waits at the server
+
+DUE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
+for _, content in ipairs(due) do
+    redis.call('XADD', KEYS[2], '*', 'content', content)
+    redis.call('ZREM', KEYS[1], content)
+end
+return #due
+"""
+"""Moves what is due from the delayed messages into the stream, in one step."""
+
+LATER = """
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], time[1] * 1000 + time[2] / 1000 + ARGV[1], ARGV[2])
+"""
+
+
+class RedisQueue(BrokerQueue):
+    """A queue in a stream. Delayed messages wait in "<name>.later", dead ones in the stream "<name>.dead".
+
+    The lease is one for all who have the queue open. A receiver may choose a shorter one, and no longer one.
+    """
+
+    _lost = (ConnectionError, TimeoutError, OSError)
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        lease: float = 30.0,
+        backoff: Backoff | None = None,
+        capacity: int | None = None,
+        max_failures: int | None = 5,
+        dead_letters: bool = True,
+    ) -> None:
+        backoff = backoff or Backoff(max_delay=min(60.0, lease))
+        super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
+        if capacity is not None:
+            raise Unsupported("a stream with a length evicts its oldest entries, and refuses none")
+        if dead_letters:
+            self.dead_letters = RedisQueue(
+                url, f"{name}.dead", lease=lease, max_failures=None, dead_letters=False
+            )
+        self._url, self._consumer, self._later = url, new_id(), f"{name}.later"
+
+    async def _connect(self, stack: AsyncExitStack) -> None:
+        if self.dead_letters is not None:
+            await stack.enter_async_context(self.dead_letters)
+        self._redis = redis.asyncio.from_url(self._url)
+        stack.push_async_callback(self._redis.aclose)
+        try:
+            await self._redis.xgroup_create(self.name, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    # In
+
+    async def _put(self, content: bytes, message: Message, delay: float) -> None:
+        if delay:
+            await self._redis.eval(LATER, 1, self._later, delay * 1000, content)
+        else:
+            await self._redis.xadd(self.name, {"content": content})
+
+    # Out
+
+    async def _take(self, seconds: float, timeout: float) -> Delivery | None:
+        if seconds > self.lease:
+            raise Unsupported("a lease ends when others claim: it cannot be longer than the queue's")
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while True:
+            wait = min(BLOCK, end - loop.time())
+            delivery = await unbroken(self._claim_or_read(seconds, wait), self._give_back)
+            if delivery is not None:
+                return delivery
+            if loop.time() >= end:
+                return None
+
+    async def _claim_or_read(self, seconds: float, wait: float) -> Delivery | None:
+        await self._redis.eval(DUE, 2, self._later, self.name)
+        delivery = await self._claim() or await self._read(wait)
+        if delivery is not None and seconds < self.lease:
+            await self._set_pending(delivery, self.lease - seconds)
+        return delivery
+
+    async def _claim(self) -> Delivery | None:
+        """Take what others have held for too long: it is older than what is new."""
+        if (milliseconds := self._milliseconds(self.lease)) is not None:
+            claimed = await self._redis.xautoclaim(
+                self.name, GROUP, self._consumer, milliseconds, start_id="0-0", count=1
+            )
+            for entry, fields in claimed[1]:
+                return await self._delivery(entry, fields, again=True)
+        return None
+
+    async def _read(self, wait: float) -> Delivery | None:
+        block = max(1, math.ceil(wait * 1000)) if wait > 0 else None
+        new = {self.name: ">"}
+        for _, entries in await self._redis.xreadgroup(GROUP, self._consumer, new, count=1, block=block):
+            for entry, fields in entries:
+                return await self._delivery(entry, fields, again=False)
+        return None
+
+    @staticmethod
+    def _milliseconds(seconds: float) -> int | None:
+        return None if seconds == math.inf else math.ceil(seconds * 1000)
+
+    async def _delivery(self, entry: bytes, fields: dict[bytes, bytes], *, again: bool) -> Delivery:
+        deliveries = 1
+        if again:
+            (pending,) = await self._redis.xpending_range(self.name, GROUP, min=entry, max=entry, count=1)
+            deliveries = pending["times_delivered"]
+        milliseconds, _, number = entry.decode().partition("-")
+        sequence = int(milliseconds) * 1_000 + int(number)
+        return Delivery(fields[b"content"], entry, sequence, sequence, deliveries, deliveries - 1)
+
+    async def _give_back(self, delivery: Delivery | None) -> None:
+        if delivery is not None:
+            await self._set_pending(delivery, self.lease, deliveries=delivery.deliveries - 1)
+
+    async def _set_pending(self, delivery: Delivery, seconds: float, deliveries: int | None = None) -> bool:
+        """Let the entry look as if it had been pending for so long: at the lease, others claim it."""
+        counted = delivery.deliveries if deliveries is None else deliveries
+        claimed = await self._redis.xclaim(
+            self.name,
+            GROUP,
+            self._consumer,
+            0,
+            [delivery.handle],
+            idle=math.ceil(seconds * 1000),
+            retrycount=counted,
+            justid=True,
+        )
+        return bool(claimed)
+
+    # Settled
+
+    async def _ack(self, delivery: Delivery) -> bool:
+        async with self._redis.pipeline(transaction=True) as both:
+            both.xack(self.name, GROUP, delivery.handle)
+            both.xdel(self.name, delivery.handle)
+            acked, _ = await both.execute()
+        return bool(acked)
+
+    async def _nack(self, delivery: Delivery, delay: float, *, failed: bool) -> bool:
+        if delay > self.lease:
+            raise Unsupported("an entry can rest no longer than its lease")
+        counted = delivery.deliveries if failed else delivery.deliveries - 1
+        return await self._set_pending(delivery, self.lease - delay, deliveries=counted)
+
+    async def _extend(self, delivery: Delivery, seconds: float) -> bool:
+        if seconds > self.lease:
+            raise Unsupported("a lease ends when others claim: it cannot be longer than the queue's")
+        return await self._set_pending(delivery, self.lease - seconds)
