@@ -285,20 +285,6 @@ def test_a_notebook_that_lost_its_metadata_is_graded_by_names() -> None:
     assert mistakes(changed(lose)) == ["", ""]
 
 
-def test_prints_warnings_magics_and_another_kernel_cost_nothing() -> None:
-    """The notebook was written for people."""
-
-    def decorate(notebook: dict[str, Any]) -> None:
-        notebook["metadata"]["kernelspec"] = {"language": "R", "name": "ir", "display_name": "R"}
-        notebook["cells"].insert(0, cell("%matplotlib inline\n!ls\nprint('x' * 10_000)"))
-        notebook["cells"].insert(1, cell("import warnings\nwarnings.warn('old')\nint?"))
-        put(notebook, CHOOSE, "%%time\nfiles = !ls\n%time\n" + answer_cells(notebook, CHOOSE)[0]["source"])
-
-    marks = changed(decorate)
-    assert mistakes(marks) == ["", ""]
-    assert "'R'" in marks.notes[0]
-
-
 def _as_text(notebook: dict[str, Any], exercise: Exercise, kind: str) -> None:
     (held,) = answer_cells(notebook, exercise)
     held["cell_type"] = kind
@@ -311,7 +297,7 @@ def _used_by_people() -> Marks:
 
     def decorate(notebook: dict[str, Any]) -> None:
         above = {
-            0: "?help\n%timeit 1 + 1\n%time names = ['a']\nassert names\n",
+            0: "%%time\n?help\n%timeit 1 + 1\n%time names = ['a']\nassert names\n",
             1: "import asyncio\nawait asyncio.sleep(0)\nasync with asyncio.timeout(9):\n    pass\n",
             2: "%%bash\n",
             5: "files = get_ipython().getoutput('ls')\nget_ipython().system('ls')\n",
@@ -319,6 +305,9 @@ def _used_by_people() -> Marks:
         for number, lines in above.items():
             exercise = POINTS.exercises[number]
             put(notebook, exercise, lines + answer_cells(notebook, exercise)[0]["source"])
+        notebook["metadata"]["kernelspec"] = {"language": "R", "name": "ir", "display_name": "R"}
+        notebook["cells"].insert(0, cell("%matplotlib inline\n!ls\nprint('x' * 10_000)"))
+        notebook["cells"].insert(1, cell("import warnings\nwarnings.warn('old')\nint?"))
         _as_text(notebook, POINTS.exercises[3], "markdown")
         _as_text(notebook, POINTS.exercises[4], "raw")
         answer_cells(notebook, POINTS.exercises[4])[0]["metadata"] = {}
@@ -343,6 +332,11 @@ def test_a_cell_is_what_it_is_in_jupyter(number: int, mistake: str, words: str) 
     assert mark.mistake == mistake
     assert words in mark.seen
     assert mark.points == (0 if mistake else mark.most)
+
+
+def test_prints_warnings_and_another_kernel_cost_nothing() -> None:
+    """The notebook was written for people; that it says another language is noted."""
+    assert "'R'" in _used_by_people().notes[0]
 
 
 def test_the_graders_own_words_for_what_is_not_there_are_no_exercises_mistakes() -> None:
