@@ -187,4 +187,5 @@ def test_every_command_runs_on_the_bare_package_and_names_the_one_that_installs_
     assert ("tqdm" in teacher[1], "bubblewrap" in teacher[1], "pytest" in teacher[1]) == (True, True, False)
     assert (help_[0], grade_help[0]) == (0, 0)
     assert [code for code, _ in others] == [1] * len(work)
+    assert "tqdm is missing" not in str(others)  # of which learners were told nothing
     assert [said for _, said in others if "[course]" not in said or said.count("\n") != 1] == []

@@ -221,7 +221,7 @@ class _Search:
             notes.append(f"`{mark}` in the file's name was taken for a copy's mark.")
         if not first.lesson:
             title = self.lessons[lesson].title
-            notes.append(f"It does not tell its lesson and was graded as “{title}”.")
+            notes.append(f"It does not tell its lesson and was taken for “{title}”.")
         return Submission(learner, lesson, first.path, tuple(notes), self._late(first.path))
 
     def _late(self, path: Path) -> str:
