@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -132,3 +134,13 @@ def test_an_executor_without_workers_gives_reasons() -> None:
     assert dict(Workers(Broken(), 2).run(abs, numbered(2))) == {
         n: Lost("RuntimeError: no workers") for n in (0, 1)
     }
+
+
+def test_a_worker_loads_no_lesson_but_its_own() -> None:
+    """Others may load what draws, which takes a second and much memory."""
+    source = (
+        "import sys; from eip_ref.autograder import registry; registry.lesson('acks_and_leases'); "
+        "print(*(name for name in sys.modules if name.startswith('eip_ref.course.')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert {name.split(".")[2] for name in ran.stdout.split()} == {"message_queue"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .. import registry
 from ..isolation.isolated import RUNS, grade_notebook
 from ..isolation.sandbox import LIMITS, Limits, best_isolation
+from ..isolation.starter import end_kept
 from . import pictures
 from .workers import in_a_child
 
@@ -42,7 +43,11 @@ class Drawing:
 
 
 def draw(drawing: Drawing) -> str:
-    """The picture of a trace as JSON; an empty one when the trace cannot be drawn."""
+    """The picture of a trace as JSON; an empty one when the trace cannot be drawn.
+
+    Pictures come when all notebooks are graded, and take much memory: the zygote's goes first.
+    """
+    end_kept()
     return pictures.draw(drawing.exercise, drawing.trace)
 
 

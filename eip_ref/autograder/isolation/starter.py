@@ -11,7 +11,7 @@ from ..process.start import NotStarted, Zygote
 from ..registry import Lesson
 from .sandbox import PYTHON, Isolation, environment
 
-__all__ = ["SandboxFailed", "Starter"]
+__all__ = ["SandboxFailed", "Starter", "end_kept"]
 
 
 class SandboxFailed(RuntimeError):
@@ -92,4 +92,9 @@ class _Kept:
 
 
 _kept = _Kept()
-atexit.register(_kept.put, None, None)
+
+
+@atexit.register
+def end_kept() -> None:
+    """End the zygote that is kept for a next notebook, when none comes soon."""
+    _kept.put(None, None)
