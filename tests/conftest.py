@@ -38,7 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C also where the tests were started by a script in the background, which ignores it."""
+    """Show what is stored of real systems, as the notebooks do; hear Ctrl-C.
+
+    A script that has started the tests in the background ignores it.
+    """
+    os.environ["EIP_FIELD"] = "stored"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

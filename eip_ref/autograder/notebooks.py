@@ -78,8 +78,9 @@ def execute(path: Path, *, timeout: float = 120, allow_errors: bool = False) -> 
     """Run the notebook at `path` from top to bottom in a fresh kernel and return it with its outputs.
 
     The kernel starts in the notebook's folder, with an empty `EIP_HOME`, so that no learner's
-    progress shows in an output. Raises `CellExecutionError` for a cell that fails, unless
-    `allow_errors`, and `CellTimeoutError` for one that runs longer than `timeout` seconds.
+    progress shows in an output, and shows what is stored of real systems. Raises
+    `CellExecutionError` for a cell that fails, unless `allow_errors`, and `CellTimeoutError` for
+    one that runs longer than `timeout` seconds.
     """
     notebook = _node(path.read_text(encoding="utf-8"))
     for cell in notebook.cells:
@@ -95,7 +96,7 @@ def execute(path: Path, *, timeout: float = 120, allow_errors: bool = False) -> 
         resources={"metadata": {"path": str(path.parent)}},
     )
     with nobodys_progress():
-        client.execute()
+        client.execute(env={**os.environ, "EIP_FIELD": "stored"})
     return _plain(notebook)
 
 

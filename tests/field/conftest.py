@@ -74,6 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--table", action="store_true", help="store what was found; cells that were not run stay"
     )
+    parser.addoption("--runs", action="store_true", help="store the runs of lessons; then `make notebooks`")
 
 
 class Cells:
@@ -122,4 +123,4 @@ def _label(system: System, old: table.Table | None) -> str:
 def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.getoption("table"):
         items = [item for item in session.items if isinstance(item, pytest.Function)]
-        session.config.pluginmanager.register(Cells(session.config.stash[PROMISES], items), "cells")
+        session.config.pluginmanager.register(Cells(session.config.stash.get(PROMISES, {}), items), "cells")

@@ -1,0 +1,63 @@
+"""The scenarios of lessons on real systems: each shows what its lesson says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from eip_ref.course.message_queue.in_the_field import several_workers_on_rabbitmq
+from eip_ref.course.publish_subscribe.in_the_field import ten_orders_on_nats
+from eip_ref.course.request_reply.in_the_field import paid_twice_on_nats
+from eip_ref.field.real_runs import RealScenario
+from eip_ref.lab import invariants
+from eip_ref.trace import Trace
+
+
+def _starts_in_order_and_ends_not(trace: Trace) -> None:
+    """Each order is packed once; what the queue keeps in order are the starts."""
+    orders = [f"m{number}" for number in range(1, 9)]
+    assert trace.messages("started") == orders
+    assert sorted(trace.messages("effect")) == orders
+    assert trace.messages("acked") == trace.messages("effect")
+    assert invariants.check(trace, invariants.conservation, invariants.lease_fencing) == []
+    assert invariants.check(trace, invariants.fifo(kind="effect")) != []
+
+
+def _mail_misses_three(trace: Trace) -> None:
+    """And nothing in the trace is an error."""
+    assert trace.count("sent") == trace.count("effect", where="stock") == 10
+    assert trace.count("effect", where="mail") == 7
+    assert trace.count("dropped") == trace.count("refused") == 0
+
+
+def _a_key_charges_once(trace: Trace) -> None:
+    """Without one, each order is charged twice; and without a bank it is told at once."""
+    charged = Counter(event.data["effect"] for event in trace.filter("effect"))
+    for number in range(1, 4):
+        assert charged[f"charged order {number}, no key"] == 2
+        assert charged[f"charged order {number}, one key"] == 1
+    assert trace.count("timed out") == 6
+    assert trace.count("note") == 1
+
+
+SCENARIOS = {
+    several_workers_on_rabbitmq: _starts_in_order_and_ends_not,
+    ten_orders_on_nats: _mail_misses_three,
+    paid_twice_on_nats: _a_key_charges_once,
+}
+
+
+@pytest.mark.parametrize(("scenario", "shows"), SCENARIOS.items(), ids=lambda each: getattr(each, "name", ""))
+def test_a_lessons_scenario_on_a_real_system(
+    scenario: RealScenario, shows: Callable[[Trace], None], request: pytest.FixtureRequest
+) -> None:
+    """It shows the same as the stored run, which a learner without the system sees."""
+    if missing := scenario.server.missing():
+        pytest.skip(missing)
+    run = scenario.run_now()
+    shows(run.trace)
+    if request.config.getoption("runs"):
+        scenario.store(run)
+    shows(scenario.stored().trace)
