@@ -47,6 +47,7 @@ reason "swapped".
 stores that run on several machines.
 """
 
+from .append_rules import check_batch, check_reading, decide
 from .event_types import EventTypes, FutureVersion, Newer, NoUpcaster, UnknownType
 from .memory import MemoryEventStore, RolledBack, UnitOfWork
 from .projection import EventHandler, Poison, PoisonEvent, Projection, Projector, Reactor, Retired, rebuild
@@ -94,6 +95,9 @@ __all__ = [
     "UnknownType",
     "View",
     "WrongExpectedVersion",
+    "check_batch",
+    "check_reading",
+    "decide",
     "generation_name",
     "live_generation",
     "query",

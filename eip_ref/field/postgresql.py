@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -18,13 +19,13 @@ from ..message import Message
 from ..message_queue import Backoff, QueueFull
 from .queue import BrokerQueue, Delivery, unbroken
 
-__all__ = ["PostgresQueue"]
+__all__ = ["LOST", "PostgresQueue", "opened"]
 
 INTERVAL = 0.5  #: seconds after which a receiver looks again, should it have missed what it was told
 FOR_EVER = 1e9  #: seconds
+LOST = (asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError, OSError)
 
 TABLES = """
-select pg_advisory_xact_lock(7);
 create table if not exists field_messages (
     sequence bigserial primary key,
     queue text not null,
@@ -82,7 +83,7 @@ class PostgresQueue(BrokerQueue):
     A message with the id of one that is not settled yet is confirmed, and not stored again.
     """
 
-    _lost = (asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError, OSError)
+    _lost = LOST
 
     def __init__(
         self,
@@ -106,19 +107,7 @@ class PostgresQueue(BrokerQueue):
     async def _connect(self, stack: AsyncExitStack) -> None:
         if self.dead_letters is not None:
             await stack.enter_async_context(self.dead_letters)
-        self._pool = await asyncpg.create_pool(self._url, min_size=1, max_size=4)
-        stack.push_async_callback(self._close, self._pool)
-        async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(TABLES)
-        listener = await asyncpg.connect(self._url)
-        stack.push_async_callback(self._close, listener)
-        await listener.add_listener("field_messages", self._hear)
-
-    async def _close(self, one: Any) -> None:
-        with suppress(*self._lost, TimeoutError):
-            await asyncio.wait_for(one.close(), 1)
-            return
-        one.terminate()
+        self._pool = await opened(stack, self._url, TABLES, "field_messages", self._hear)
 
     def _hear(self, connection: object, process: int, channel: str, queue: str) -> None:
         if queue == self.name:
@@ -186,6 +175,29 @@ class PostgresQueue(BrokerQueue):
     async def _extend(self, delivery: Delivery, seconds: float) -> bool:
         done: str = await self._pool.execute(EXTEND, *delivery.handle, min(seconds, FOR_EVER))
         return done.endswith(" 1")
+
+
+async def opened(
+    stack: AsyncExitStack, url: str, tables: str, channel: str, hear: Callable[..., None]
+) -> Any:
+    """A pool of connections to a database that has these tables, and one that hears a channel."""
+    pool = await asyncpg.create_pool(url, min_size=1, max_size=4)
+    stack.push_async_callback(_close, pool)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock(7)")  # two who come first would both make them
+        await connection.execute(tables)
+    listener = await asyncpg.connect(url)
+    stack.push_async_callback(_close, listener)
+    await listener.add_listener(channel, hear)
+    return pool
+
+
+async def _close(one: Any) -> None:
+    """Close a pool or a connection, also one whose server has gone."""
+    with suppress(*LOST, TimeoutError):
+        await asyncio.wait_for(one.close(), 1)
+        return
+    one.terminate()
 
 
 def _delivery(row: Any) -> Delivery:

@@ -316,14 +316,15 @@ async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]]) -
 
 def encoded(message: Message) -> bytes:
     """The message for a wire, its times on the clock of the machine, which other processes have too."""
-    return message.to_json(shift=_shift()).encode()
+    return message.to_json(shift=clock_shift()).encode()
 
 
 def decoded(content: bytes, headers: dict[str, Any] | None = None) -> Message:
     """The message from a wire, its times on the clock of this process, with these headers more."""
-    message = Message.from_json(content.decode(), shift=_shift())
+    message = Message.from_json(content.decode(), shift=clock_shift())
     return message.copy(headers={**message.headers, **headers}) if headers else message
 
 
-def _shift() -> float:
+def clock_shift() -> float:
+    """Seconds by which the clock of the machine is ahead of anyio's."""
     return time.time() - anyio.current_time()
