@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
-from threading import Lock
+from threading import Lock, current_thread
 
 from ..process.start import NotStarted, Zygote
 from ..registry import Lesson
@@ -27,7 +27,8 @@ class Starter:
 
     def __init__(self, lesson: Lesson, isolation: Isolation) -> None:
         self._lesson, self._isolation = lesson, isolation
-        self._zygote = _kept.take((lesson.package, isolation))
+        self._use = lesson.package, isolation, current_thread()  # bubblewrap ends with the thread it is from
+        self._zygote = _kept.take(self._use)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def zygote(self) -> Zygote:
@@ -55,7 +56,7 @@ class Starter:
     def close(self) -> None:
         """End all that it has started, but for a zygote that the next notebook may have. Idempotent."""
         if self._isolation.strong and self._zygote is not None and self._zygote.lives():
-            _kept.put((self._lesson.package, self._isolation), self._zygote)
+            _kept.put(self._use, self._zygote)
             self._zygote = None
         self._end()
 
