@@ -87,7 +87,7 @@ def mix_in_hostile(folder: Path) -> None:
     """Add one learner for each notebook of hostile answers, and some whose files are no notebooks."""
     for number, batch in enumerate(batches(HOSTILE), 1):
         found = lesson_of(find(next(iter(batch))))
-        made = answering(found, {name: hostile.source(name) for name, hostile in batch.items()})
+        made = answering(found, {name: hostile.source for name, hostile in batch.items()})
         _put(folder / f"hostile-{number}" / found.notebook, in_bytes(made))
     name = lesson(LESSONS[0]).notebook
     for words, data in {"empty": b"", "no-text": b"\xff\xfe\x00", "a-zip": b"PK\x03\x04"}.items():

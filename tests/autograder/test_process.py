@@ -469,56 +469,6 @@ def test_a_run_that_is_ended_warns_of_nothing(by: Zygote) -> None:
 SIDE = "import gc\n    side = next(o for o in gc.get_objects() if type(o).__name__ == 'Side')\n    "
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "import os\n    for file in range(3, 64):\n"
-        "        try: os.write(file, b'rubbish\\n')\n        except OSError: pass",
-        SIDE + "side.say('wait', 0.0 - 5, [])\n    side.hear()",
-        SIDE + "side.say('wait', float('nan'), [])\n    side.hear()",
-        SIDE + "side.say('wait', 'soon', [])\n    side.hear()",
-        SIDE + "side.say('wait', None, [['return', 99, None]])\n    side.hear()",
-        SIDE + "side.say('wait', None, [['op', 1, 5, 77, None, [1], [], {}]])\n    side.hear()",
-        SIDE + "side.say('wait', None, [['op', 1, 0, 1, None, [99], [], {}]])\n    side.hear()",
-        SIDE + "side.say('wait', None, [['return', 1, {'$back': 4}]])\n    side.hear()",
-        SIDE + "side.say('wait', None, [['return', 1, {'$record': ['os', 'stat', {}]}]])\n    side.hear()",
-        SIDE + "side.say('ask', 1, 'do', [1, '__globals__'], [], {})\n    side.hear()",
-        SIDE + "side.say('ask', 1, 'get', 1, '__globals__')\n    side.hear()",
-        SIDE + "side.say('ask', 55, 'id', 'm')\n    side.hear()",
-        SIDE + "side.say('ask', 1, 'make', 'eip_ref.message_queue:MessageQueue', ['x'], {})\n    side.hear()",
-        SIDE + "side.say('answer', 1, False, None)\n    side.hear()",
-        SIDE + "side.say({})\n    side.hear()",
-        SIDE + "side._write = 1\n    import os\n    os.write(side._writes, b'[' * 500_000 + b'\\n')",
-        SIDE + "import os\n    os.write(side._writes, b'[' + b'9' * 5000 + b']\\n')",
-        SIDE + "import os\n    os.write(side._writes, b'\\xff\\xfe\\n')",
-    ],
-)
-def test_who_talks_past_the_protocol_ends_there(body: str, by: Zygote) -> None:
-    """Forged numbers, times that are none, methods that were not handed out, and rubbish."""
-    found = trace(toy(told), f"async def answer(thing):\n    {body}", 1, by=by, wall=20)
-    assert ended(found) == "garbled"
-    assert noted(found) == []
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        "[1, [['builtins', 'ValueError']], 'x', ['x'], {'own_line': 5}, None]",
-        "[1, [['builtins', 'ValueError']], 'x', ['x'], {'trace': 5}, None]",
-        "[1, [['builtins', 'ValueError']], 'x', ['x'], {}, ['5', 5]]",
-        "[1, ['builtins'], 'x', ['x'], {}, None]",
-        "[1, [['builtins', 'print']], 'x', ['x'], {}, None]",
-        "[1, [['builtins', 'BaseExceptionGroup']], 'x', ['x'], {}, None]",
-        "[1, [], 'x', ['x'], {}, None]",
-    ],
-)
-def test_a_forged_error_does_not_reach_the_judge(error: str, by: Zygote) -> None:
-    """It is an error of the answer's, or no error at all; it never stops whoever judges."""
-    body = f"{SIDE}side.say('wait', None, [['raise', 1, {{'$error': {error}}}]])\n    side.hear()"
-    found = trace(toy(told), f"async def answer(thing):\n    {body}", 1, by=by, wall=20)
-    assert ended(found) in ("raised", "garbled")
-
-
 async def comparing(answer: kit.Answer, seed: int) -> None:
     """Compare what the answer returns with what is right."""
     found = await answer(say)

@@ -31,6 +31,8 @@ from eip_ref.message_queue import MessageQueue
 from eip_ref.trace import Kind, Trace, record
 
 from .apart import answer, starter
+from .hostile.submissions import READY as SPEAKER_READY
+from .hostile.submissions import SPEAKER
 
 TEXTS = """A shop
 {kind} · easy · 1 point · 1 minute
@@ -111,39 +113,7 @@ def comes_to_nothing(source: str, by: Zygote, ending: str, budget: Budget, kind:
 
 # Speakers: the wire itself
 
-SPEAKER = """
-import gc, json, os, time
-side = next(each for each in gc.get_objects() if type(each).__name__ == "Side")
-rest = b""
-def say(*line):
-    write(json.dumps(line).encode() + b"\\n")
-def write(data):
-    while data:
-        data = data[os.write(side._writes, data):]
-def hear():
-    global rest
-    while b"\\n" not in rest:
-        data = os.read(side._reads, 65536)
-        if not data: os._exit(0)
-        rest += data
-    line, _, rest = rest.partition(b"\\n")
-    return json.loads(line)
-def wait(*entries, due=None):
-    say("wait", due, list(entries))
-    return hear()
-def op(number, target, *args, lane=0, call=1, until=None):
-    return ["op", number, lane, call, until, target, list(args), {}]
-def ask(*words, call=1):
-    say("ask", call, *words)
-    return hear()
-def back(value):
-    return wait(["return", 1, value])
-def error(*names, text="x", args=("x",), attributes={}, line=None, number=1):
-    return {"$error": [number, [["builtins", each] if isinstance(each, str) else each for each in names],
-            text, list(args), attributes, line]}
-MESSAGE = ["eip_ref.message", "Message"]
-"""
-READY = 'say("ready", None, ["async", "answer", {}], 1)\nhear()\n'
+READY = SPEAKER_READY.format(kind="async", answer="answer")
 END = "\nwhile True: hear()\n"
 
 
@@ -301,6 +271,10 @@ SPOKEN = {
     ),
     "a cancellation": ("raised wrong", 'wait(["raise", 1, error(["asyncio.exceptions", "CancelledError"], "BaseException")])'),
     "the end of an iteration": ("raised", 'wait(["raise", 1, error("StopIteration", "Exception")])'),
+    "an error whose class is none": ("garbled", 'wait(["raise", 1, error("print")])'),
+    "an error of names that are none": ("garbled", """wait(["raise", 1, {"$error": [1, ["builtins"], "x", ["x"], {}, None]}])"""),
+    "an error at a line that is a text": ("raised", 'wait(["raise", 1, error("ValueError", line=["5", 5])])'),
+    "an error with a line of its own": ("raised", 'wait(["raise", 1, error("ValueError", attributes={"own_line": 5})])'),
     "an error without a class": ("garbled", 'wait(["raise", 1, error()])'),
     "an error with a trace of its own": ("raised", 'wait(["raise", 1, error("ValueError", attributes={"trace": 1})])'),
     # results
@@ -374,6 +348,12 @@ def test_small_lists_are_bounded_by_what_is_said(by: Zygote) -> None:
     body = 'while True: ask("do", [2], [[[]] * 20_000], {})'
     comes_to_nothing(speaker(body), by, "too-much", Budget(60.0, size=2**18))
     assert Budget().size <= 4 * MIB
+
+
+def test_things_that_an_answer_is_given_are_bounded(by: Zygote) -> None:
+    """The judge keeps each of them."""
+    body = 'while True: ask("make", "eip_ref.message_queue:MessageQueue", ["x"], {})'
+    comes_to_nothing(speaker(body), by, "too-much", Budget(60.0, handed_out=100), "Write the test")
 
 
 def test_a_flood_that_never_lets_the_judge_wait_ends_in_time(by: Zygote) -> None:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
-from . import endings, forgeries, impostors, machine, outside, patches, reading
+from . import endings, memory, neighbours, outside, protocol, values
 from .submissions import Hostile
 
 __all__ = ["HOSTILE", "Hostile"]
 
 HOSTILE: tuple[Hostile, ...] = tuple(
-    chain(
-        impostors.ATTACKS,
-        forgeries.ATTACKS,
-        patches.ATTACKS,
-        reading.ATTACKS,
-        endings.ATTACKS,
-        machine.ATTACKS,
-        outside.ATTACKS,
-    )
+    each for theme in (values, protocol, memory, endings, neighbours, outside) for each in theme.ATTACKS
 )

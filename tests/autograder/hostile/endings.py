@@ -2,279 +2,197 @@
 
 from __future__ import annotations
 
-from .submissions import Hostile
+from .submissions import MEND, Hostile, inside, speaking
 
 ATTACKS = (
-    Hostile(
-        "an endless loop",
-        """
-        def attack():
-            while True:
-                pass
-        """,
-        ("out-of-time",),
-        slow=True,
-    ),
-    Hostile(
-        "an endless loop before the answer is defined",
-        """
-        while True:
-            pass
-        """,
-        ("out-of-time",),
-        slow=True,
-    ),
-    Hostile(
-        "sleeping in real time",
-        """
-        import time
-
-        def attack():
-            time.sleep(1000)
-        """,
-        ("out-of-time",),
-        slow=True,
-    ),
-    Hostile(
-        "a thread that sleeps for ever, while the answer goes on",
-        """
-        import threading
-        import time
-
-        threading.Thread(target=time.sleep, args=(1000,)).start()
-        """,
-        (),
-    ),
-    Hostile(
-        "a lock that is taken twice",
-        """
-        import threading
-
-        lock = threading.Lock()
-
-        def attack():
-            lock.acquire()
-            lock.acquire()
-        """,
-        ("out-of-time",),
-        slow=True,
-    ),
+    # They end
     Hostile(
         "`SystemExit` in the answer",
-        """
-        import sys
-
-        def attack():
-            sys.exit(0)
-        """,
-        ("raised",),
-    ),
-    Hostile(
-        "`KeyboardInterrupt` in the answer, to stop the grading of the class",
-        """
-        def attack():
-            raise KeyboardInterrupt
-        """,
-        ("raised",),
-        "message_queue/mend_the_worker",
+        "raised",
+        "it is an error",
+        "import sys\n\ndef attack():\n    sys.exit(0)",
     ),
     Hostile(
         "`SystemExit` before the answer is defined",
-        """
-        raise SystemExit
-        """,
-        ("cell-error",),
+        "cell-error",
+        "the cell defines nothing",
+        "raise SystemExit",
     ),
     Hostile(
-        "`os._exit` in the answer",
-        """
-        import os
-
-        def attack():
-            os._exit(0)
-        """,
-        ("died",),
+        "`os._exit` in the answer", "died", "its process ended", "import os\n\ndef attack():\n    os._exit(0)"
     ),
+    Hostile("`os.abort` before the answer is defined", "died", "its process ended", "import os\nos.abort()"),
     Hostile(
-        "`os._exit` by a name that is made while the code runs",
-        """
-        from os import *
-        import os
-
-        leave = {name: thing for name, thing in zip(dir(os), map(os.__dict__.get, dir(os)))}["_exit"]
-
-        def attack():
-            leave(0)
-        """,
-        ("died",),
-    ),
-    Hostile(
-        "`os.abort`",
-        """
-        import os
-
-        def attack():
-            os.abort()
-        """,
-        ("died",),
-    ),
-    Hostile(
-        "`os.abort` before the answer is defined",
-        """
-        import os
-        os.abort()
-        """,
-        ("died",),
-    ),
-    Hostile(
-        "a recursion without an end",
+        "a stack that overflows in C",
+        "died",
+        "Python itself ends",
         """
         import sys
 
-        sys.setrecursionlimit(10**9)
+        sys.setrecursionlimit(10**6)
+
+        class Deep:
+            def __repr__(self): return repr([self])
 
         def attack():
-            attack()
+            repr(Deep())
         """,
-        ("raised", "out-of-memory", "out-of-time", "died"),
-        slow=True,
     ),
-    Hostile(
-        "swallowing every error",
-        """
-        def attack():
-            while True:
-                try:
-                    while True:
-                        pass
-                except BaseException:
-                    continue
-        """,
-        ("out-of-time",),
-        slow=True,
-    ),
-    Hostile(
-        "swallowing the cancellation",
-        """
-        async def work(queue, handle):
-            while True:
-                try:
-                    lease = await queue.receive()
-                    await handle(lease.message)
-                    await lease.ack()
-                except BaseException:
-                    pass
-        """,
-        ("swallowed-cancellation", "never-ends"),
-        "message_queue/mend_the_worker",
-    ),
+    Hostile("a recursion without an end", "raised", "Python counts calls", "def attack():\n    attack()"),
     Hostile(
         "an error whose text is an error",
+        "raised",
+        "an error without a text",
         """
         class Worse(Exception):
-            def __str__(self):
-                raise Worse
-
-            def __repr__(self):
-                raise Worse
+            def __str__(self): raise Worse
+            def __repr__(self): raise Worse
 
         def attack():
             raise Worse
         """,
-        (),
     ),
+    Hostile("a syntax error", "syntax-error", "Python cannot read it", "def attack(:\n    pass"),
+    Hostile("a byte that is no text", "syntax-error", "Python cannot read it", "y = 'a\0b'"),
     Hostile(
-        "something that happens at exit",
+        "something that shall happen when Python ends",
+        "sender-stands-still",
+        "its process is killed, and nothing happens",
         """
-        import atexit
-
-        def attack():
-            atexit.register(lambda: open("/tmp/left-behind", "w").write("x"))
-        """,
-        (),
-    ),
-    Hostile(
-        "something that happens when an object is thrown away",
-        """
-        import weakref
+        import atexit, threading, weakref
 
         class Late:
-            def __del__(self):
-                open("/tmp/left-behind", "w").write("x")
+            def __del__(self): open("/tmp/left-behind", "w").write("x")
 
         def attack():
             late = Late()
             weakref.finalize(late, open, "/tmp/left-behind", "w")
+            globals()["kept"] = late
+            atexit.register(lambda: open("/tmp/left-behind", "w").write("x"))
         """,
-        (),
+        elsewhere={},
     ),
     Hostile(
-        "a syntax error",
-        """
-        def attack(:
-        """,
-        ("syntax-error",),
-    ),
-    Hostile(
-        "a byte that is no text",
-        """
-        x = "\\0"
-        y = 'a\0b'
-        """,
-        ("syntax-error", "cell-error"),
-    ),
-    Hostile(
-        "a module that does not exist",
-        """
-        import no_such_module_anywhere
-        """,
-        (),
-    ),
-    Hostile(
-        "a part of a module that does not exist",
-        """
-        from collections import no_such_part
-        """,
-        (),
-    ),
-    Hostile(
-        "a stop signal to itself",
-        """
-        import os
-
-        def attack():
-            os.kill(os.getpid(), 19)
-        """,
-        (),  # where it is the first process of a space of its own, the signal does nothing
-        slow=True,
+        "a kill signal to itself",
+        "sender-stands-still",
+        "the first process of a space does not die of it",
+        "import os\n\ndef attack():\n    os.kill(os.getpid(), 9)",
+        elsewhere={"limits": "died"},
     ),
     Hostile(
         "a kill signal to its parent",
+        "sender-stands-still",
+        "its parent has no number here",
         """
         import os
 
         def attack():
-            os.kill(os.getppid(), 9)
+            try: os.kill(os.getppid() or 2**22, 9)
+            except OSError: pass
         """,
-        (),
+        elsewhere={"limits": "sender-stands-still"},
+    ),
+    # They do not end
+    Hostile(
+        "a stop signal to itself",
+        "sender-stands-still",
+        "the first process of a space does not stop at it",
+        "import os\n\ndef attack():\n    os.kill(os.getpid(), 19)",
+        elsewhere={"limits": "out-of-time"},
+    ),
+    Hostile("an endless loop", "out-of-time", "time is up", "def attack():\n    while True: pass"),
+    Hostile(
+        "an endless loop before the answer is defined",
+        "out-of-time",
+        "time is up",
+        "while True: pass",
     ),
     Hostile(
-        "a handler for the signals that end it",
+        "an endless loop that swallows every error and ignores every signal",
+        "out-of-time",
+        "nobody asks it to end",
         """
         import signal
 
-        signal.signal(signal.SIGXCPU, signal.SIG_IGN)
-        """,
-        (),
-    ),
-    Hostile(
-        "closing every file descriptor",
-        """
-        import os
+        for each in {*signal.Signals} - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(each, signal.SIG_IGN)
 
         def attack():
-            os.closerange(0, 64)
+            while True:
+                try:
+                    while True: pass
+                except BaseException:
+                    continue
         """,
-        ("died",),
+    ),
+    Hostile(
+        "an endless loop, with Python's clocks set back",
+        "out-of-time",
+        "the judge has a clock of its own",
+        """
+        import time
+
+        time.monotonic = time.time = time.perf_counter = lambda: 0.0
+
+        def attack():
+            while True: pass
+        """,
+    ),
+    Hostile(
+        "sleeping in real time",
+        "out-of-time",
+        "time is up",
+        "import time\n\ndef attack():\n    time.sleep(1000)",
+    ),
+    Hostile(
+        "a lock that is taken twice, in a coroutine",
+        "out-of-time",
+        "time is up",
+        """
+        import threading
+
+        async def work(queue, handle):
+            lock = threading.Lock()
+            lock.acquire()
+            lock.acquire()
+        """,
+        MEND,
+    ),
+    Hostile(
+        "a thread that sleeps for ever, while the answer goes on",
+        "sender-stands-still",
+        "nobody waits for a thread",
+        "import threading, time\n\nthreading.Thread(target=time.sleep, args=(1000,)).start()",
+    ),
+    Hostile(
+        "half a line, and then nothing",
+        "out-of-time",
+        "time is up",
+        speaking("write(b'[1')\ntime.sleep(99)"),
+        MEND,
+    ),
+    Hostile(
+        "a line, byte by byte",
+        "out-of-time",
+        "each byte is a word, and the run has an end all the same",
+        speaking("write(b'[')\nwhile True:\n    write(b'1')\n    time.sleep(0.01)"),
+        MEND,
+    ),
+    Hostile(
+        "a reminder of the queue's that never comes back",
+        "out-of-time",
+        "time is up, whoever called",
+        inside(
+            "lease = await queue.receive()\nlease.on_end.append(lambda: time.sleep(99))\nawait lease.ack()"
+        ),
+        MEND,
+    ),
+    Hostile(
+        "a child that holds the pipes, while its parent is gone",
+        "died",
+        "in a space of its own the child goes with its parent",
+        inside("if os.fork() == 0: time.sleep(99)\nos._exit(0)"),
+        MEND,
+        elsewhere={"limits": "out-of-time"},
     ),
 )
