@@ -19,6 +19,7 @@ PATTERNS = {  #: by the module of its promises, in the order of the page
     "test_channels": "publish–subscribe",
     "test_requests": "request–reply",
     "test_event_stores": "event store",
+    "test_logs": "log",
 }
 
 

@@ -1,12 +1,13 @@
 """The servers: found, started, killed and started again. See `server.py`."""
 
+from .kafka import Kafka
 from .nats import NATS
 from .postgresql import PostgreSQL
 from .rabbitmq import RabbitMQ
 from .redis import Redis
 from .server import Server, holds
 
-__all__ = ["NATS", "SERVERS", "PostgreSQL", "RabbitMQ", "Redis", "Server", "holds"]
+__all__ = ["NATS", "SERVERS", "Kafka", "PostgreSQL", "RabbitMQ", "Redis", "Server", "holds"]
 
-SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL)
+SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL, Kafka)
 """All kinds of them, in the order in which the doctor names them."""

@@ -113,6 +113,11 @@ class Server(ABC):
         """SIGKILL: it can do nothing more, not even write what it holds. Idempotent."""
         self._end(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """SIGSTOP: its connections stay, and it hears and does nothing until it is killed."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
     def stop(self) -> None:
         """End it as its operator would. Idempotent."""
         self._end(signal.SIGTERM)

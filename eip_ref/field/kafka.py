@@ -1,0 +1,147 @@
+"""What all adapters of Kafka need: topics made, messages written, and calls that wait in a thread.
+
+The client is confluent-kafka: it alone has share groups, and what it does not know of asyncio is little.
+Its own asyncio producer holds messages back to send many at once, so the plain one is used: it sends at
+once, and a thread of its own hears the confirms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+__all__ = [
+    "ANSWER",
+    "Writer",
+    "connection",
+    "consumer",
+    "in_thread",
+    "make_topic",
+    "on_anyio",
+    "once_it_leads",
+]
+
+T = TypeVar("T")
+
+ANSWER = 30.0  #: seconds in which the broker answers, or has gone
+TICK = 0.1  #: seconds that one call of the client waits, so that whoever is cancelled goes soon
+NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+RETRY = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "log_level": 0}
+
+
+@contextmanager
+def connection(name: str) -> Iterator[None]:
+    """Turn what the client raises into a ConnectionError; a message that is too large is a ValueError."""
+    try:
+        yield
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            raise ValueError(f"{name} takes no message of this size: {error.args[0].str()}") from error
+        raise ConnectionError(f"{name}: {error.args[0].str()}") from error
+
+
+async def in_thread(call: Callable[..., T], *args: Any, **keywords: Any) -> T:
+    """Let a call that waits do so in a thread. Whoever is cancelled meanwhile still gets its answer."""
+    return await anyio.to_thread.run_sync(partial(call, *args, **keywords))
+
+
+def once_it_leads(ask: Callable[[], T]) -> T:
+    """Ask again while the broker, just started, does not lead the partition yet."""
+    end = time.monotonic() + ANSWER
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_YET or time.monotonic() > end:
+                raise
+        time.sleep(TICK / 10)
+
+
+def consumer(url: str, group: str, **settings: Any) -> Consumer:
+    """A consumer that commits only what it is told to commit."""
+    careful = {"enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 100}
+    return Consumer({"bootstrap.servers": url, "group.id": group, **RETRY, **careful, **settings})
+
+
+async def make_topic(url: str, name: str, *, partitions: int = 1, config: Mapping[str, str]) -> None:
+    """Make a topic with one replica, unless it is there."""
+    admin = AdminClient({"bootstrap.servers": url, **RETRY})
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config))
+    made = admin.create_topics([topic], operation_timeout=ANSWER, request_timeout=ANSWER)[name]
+    try:
+        await in_thread(made.result, ANSWER)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+def on_anyio(milliseconds: int) -> float:
+    """A time of the broker on anyio's clock."""
+    return milliseconds / 1000 - time.time() + anyio.current_time()
+
+
+class Writer:
+    """Writes messages and hears their confirms. Use it with `async with`.
+
+    `acks` is the number of replicas that have a message before it is confirmed, or "all"; with 0 it is
+    confirmed when it is sent.
+    """
+
+    def __init__(self, url: str, *, acks: int | str = "all", max_bytes: int, timeout: float = ANSWER) -> None:
+        self._settings = {
+            "bootstrap.servers": url,
+            "acks": acks,
+            "enable.idempotence": acks == "all",
+            "linger.ms": 0,
+            "message.max.bytes": max_bytes,
+            "message.timeout.ms": int(timeout * 1000),
+            **RETRY,
+        }
+        self._open = False
+
+    async def __aenter__(self) -> Writer:
+        self._producer = Producer(self._settings)
+        self._open = True
+        self._thread = threading.Thread(target=self._hear, name="kafka-confirms", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        with anyio.CancelScope(shield=True):
+            self._producer.purge()
+            await in_thread(self._producer.flush, ANSWER)
+            self._open = False
+            await in_thread(self._thread.join)
+
+    def _hear(self) -> None:
+        while self._open:
+            self._producer.poll(TICK)
+
+    async def write(self, topic: str, content: bytes, key: str | None = None) -> Any:
+        """Return the message of the client after the broker has confirmed it. Raises KafkaException."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Any] = loop.create_future()
+
+        def settle(error: Any, message: Any) -> None:
+            if told.done():
+                return  # whoever waited was cancelled
+            if error is None:
+                told.set_result(message)
+            else:
+                told.set_exception(KafkaException(error))
+
+        def tell(error: Any, message: Any) -> None:
+            loop.call_soon_threadsafe(settle, error, message)
+
+        self._producer.produce(topic, content, None if key is None else key.encode(), on_delivery=tell)
+        return await told

@@ -1,0 +1,207 @@
+"""The log protocol on Kafka: a topic of one partition, so that all messages have one order.
+
+`first` and `end` ask the broker, and stop the event loop for that round trip.
+
+*Left out:* topics of many partitions, which have one order each; transactions; compaction.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any, Self
+from uuid import uuid4
+
+import anyio
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from .. import values
+from ..message import Message
+from ..storage import OffsetGone, Record
+from ..trace import Kind, record
+from .kafka import ANSWER, TICK, Writer, connection, consumer, in_thread, make_topic, on_anyio, once_it_leads
+from .queue import decoded, encoded
+
+__all__ = ["KafkaGroup", "KafkaLog"]
+
+POLL = 0.05  #: seconds between two looks for a message that is waited for
+
+
+class KafkaLog:
+    """A `Log` on a broker: `async with KafkaLog("localhost:9092", "orders") as log: …`.
+
+    Raises ConnectionError when the broker is gone: whether an append was heard is then unknown.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        acks: int | str = "all",
+        max_bytes: int = 1_000_000,
+        timeout: float = ANSWER,
+    ) -> None:
+        self.name = values.name("name", name)
+        self._url, self._max_bytes = url, values.count("max_bytes", max_bytes)
+        self._writer = Writer(url, acks=acks, max_bytes=max_bytes, timeout=timeout)
+        self._place = 0  # the offset that the reader brings next
+        self._reading = anyio.Lock()
+
+    async def __aenter__(self) -> Self:
+        with connection(self.name):
+            await make_topic(
+                self._url, self.name, config={"max.message.bytes": str(self._max_bytes), "retention.ms": "-1"}
+            )
+        await self._writer.__aenter__()
+        self._reader = consumer(self._url, f"reader-{uuid4()}", **{"auto.offset.reset": "error"})
+        self._reader.assign([TopicPartition(self.name, 0, 0)])
+        record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await in_thread(self._reader.close)
+            await self._writer.__aexit__()
+
+    # Bounds
+
+    @property
+    def first(self) -> int:
+        """The offset of the oldest message that is kept, or `end` when there is none."""
+        return self._bounds()[0]
+
+    @property
+    def end(self) -> int:
+        """The offset that the next message will have."""
+        return self._bounds()[1]
+
+    def _bounds(self) -> tuple[int, int]:
+        ask = partial(self._reader.get_watermark_offsets, TopicPartition(self.name, 0), timeout=ANSWER)
+        with connection(self.name):
+            first, end = once_it_leads(ask)
+        return first, end
+
+    # The protocol
+
+    async def append(self, message: Message) -> int:
+        """Return the offset after the broker has confirmed. Raises TypeError for a body that is not JSON.
+
+        With acks=0 nobody knows the offset: it is -1.
+        """
+        content = encoded(message)
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
+        with connection(self.name):
+            confirmed = await self._writer.write(self.name, content, message.key)
+        offset = -1 if confirmed.offset() is None else int(confirmed.offset())
+        record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
+        return offset
+
+    async def read(self, offset: int, *, limit: int = 100) -> list[Record]:
+        """At most `limit` messages from `offset` on, in order. Raises `OffsetGone` and ValueError."""
+        values.count("offset", offset, minimum=0)
+        values.count("limit", limit)
+        async with self._reading:
+            first, end = await in_thread(self._bounds)
+            if offset < first:
+                raise OffsetGone(self.name, offset, first)
+            if offset > end:
+                raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
+            return await self._read(offset, end, limit)
+
+    async def _read(self, offset: int, end: int, limit: int) -> list[Record]:
+        if offset != self._place:
+            self._reader.assign([TopicPartition(self.name, 0, offset)])
+            self._place = offset
+        found: list[Record] = []
+        while self._place < end and len(found) < limit:
+            with connection(self.name):
+                arrived = await in_thread(self._reader.consume, limit - len(found), TICK)
+                self._place = max([self._place, *map(_place_after, arrived)])
+            found += [_record(each) for each in arrived if each.error() is None]
+        return found
+
+    async def wait(self, offset: int) -> None:
+        """Wait until a message with this offset has been appended, by whomever."""
+        values.count("offset", offset, minimum=0)
+        while (await in_thread(self._bounds))[1] <= offset:
+            await anyio.sleep(POLL)
+
+    # More than the protocol
+
+    async def forget(self, before: int) -> None:
+        """Remove all messages before this offset. The others keep theirs."""
+        admin = AdminClient({"bootstrap.servers": self._url})
+        place = TopicPartition(self.name, 0, before)
+        with connection(self.name):
+            await in_thread(admin.delete_records([place])[place].result, ANSWER)
+
+    def group(self, name: str) -> KafkaGroup:
+        """A reader whose progress the broker keeps."""
+        return KafkaGroup(self, name, consumer(self._url, f"{self.name}-{name}"))
+
+
+class KafkaGroup:
+    """A named reader of a log: what it has committed is where it goes on. Use it with `async with`.
+
+    The face of `durable_queue.ConsumerGroup`. A commit may move back: the broker keeps the last one.
+    """
+
+    def __init__(self, log: KafkaLog, name: str, committer: Consumer) -> None:
+        self.log, self.name, self._committer = log, name, committer
+        self.position = 0  #: the offset that is read next
+
+    async def __aenter__(self) -> Self:
+        self.position = await self.committed()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await in_thread(self._committer.close)
+
+    async def committed(self) -> int:
+        """The offset before which everything is done. A new group begins at the oldest message kept."""
+        with connection(self.log.name):
+            (place,) = await in_thread(
+                self._committer.committed, [TopicPartition(self.log.name, 0)], timeout=ANSWER
+            )
+        return place.offset if place.offset >= 0 else (await in_thread(self.log._bounds))[0]
+
+    async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
+        """The next messages, at least one, unless `timeout` seconds pass without any: then none."""
+        values.duration("timeout", timeout, infinite=True)
+        with anyio.move_on_after(timeout):
+            await self.log.wait(self.position)
+        found = await self.log.read(self.position, limit=limit)
+        for offset, message, _ in found:
+            record(Kind.DELIVERED, self.log.name, message.id, lease=None, offset=offset, group=self.name)
+            self.position = offset + 1
+        return found
+
+    async def commit(self, offset: int | None = None) -> int:
+        """Everything before `offset`, by default all that was read, is done; returns what is committed."""
+        now = self.position if offset is None else values.count("offset", offset, minimum=0)
+        place = TopicPartition(self.log.name, 0, now)
+        with connection(self.log.name):
+            await in_thread(self._committer.commit, offsets=[place], asynchronous=False)
+        record(Kind.STATE, self.log.name, now=now, reason="committed", group=self.name)
+        return now
+
+    async def seek(self, offset: int) -> None:
+        """Go on from this offset, also after a restart: back for a replay, or forward to skip."""
+        self.position = await self.commit(offset)
+
+
+def _place_after(arrived: Any) -> int:
+    """The offset after what has arrived: a message, or the news that there are no more."""
+    error = arrived.error()
+    if error is None:
+        return int(arrived.offset()) + 1
+    if error.code() == KafkaError._PARTITION_EOF:
+        return int(arrived.offset())
+    raise KafkaException(error)
+
+
+def _record(arrived: Any) -> Record:
+    return Record(arrived.offset(), decoded(arrived.value()), on_anyio(arrived.timestamp()[1]))

@@ -1,0 +1,43 @@
+"""Kafka: a log of one partition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eip_ref.field.kafka_log import KafkaLog
+from eip_ref.field.servers import Kafka, Server
+
+from ..verdicts import System, kept_with, not_kept
+
+__all__ = ["SYSTEMS"]
+
+
+def _log(server: Server, name: str, **settings: Any) -> KafkaLog:
+    return KafkaLog(server.url, name, **settings)
+
+
+LOG = System(
+    "kafka-log",
+    "Kafka",
+    "log",
+    Kafka,
+    _log,
+    {
+        "test_an_append_returns_the_offset_of_its_record": kept_with(
+            "acks = all or 1: with 0 the client is told no offset", without={"acks": 0}
+        ),
+        "test_what_was_confirmed_survives_a_kill_of_the_broker": kept_with(
+            "acks = all or 1: with 0 what the broker never read counts as confirmed", without={"acks": 0}
+        ),
+        "test_a_record_of_two_megabytes_is_taken": kept_with(
+            "max.message.bytes of the topic and message.max.bytes of the client: 1 MB by themselves",
+            {"max_bytes": 4_000_000},
+        ),
+        "test_a_message_that_is_sent_again_is_stored_once": not_kept(
+            "it is stored twice: enable.idempotence knows only the retries of the client itself"
+        ),
+        "test_a_commit_never_moves_back": not_kept("the group is wherever the last commit has put it"),
+    },
+)
+
+SYSTEMS = (LOG,)
