@@ -1,14 +1,17 @@
-"""RabbitMQ: classic and quorum queues."""
+"""RabbitMQ: classic and quorum queues, a topic exchange, and direct reply-to."""
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
 from eip_ref.field.rabbitmq import RabbitQueue
+from eip_ref.field.rabbitmq_exchange import RabbitChannel, rabbit_replier, rabbit_requestor
 from eip_ref.field.servers import RabbitMQ, Server
+from eip_ref.message import Handler
 
-from ..verdicts import BY_THE_ADAPTER, System, kept_with, not_applicable, not_kept
+from ..verdicts import BY_REQUESTOR_AND_REPLIER, BY_THE_ADAPTER, System, kept_with, not_applicable, not_kept
 
 __all__ = ["SYSTEMS"]
 
@@ -90,4 +93,44 @@ QUORUM = System(
     },
 )
 
-SYSTEMS = (CLASSIC, QUORUM)
+
+def _channel(server: Server, name: str) -> RabbitChannel:
+    return RabbitChannel(server.url, name)
+
+
+EXCHANGE = System(
+    "rabbitmq-topics",
+    "RabbitMQ, topic exchange",
+    "publish–subscribe",
+    RabbitMQ,
+    _channel,
+    {
+        "test_who_subscribes_late_gets_what_was_published_before": not_kept(
+            "an exchange stores nothing, and a queue only what comes after it was bound"
+        ),
+        "test_what_a_slow_subscriber_misses_is_counted": not_kept("x-max-length evicts in silence"),
+        "test_wildcards_mean_one_word_or_the_rest": kept_with(
+            "`*.#` for the rest: `#` alone means no word too"
+        ),
+    },
+)
+
+
+def _requests(
+    server: Server, name: str, *, handle: Handler | None = None
+) -> AbstractAsyncContextManager[Any]:
+    if handle is None:
+        return rabbit_requestor(server.url, name)
+    return rabbit_replier(server.url, name, handle)
+
+
+REQUESTS = System(
+    "rabbitmq-requests",
+    "RabbitMQ, direct reply-to",
+    "request–reply",
+    RabbitMQ,
+    _requests,
+    BY_REQUESTOR_AND_REPLIER,
+)
+
+SYSTEMS = (CLASSIC, QUORUM, EXCHANGE, REQUESTS)

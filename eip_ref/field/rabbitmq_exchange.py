@@ -1,0 +1,180 @@
+"""RabbitMQ's exchanges: publish–subscribe by a topic exchange, request–reply by direct reply-to; aio-pika.
+
+An exchange stores nothing: each subscription is a queue of its own, which is bound to it by a pattern, and
+whatever no queue is bound for comes back to its publisher. A replier's queue is there as long as somebody
+serves it, so a request that comes back has no responder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aio_pika
+import anyio
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
+
+from ..message import Handler, Message
+from ..publish_subscribe import Published, TopicMessage
+from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
+from ..tasks import background
+from ..trace import Kind, record
+from .queue import decoded, encoded
+
+__all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
+
+LOST = (AMQPError, ChannelInvalidStateError, OSError)
+REPLY_TO = "amq.rabbitmq.reply-to"  #: the name by which a channel gets replies without a queue
+RECONNECT = 0.2  #: seconds between two tries to reach a broker that has gone
+
+
+# Publish–subscribe
+
+
+class RabbitSubscription:
+    """A receiving end with a queue of its own, which holds at most `capacity` messages, the newest."""
+
+    def __init__(self, queue: Any, arrived: asyncio.Queue[Any], tag: str, channel: str) -> None:
+        self._queue, self._arrived, self._tag, self._channel = queue, arrived, tag, channel
+
+    async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
+        """The next message. Raises TimeoutError."""
+        wait = None if timeout == math.inf else timeout
+        delivery = await asyncio.wait_for(self._arrived.get(), wait)
+        await delivery.ack()
+        topic = delivery.routing_key.partition(".")[2]
+        message = TopicMessage.of(topic, decoded(delivery.body))
+        record(Kind.DELIVERED, self._channel, message.id)
+        return message
+
+    async def leave(self) -> None:
+        """End it, and return when the broker knows. Idempotent."""
+        tag, self._tag = self._tag, ""
+        if tag:
+            await self._queue.cancel(tag)
+
+
+class RabbitChannel:
+    """Topics of one exchange: `async with RabbitChannel(url, "shop") as channel: …`."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.name = name
+        self.dropped = 0  #: the broker evicts in silence, so nothing is counted here
+        self._url = url
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> RabbitChannel:
+        self._connection = await aio_pika.connect_robust(self._url, reconnect_interval=RECONNECT)
+        await self._stack.enter_async_context(self._connection)
+        channel = await self._connection.channel(on_return_raises=True)
+        self._exchange = await channel.declare_exchange(self.name, aio_pika.ExchangeType.TOPIC)
+        record(Kind.OPENED, self.name, who="", role="channel")
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._stack.aclose()
+
+    async def publish(self, topic: str, message: Message) -> Published:
+        """Return when the broker has confirmed. One receiver stands for one or more."""
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
+        try:
+            await self._exchange.publish(aio_pika.Message(encoded(message)), f"{self.name}.{topic}")
+        except PublishError:
+            return Published(0)
+        except LOST as error:
+            raise ConnectionError(f"{self.name}: {error}") from error
+        return Published(1)
+
+    async def flush(self) -> None:
+        """Each publish was confirmed: there is nothing to wait for."""
+
+    async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> RabbitSubscription:
+        """Hear everything from the instant at which this returns; the members of a group share one queue."""
+        channel = await self._connection.channel()
+        await channel.set_qos(capacity)
+        name = f"{self.name}.{group}" if group else None
+        arguments = {"x-max-length": capacity}
+        queue = await channel.declare_queue(name, auto_delete=True, exclusive=not group, arguments=arguments)
+        await queue.bind(self._exchange, f"{self.name}.{_in_words_of_amqp(pattern)}")
+        arrived: asyncio.Queue[Any] = asyncio.Queue()
+        tag = await queue.consume(arrived.put)
+        return RabbitSubscription(queue, arrived, tag, self.name)
+
+
+def _in_words_of_amqp(pattern: str) -> str:
+    """AMQP's `#` means no word too, and ours means at least one."""
+    return f"{pattern[:-1]}*.#" if pattern.endswith(">") else pattern
+
+
+# Request–reply
+
+
+@asynccontextmanager
+async def rabbit_requestor(
+    url: str, name_of_queue: str, *, name: str = "", errors: RemoteErrors | None = None
+) -> AsyncIterator[Requestor]:
+    """A `Requestor` whose requests go to a queue; replies come straight to its channel."""
+    async with _connected(url) as channel:
+
+        async def send(attempt: Message) -> None:
+            request = aio_pika.Message(encoded(attempt), reply_to=REPLY_TO, correlation_id=attempt.id)
+            try:
+                await channel.default_exchange.publish(request, name_of_queue)
+            except PublishError as error:
+                raise NoResponder(f"nobody serves {name_of_queue}") from error
+            except (DeliveryError, *LOST) as error:
+                raise ConnectionError(f"{name_of_queue}: {error}") from error
+
+        with Requestor(send, name=name, errors=errors) as requestor:
+
+            async def arrives(reply: Any) -> None:
+                await requestor.receive(decoded(reply.body))
+
+            async def hear(*_: object) -> None:
+                replies = await channel.get_queue(REPLY_TO, ensure=False)
+                await replies.consume(arrives, no_ack=True)
+
+            await hear()
+            channel.reopen_callbacks.add(hear)  # the client brings back queues, and this is none
+            yield requestor
+
+
+@asynccontextmanager
+async def rabbit_replier(
+    url: str, name_of_queue: str, handle: Handler, *, name: str = "", errors: RemoteErrors | None = None
+) -> AsyncIterator[Replier]:
+    """A `Replier` that serves a queue; all who serve it share the requests."""
+    async with _connected(url) as channel, Replier(handle, name=name, errors=errors) as replier:
+
+        async def serve(request: Any) -> None:
+            reply = await replier.answer(decoded(request.body))
+            if reply is not None:
+                answer = aio_pika.Message(encoded(reply), correlation_id=request.correlation_id)
+                await channel.default_exchange.publish(answer, request.reply_to, mandatory=False)
+            await request.ack()
+
+        async with background() as tasks:
+
+            async def arrives(request: Any) -> None:
+                tasks.start_soon(serve, request)
+
+            queue = await channel.declare_queue(name_of_queue, auto_delete=True)
+            await queue.consume(arrives)
+            yield replier
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Any]:
+    """A channel that comes back by itself, with its queues and consumers, when the broker does."""
+    connection = await aio_pika.connect_robust(url, reconnect_interval=RECONNECT)
+    try:
+        channel = await connection.channel(on_return_raises=True)
+        await channel.set_qos(100)
+        yield channel
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connection.close()
