@@ -19,7 +19,7 @@ from ..message import Message
 from ..message_queue import Backoff, QueueFull
 from .queue import BrokerQueue, Delivery, unbroken
 
-__all__ = ["LOST", "PostgresQueue", "opened"]
+__all__ = ["LOST", "PostgresQueue", "close", "opened"]
 
 INTERVAL = 0.5  #: seconds after which a receiver looks again, should it have missed what it was told
 FOR_EVER = 1e9  #: seconds
@@ -182,17 +182,17 @@ async def opened(
 ) -> Any:
     """A pool of connections to a database that has these tables, and one that hears a channel."""
     pool = await asyncpg.create_pool(url, min_size=1, max_size=4)
-    stack.push_async_callback(_close, pool)
+    stack.push_async_callback(close, pool)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("select pg_advisory_xact_lock(7)")  # two who come first would both make them
         await connection.execute(tables)
     listener = await asyncpg.connect(url)
-    stack.push_async_callback(_close, listener)
+    stack.push_async_callback(close, listener)
     await listener.add_listener(channel, hear)
     return pool
 
 
-async def _close(one: Any) -> None:
+async def close(one: Any) -> None:
     """Close a pool or a connection, also one whose server has gone."""
     with suppress(*LOST, TimeoutError):
         await asyncio.wait_for(one.close(), 1)

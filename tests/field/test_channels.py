@@ -65,6 +65,18 @@ async def test_wildcards_mean_one_word_or_the_rest(site: Site) -> None:
 
 
 @promise
+async def test_a_message_of_ten_kilobytes_is_heard(site: Site) -> None:
+    """In one piece."""
+    async with site.open() as channel:
+        end = await channel.subscribe("orders")
+        try:
+            await channel.publish("orders", Message("x" * 10_000))
+        except ValueError as error:
+            raise AssertionError(str(error)) from error
+        assert await heard(end) == "x" * 10_000
+
+
+@promise
 async def test_that_nobody_is_subscribed_is_told_to_the_publisher(site: Site) -> None:
     """An explicit outcome: a message for nobody does not vanish in silence."""
     async with site.open() as channel:

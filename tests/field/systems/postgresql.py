@@ -1,4 +1,4 @@
-"""PostgreSQL: a table as a queue, and one as an event store."""
+"""PostgreSQL: a table as a queue, one as an event store, and NOTIFY."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from eip_ref.field.postgresql import PostgresQueue
 from eip_ref.field.postgresql_events import PostgresEventStore
+from eip_ref.field.postgresql_notify import PostgresChannel
 from eip_ref.field.servers import PostgreSQL, Server
 
-from ..verdicts import BY_THE_ADAPTER, DEAD_LETTERS_BY_THE_ADAPTER, System, kept_with
+from ..verdicts import BY_THE_ADAPTER, DEAD_LETTERS_BY_THE_ADAPTER, System, kept_with, not_kept
 
 __all__ = ["SYSTEMS"]
 
@@ -51,4 +52,28 @@ EVENTS = System(
     },
 )
 
-SYSTEMS = (TABLE, EVENTS)
+
+def _channel(server: Server, name: str) -> PostgresChannel:
+    return PostgresChannel(server.url, name)
+
+
+NOTIFY = System(
+    "postgresql-notify",
+    "PostgreSQL, NOTIFY",
+    "publish–subscribe",
+    PostgreSQL,
+    _channel,
+    {
+        "test_a_group_shares_one_copy": not_kept("whoever listens gets every notice"),
+        "test_wildcards_mean_one_word_or_the_rest": kept_with("the adapter looks at the topic in the notice"),
+        "test_what_a_slow_subscriber_misses_is_counted": kept_with("the adapter counts it"),
+        "test_that_nobody_is_subscribed_is_told_to_the_publisher": not_kept("it is committed, no more"),
+        "test_a_message_of_ten_kilobytes_is_heard": not_kept("a notice has less than 8,000 bytes"),
+        "test_who_subscribes_late_gets_what_was_published_before": not_kept("nothing is stored"),
+        "test_a_subscription_outlives_a_kill_of_the_broker": not_kept(
+            "the connection that listens is gone, and the client opens no other"
+        ),
+    },
+)
+
+SYSTEMS = (TABLE, EVENTS, NOTIFY)

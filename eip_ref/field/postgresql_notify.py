@@ -1,0 +1,108 @@
+"""PostgreSQL's NOTIFY: publish–subscribe, by asyncpg.
+
+The database hands a notice to every connection that listens at the commit, and stores nothing. A channel
+here is one channel of the database; the topic is in the notice, and each subscriber looks at the pattern by
+itself. A notice has less than 8,000 bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import AsyncExitStack
+from typing import Any
+
+import anyio
+import asyncpg
+
+from ..message import Message
+from ..publish_subscribe import Published, TopicMessage, matches
+from ..trace import Kind, record
+from .postgresql import LOST, close
+from .queue import Unsupported, decoded, encoded
+
+__all__ = ["PostgresChannel", "PostgresSubscription"]
+
+
+class PostgresSubscription:
+    """A receiving end: at most `capacity` messages wait; what it misses is counted."""
+
+    def __init__(self, channel: PostgresChannel, pattern: str, capacity: int) -> None:
+        self._channel, self._pattern = channel, pattern
+        self._arrived: asyncio.Queue[TopicMessage] = asyncio.Queue(capacity)
+
+    def hear(self, message: TopicMessage) -> None:
+        if not matches(self._pattern, message.topic):
+            return
+        if self._arrived.full():
+            self._channel.dropped += 1
+        else:
+            self._arrived.put_nowait(message)
+
+    async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
+        """The next message. Raises TimeoutError."""
+        wait = None if timeout == math.inf else timeout
+        message = await asyncio.wait_for(self._arrived.get(), wait)
+        record(Kind.DELIVERED, self._channel.name, message.id)
+        return message
+
+    async def leave(self) -> None:
+        """End it. Idempotent."""
+        self._channel.subscriptions.discard(self)
+
+
+class PostgresChannel:
+    """Topics of one database: `async with PostgresChannel(url, "shop") as channel: …`."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.name = name
+        self.dropped = 0  #: messages for which a subscription of this channel had no room
+        self.subscriptions: set[PostgresSubscription] = set()
+        self._url = url
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> PostgresChannel:
+        self._connection = await asyncpg.connect(self._url)
+        self._stack.push_async_callback(close, self._connection)
+        await self._connection.add_listener(self.name, self._hear)
+        record(Kind.OPENED, self.name, who="", role="channel")
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._stack.aclose()
+
+    def _hear(self, connection: object, process: int, channel: str, notice: str) -> None:
+        topic, _, content = notice.partition(" ")
+        message = TopicMessage.of(topic, decoded(content.encode()))
+        for subscription in self.subscriptions:
+            subscription.hear(message)
+
+    async def publish(self, topic: str, message: Message) -> Published | None:
+        """Return when it is committed. None is the answer: the database does not say who was there.
+
+        Raises ValueError for a message of 8,000 bytes or more.
+        """
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
+        notice = f"{topic} {encoded(message).decode()}"
+        try:
+            await self._connection.execute("select pg_notify($1, $2)", self.name, notice)
+        except asyncpg.InvalidParameterValueError as error:
+            raise ValueError(f"{self.name} takes no message of {len(notice)} signs") from error
+        except LOST as error:
+            raise ConnectionError(f"{self.name}: {error}") from error
+        return None
+
+    async def flush(self) -> None:
+        """Return when this connection has heard what was published before."""
+        await self._connection.fetchval("select 1")
+
+    async def subscribe(
+        self, pattern: str, *, group: str = "", capacity: int = 1_000
+    ) -> PostgresSubscription:
+        """Hear everything from the instant at which this returns."""
+        if group:
+            raise Unsupported("whoever listens gets every notice")
+        subscription = PostgresSubscription(self, pattern, capacity)
+        self.subscriptions.add(subscription)
+        return subscription
