@@ -22,11 +22,11 @@ import pytest
 
 from eip_ref.autograder.grading import pictures
 from eip_ref.autograder.isolation.sandbox import best_isolation
-from eip_ref.autograder.process.cage import WORDS
 from eip_ref.autograder.registry import find
 
 from .exercise_cases import ROOT, model_source
 from .hostile import HOSTILE, Hostile, outside, protocol
+from .hostile.run import mode_of
 from .hostile.submissions import CHOOSE
 
 ACCOUNTS = ("root", "a user") if os.name == "posix" and os.geteuid() == 0 else ("a user",)
@@ -35,16 +35,7 @@ WAYS = [f"{account}, {mode}" for account in ACCOUNTS for mode in MODES]
 LEFT_BEHIND = Path("/tmp/left-behind")
 
 
-def _mode(isolation: str) -> str:
-    """The mode that a report says in these words; "none" where there is no grading."""
-    if isolation.startswith("none"):
-        return "none"
-    if isolation.startswith("limits") or WORDS["limits"] in isolation:
-        return "limits"
-    return "bubblewrap" if isolation.startswith("bubblewrap") else "namespaces"
-
-
-BEST = f"{ACCOUNTS[0]}, {_mode(best_isolation().words)}"
+BEST = f"{ACCOUNTS[0]}, {mode_of(best_isolation().words)}"
 CASES = [
     *((BEST, each) for each in HOSTILE if each.elsewhere is None or each.depends_on(BEST)),
     *((way, each) for way in WAYS if way != BEST for each in HOSTILE if each.depends_on(way)),
@@ -192,6 +183,6 @@ def test_with_limits_alone_files_stay_where_the_account_may_write(graded: Graded
 def _told(way: str, hostile: Hostile, graded: Graded) -> dict[str, Any]:
     """What is told of a submission; skips where this machine does not have the way."""
     outcome = graded.outcomes[way]
-    if _mode(outcome["isolation"]) != way.partition(", ")[2]:
+    if mode_of(outcome["isolation"]) != way.partition(", ")[2]:
         pytest.skip(f"this machine has no such way: {outcome['isolation']}")
     return dict(outcome["marks"][hostile.words])

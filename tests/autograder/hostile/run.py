@@ -94,6 +94,15 @@ def _answers(cell: dict[str, Any]) -> str:
     return str(told["grade_id"]) if told.get("solution") else ""
 
 
+def mode_of(isolation: str) -> str:
+    """The mode that a report says in these words; "none" where there is no grading."""
+    if isolation.startswith(("none", "no grading")):
+        return "none"
+    if isolation == LIMITS.words or cage.WORDS["limits"] in isolation:
+        return "limits"
+    return "bubblewrap" if isolation.startswith("bubblewrap") else "namespaces"
+
+
 def _few_seeds(exercise: Exercise, secret: bytes) -> list[int]:
     """One of the check and the last hidden one: a wrong answer seldom meets more."""
     seeds = seeds_for(exercise, secret)
@@ -114,8 +123,10 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable()  # of tasks that a run has ended
     vars(isolated).update(Starter=_kept, seeds_for=_few_seeds)
-    chosen = [hostile for hostile in HOSTILE if hostile.words in asked["words"]]
-    with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(2) as beside:
+    here = mode_of(isolation.words) == mode  # else nothing is graded: this machine has no such way
+    chosen = [hostile for hostile in HOSTILE if here and hostile.words in asked["words"]]
+    threads = 2 if len(chosen) > 50 else 1  # each starts what starts processes, for each lesson
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as beside:
         told = list(pool.map(lambda hostile: graded(hostile, asked["way"], isolation, beside), chosen))
         for each in _all:
             each.close()  # before the threads end: bubblewrap ends with the thread that started it
