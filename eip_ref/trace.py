@@ -5,8 +5,8 @@ one look at a context variable. When somebody does — `recording()`, or a simul
 laboratory — the fact is kept with its time, and the kept facts are a `Trace`: what the player
 plays, the figures draw, the invariants judge and the autograder grades.
 
-*Left out:* sampling, spans and export to a tracing back end. A production system sends such facts
-to OpenTelemetry; here they stay in memory and in JSON texts.
+*Left out:* sampling. Facts stay in memory and in JSON texts; `field.telemetry` makes spans of
+OpenTelemetry of them, as a production system sends them to a tracing back end.
 """
 
 from __future__ import annotations
