@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections import deque
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import nats
@@ -22,6 +22,7 @@ from nats.js.errors import APIError
 
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
+from .pulls import Pulls
 from .queue import BrokerQueue, Delivery, Unsupported, unbroken
 
 __all__ = ["JetStreamQueue"]
@@ -57,8 +58,7 @@ class JetStreamQueue(BrokerQueue):
                 url, f"{name}-dead", lease=lease, max_failures=None, dead_letters=False
             )
         self._url, self._capacity, self._dedup = url, capacity, dedup
-        self._idle: deque[asyncio.Task[Any]] = deque()  # pulls whose receivers have gone
-        self._returns: deque[asyncio.Task[Any]] = deque(maxlen=100)  # of what they have brought
+        self._pulls = Pulls(_return)
 
     async def _connect(self, stack: AsyncExitStack) -> None:
         if self.dead_letters is not None:
@@ -71,7 +71,7 @@ class JetStreamQueue(BrokerQueue):
             self.name,
             ConsumerConfig(durable_name="workers", ack_wait=self.lease, filter_subject=self.name),
         )
-        stack.callback(self._cancel_pulls)
+        stack.push_async_callback(self._pulls.close)
 
     async def _make_stream(self) -> None:
         config = StreamConfig(
@@ -85,10 +85,6 @@ class JetStreamQueue(BrokerQueue):
         else:  # a stream that refuses schedules nothing
             config.max_msgs, config.discard = self._capacity, DiscardPolicy.NEW
         await self._stream.add_stream(config)
-
-    def _cancel_pulls(self) -> None:
-        while self._idle:
-            self._idle.pop().cancel()
 
     # In
 
@@ -116,28 +112,12 @@ class JetStreamQueue(BrokerQueue):
         end = asyncio.get_running_loop().time() + timeout
         while True:
             rest = max(0.0, end - asyncio.get_running_loop().time())
-            message = await self._pulled(min(rest, PULL))
+            pull = partial(self._pull, min(rest, PULL))
+            message = await self._pulls.answer(pull, asked=rest > 0)
             if message is not None:
                 return _delivery(message)
             if rest <= PULL:
                 return None
-
-    async def _pulled(self, timeout: float) -> Any:
-        """The answer to one pull. A pull that is left goes on: the next receiver takes it over."""
-        pull = self._idle.popleft() if self._idle and timeout else asyncio.ensure_future(self._pull(timeout))
-        try:
-            return await asyncio.shield(pull)
-        except asyncio.CancelledError:
-            self._idle.append(pull)
-            pull.add_done_callback(self._came)
-            raise
-
-    def _came(self, pull: asyncio.Task[Any]) -> None:
-        """A pull is answered: with nobody there to take it, the message is returned."""
-        if pull in self._idle:
-            self._idle.remove(pull)
-            if not pull.cancelled() and pull.exception() is None and pull.result() is not None:
-                self._returns.append(asyncio.ensure_future(pull.result().nak()))
 
     async def _pull(self, timeout: float) -> Any:
         wish: dict[str, Any] = {"batch": 1}
@@ -174,6 +154,10 @@ def _delivery(message: Any) -> Delivery:
         deliveries=facts.num_delivered,
         failures=facts.num_delivered - 1,
     )
+
+
+async def _return(message: Any) -> None:
+    await message.nak()
 
 
 async def _nothing(answer: object) -> None: ...
