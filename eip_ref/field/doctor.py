@@ -6,7 +6,15 @@ from importlib.util import find_spec
 
 from .servers import SERVERS, Server
 
-CLIENTS = ("aio_pika", "asyncpg", "confluent_kafka", "nats", "opentelemetry", "redis")
+CLIENTS = (
+    "aio_pika",
+    "asyncpg",
+    "confluent_kafka",
+    "nats",
+    "opentelemetry",
+    "redis",
+    "stomp",
+)
 INSTALL = "python -m pip install -e '.[field]' -c constraints.txt"
 
 

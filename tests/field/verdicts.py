@@ -11,6 +11,7 @@ from typing import Any
 from eip_ref.field.servers import Server
 
 __all__ = [
+    "BY_A_TIMER",
     "BY_REQUESTOR_AND_REPLIER",
     "BY_THE_ADAPTER",
     "DEAD_LETTERS_BY_THE_ADAPTER",
@@ -73,6 +74,18 @@ BY_THE_ADAPTER = {
     "test_a_nack_without_a_delay_makes_no_hot_loop": kept_with("the adapter chooses the delay"),
 }
 """What the adapter of every queue brings."""
+
+BY_A_TIMER = dict.fromkeys(
+    (
+        "test_an_expired_lease_makes_the_message_ready",
+        "test_an_old_lease_settles_nothing",
+        "test_a_receiver_may_choose_its_lease",
+        "test_a_heartbeat_keeps_the_lease",
+        "test_an_extension_counts_from_now",
+    ),
+    kept_with("a timer of the adapter returns the message"),
+)
+"""What the adapter brings where the system has no leases."""
 
 DEAD_LETTERS_BY_THE_ADAPTER = dict.fromkeys(
     (

@@ -1,5 +1,6 @@
 """The servers: found, started, killed and started again. See `server.py`."""
 
+from .activemq import ActiveMQ
 from .kafka import Kafka
 from .nats import NATS
 from .postgresql import PostgreSQL
@@ -7,7 +8,17 @@ from .rabbitmq import RabbitMQ
 from .redis import Redis
 from .server import Server, holds
 
-__all__ = ["NATS", "SERVERS", "Kafka", "PostgreSQL", "RabbitMQ", "Redis", "Server", "holds"]
+__all__ = [
+    "NATS",
+    "SERVERS",
+    "ActiveMQ",
+    "Kafka",
+    "PostgreSQL",
+    "RabbitMQ",
+    "Redis",
+    "Server",
+    "holds",
+]
 
-SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL, Kafka)
+SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL, Kafka, ActiveMQ)
 """All kinds of them, in the order in which the doctor names them."""

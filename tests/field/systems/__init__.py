@@ -1,7 +1,7 @@
 """The systems, one module each: how its adapter is opened, and which promises it does not simply keep."""
 
 from ..verdicts import System
-from . import kafka, nats, postgresql, rabbitmq, redis
+from . import activemq, kafka, nats, postgresql, rabbitmq, redis
 
 __all__ = ["SYSTEMS"]
 
@@ -11,5 +11,6 @@ SYSTEMS: tuple[System, ...] = (
     *redis.SYSTEMS,
     *postgresql.SYSTEMS,
     *kafka.SYSTEMS,
+    *activemq.SYSTEMS,
 )
 """In the order of the table."""

@@ -11,7 +11,15 @@ from eip_ref.field.rabbitmq_exchange import RabbitChannel, rabbit_replier, rabbi
 from eip_ref.field.servers import RabbitMQ, Server
 from eip_ref.message import Handler
 
-from ..verdicts import BY_REQUESTOR_AND_REPLIER, BY_THE_ADAPTER, System, kept_with, not_applicable, not_kept
+from ..verdicts import (
+    BY_A_TIMER,
+    BY_REQUESTOR_AND_REPLIER,
+    BY_THE_ADAPTER,
+    System,
+    kept_with,
+    not_applicable,
+    not_kept,
+)
 
 __all__ = ["SYSTEMS"]
 
@@ -22,14 +30,9 @@ def _queue(server: Server, name: str, **settings: Any) -> RabbitQueue:
 
 
 NO_COUNT = not_kept("a classic queue counts no deliveries: it says redelivered, and no more")
-TIMER = kept_with("a timer of the adapter returns the message")
 BOTH = {
     **BY_THE_ADAPTER,
-    "test_an_expired_lease_makes_the_message_ready": TIMER,
-    "test_an_old_lease_settles_nothing": TIMER,
-    "test_a_receiver_may_choose_its_lease": TIMER,
-    "test_a_heartbeat_keeps_the_lease": TIMER,
-    "test_an_extension_counts_from_now": TIMER,
+    **BY_A_TIMER,
     "test_a_nack_takes_a_delay": kept_with("the adapter holds the message while it rests"),
     "test_a_delayed_put_is_ready_after_its_delay": kept_with(
         "a queue that nobody reads, whose messages expire into this one"
