@@ -8,6 +8,7 @@ from .servers import SERVERS, Server
 
 CLIENTS = (
     "aio_pika",
+    "aiobotocore",
     "asyncpg",
     "confluent_kafka",
     "nats",

@@ -2,6 +2,7 @@
 
 from .activemq import ActiveMQ
 from .kafka import Kafka
+from .moto import Moto
 from .nats import NATS
 from .postgresql import PostgreSQL
 from .rabbitmq import RabbitMQ
@@ -13,6 +14,7 @@ __all__ = [
     "SERVERS",
     "ActiveMQ",
     "Kafka",
+    "Moto",
     "PostgreSQL",
     "RabbitMQ",
     "Redis",
@@ -20,5 +22,5 @@ __all__ = [
     "holds",
 ]
 
-SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL, Kafka, ActiveMQ)
+SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL, Kafka, ActiveMQ, Moto)
 """All kinds of them, in the order in which the doctor names them."""

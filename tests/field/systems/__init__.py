@@ -1,7 +1,7 @@
 """The systems, one module each: how its adapter is opened, and which promises it does not simply keep."""
 
 from ..verdicts import System
-from . import activemq, kafka, nats, postgresql, rabbitmq, redis
+from . import activemq, kafka, nats, postgresql, rabbitmq, redis, sqs
 
 __all__ = ["SYSTEMS"]
 
@@ -12,5 +12,6 @@ SYSTEMS: tuple[System, ...] = (
     *postgresql.SYSTEMS,
     *kafka.SYSTEMS,
     *activemq.SYSTEMS,
+    *sqs.SYSTEMS,
 )
 """In the order of the table."""

@@ -1,0 +1,223 @@
+"""SQS: standard and FIFO queues behind the queue protocol, by aiobotocore.
+
+The lease is the visibility timeout, in whole seconds: a time between two of them counts as the later one.
+A receipt handle settles it. A message that was handed out `max_failures` times is moved to the dead
+letters by the redrive policy, when somebody asks for a message the next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import cache, partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
+
+from ..message import Message
+from ..message_queue import Backoff
+from .pulls import Pulls
+from .queue import BrokerQueue, Delivery, Unsupported
+
+__all__ = ["SqsQueue", "client"]
+
+POLL = 2  #: seconds that one question waits at the service
+INTERVAL = 0.1  #: seconds between two questions that do not wait
+LONGEST = 43_200  #: seconds of a visibility timeout
+LONGEST_DELAY = 900  #: seconds of a delay
+LARGEST = 1_048_576  #: bytes of a message
+OVER = ("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue")  #: for an old handle
+
+SESSION = cache(get_session)
+
+
+def client(service: str, url: str, region: str) -> AbstractAsyncContextManager[Any]:
+    """A client of a service at this address.
+
+    Its keys are in the address, as in "http://key:secret@host:port"; without them botocore looks for some.
+    Nothing is sent twice: whoever heard no answer decides.
+    """
+    parts = urlsplit(url)
+    client: AbstractAsyncContextManager[Any] = SESSION().create_client(
+        service,
+        region_name=region,
+        endpoint_url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        aws_access_key_id=parts.username,
+        aws_secret_access_key=parts.password,
+        config=AioConfig(retries={"total_max_attempts": 1}, max_pool_connections=50),
+    )
+    return client
+
+
+class SqsQueue(BrokerQueue):
+    """A queue of SQS, with its dead letters in "<name>-dead"; the service adds ".fifo" to a FIFO one.
+
+    In a FIFO queue the key of a message is its group; one without a key is a group of its own.
+    """
+
+    _lost = (HTTPClientError, NoConnection)
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        fifo: bool = False,
+        region: str = "us-east-1",
+        lease: float = 30.0,
+        backoff: Backoff | None = None,
+        capacity: int | None = None,
+        max_failures: int | None = None,
+        dead_letters: bool = True,
+    ) -> None:
+        super().__init__(name, lease=lease, backoff=backoff)
+        if capacity is not None:
+            raise Unsupported("a queue of SQS has no bound")
+        self.dead_letters: SqsQueue | None = None
+        if dead_letters:
+            self.dead_letters = SqsQueue(
+                url, f"{name}-dead", fifo=fifo, region=region, lease=lease, dead_letters=False
+            )
+        self._endpoint, self._region = url, region
+        self._fifo, self._max_receives = fifo, max_failures
+        self._polls = Pulls(self._return)
+        self._granted = 0  # leases: a receipt handle is no number
+
+    async def _connect(self, stack: AsyncExitStack) -> None:
+        if self.dead_letters is not None:
+            await stack.enter_async_context(self.dead_letters)
+        self._sqs = await stack.enter_async_context(client("sqs", self._endpoint, self._region))
+        stack.push_async_callback(self._polls.close)
+        made = await self._sqs.create_queue(
+            QueueName=self.name + ".fifo" * self._fifo, Attributes=await self._attributes()
+        )
+        self.url = made["QueueUrl"]
+
+    async def _attributes(self) -> dict[str, str]:
+        attributes = {"FifoQueue": "true"} if self._fifo else {}
+        if self.dead_letters is not None and self._max_receives is not None:
+            policy = {
+                "deadLetterTargetArn": await self.dead_letters.arn(),
+                "maxReceiveCount": self._max_receives,
+            }
+            attributes["RedrivePolicy"] = json.dumps(policy)
+        return attributes
+
+    async def arn(self) -> str:
+        """The name by which other services call this queue."""
+        answer = await self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        return str(answer["Attributes"]["QueueArn"])
+
+    async def allow(self, topic: str) -> None:
+        """Let a topic of SNS put messages into this queue."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "sqs:SendMessage",
+            "Resource": await self.arn(),
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        await self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
+
+    async def remove(self) -> None:
+        """Remove the queue and all that is in it."""
+        await self._sqs.delete_queue(QueueUrl=self.url)
+
+    # In
+
+    async def _put(self, content: bytes, message: Message, delay: float) -> None:
+        if len(content) > LARGEST:
+            raise ValueError(f"SQS takes messages of at most {LARGEST} bytes; this one has {len(content)}")
+        if delay > LONGEST_DELAY:
+            raise ValueError(f"SQS delays a message by at most {LONGEST_DELAY} seconds, and not by {delay}")
+        facts: dict[str, Any] = {"DelaySeconds": math.ceil(delay)}
+        if self._fifo and delay:
+            raise Unsupported("a FIFO queue has one delay for all messages")
+        if self._fifo:
+            group = allowed(message.key or message.id)
+            facts = {"MessageGroupId": group, "MessageDeduplicationId": allowed(message.id)}
+        await self._sqs.send_message(QueueUrl=self.url, MessageBody=content.decode(), **facts)
+
+    # Out
+
+    async def _take(self, seconds: float, timeout: float) -> Delivery | None:
+        if seconds > LONGEST:
+            raise Unsupported(f"a visibility timeout has at most {LONGEST} seconds")
+        clock = asyncio.get_running_loop().time
+        end = clock() + timeout
+        while True:
+            asked = math.ceil(seconds), int(min(POLL, max(0.0, end - clock())))
+            message = await self._polls.answer(partial(self._poll, *asked), asked=asked)
+            if message is not None:
+                return self._delivery(message)
+            if (rest := end - clock()) <= 0:
+                return None
+            if rest < 1:
+                await asyncio.sleep(min(INTERVAL, rest))
+
+    async def _poll(self, seconds: int, wait: int) -> Any:
+        answer = await self._sqs.receive_message(
+            QueueUrl=self.url,
+            VisibilityTimeout=seconds,
+            WaitTimeSeconds=wait,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["topic"],
+        )
+        return next(iter(answer.get("Messages", ())), None)
+
+    async def _return(self, message: Any) -> None:
+        await self._sqs.change_message_visibility(
+            QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+        )
+
+    def _delivery(self, message: Any) -> Delivery:
+        facts, attributes = message["Attributes"], message.get("MessageAttributes", {})
+        deliveries = int(facts["ApproximateReceiveCount"])
+        self._granted += 1
+        return Delivery(
+            content=message["Body"].encode(),
+            handle=message["ReceiptHandle"],
+            token=self._granted,
+            sequence=int(facts.get("SequenceNumber", facts["SentTimestamp"])),
+            deliveries=deliveries,
+            failures=deliveries - 1,
+            headers={name: attribute["StringValue"] for name, attribute in attributes.items()},
+        )
+
+    # Settled
+
+    async def _ack(self, delivery: Delivery) -> bool:
+        return await self._settles(self._sqs.delete_message, delivery)
+
+    async def _nack(self, delivery: Delivery, delay: float, *, failed: bool) -> bool:
+        return await self._extend(delivery, delay)
+
+    async def _extend(self, delivery: Delivery, seconds: float) -> bool:
+        change = partial(self._sqs.change_message_visibility, VisibilityTimeout=math.ceil(seconds))
+        return await self._settles(change, delivery)
+
+    async def _settles(self, act: Callable[..., Any], delivery: Delivery) -> bool:
+        try:
+            await act(QueueUrl=self.url, ReceiptHandle=delivery.handle)
+        except ClientError as error:
+            if error.response["Error"]["Code"].rpartition(".")[2] not in OVER:
+                raise
+            return False
+        return True
+
+
+def allowed(text: str) -> str:
+    """The text itself, or its hash where it has signs that the name of a group may not have."""
+    if re.fullmatch(r"[!-~]{1,128}", text):
+        return text
+    return hashlib.sha256(text.encode()).hexdigest()
