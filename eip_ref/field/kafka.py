@@ -127,7 +127,9 @@ class Writer:
         while self._open:
             self._producer.poll(TICK)
 
-    async def write(self, topic: str, content: bytes, key: str | None = None) -> Any:
+    async def write(
+        self, topic: str, content: bytes, key: str | None = None, headers: Mapping[str, bytes] | None = None
+    ) -> Any:
         """Return the message of the client after the broker has confirmed it. Raises KafkaException."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Any] = loop.create_future()
@@ -143,5 +145,6 @@ class Writer:
         def tell(error: Any, message: Any) -> None:
             loop.call_soon_threadsafe(settle, error, message)
 
-        self._producer.produce(topic, content, None if key is None else key.encode(), on_delivery=tell)
+        place = None if key is None else key.encode()
+        self._producer.produce(topic, content, place, headers=dict(headers or {}), on_delivery=tell)
         return await told

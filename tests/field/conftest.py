@@ -17,6 +17,7 @@ from .verdicts import System
 PATTERNS = {  #: by the module of its promises, in the order of the page
     "test_queues": "queue",
     "test_channels": "publish–subscribe",
+    "test_durable_subscriptions": "durable subscription",
     "test_requests": "request–reply",
     "test_event_stores": "event store",
     "test_logs": "log",

@@ -112,7 +112,7 @@ class System:
 
     id: str  #: in the names of the tests, such as "rabbitmq-quorum"
     label: str  #: in the table
-    pattern: str  #: "queue", "log", "publish–subscribe", "request–reply" or "event store"
+    pattern: str  #: of `PATTERNS`, such as "log"
     server: type[Server]
     open: Callable[..., AbstractAsyncContextManager[Any]]  #: of server, name and settings
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)  #: by the name of the promise's test

@@ -1,9 +1,10 @@
-"""Kafka: a log of one partition."""
+"""Kafka: a log of one partition, and publish–subscribe over one topic."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from eip_ref.field.kafka_channel import KafkaChannel
 from eip_ref.field.kafka_log import KafkaLog
 from eip_ref.field.servers import Kafka, Server
 
@@ -40,4 +41,44 @@ LOG = System(
     },
 )
 
-SYSTEMS = (LOG,)
+
+def _channel(server: Server, name: str, **settings: Any) -> KafkaChannel:
+    return KafkaChannel(server.url, name, **settings)
+
+
+CHANNEL = System(
+    "kafka-channel",
+    "Kafka",
+    "publish–subscribe",
+    Kafka,
+    _channel,
+    {
+        "test_a_group_shares_one_copy": not_kept(
+            "one partition goes to one member; with several there is no one order for the others"
+        ),
+        "test_wildcards_mean_one_word_or_the_rest": kept_with(
+            "the adapter looks: a consumer gets all of a topic"
+        ),
+        "test_that_nobody_is_subscribed_is_told_to_the_publisher": not_kept(
+            "the broker keeps it for whoever will read it, and does not say who that is"
+        ),
+        "test_who_subscribes_late_gets_what_was_published_before": kept_with(
+            "start = earliest (auto.offset.reset)", {"start": "earliest"}
+        ),
+    },
+)
+
+DURABLE = System(
+    "kafka-groups",
+    "Kafka",
+    "durable subscription",
+    Kafka,
+    _channel,
+    {
+        "test_a_key_stays_with_one_member_of_a_group": kept_with(
+            "a topic of 4 partitions: with one, the second member gets nothing", {"partitions": 4}
+        ),
+    },
+)
+
+SYSTEMS = (LOG, CHANNEL, DURABLE)

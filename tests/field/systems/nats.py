@@ -89,6 +89,20 @@ def _requests(
     return nats_replier(server.url, name, handle)
 
 
+NOTHING_STORED = not_kept("nothing is stored: that takes a stream")
+GROUPS = System(
+    "nats-groups",
+    "NATS",
+    "durable subscription",
+    NATS,
+    _channel,
+    {
+        "test_a_group_that_was_away_gets_what_it_missed": NOTHING_STORED,
+        "test_the_place_of_a_group_survives_a_kill_of_the_broker": NOTHING_STORED,
+        "test_a_key_stays_with_one_member_of_a_group": not_kept("a message goes to any of them"),
+    },
+)
+
 REQUESTS = System("nats-requests", "NATS", "request–reply", NATS, _requests, BY_REQUESTOR_AND_REPLIER)
 
-SYSTEMS = (JETSTREAM, CHANNEL, REQUESTS)
+SYSTEMS = (JETSTREAM, CHANNEL, GROUPS, REQUESTS)
