@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import AsyncExitStack
+from typing import Any
 
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 from ..message import Message
@@ -19,7 +22,7 @@ from ..message_queue import Backoff
 from ..trace import new_id
 from .queue import BrokerQueue, Delivery, Unsupported, unbroken
 
-__all__ = ["RedisQueue"]
+__all__ = ["RedisQueue", "pooled"]
 
 GROUP = "workers"
 BLOCK = 0.1  #: seconds that one command waits at the server
@@ -74,7 +77,7 @@ class RedisQueue(BrokerQueue):
     async def _connect(self, stack: AsyncExitStack) -> None:
         if self.dead_letters is not None:
             await stack.enter_async_context(self.dead_letters)
-        self._redis = redis.asyncio.from_url(self._url)
+        self._redis = pooled(self._url)
         stack.push_async_callback(self._redis.aclose)
         try:
             await self._redis.xgroup_create(self.name, GROUP, id="0", mkstream=True)
@@ -181,3 +184,15 @@ class RedisQueue(BrokerQueue):
         if seconds > self.lease:
             raise Unsupported("a lease ends when others claim: it cannot be longer than the queue's")
         return await self._set_pending(delivery, self.lease - seconds)
+
+
+def pooled(url: str, retries: int = 0) -> Any:
+    """A client with some connections, for one of which a caller waits."""
+    retry = retrying(retries)
+    pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=20, timeout=None, retry=retry)
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def retrying(retries: int) -> Retry:
+    """Not the client's own three: a command that was lost on its way back would be carried out again."""
+    return Retry(NoBackoff(), retries)

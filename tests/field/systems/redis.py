@@ -1,9 +1,10 @@
-"""Redis: a stream with a consumer group as a queue."""
+"""Redis: a stream with a consumer group as a queue, and a stream as a log."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from eip_ref.field.redis_log import RedisLog
 from eip_ref.field.redis_streams import RedisQueue
 from eip_ref.field.servers import Redis, Server
 
@@ -15,6 +16,9 @@ __all__ = ["SYSTEMS"]
 def _queue(server: Server, name: str, **settings: Any) -> RedisQueue:
     return RedisQueue(server.url, name, **settings)
 
+
+APPENDONLY = kept_with("appendonly yes and appendfsync always, which are not what it has by itself")
+OFFSETS = kept_with("a script that counts: the ids that a stream gives are times")
 
 STREAM = System(
     "redis-stream",
@@ -42,10 +46,30 @@ STREAM = System(
             "MAXLEN evicts also what is in flight"
         ),
         "test_a_message_that_is_sent_again_is_stored_once": not_kept("it is stored twice"),
-        "test_what_was_confirmed_survives_a_kill_of_the_broker": kept_with(
-            "appendonly yes and appendfsync always, which are not what it has by itself"
-        ),
+        "test_what_was_confirmed_survives_a_kill_of_the_broker": APPENDONLY,
     },
 )
 
-SYSTEMS = (STREAM,)
+
+def _log(server: Server, name: str) -> RedisLog:
+    return RedisLog(server.url, name)
+
+
+LOG = System(
+    "redis-log",
+    "Redis, stream",
+    "log",
+    Redis,
+    _log,
+    {
+        "test_a_message_that_is_sent_again_is_stored_once": not_kept("it is stored twice"),
+        "test_an_append_returns_the_offset_of_its_record": OFFSETS,
+        "test_offsets_have_no_gaps": OFFSETS,
+        "test_first_and_end_are_those_of_the_log": OFFSETS,
+        "test_a_commit_never_moves_back": kept_with("a script compares and sets"),
+        "test_what_was_confirmed_survives_a_kill_of_the_broker": APPENDONLY,
+        "test_a_log_is_used_on_after_a_kill_of_the_broker": APPENDONLY,
+    },
+)
+
+SYSTEMS = (STREAM, LOG)
