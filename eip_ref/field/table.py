@@ -31,6 +31,9 @@ COLOURS = {
     "not applicable": "#d9d9d9",
 }
 
+MARKS = {"kept": "✓", "kept with a setting": "(✓)", "not kept": "✗", "not applicable": "–"}
+"""In the picture too, for those who do not see its colours."""
+
 
 class Cell(NamedTuple):
     """One system's verdict on one promise."""
@@ -122,8 +125,9 @@ def picture(table: Table) -> Any:
     for x, system in enumerate(columns):
         for y, promise in enumerate(rows):
             cell = table.cells.get((system, promise))
-            colour = COLOURS[cell.found] if cell is not None else "white"
-            axes.add_patch(_square(x, y, colour))
+            if cell is not None:
+                axes.add_patch(_square(x, y, COLOURS[cell.found]))
+                axes.text(x + 0.5, y + 0.5, MARKS[cell.found], ha="center", va="center", fontsize=7)
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     axes.set_xticks(
         [x + 0.5 for x in range(len(columns))], list(table.systems.values()), rotation=45, ha="left"
@@ -132,7 +136,7 @@ def picture(table: Table) -> Any:
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
-    legend = [Patch(color=colour, label=found) for found, colour in COLOURS.items()]
+    legend = [Patch(color=colour, label=f"{MARKS[found]} {found}") for found, colour in COLOURS.items()]
     figure.legend(handles=legend, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
 
