@@ -16,6 +16,7 @@ that happened within it. Its parent is, by the first of these rules that finds o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -82,8 +83,9 @@ def work_in(trace: Trace, messages: Iterable[Message] = ()) -> list[Work]:
     reading = _Reading(messages)
     for event in trace:
         reading.take(event)
-    for work in reading.open:
-        work.until = trace.end
+    for work in reading.found:
+        if work.ended is None:
+            work.until = trace.end
     return reading.found
 
 
@@ -104,7 +106,8 @@ class _Reading:
 
     def __init__(self, messages: Iterable[Message]) -> None:
         self.found: list[Work] = []
-        self.open: list[Work] = []
+        self._on: defaultdict[str, dict[Work, None]] = defaultdict(dict)  # what goes on, by message
+        self._by: defaultdict[str, dict[Work, None]] = defaultdict(dict)  # and by participant
         self._causes = {each.id: each.causation_id for each in messages}
         self._last: dict[str, Work] = {}  # on each message
         self._sent: dict[str, Work] = {}  # the work in which each message was sent
@@ -116,8 +119,10 @@ class _Reading:
         if _begins(event):
             self._begin(event)
             return
-        ended = [work for work in self.open if work.ends_with(event)]
-        if event.kind != Kind.CRASHED:
+        crash = event.kind == Kind.CRASHED
+        going_on = self._by[event.who] if crash else self._on[event.message]
+        ended = [work for work in going_on if work.ends_with(event)]
+        if not crash:
             ended = ended[:1]  # who does the same twice at a time: the first is done first
         for work in ended:
             work.events.append(event)
@@ -140,22 +145,22 @@ class _Reading:
             self._sagas[event.message] = work
         self._last[event.message] = work
         self.found.append(work)
-        self.open.append(work)
+        self._on[work.message][work] = self._by[event.who][work] = None
         return work
 
     def _end(self, work: Work, event: Event) -> None:
         work.ended, work.until = event, event.at
-        self.open.remove(work)
+        del self._on[work.message][work], self._by[work.began.who][work]
         saga = work.began.data.get("saga")
         if saga and work.began.data.get("role") == "action" and event.kind in _FAILED:
             self._failed[saga] = work
 
     def _around(self, event: Event) -> Work | None:
         """The work within which a fact happened: on its message, or else by whom it happened."""
-        on_it = [work for work in self.open if event.message and work.message == event.message]
-        by_them = [work for work in self.open if event.who and work.began.who == event.who]
+        on_it = self._on[event.message] if event.message else {}
+        by_them = self._by[event.who] if event.who else {}
         both = [work for work in on_it if work in by_them]
-        return next((works[-1] for works in (both, on_it, by_them) if works), None)
+        return next((next(reversed(works)) for works in (both, on_it, by_them) if works), None)
 
     def _parent(self, event: Event) -> Work | None:
         data = event.data
@@ -164,8 +169,8 @@ class _Reading:
         if (saga := data.get("saga")) in self._sagas:
             undoes = data.get("role") == "compensation"
             return (undoes and self._failed.get(saga)) or self._sagas[saga]
-        for work in reversed(self.open):
-            if work.message == event.message and (work.began.who == event.who or work.began.data.get("role")):
+        for work in reversed(self._on[event.message]):
+            if work.began.who == event.who or work.began.data.get("role"):
                 return work
         sent = self._sent.get(event.message)
         if sent is not None and sent.message == event.message:

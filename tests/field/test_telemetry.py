@@ -17,13 +17,13 @@ from eip_ref.apps.shop_dashboard.services import DASHBOARD, users
 from eip_ref.course.saga import both_styles
 from eip_ref.cqrs import Command, ReadModel, Relay
 from eip_ref.field.servers import Server
-from eip_ref.field.spans import tree, work_in
+from eip_ref.field.spans import Work, tree, work_in
 from eip_ref.field.telemetry import carrying, context_of, export, working_on
 from eip_ref.lab import simulate
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, process
 from eip_ref.storage import MemoryStore
-from eip_ref.trace import Kind, Trace, acting, record, working
+from eip_ref.trace import Event, Kind, Trace, acting, record, working
 
 from .systems import SYSTEMS
 from .verdicts import System
@@ -224,6 +224,21 @@ def test_a_crash_ends_the_work_and_not_the_lease() -> None:
     assert (lease.outcome, lease.until) == ("expired", 30)
     assert (work.outcome, work.until) == ("crashed", 0)
     assert work.parent is lease
+
+
+def test_no_fact_looks_at_all_the_work_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace of a whole day has many leases that never end."""
+    looks = [0]
+
+    def counted(work: Work) -> str:
+        looks[0] += 1
+        return work.began.message
+
+    monkeypatch.setattr(Work, "message", property(counted))
+    leases = [Event(0, Kind.DELIVERED, "orders", f"m{n}", "packing", {"lease": n}) for n in range(300)]
+    effects = [Event(1, Kind.EFFECT, "shop", f"e{n}", "shop", {}) for n in range(300)]
+    assert len(work_in(Trace([*leases, *effects]))) == 600
+    assert looks[0] < 6_000
 
 
 def test_a_day_without_a_time_zone_is_refused() -> None:
