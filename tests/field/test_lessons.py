@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from eip_ref.course.event_sourcing.in_the_field import four_tills_on_postgresql
 from eip_ref.course.message_queue.in_the_field import several_workers_on_rabbitmq
 from eip_ref.course.publish_subscribe.in_the_field import ten_orders_on_nats
 from eip_ref.course.request_reply.in_the_field import paid_twice_on_nats
@@ -42,9 +43,18 @@ def _a_key_charges_once(trace: Trace) -> None:
     assert trace.count("note") == 1
 
 
+def _a_lock_skips_no_sale(trace: Trace) -> None:
+    """Without one a reader may skip some, and a short run may be lucky."""
+    for name in ("no lock", "a lock"):
+        assert trace.count("accepted", where=name) == 100
+    read, kept = (trace.messages(kind, where="a lock") for kind in ("delivered", "accepted"))
+    assert sorted(read) == sorted(kept)
+
+
 SCENARIOS = {
     several_workers_on_rabbitmq: _starts_in_order_and_ends_not,
     ten_orders_on_nats: _mail_misses_three,
+    four_tills_on_postgresql: _a_lock_skips_no_sale,
     paid_twice_on_nats: _a_key_charges_once,
 }
 
