@@ -8,8 +8,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from eip_ref.event_sourcing import Projection, Projector, Recorded, View
 from eip_ref.message import Message
-from eip_ref.storage import OffsetGone, Record
+from eip_ref.storage import MemoryStore, OffsetGone, Record
 
 from .promises import SOON, Site, promise
 
@@ -282,6 +283,44 @@ async def test_a_group_waits_for_more(site: Site) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(fill, two, "order")
             assert bodies(await group.read(timeout=SOON)) == ["order"]
+
+
+# A view of the log
+
+
+def spend(view: View, event: Recorded) -> None:
+    """Count for each customer what the payments have come to."""
+    before = view.get(event.stream, 0)
+    view.put(event.stream, before + event.message.body)
+
+
+def as_events(records: list[Record]) -> list[Recorded]:
+    """Records as a projector takes them: positions begin with 1."""
+    return [Recorded(each.offset + 1, str(each.message.key), 1, each.message, each.at) for each in records]
+
+
+async def spent(log: Any, projector: Projector) -> dict[str, Any]:
+    """Let the projector take in what it has not seen, and return its view."""
+    projector.take(as_events(await all_of(log, projector.position)))
+    with projector.views.reading() as transaction:
+        return dict(View(transaction, projector.name).items())
+
+
+@promise
+async def test_a_view_is_rebuilt_from_the_log(site: Site) -> None:
+    """By another process with an empty store: it is the same as the one that grew with the log."""
+    async with site.open() as one, site.open() as two:
+        projection = Projection("spent", {"Paid": spend})
+        grown = Projector(MemoryStore(), projection)
+        sums = dict.fromkeys(("ada", "bob", "eve"), 0)
+        for number in range(60):
+            customer = ("ada", "bob", "eve")[number % 3]
+            await one.append(Message(number, "Paid", key=customer))
+            sums[customer] += number
+            if number % 7 == 0:
+                await spent(one, grown)
+        assert await spent(one, grown) == sums
+        assert await spent(two, Projector(MemoryStore(), projection)) == sums
 
 
 # The broker is killed
