@@ -417,7 +417,7 @@ async def test_a_nack_without_a_delay_makes_no_hot_loop(site: Site) -> None:
 async def test_a_returned_message_has_its_old_place(site: Site) -> None:
     """Nacked with delay 0, it is again before all that were put after it."""
     async with site.open() as queue:
-        for _ in range(8):
+        for _ in range(50):
             await fill(queue, 1, 2, 3)
             await (await received(queue)).nack(delay=0)
             leases = [await received(queue) for _ in range(3)]
