@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import values
 
-__all__ = ["Cell", "Found", "Table", "load", "page", "picture"]
+if TYPE_CHECKING:
+    from ..lab.figures import Figure
+
+__all__ = ["Cell", "Found", "Table", "load", "page", "picture", "shown"]
 
 STORED = Path(__file__).parent / "measured" / "promises.json"
 PAGES = Path(__file__).parents[2] / "docs" / "field"
@@ -141,6 +146,34 @@ def picture(table: Table) -> Any:
     return figure
 
 
+def shown(pattern: str) -> Figure:
+    """The table of one pattern for a notebook. Raises LookupError for one that was never measured."""
+    from ..lab.figures import Figure
+
+    known = {table.pattern: table for table in load()}
+    if pattern not in known:
+        raise LookupError(f"no table of {pattern!r} is stored; there are {', '.join(known)}")
+    table = known[pattern]
+    svg = _svg(table)
+    return Figure(svg[svg.index("<svg") :], "; ".join(_in_words(table)))
+
+
+def _in_words(table: Table) -> Iterator[str]:
+    for system, label in table.systems.items():
+        found = Counter(cell.found for (of, _), cell in table.cells.items() if of == system)
+        yield f"{label}: " + ", ".join(f"{found[sign]} {sign}" for sign in SIGNS)
+
+
+def _svg(table: Table) -> str:
+    """The picture, the same bytes in every process."""
+    import matplotlib as mpl
+
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "field", "svg.fonttype": "none"}):
+        picture(table).savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
 def _square(x: int, y: int, colour: str) -> Any:
     from matplotlib.patches import Rectangle
 
@@ -165,13 +198,10 @@ def page(tables: list[Table]) -> str:
 
 def main() -> None:
     """Write the page and the pictures."""
-    import matplotlib as mpl
-
     tables = load()
     (PAGES / "README.md").write_text(page(tables), encoding="utf-8")
-    with mpl.rc_context({"svg.hashsalt": "field", "svg.fonttype": "none"}):
-        for table in tables:
-            picture(table).savefig(PAGES / picture_name(table), metadata={"Date": None})
+    for table in tables:
+        (PAGES / picture_name(table)).write_text(_svg(table), encoding="utf-8")
 
 
 if __name__ == "__main__":
