@@ -131,7 +131,7 @@ class BrokerQueue(ABC):
         try:
             yield
         except self._lost as error:
-            raise ConnectionError(f"{self.name}: {error or type(error).__name__}") from error
+            raise ConnectionError(f"{self.name}: {str(error) or type(error).__name__}") from error
 
     # The protocol
 

@@ -37,6 +37,8 @@ LONGEST_DELAY = 900  #: seconds of a delay
 LARGEST = 1_048_576  #: bytes of a message
 OVER = ("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue")  #: for an old handle
 
+LOST = (HTTPClientError, NoConnection)  #: what the client raises when the service is gone
+
 SESSION = cache(get_session)
 
 
@@ -64,7 +66,7 @@ class SqsQueue(BrokerQueue):
     In a FIFO queue the key of a message is its group; one without a key is a group of its own.
     """
 
-    _lost = (HTTPClientError, NoConnection)
+    _lost = LOST
 
     def __init__(
         self,
