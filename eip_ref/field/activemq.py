@@ -45,7 +45,7 @@ class Handle(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What is sent to the broker."""
+    """A command to the broker, with its headers and its body."""
 
     command: str
     headers: Headers

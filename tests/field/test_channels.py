@@ -29,7 +29,7 @@ async def all_heard(end: Any) -> list[Any]:
 
 
 async def all_heard_by(ends: list[Any]) -> list[list[Any]]:
-    """What each of them hears, all at the same time."""
+    """The bodies that each of them hears, all at the same time."""
     found: dict[Any, list[Any]] = {}
 
     async def hear(end: Any) -> None:

@@ -85,7 +85,7 @@ BY_A_TIMER = dict.fromkeys(
     ),
     kept_with("a timer of the adapter returns the message"),
 )
-"""What the adapter brings where the system has no leases."""
+"""Brought by the adapter where the system has no leases."""
 
 DEAD_LETTERS_BY_THE_ADAPTER = dict.fromkeys(
     (
