@@ -130,17 +130,20 @@ class JetStreamQueue(BrokerQueue):
     # Settled
 
     async def _ack(self, delivery: Delivery) -> bool:
-        await unbroken(delivery.handle.ack_sync(timeout=ANSWER), _nothing)
-        return True
+        return await self._say(delivery, b"+ACK")
 
     async def _nack(self, delivery: Delivery, delay: float, *, failed: bool) -> bool:
-        await delivery.handle.nak(delay=delay or None)
-        return True
+        rest = b" " + json.dumps({"delay": math.ceil(delay * 1e9)}).encode() if delay else b""
+        return await self._say(delivery, b"-NAK" + rest)
 
     async def _extend(self, delivery: Delivery, seconds: float) -> bool:
         if seconds != self.lease:
             raise Unsupported("a lease of JetStream can only be begun again")
-        await delivery.handle.in_progress()
+        return await self._say(delivery, b"+WPI")
+
+    async def _say(self, delivery: Delivery, word: bytes) -> bool:
+        """Settle in the words of JetStream, and return when the server has done it, not only heard it."""
+        await unbroken(self._nats.request(delivery.handle.reply, word, timeout=ANSWER), _nothing)
         return True
 
 
