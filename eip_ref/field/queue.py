@@ -15,7 +15,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
@@ -122,7 +122,7 @@ class BrokerQueue(ABC):
         stack, self._stack = self._stack, None
         for lease in list(self._out):
             self._end(lease)
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), suppress(*self._lost):  # what is lost is closed
             await stack.aclose()
 
     @contextmanager

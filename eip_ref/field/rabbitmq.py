@@ -83,7 +83,9 @@ class RabbitQueue(BrokerQueue):
             await stack.enter_async_context(self.dead_letters)
         connection = await aio_pika.connect(self._url, heartbeat=self._heartbeat)
         await stack.enter_async_context(connection)
-        self._channel = await connection.channel(publisher_confirms=self._confirms, on_return_raises=True)
+        self._channel = await connection.channel(
+            publisher_confirms=self._confirms, on_return_raises=self._confirms
+        )
         await self._channel.set_qos(1)  # for each consumer, and `_wait` makes one for each message
         self._channel.close_callbacks.add(self._closed)
         self._queue = await self._channel.declare_queue(
