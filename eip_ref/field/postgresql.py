@@ -23,7 +23,13 @@ __all__ = ["LOST", "PostgresQueue", "close", "opened"]
 
 INTERVAL = 0.5  #: seconds after which a receiver looks again, should it have missed what it was told
 FOR_EVER = 1e9  #: seconds
-LOST = (asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError, OSError)
+LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 
 TABLES = """
 create table if not exists field_messages (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import values
+from . import faults
 
 if TYPE_CHECKING:
     from ..lab.figures import Figure
@@ -154,7 +155,7 @@ def shown(pattern: str) -> Figure:
     if pattern not in known:
         raise LookupError(f"no table of {pattern!r} is stored; there are {', '.join(known)}")
     table = known[pattern]
-    svg = _svg(table)
+    svg = _svg(picture(table))
     return Figure(svg[svg.index("<svg") :], "; ".join(_in_words(table)))
 
 
@@ -164,13 +165,13 @@ def _in_words(table: Table) -> Iterator[str]:
         yield f"{label}: " + ", ".join(f"{found[sign]} {sign}" for sign in SIGNS)
 
 
-def _svg(table: Table) -> str:
+def _svg(figure: Any) -> str:
     """The picture, the same bytes in every process."""
     import matplotlib as mpl
 
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "field", "svg.fonttype": "none"}):
-        picture(table).savefig(out, format="svg", metadata={"Date": None})
+        figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
 
 
@@ -189,19 +190,20 @@ setting changes is proved with it and without it. The sign of a cell leads to it
 """
 
 
-def page(tables: list[Table]) -> str:
-    """All tables as one page of Markdown."""
+def page(tables: list[Table], runs: list[faults.Row]) -> str:
+    """All tables, and the runs with a fault, as one page of Markdown."""
     signs = ", ".join(f"{sign} {found}" for found, sign in SIGNS.items())
     lines = (line for table in tables for line in ("", *_section(table)))
-    return HEAD.format(signs=signs) + "\n".join(lines) + "\n"
+    return HEAD.format(signs=signs) + "\n".join([*lines, "", *faults.section(runs)]) + "\n"
 
 
 def main() -> None:
     """Write the page and the pictures."""
-    tables = load()
-    (PAGES / "README.md").write_text(page(tables), encoding="utf-8")
-    for table in tables:
-        (PAGES / picture_name(table)).write_text(_svg(table), encoding="utf-8")
+    tables, runs = load(), faults.load()
+    (PAGES / "README.md").write_text(page(tables, runs), encoding="utf-8")
+    pictures = {picture_name(table): picture(table) for table in tables}
+    for name, figure in {**pictures, "faults.svg": faults.picture(runs)}.items():
+        (PAGES / name).write_text(_svg(figure), encoding="utf-8")
 
 
 if __name__ == "__main__":
