@@ -222,7 +222,7 @@ class RabbitQueue(BrokerQueue):
 
 
 def _facts_of_death(headers: Any) -> dict[str, Any]:
-    """What the broker says of a dead letter, in the words of `message_queue`."""
+    """The facts of a dead letter that the broker tells, in the words of `message_queue`."""
     deaths = headers.get("x-death")
     if not deaths:
         return {}

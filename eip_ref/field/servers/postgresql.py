@@ -64,7 +64,7 @@ def _number(folder: Path) -> float:
 
 
 def _as_user() -> list[str]:
-    """How root starts a program as the user of the database."""
+    """The beginning of a command that root runs as the user of the database."""
     if os.getuid():
         return []
     user = pwd.getpwnam(USER)

@@ -211,5 +211,5 @@ def which(program: str, *folders: str) -> str | None:
 
 
 def says(*command: str) -> str:
-    """What a command prints."""
+    """The text that a command prints."""
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
