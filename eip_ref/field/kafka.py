@@ -79,7 +79,7 @@ async def make_topic(url: str, name: str, *, partitions: int = 1, config: Mappin
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config))
     made = admin.create_topics([topic], operation_timeout=ANSWER, request_timeout=ANSWER)[name]
     try:
-        await in_thread(made.result, ANSWER)
+        await in_thread(made.result)
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise

@@ -169,7 +169,7 @@ class KafkaChannel:
 
 
 def _commit_first(reader: Consumer, places: Sequence[TopicPartition]) -> None:
-    """Where a new group begins. A group that is not new keeps its place."""
+    """Let a new group begin at these places. One that is not new keeps its own."""
     known = {each.partition for each in reader.committed(places, timeout=ANSWER) if each.offset >= 0}
     new = [each for each in places if each.partition not in known]
     if new:

@@ -135,7 +135,7 @@ class KafkaLog:
         admin = AdminClient({"bootstrap.servers": self._url})
         place = TopicPartition(self.name, 0, before)
         with connection(self.name):
-            await in_thread(admin.delete_records([place])[place].result, ANSWER)
+            await in_thread(admin.delete_records([place], request_timeout=ANSWER)[place].result)
 
     def group(self, name: str) -> KafkaGroup:
         """A reader whose progress the broker keeps."""
