@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["NOT_BEGUN", "NOT_GRADED", "Mark", "Marks", "PartMark", "next_step"]
+__all__ = ["NOT_BEGUN", "NOT_GRADED", "Mark", "Marks", "PartMark", "next_step", "shortened"]
+
+MOST_WORDS = 4_000  #: characters of what was seen
 
 NOT_BEGUN = ("not-started", "not-found")  #: mistakes that are none: there is no answer yet
 NOT_GRADED = {
@@ -95,3 +97,8 @@ def next_step(mark: Mark) -> str:
         return "Hand in the notebook again, or ask your teacher."
     begin = "Begin it and check it" if mark.mistake in NOT_BEGUN else "Mend it and check it"
     return f'{begin} in the notebook. `hint("{mark.exercise}")` helps, a step at each call.'
+
+
+def shortened(seen: str) -> str:
+    """The words of what was seen, no more of them than a report holds."""
+    return seen if len(seen) <= MOST_WORDS else f"{seen[:MOST_WORDS]} …"

@@ -13,10 +13,10 @@ from ..trace import Event, Kind
 from . import page
 from .exercise import Exercise, Mistake
 from .judging import Verdict
+from .marks import shortened
 
 __all__ = ["Report", "picture"]
 
-MOST_WORDS = 4_000  #: characters of what was seen
 MOST_EVENTS = 6  #: events that are listed as proof
 LONG = 40  #: more events than this, and the picture shows only the messages that prove it
 
@@ -133,8 +133,7 @@ def picture(verdict: Verdict) -> tuple[str, str] | None:
 
 
 def _sentence(words: str) -> str:
-    """The words, as many of them as a notebook can show."""
-    return words[:1].upper() + words[1:MOST_WORDS] + (" …" if len(words) > MOST_WORDS else "")
+    return shortened(words[:1].upper() + words[1:])
 
 
 def _line(event: Event, names: dict[str, str]) -> str:

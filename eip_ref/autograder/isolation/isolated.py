@@ -18,7 +18,7 @@ from functools import cache, partial
 from .. import course
 from ..exercise import Exercise
 from ..judging import NotJudged, judge_apart
-from ..marks import Mark, Marks
+from ..marks import Mark, Marks, shortened
 from ..mistakes import WITHOUT_A_RUN
 from ..process.answer import Answer, Missing, Problem
 from ..process.wire import Budget, Ended
@@ -32,7 +32,6 @@ __all__ = ["HIDDEN", "RUNS", "SandboxFailed", "course_cells", "grade_notebook", 
 
 HIDDEN = 3  #: hidden seeds per exercise, after those that the notebook's check uses
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  #: in the text of an object: another one in every run
-MOST_WORDS = 4_000  #: characters of what was seen
 MOST_TRACE = 2**21  #: characters of a trace that is kept, to be drawn
 RUNS = 3  #: all runs of an exercise together may last as long as so many
 
@@ -136,5 +135,5 @@ def _missed(exercise: Exercise, name: str, seen: str) -> Mark:
 
 def _short(mark: Mark) -> Mark:
     """The mark, with no more words and no longer trace than a report holds."""
-    words = mark.seen if len(mark.seen) <= MOST_WORDS else f"{mark.seen[:MOST_WORDS]} …"
-    return replace(mark, seen=words, trace=mark.trace if len(mark.trace) <= MOST_TRACE else "")
+    trace = mark.trace if len(mark.trace) <= MOST_TRACE else ""
+    return replace(mark, seen=shortened(mark.seen), trace=trace)
