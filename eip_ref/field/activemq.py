@@ -77,7 +77,6 @@ class ActiveMQQueue(BrokerQueue):
         super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
         if capacity is not None:
             raise Unsupported("a queue of ActiveMQ is bounded by the memory of all messages, not by a count")
-        self.dead_letters: ActiveMQQueue | None = None
         if dead_letters:
             self.dead_letters = ActiveMQQueue(url, f"{name}.dead", lease=lease, dead_letters=False)
         self._address = urlsplit(url)
@@ -87,8 +86,6 @@ class ActiveMQQueue(BrokerQueue):
         self._arrivals: dict[str, asyncio.Future[Any]] = {}  # by subscription
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        if self.dead_letters is not None:
-            await stack.enter_async_context(self.dead_letters)
         where = (self._address.hostname or "", self._address.port or 61613)
         self._client = stomp.Connection12(
             [where], heartbeats=(self._heartbeat, 0), auto_decode=False, reconnect_attempts_max=1
@@ -142,8 +139,7 @@ class ActiveMQQueue(BrokerQueue):
         """Called by the loop when the connection has ended: nothing more comes, and no lease is left."""
         for waiting in (*self._receipts.values(), *self._arrivals.values()):
             _settle(waiting, ConnectionError("the connection was lost"))
-        for lease in list(self._out):
-            self._end(lease)
+        self._end_all()
 
     # In
 

@@ -61,8 +61,6 @@ class JetStreamQueue(BrokerQueue):
         self._pulls = Pulls(_return)
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        if self.dead_letters is not None:
-            await stack.enter_async_context(self.dead_letters)
         self._nats = await nats.connect(self._url, error_cb=_quiet, max_reconnect_attempts=-1)
         stack.push_async_callback(self._nats.close)
         self._stream = self._nats.jetstream()
@@ -143,7 +141,7 @@ class JetStreamQueue(BrokerQueue):
 
     async def _say(self, delivery: Delivery, word: bytes) -> bool:
         """Settle in the words of JetStream, and return when the server has done it, not only heard it."""
-        await unbroken(self._nats.request(delivery.handle.reply, word, timeout=ANSWER), _nothing)
+        await unbroken(self._nats.request(delivery.handle.reply, word, timeout=ANSWER))
         return True
 
 
@@ -161,9 +159,6 @@ def _delivery(message: Any) -> Delivery:
 
 async def _return(message: Any) -> None:
     await message.nak()
-
-
-async def _nothing(answer: object) -> None: ...
 
 
 async def _quiet(error: Exception) -> None:

@@ -20,6 +20,8 @@ import anyio.to_thread
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from .queue import clock_shift
+
 __all__ = [
     "ANSWER",
     "Writer",
@@ -87,7 +89,7 @@ async def make_topic(url: str, name: str, *, partitions: int = 1, config: Mappin
 
 def on_anyio(milliseconds: int) -> float:
     """A time of the broker on anyio's clock."""
-    return milliseconds / 1000 - time.time() + anyio.current_time()
+    return milliseconds / 1000 - clock_shift()
 
 
 class Writer:

@@ -111,8 +111,6 @@ class PostgresQueue(BrokerQueue):
         self._told = asyncio.Event()  # something is ready
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        if self.dead_letters is not None:
-            await stack.enter_async_context(self.dead_letters)
         self._pool = await opened(stack, self._url, TABLES, "field_messages", self._hear)
 
     def _hear(self, connection: object, process: int, channel: str, queue: str) -> None:

@@ -13,8 +13,8 @@ transactions are still open.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Self
 
 import anyio
@@ -24,7 +24,7 @@ from ..event_sourcing import Appended, Expected, Recorded, check_batch, check_re
 from ..message import Message
 from ..trace import Kind, record
 from .postgresql import INTERVAL, LOST, opened
-from .queue import clock_shift, decoded, encoded, unbroken
+from .queue import clock_shift, decoded, encoded, reaching, unbroken
 
 __all__ = ["PostgresEventStore"]
 
@@ -70,7 +70,7 @@ class PostgresEventStore:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            with _connection():
+            with reaching(self.name, LOST):
                 self._pool = await opened(stack, self._url, TABLES, "field_events", self._hear)
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
@@ -90,8 +90,9 @@ class PostgresEventStore:
     ) -> Appended:
         """Append all the events, or none, if the stream is as `expected`. See `EventStore`."""
         check_batch(stream, events, expected)
-        with _connection():
-            return await unbroken(self._append(stream, list(events), expected), _nothing)
+        with reaching(self.name, LOST):
+            # Cancelled, it is whole all the same.
+            return await unbroken(self._append(stream, list(events), expected))
 
     async def _append(self, stream: str, events: list[Message], expected: int | Expected) -> Appended:
         ids = [event.id for event in events]
@@ -113,14 +114,14 @@ class PostgresEventStore:
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """The events of a stream whose versions are above `after`, in order. See `EventStore`."""
         check_reading(after, 1 if limit is None else limit, stream)
-        with _connection():
+        with reaching(self.name, LOST):
             rows = await self._pool.fetch(READ, self.name, stream, after, limit)
         return [_recorded(row) for row in rows]
 
     async def read_all(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
         """At most `limit` events of all streams above the position `after`. See `EventStore`."""
         check_reading(after, limit)
-        with _connection():
+        with reaching(self.name, LOST):
             rows = await self._pool.fetch(READ_ALL, self.name, after, limit)
         found = [_recorded(row) for row in rows]
         if found:
@@ -135,18 +136,6 @@ class PostgresEventStore:
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), INTERVAL)
-
-
-async def _nothing(appended: Appended) -> None:
-    """An append that was cancelled is whole all the same."""
-
-
-@contextmanager
-def _connection() -> Iterator[None]:
-    try:
-        yield
-    except LOST as error:
-        raise ConnectionError(f"the database is gone: {error}") from error
 
 
 def _recorded(row: Any) -> Recorded:

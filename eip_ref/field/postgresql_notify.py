@@ -19,7 +19,7 @@ from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, matches
 from ..trace import Kind, record
 from .postgresql import LOST, close
-from .queue import Unsupported, decoded, encoded
+from .queue import Unsupported, decoded, encoded, reaching
 
 __all__ = ["PostgresChannel", "PostgresSubscription"]
 
@@ -86,11 +86,10 @@ class PostgresChannel:
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
         notice = f"{topic} {encoded(message).decode()}"
         try:
-            await self._connection.execute("select pg_notify($1, $2)", self.name, notice)
+            with reaching(self.name, LOST):
+                await self._connection.execute("select pg_notify($1, $2)", self.name, notice)
         except asyncpg.InvalidParameterValueError as error:
             raise ValueError(f"{self.name} takes no message of {len(notice)} signs") from error
-        except LOST as error:
-            raise ConnectionError(f"{self.name}: {error}") from error
         return None
 
     async def flush(self) -> None:

@@ -15,7 +15,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
@@ -27,7 +27,7 @@ from ..message import EXPIRED, Message
 from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
 from ..trace import Kind, record, whoami
 
-__all__ = ["BrokerQueue", "Delivery", "Unsupported", "decoded", "encoded", "unbroken"]
+__all__ = ["BrokerQueue", "Delivery", "Unsupported", "decoded", "encoded", "reaching", "unbroken"]
 
 T = TypeVar("T")
 
@@ -79,7 +79,10 @@ class BrokerQueue(ABC):
 
     @abstractmethod
     async def _connect(self, stack: AsyncExitStack) -> None:
-        """Open the connection, make the queue if it is not there, and close with the stack."""
+        """Open the connection, make the queue if it is not there, and close with the stack.
+
+        The dead letters, where there are some, are open already.
+        """
 
     @abstractmethod
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
@@ -112,6 +115,8 @@ class BrokerQueue(ABC):
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             with self._connection():
+                if self.dead_letters is not None:
+                    await stack.enter_async_context(self.dead_letters)
                 await self._connect(stack)
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel")
@@ -120,18 +125,12 @@ class BrokerQueue(ABC):
     async def __aexit__(self, *error: Any) -> None:
         assert self._stack is not None
         stack, self._stack = self._stack, None
-        for lease in list(self._out):
-            self._end(lease)
+        self._end_all()
         with anyio.CancelScope(shield=True), suppress(*self._lost):  # what is lost is closed
             await stack.aclose()
 
-    @contextmanager
-    def _connection(self) -> Iterator[None]:
-        """Turn what the client raises when the broker is gone into a ConnectionError."""
-        try:
-            yield
-        except self._lost as error:
-            raise ConnectionError(f"{self.name}: {str(error) or type(error).__name__}") from error
+    def _connection(self) -> AbstractContextManager[None]:
+        return reaching(self.name, self._lost)
 
     # The protocol
 
@@ -299,18 +298,37 @@ class BrokerQueue(ABC):
             delivery.timer.cancel()
         lease.end(outcome)
 
+    def _end_all(self) -> None:
+        """End all leases, as the end of the connection does."""
+        for lease in list(self._out):
+            self._end(lease)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self._out)} leased here>"
 
 
-async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]]) -> T:
-    """Let an exchange with a server come to its end, whatever happens to the caller; cancelled, undo it."""
+@contextmanager
+def reaching(name: str, lost: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn what a client raises when its system is gone into a ConnectionError, which says why."""
+    try:
+        yield
+    except lost as error:
+        raise ConnectionError(f"{name}: {str(error) or type(error).__name__}") from error
+
+
+async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | None = None) -> T:
+    """Let an exchange with a server come to its end, whatever happens to the caller.
+
+    Cancelled, it undoes what was done, where that is told.
+    """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         with anyio.CancelScope(shield=True):
-            await undo(await task)
+            answer = await task
+            if undo is not None:
+                await undo(answer)
         raise
 
 

@@ -52,7 +52,6 @@ class RabbitQueue(BrokerQueue):
         dead_letters: bool = True,
     ) -> None:
         super().__init__(name, lease=lease, backoff=backoff)
-        self.dead_letters: RabbitQueue | None = None
         if max_failures is not None and kind == "classic":
             raise Unsupported("a classic queue counts no failures")
         if dead_letters:
@@ -79,8 +78,6 @@ class RabbitQueue(BrokerQueue):
         return arguments
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        if self.dead_letters is not None:
-            await stack.enter_async_context(self.dead_letters)
         connection = await aio_pika.connect(self._url, heartbeat=self._heartbeat)
         await stack.enter_async_context(connection)
         self._channel = await connection.channel(
@@ -98,8 +95,7 @@ class RabbitQueue(BrokerQueue):
         for future in self._waiting:
             if not future.done():
                 future.set_exception(ConnectionError(f"the connection was lost: {error}"))
-        for lease in list(self._out):
-            self._end(lease)
+        self._end_all()
 
     def _cancel_tasks(self) -> None:
         for task in self._tasks:

@@ -22,7 +22,7 @@ from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
 from ..tasks import background
 from ..trace import Kind, record
-from .queue import decoded, encoded
+from .queue import decoded, encoded, reaching
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
 
@@ -81,12 +81,11 @@ class RabbitChannel:
     async def publish(self, topic: str, message: Message) -> Published:
         """Return when the broker has confirmed. One receiver stands for one or more."""
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
-        try:
-            await self._exchange.publish(aio_pika.Message(encoded(message)), f"{self.name}.{topic}")
-        except PublishError:
-            return Published(0)
-        except LOST as error:
-            raise ConnectionError(f"{self.name}: {error}") from error
+        with reaching(self.name, LOST):
+            try:
+                await self._exchange.publish(aio_pika.Message(encoded(message)), f"{self.name}.{topic}")
+            except PublishError:
+                return Published(0)
         return Published(1)
 
     async def flush(self) -> None:

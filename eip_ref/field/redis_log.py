@@ -9,23 +9,20 @@ its offset, plus one, as the first half of its id, and all scripts of a server r
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Self
 
 import anyio
 import redis
 import redis.asyncio
-from redis.exceptions import ConnectionError as Gone
-from redis.exceptions import TimeoutError as Silent
 
 from .. import values
 from ..message import Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
-from .queue import clock_shift, decoded, encoded
-from .redis_streams import pooled, retrying
+from .queue import clock_shift, decoded, encoded, reaching
+from .redis_streams import LOST, pooled, retrying
 
 __all__ = ["RedisGroup", "RedisLog"]
 
@@ -75,12 +72,8 @@ class RedisLog:
             await self._writer.aclose()
             await self._redis.aclose()
 
-    @contextmanager
-    def _connection(self) -> Iterator[None]:
-        try:
-            yield
-        except (Gone, Silent, OSError) as error:
-            raise ConnectionError(f"{self.name}: {error}") from error
+    def _connection(self) -> AbstractContextManager[None]:
+        return reaching(self.name, LOST)
 
     # Bounds
 
@@ -174,7 +167,7 @@ class RedisGroup:
     async def read(self, *, limit: int = 100, timeout: float = 0.0) -> list[Record]:
         """The next messages; none when none come in time."""
         if timeout:
-            with anyio.move_on_after(None if timeout == math.inf else timeout):
+            with anyio.move_on_after(timeout):
                 await self._log.wait(self._place)
         found = await self._log.read(self._place, limit=limit)
         if found:

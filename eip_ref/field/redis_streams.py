@@ -22,8 +22,9 @@ from ..message_queue import Backoff
 from ..trace import new_id
 from .queue import BrokerQueue, Delivery, Unsupported, unbroken
 
-__all__ = ["RedisQueue", "pooled"]
+__all__ = ["LOST", "RedisQueue", "pooled", "retrying"]
 
+LOST = (ConnectionError, TimeoutError, OSError)  #: what the client raises when the server is gone
 GROUP = "workers"
 BLOCK = 0.1  #: seconds that one command waits at the server
 
@@ -51,7 +52,7 @@ class RedisQueue(BrokerQueue):
     The lease is one for all who have the queue open. A receiver may choose a shorter one, and no longer one.
     """
 
-    _lost = (ConnectionError, TimeoutError, OSError)
+    _lost = LOST
 
     def __init__(
         self,
@@ -75,8 +76,6 @@ class RedisQueue(BrokerQueue):
         self._url, self._consumer, self._later = url, new_id(), f"{name}.later"
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        if self.dead_letters is not None:
-            await stack.enter_async_context(self.dead_letters)
         self._redis = pooled(self._url)
         stack.push_async_callback(self._redis.aclose)
         try:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +18,7 @@ from ..message import Message
 from ..message_queue import Empty
 from ..publish_subscribe import Published, TopicMessage
 from ..trace import Kind, record
-from .queue import encoded
+from .queue import encoded, reaching
 from .sqs import LOST, SqsQueue, client
 
 __all__ = ["SnsChannel", "SnsSubscription"]
@@ -46,7 +45,7 @@ class SnsSubscription:
     async def leave(self) -> None:
         """End it, and remove its queue, unless a group has it. Idempotent."""
         if not self._left and not self._is_shared:
-            with _connection(self._queue.name):
+            with reaching(self._queue.name, LOST):
                 await self._sns.unsubscribe(SubscriptionArn=self._arn)
                 await self._queue.remove()
         self._left = True
@@ -66,7 +65,7 @@ class SnsChannel:
     async def __aenter__(self) -> SnsChannel:
         async with AsyncExitStack() as stack:
             self._sns = await stack.enter_async_context(client("sns", self._url, self._region))
-            with _connection(self.name):
+            with reaching(self.name, LOST):
                 self._topic = (await self._sns.create_topic(Name=self.name))["TopicArn"]
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel")
@@ -81,7 +80,7 @@ class SnsChannel:
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
         facts = {"topic": topic, **_words(topic)}
         attributes = {name: {"DataType": "String", "StringValue": fact} for name, fact in facts.items()}
-        with _connection(self.name):
+        with reaching(self.name, LOST):
             await self._sns.publish(
                 TopicArn=self._topic, Message=encoded(message).decode(), MessageAttributes=attributes
             )
@@ -98,7 +97,7 @@ class SnsChannel:
         name = f"{self.name}-{group or uuid4().hex}"
         queue = SqsQueue(self._url, name, region=self._region, dead_letters=False)
         await self._stack.enter_async_context(queue)
-        with _connection(self.name):
+        with reaching(self.name, LOST):
             await queue.allow(self._topic)
             made = await self._sns.subscribe(
                 TopicArn=self._topic,
@@ -110,15 +109,6 @@ class SnsChannel:
         end = SnsSubscription(self._sns, made["SubscriptionArn"], queue, is_shared=bool(group))
         self._stack.push_async_callback(end.leave)
         return end
-
-
-@contextmanager
-def _connection(name: str) -> Iterator[None]:
-    """Turn what the client raises when the service is gone into a ConnectionError."""
-    try:
-        yield
-    except LOST as error:
-        raise ConnectionError(f"{name}: {error}") from error
 
 
 def _words(topic: str) -> dict[str, str]:

@@ -95,8 +95,6 @@ class SqsQueue(BrokerQueue):
         self._granted = 0  # leases: a receipt handle is no number
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        if self.dead_letters is not None:
-            await stack.enter_async_context(self.dead_letters)
         self._sqs = await stack.enter_async_context(client("sqs", self._endpoint, self._region))
         stack.push_async_callback(self._polls.close)
         made = await self._sqs.create_queue(

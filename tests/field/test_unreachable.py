@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref.field import reaching
 from eip_ref.field.activemq import ActiveMQQueue
 from eip_ref.field.servers.server import HOST, free_port
 from eip_ref.field.sns import SnsChannel
@@ -25,3 +26,9 @@ def test_a_system_that_is_not_there_is_a_connection_error(adapter: Any, scheme: 
                 raise AssertionError("it was opened")
 
     anyio.run(main)
+
+
+def test_an_error_without_words_is_told_by_its_name() -> None:
+    """Several clients raise such errors."""
+    with pytest.raises(ConnectionError, match=r"^orders: BrokenPipeError$"), reaching("orders", (OSError,)):
+        raise BrokenPipeError
