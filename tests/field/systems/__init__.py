@@ -1,7 +1,7 @@
 """The systems, one module each: how its adapter is opened, and which promises it does not simply keep."""
 
 from ..verdicts import System
-from . import activemq, kafka, nats, postgresql, rabbitmq, redis, sqs
+from . import activemq, direct, kafka, nats, postgresql, rabbitmq, redis, sqs
 
 __all__ = ["SYSTEMS"]
 
@@ -13,5 +13,6 @@ SYSTEMS: tuple[System, ...] = (
     *kafka.SYSTEMS,
     *activemq.SYSTEMS,
     *sqs.SYSTEMS,
+    *direct.SYSTEMS,
 )
 """In the order of the table."""
