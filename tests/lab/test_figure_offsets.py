@@ -128,6 +128,18 @@ def test_the_largest_lag_is_said_and_measured() -> None:
     assert "billing: 5 (not behind)" in texts(figure)
 
 
+def test_a_log_that_has_lost_its_messages_begins_anew() -> None:
+    """Offsets are given again. Nobody reads again, and nobody keeps a place that is no more."""
+    rows = [*(appended(0, n) for n in range(4)), *(read(1, n) for n in range(3)), moved(2, 0, 3)]
+    lost = trace_of(*rows, appended(5, 0), read(6, 0), moved(7, 0, 1))
+    log = tracks(lost)["orders"]
+    assert (log.end, log.readers["billing"].next, log.readers["billing"].again) == (1, 1, 0)
+    assert log.readers["billing"].committed.at(5) == 0
+    figure = offsets(lost)
+    assert "orders has 1 message" in figure.alt
+    assert "reads again" not in texts(figure)
+
+
 def test_a_seek_moves_back_and_is_a_replay_when_it_is_read() -> None:
     """The group chose to read again, without a crash."""
     rows = [*(appended(0, n) for n in range(3)), *(read(1, n) for n in range(3)), moved(2, 0, 3)]

@@ -145,6 +145,13 @@ class Reading:
             self.committed.go(event.at, offset)
         self.read.go(event.at, offset + 1)
 
+    def fall_back(self, at: float, offset: int) -> None:
+        """Have no place beyond this offset: the log has lost all that was there."""
+        self.last, self.top = min(self.last, offset - 1), min(self.top, offset)
+        for track in (self.read, self.committed):
+            if track:
+                track.go(at, min(track[-1].offset, offset))
+
     def settle(self, at: float) -> None:
         """Take notice that what is out has changed."""
         self.committed.go(at, min(self.out, default=self.next))
@@ -165,11 +172,21 @@ class LogTracks:
 
     head: Track = field(default_factory=Track)
     readers: dict[str, Reading] = field(default_factory=dict)
+    offsets: set[int] = field(default_factory=set)  #: that were given to messages
 
     @property
     def end(self) -> int:
         """The offset that the next message gets."""
         return self.head[-1].offset if self.head else 0
+
+    def append(self, at: float, offset: int) -> None:
+        """Move the head. To give an offset again, the log must have lost what it had from there on."""
+        if offset in self.offsets:
+            self.offsets = {kept for kept in self.offsets if kept < offset}
+            for reader in self.readers.values():
+                reader.fall_back(at, offset)
+        self.offsets.add(offset)
+        self.head.go(at, offset + 1)
 
     def reader(self, name: str) -> Reading:
         """The reader of this name, made when it is new."""
@@ -204,7 +221,7 @@ class _Reader:
         elif event.kind == Kind.ACCEPTED and "offset" in event.data:
             log, offset = self.logs.setdefault(event.where, LogTracks()), int(event.data["offset"])
             self._kept[event.message, offset] = event.where
-            log.head.go(event.at, offset + 1)
+            log.append(event.at, offset)
             self._pass_over(event.at, log)
 
     def _restart(self, event: Event) -> None:
@@ -335,7 +352,7 @@ def _draw(axes: Axes, log: LogTracks, looks: dict[str, tuple[Dash, str]], end: f
             axes.plot(
                 *zip(*at, strict=True) if at else ((), ()), linestyle="", zorder=5, clip_on=False, **mark
             )
-    axes.set_ylim(0, max(1, log.end) * 1.16)
+    axes.set_ylim(0, max(1, *(place.offset for place in log.head)) * 1.16)
     _draw_largest(axes, log, end)
     beside(axes, lines)
 
