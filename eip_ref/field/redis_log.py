@@ -43,7 +43,9 @@ return {first, last}
 """
 COMMIT = """
 local committed = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
-if tonumber(ARGV[2]) > committed then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+if tonumber(ARGV[2]) <= committed then return committed end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return tonumber(ARGV[2])
 """
 
 
@@ -144,12 +146,14 @@ class RedisLog:
 
     async def commit(self, group: str, offset: int, *, back: bool = False) -> None:
         """Let a group go on at this offset; only `back` moves it to an earlier one."""
-        place = f"{self.name}.groups"
+        place, now = f"{self.name}.groups", offset
         with self._connection():
             if back:
                 await self._redis.hset(place, group, str(offset))
             else:
-                await self._redis.eval(COMMIT, 1, place, group, offset)
+                now = int(await self._redis.eval(COMMIT, 1, place, group, offset))
+        reason = "sought" if back else "committed"
+        record(Kind.STATE, self.name, now=now, reason=reason, group=group)
 
 
 class RedisGroup:
@@ -170,8 +174,9 @@ class RedisGroup:
             with anyio.move_on_after(timeout):
                 await self._log.wait(self._place)
         found = await self._log.read(self._place, limit=limit)
-        if found:
-            self._place = found[-1].offset + 1
+        for offset, message, _ in found:
+            record(Kind.DELIVERED, self._log.name, message.id, lease=None, offset=offset, group=self.name)
+            self._place = offset + 1
         return found
 
     async def commit(self, offset: int | None = None) -> None:
