@@ -38,11 +38,11 @@ class RealRun:
 
 @dataclass(frozen=True)
 class RealScenario:
-    """A scenario for a real system: `play` is called with the address of a fresh server, in real time."""
+    """A scenario for a real system: `play` is called with a fresh server, in real time, and may kill it."""
 
     name: str  #: of the file in which its trace is stored
     server: type[Server]
-    play: Callable[[str], Awaitable[None]]
+    play: Callable[[Server], Awaitable[None]]
 
     def run(self) -> RealRun:
         """Run it, on a server that is started for it and ended with it; where there is none, what is stored.
@@ -60,13 +60,13 @@ class RealScenario:
     def run_now(self) -> RealRun:
         """Run it where no event loop runs. Raises RuntimeError when the server does not start."""
         with self.server.running() as server:
-            trace = anyio.run(self._recorded, server.url)
+            trace = anyio.run(self._recorded, server)
         return RealRun(f"{self.server.name} {self.server.version()}", trace, stored=False)
 
-    async def _recorded(self, url: str) -> Trace:
+    async def _recorded(self, server: Server) -> Trace:
         """The trace, which begins with its first fact: to load a client library is no part of it."""
         with recording() as recorder:
-            await self.play(url)
+            await self.play(server)
         begin = recorder.events[0].at
         return Trace([event._replace(at=event.at - begin) for event in recorder.events])
 

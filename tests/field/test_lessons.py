@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from eip_ref.course.durable_queue.in_the_field import a_week_on_redis
 from eip_ref.course.event_sourcing.in_the_field import four_tills_on_postgresql
 from eip_ref.course.message_queue.in_the_field import several_workers_on_rabbitmq
 from eip_ref.course.publish_subscribe.in_the_field import ten_orders_on_nats
 from eip_ref.course.request_reply.in_the_field import paid_twice_on_nats
 from eip_ref.field.real_runs import RealScenario
 from eip_ref.lab import invariants
+from eip_ref.lab.figures.offsets import tracks
 from eip_ref.trace import Trace
 
 
@@ -24,6 +26,22 @@ def _starts_in_order_and_ends_not(trace: Trace) -> None:
     assert trace.messages("acked") == trace.messages("effect")
     assert invariants.check(trace, invariants.conservation, invariants.lease_fencing) == []
     assert invariants.check(trace, invariants.fifo(kind="effect")) != []
+
+
+def _only_a_file_keeps_what_was_confirmed(trace: Trace) -> None:
+    """And what was not committed comes again: the invariants say so, and the picture reads the same."""
+    lost = invariants.check(trace, invariants.nothing_acked_lost)
+    twice = invariants.check(trace, invariants.no_duplicate_effect)
+    assert [each.events[0].where for each in lost] == ["log in memory"] * 2
+    assert [each.events[0].where for each in twice] == ["billing, log in a file"] * 2
+    logs = tracks(trace)
+    assert {name: log.end for name, log in logs.items()} == {"log in memory": 1, "log in a file": 7}
+    readers = {name: log.readers["billing"] for name, log in logs.items()}
+    assert {name: reader.again for name, reader in readers.items()} == {
+        "log in memory": 0,
+        "log in a file": 2,
+    }
+    assert all(reader.committed[-1].offset == logs[name].end for name, reader in readers.items())
 
 
 def _mail_misses_three(trace: Trace) -> None:
@@ -53,6 +71,7 @@ def _a_lock_skips_no_sale(trace: Trace) -> None:
 
 SCENARIOS = {
     several_workers_on_rabbitmq: _starts_in_order_and_ends_not,
+    a_week_on_redis: _only_a_file_keeps_what_was_confirmed,
     ten_orders_on_nats: _mail_misses_three,
     four_tills_on_postgresql: _a_lock_skips_no_sale,
     paid_twice_on_nats: _a_key_charges_once,

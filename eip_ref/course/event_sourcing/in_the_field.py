@@ -6,7 +6,7 @@ import anyio
 
 from ...event_sourcing import Reader
 from ...field.real_runs import RealScenario
-from ...field.servers import PostgreSQL
+from ...field.servers import PostgreSQL, Server
 from ...message import Message
 from ...trace import acting
 
@@ -16,9 +16,9 @@ TILLS, SALES = 4, 25
 STORES = {"no lock": False, "a lock": True}
 
 
-async def _four_tills(url: str) -> None:
+async def _four_tills(server: Server) -> None:
     for name, lock in STORES.items():
-        await _a_day(url, name, lock)
+        await _a_day(server.url, name, lock)
 
 
 async def _a_day(url: str, name: str, lock: bool) -> None:

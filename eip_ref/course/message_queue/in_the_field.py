@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import anyio
 
 from ...field.real_runs import RealScenario
-from ...field.servers import RabbitMQ
+from ...field.servers import RabbitMQ, Server
 from ...message import Message
 from ...message_queue import Worker
 from ...trace import Kind, acting, record, whoami
@@ -19,7 +19,7 @@ SECONDS: Mapping[str, float] = {"worker-1": 0.5, "worker-2": 0.2}
 ENOUGH = 10.0  #: seconds to say a last ack
 
 
-async def _several_workers(url: str) -> None:
+async def _several_workers(server: Server) -> None:
     from ...field.rabbitmq import RabbitQueue
 
     packed = []
@@ -32,7 +32,7 @@ async def _several_workers(url: str) -> None:
             for worker in workers:
                 worker.stop(within=ENOUGH)
 
-    async with RabbitQueue(url, "orders", lease=60) as queue, anyio.create_task_group() as group:
+    async with RabbitQueue(server.url, "orders", lease=60) as queue, anyio.create_task_group() as group:
         with acting("shop"):
             for number in range(1, ORDERS + 1):
                 await queue.put(Message(f"order {number}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...field.real_runs import RealScenario
-from ...field.servers import NATS
+from ...field.servers import NATS, Server
 from ...message import Message
 from ...trace import Kind, acting, record
 
@@ -17,10 +17,10 @@ __all__ = ["ten_orders_on_nats"]
 AWAY = range(4, 7)  #: the orders that mail misses
 
 
-async def _ten_orders(url: str) -> None:
+async def _ten_orders(server: Server) -> None:
     from ...field.nats_core import NatsChannel
 
-    async with NatsChannel(url, "shop") as channel:
+    async with NatsChannel(server.url, "shop") as channel:
         stock = await channel.subscribe("orders.*")
         mail = await channel.subscribe("orders.*")
         for number in range(1, 11):

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 from ...field.real_runs import RealScenario
-from ...field.servers import NATS
+from ...field.servers import NATS, Server
 from ...message import Message
 from ...request_reply import Indefinite, NoResponder
 from ...trace import Kind, acting, record
@@ -18,7 +18,7 @@ ORDERS = 3
 TOO_SHORT, ENOUGH = 0.3, 30.0  #: seconds that the first attempt waits, and the second
 
 
-async def _paid_twice(url: str) -> None:
+async def _paid_twice(server: Server) -> None:
     from ...field.nats_core import nats_replier, nats_requestor
 
     timed_out = anyio.Event()
@@ -37,9 +37,9 @@ async def _paid_twice(url: str) -> None:
             timed_out.set()
         await shop.request(order, timeout=ENOUGH, idempotency_key=key)
 
-    async with nats_requestor(url, "bank", name="shop") as shop:
+    async with nats_requestor(server.url, "bank", name="shop") as shop:
         with acting("bank"):
-            bank: Any = nats_replier(url, "bank", charge, name="bank")
+            bank: Any = nats_replier(server.url, "bank", charge, name="bank")
             await bank.__aenter__()
         try:
             with acting("shop"):
