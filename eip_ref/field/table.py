@@ -91,7 +91,7 @@ def words(promise: str) -> str:
 
 
 def _section(table: Table) -> Iterator[str]:
-    yield f"## {table.pattern.capitalize()}"
+    yield f"## {table.pattern[0].upper()}{table.pattern[1:]}"
     yield ""
     yield f"![The table below as coloured squares]({picture_name(table)})"
     yield ""

@@ -21,6 +21,7 @@ PATTERNS = {  #: by the module of its promises, in the order of the page
     "test_requests": "request–reply",
     "test_event_stores": "event store",
     "test_logs": "log",
+    "test_gateways": "API gateway",
 }
 
 

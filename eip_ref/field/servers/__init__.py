@@ -1,6 +1,7 @@
 """The servers: found, started, killed and started again. See `server.py`."""
 
 from .activemq import ActiveMQ
+from .envoy import Envoy
 from .kafka import Kafka
 from .moto import Moto
 from .nats import NATS
@@ -13,6 +14,7 @@ __all__ = [
     "NATS",
     "SERVERS",
     "ActiveMQ",
+    "Envoy",
     "Kafka",
     "Moto",
     "PostgreSQL",
@@ -22,5 +24,5 @@ __all__ = [
     "holds",
 ]
 
-SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL, Kafka, ActiveMQ, Moto)
+SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL, Kafka, ActiveMQ, Moto, Envoy)
 """All kinds of them, in the order in which the doctor names them."""

@@ -1,7 +1,7 @@
 """The systems, one module each: how its adapter is opened, and which promises it does not simply keep."""
 
 from ..verdicts import System
-from . import activemq, direct, kafka, nats, postgresql, rabbitmq, redis, sqs
+from . import activemq, course, direct, envoy, kafka, nats, postgresql, rabbitmq, redis, sqs
 
 __all__ = ["SYSTEMS"]
 
@@ -14,5 +14,7 @@ SYSTEMS: tuple[System, ...] = (
     *activemq.SYSTEMS,
     *sqs.SYSTEMS,
     *direct.SYSTEMS,
+    *course.SYSTEMS,
+    *envoy.SYSTEMS,
 )
 """In the order of the table."""
