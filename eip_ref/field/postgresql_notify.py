@@ -60,6 +60,7 @@ class PostgresChannel:
         self.subscriptions: set[PostgresSubscription] = set()
         self._url = url
         self._stack = AsyncExitStack()
+        self._one_at_a_time = asyncio.Lock()  # a connection carries out one statement at a time
 
     async def __aenter__(self) -> PostgresChannel:
         self._connection = await asyncpg.connect(self._url)
@@ -87,7 +88,8 @@ class PostgresChannel:
         notice = f"{topic} {encoded(message).decode()}"
         try:
             with reaching(self.name, LOST):
-                await self._connection.execute("select pg_notify($1, $2)", self.name, notice)
+                async with self._one_at_a_time:
+                    await self._connection.execute("select pg_notify($1, $2)", self.name, notice)
         except asyncpg.InvalidParameterValueError as error:
             raise ValueError(f"{self.name} takes no message of {len(notice)} signs") from error
         return None

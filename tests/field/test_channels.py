@@ -53,6 +53,17 @@ async def test_every_subscription_gets_every_message(site: Site) -> None:
 
 
 @promise
+async def test_many_tasks_publish_at_the_same_time(site: Site) -> None:
+    """None is refused, and each is heard once."""
+    async with site.open() as channel:
+        end = await channel.subscribe("orders")
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(channel.publish, "orders", Message(number))
+        assert sorted(await all_heard(end)) == list(range(20))
+
+
+@promise
 async def test_a_group_shares_one_copy(site: Site) -> None:
     """Each message goes to one of its members, and to every other subscription."""
     async with site.open() as one, site.open() as two:
