@@ -28,17 +28,25 @@ LOST = (ConnectionError, TimeoutError, OSError)  #: what the client raises when 
 GROUP = "workers"
 BLOCK = 0.1  #: seconds that one command waits at the server
 
-DUE = """
+TAKE = """
+local stream, later, group, consumer = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
-for _, content in ipairs(due) do
-    redis.call('XADD', KEYS[2], '*', 'content', content)
-    redis.call('ZREM', KEYS[1], content)
+for _, content in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', now, 'LIMIT', 0, 100)) do
+    redis.call('XADD', stream, '*', 'content', content)
+    redis.call('ZREM', later, content)
 end
-return #due
+if ARGV[3] ~= '' then
+    local claimed = redis.call('XAUTOCLAIM', stream, group, consumer, ARGV[3], '0-0', 'COUNT', 1)[2][1]
+    if claimed then
+        local pending = redis.call('XPENDING', stream, group, claimed[1], claimed[1], 1)[1]
+        return {claimed[1], claimed[2][2], pending[4]}
+    end
+end
+local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
+return read and {read[1][2][1][1], read[1][2][1][2][2], 1}
 """
-"""Moves what is due from the delayed messages into the stream, in one step."""
+"""Moves what is due into the stream, then takes what others have held for too long, or else what is new."""
 
 LATER = """
 local time = redis.call('TIME')
@@ -101,49 +109,29 @@ class RedisQueue(BrokerQueue):
         end = loop.time() + timeout
         while True:
             wait = min(BLOCK, end - loop.time())
-            delivery = await unbroken(self._claim_or_read(seconds, wait), self._give_back)
+            delivery = await unbroken(self._take_or_wait(seconds, wait), self._give_back)
             if delivery is not None:
                 return delivery
             if loop.time() >= end:
                 return None
 
-    async def _claim_or_read(self, seconds: float, wait: float) -> Delivery | None:
-        await self._redis.eval(DUE, 2, self._later, self.name)
-        delivery = await self._claim() or await self._read(wait)
-        if delivery is not None and seconds < self.lease:
+    async def _take_or_wait(self, seconds: float, wait: float) -> Delivery | None:
+        lease = "" if self.lease == math.inf else math.ceil(self.lease * 1000)
+        taken = await self._redis.eval(TAKE, 2, self.name, self._later, GROUP, self._consumer, lease)
+        if taken is None and wait > 0:
+            taken = await self._next(wait)
+        if taken is None:
+            return None
+        delivery = _delivery(*taken)
+        if seconds < self.lease:
             await self._set_pending(delivery, self.lease - seconds)
         return delivery
 
-    async def _claim(self) -> Delivery | None:
-        """Take what others have held for too long: it is older than what is new."""
-        if (milliseconds := self._milliseconds(self.lease)) is not None:
-            claimed = await self._redis.xautoclaim(
-                self.name, GROUP, self._consumer, milliseconds, start_id="0-0", count=1
-            )
-            for entry, fields in claimed[1]:
-                return await self._delivery(entry, fields, again=True)
-        return None
-
-    async def _read(self, wait: float) -> Delivery | None:
-        block = max(1, math.ceil(wait * 1000)) if wait > 0 else None
-        new = {self.name: ">"}
-        for _, entries in await self._redis.xreadgroup(GROUP, self._consumer, new, count=1, block=block):
-            for entry, fields in entries:
-                return await self._delivery(entry, fields, again=False)
-        return None
-
-    @staticmethod
-    def _milliseconds(seconds: float) -> int | None:
-        return None if seconds == math.inf else math.ceil(seconds * 1000)
-
-    async def _delivery(self, entry: bytes, fields: dict[bytes, bytes], *, again: bool) -> Delivery:
-        deliveries = 1
-        if again:
-            (pending,) = await self._redis.xpending_range(self.name, GROUP, min=entry, max=entry, count=1)
-            deliveries = pending["times_delivered"]
-        milliseconds, _, number = entry.decode().partition("-")
-        sequence = int(milliseconds) * 1_000 + int(number)
-        return Delivery(fields[b"content"], entry, sequence, sequence, deliveries, deliveries - 1)
+    async def _next(self, wait: float) -> tuple[bytes, bytes, int] | None:
+        """Wait at the server for what is new."""
+        block = max(1, math.ceil(wait * 1000))
+        found = await self._redis.xreadgroup(GROUP, self._consumer, {self.name: ">"}, count=1, block=block)
+        return next(((entry, fields[b"content"], 1) for _, each in found for entry, fields in each), None)
 
     async def _give_back(self, delivery: Delivery | None) -> None:
         if delivery is not None:
@@ -183,6 +171,12 @@ class RedisQueue(BrokerQueue):
         if seconds > self.lease:
             raise Unsupported("a lease ends when others claim: it cannot be longer than the queue's")
         return await self._set_pending(delivery, self.lease - seconds)
+
+
+def _delivery(entry: bytes, content: bytes, deliveries: int) -> Delivery:
+    milliseconds, _, number = entry.decode().partition("-")
+    sequence = int(milliseconds) * 1_000 + int(number)
+    return Delivery(content, entry, sequence, sequence, deliveries, deliveries - 1)
 
 
 def pooled(url: str, retries: int = 0) -> Any:
