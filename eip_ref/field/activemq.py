@@ -92,7 +92,6 @@ class ActiveMQQueue(BrokerQueue):
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)  # keeps the frames in their order
         stack.callback(self._thread.shutdown, wait=False)
-        self._loop = asyncio.get_running_loop()
         self._client.set_listener("queue", Bridge(self, self._loop))
         user, password = self._address.username, self._address.password
         stack.push_async_callback(self._disconnect)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import nats
-from nats.errors import Error, MaxPayloadError
+from nats.errors import Error, MaxPayloadError, NoRespondersError, TimeoutError
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 from nats.js.errors import APIError
 
@@ -29,6 +29,7 @@ __all__ = ["JetStreamQueue"]
 
 PULL = 2.0  #: seconds that one pull waits at the server
 ANSWER = 5.0  #: seconds in which the server answers
+NO_RESPONDERS = "503"
 FULL = 10077  #: the server's number for a stream that holds as much as it may
 
 
@@ -59,6 +60,7 @@ class JetStreamQueue(BrokerQueue):
             )
         self._url, self._capacity, self._dedup = url, capacity, dedup
         self._pulls = Pulls(_return)
+        self._inboxes: list[Inbox] = []  # those that wait for no answer
 
     async def _connect(self, stack: AsyncExitStack) -> None:
         self._nats = await nats.connect(self._url, error_cb=_quiet, max_reconnect_attempts=-1)
@@ -107,9 +109,9 @@ class JetStreamQueue(BrokerQueue):
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
         if seconds != self.lease:
             raise Unsupported("a consumer of JetStream has one lease for all: open the queue with it")
-        end = asyncio.get_running_loop().time() + timeout
+        end = self._loop.time() + timeout
         while True:
-            rest = max(0.0, end - asyncio.get_running_loop().time())
+            rest = max(0.0, end - self._loop.time())
             pull = partial(self._pull, min(rest, PULL))
             message = await self._pulls.answer(pull, asked=rest > 0)
             if message is not None:
@@ -117,18 +119,20 @@ class JetStreamQueue(BrokerQueue):
             if rest <= PULL:
                 return None
 
-    async def _pull(self, timeout: float) -> Any:
+    async def _pull(self, timeout: float) -> asyncio.Future[Any]:
         wish: dict[str, Any] = {"batch": 1}
         wish.update({"expires": math.ceil(timeout * 1e9)} if timeout else {"no_wait": True})
+        inbox = self._inboxes.pop() if self._inboxes else await Inbox.subscribed(self._nats, self._inboxes)
+        answer = inbox.answer_within(timeout + ANSWER)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.name}.workers"
-        wait = timeout + ANSWER
-        answer = await self._nats.request(subject, json.dumps(wish).encode(), timeout=wait, old_style=True)
-        return None if (answer.headers or {}).get("Status") else answer
+        await self._nats.publish(subject, json.dumps(wish).encode(), reply=inbox.subject)
+        return answer
 
     # Settled
 
     async def _ack(self, delivery: Delivery) -> bool:
-        return await self._say(delivery, b"+ACK")
+        await self._nats.request(delivery.handle.reply, b"+ACK", timeout=ANSWER)
+        return True
 
     async def _nack(self, delivery: Delivery, delay: float, *, failed: bool) -> bool:
         rest = b" " + json.dumps({"delay": math.ceil(delay * 1e9)}).encode() if delay else b""
@@ -143,6 +147,49 @@ class JetStreamQueue(BrokerQueue):
         """Settle in the words of JetStream, and return when the server has done it, not only heard it."""
         await unbroken(self._nats.request(delivery.handle.reply, word, timeout=ANSWER))
         return True
+
+
+class Inbox:
+    """A subject of one's own, on which the server answers one pull at a time.
+
+    The client's own requests share one subject, and an answer is known there by its subject; but a message
+    that answers a pull has the subject of its stream.
+    """
+
+    def __init__(self, subject: str, free: list[Inbox]) -> None:
+        self.subject, self._free = subject, free
+        self._subscription: Any = None
+        self._answer: asyncio.Future[Any]
+        self._end: asyncio.TimerHandle
+
+    @classmethod
+    async def subscribed(cls, client: Any, free: list[Inbox]) -> Inbox:
+        inbox = cls(client.new_inbox(), free)
+        inbox._subscription = await client.subscribe(inbox.subject, cb=inbox._hear)
+        return inbox
+
+    def answer_within(self, seconds: float) -> asyncio.Future[Any]:
+        """The message that will come, or None when the server says that there is none."""
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
+        self._end = loop.call_later(seconds, self._settle, TimeoutError())
+        return self._answer
+
+    async def _hear(self, message: Any) -> None:
+        self._end.cancel()
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            self._free.append(self)
+            self._settle(message)
+            return
+        self._settle(NoRespondersError() if status == NO_RESPONDERS else None)
+        await self._subscription.unsubscribe()
+
+    def _settle(self, answer: Any) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(answer) if isinstance(answer, Error) else self._answer.set_result(
+                answer
+            )
 
 
 def _delivery(message: Any) -> Delivery:

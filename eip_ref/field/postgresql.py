@@ -137,15 +137,14 @@ class PostgresQueue(BrokerQueue):
     # Out
 
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
+        end = self._loop.time() + timeout
         while True:
             self._told.clear()
             take = self._pool.fetchrow(TAKE, self.name, min(seconds, FOR_EVER))
             row = await unbroken(take, self._give_back)
             if row is not None:
                 return _delivery(row)
-            if (rest := end - loop.time()) <= 0:
+            if (rest := end - self._loop.time()) <= 0:
                 return None
             wait = min(rest, INTERVAL, await self._until_due())
             with suppress(TimeoutError):

@@ -7,7 +7,7 @@ cancelled leaves its question behind: the next one takes it over, or its message
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,14 +19,17 @@ class Pulls:
 
     def __init__(self, undo: Callable[[Any], Awaitable[object]]) -> None:
         self._undo = undo
-        self._idle: dict[asyncio.Task[Any], object] = {}  # what was asked, by those whose receivers have gone
+        self._idle: dict[asyncio.Future[Any], object] = {}  # what was asked, where the receiver has gone
         self._returns: set[asyncio.Task[None]] = set()
 
-    async def answer(self, work: Callable[[], Coroutine[Any, Any, Any]], *, asked: object) -> Any:
-        """The answer to a question that asks for the same and waits for nobody, or else to this one."""
+    async def answer(self, ask: Callable[[], Awaitable[asyncio.Future[Any]]], *, asked: object) -> Any:
+        """The answer to a question that asks for the same and waits for nobody, or else to this one.
+
+        `ask` returns when it is asked, without a pause.
+        """
         pull = next((each for each, what in self._idle.items() if what == asked), None)
         if pull is None:
-            pull = asyncio.create_task(work())
+            pull = await ask()
         self._idle.pop(pull, None)
         try:
             return await asyncio.shield(pull)
@@ -35,12 +38,12 @@ class Pulls:
             pull.add_done_callback(self._came)
             raise
 
-    def _came(self, pull: asyncio.Task[Any]) -> None:
+    def _came(self, pull: asyncio.Future[Any]) -> None:
         if pull in self._idle:
             del self._idle[pull]
             self._return(pull)
 
-    def _return(self, pull: asyncio.Task[Any]) -> None:
+    def _return(self, pull: asyncio.Future[Any]) -> None:
         if not pull.cancelled() and pull.exception() is None and pull.result() is not None:
             task = asyncio.ensure_future(self._give_back(pull.result()))
             self._returns.add(task)

@@ -7,7 +7,6 @@ lease of another length are commands that change for how long the entry seems to
 
 from __future__ import annotations
 
-import asyncio
 import math
 from contextlib import AsyncExitStack
 from typing import Any
@@ -105,14 +104,13 @@ class RedisQueue(BrokerQueue):
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
         if seconds > self.lease:
             raise Unsupported("a lease ends when others claim: it cannot be longer than the queue's")
-        loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
+        end = self._loop.time() + timeout
         while True:
-            wait = min(BLOCK, end - loop.time())
+            wait = min(BLOCK, end - self._loop.time())
             delivery = await unbroken(self._take_or_wait(seconds, wait), self._give_back)
             if delivery is not None:
                 return delivery
-            if loop.time() >= end:
+            if self._loop.time() >= end:
                 return None
 
     async def _take_or_wait(self, seconds: float, wait: float) -> Delivery | None:

@@ -153,7 +153,7 @@ class SqsQueue(BrokerQueue):
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
         if seconds > LONGEST:
             raise Unsupported(f"a visibility timeout has at most {LONGEST} seconds")
-        clock = asyncio.get_running_loop().time
+        clock = self._loop.time
         end = clock() + timeout
         while True:
             asked = math.ceil(seconds), int(min(POLL, max(0.0, end - clock())))
@@ -165,7 +165,10 @@ class SqsQueue(BrokerQueue):
             if rest < 1:
                 await asyncio.sleep(min(INTERVAL, rest))
 
-    async def _poll(self, seconds: int, wait: int) -> Any:
+    async def _poll(self, seconds: int, wait: int) -> asyncio.Task[Any]:
+        return asyncio.create_task(self._receive(seconds, wait))
+
+    async def _receive(self, seconds: int, wait: int) -> Any:
         answer = await self._sqs.receive_message(
             QueueUrl=self.url,
             VisibilityTimeout=seconds,
