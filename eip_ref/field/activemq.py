@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -106,21 +106,26 @@ class ActiveMQQueue(BrokerQueue):
 
     # Frames
 
-    def _send(self, *frames: Frame) -> Future[None]:
-        def send() -> None:
-            for frame in frames:
-                self._client.send_frame(*frame)
+    def _send(self, *frames: Frame, awaited: asyncio.Future[Any] | None = None) -> None:
+        """Let them go, also when the caller is cancelled; what cannot be sent ends what is awaited."""
 
-        return self._thread.submit(send)
+        def send() -> None:
+            try:
+                for frame in frames:
+                    self._client.send_frame(*frame)
+            except Exception as error:  # of whatever kind: somebody waits
+                self._loop.call_soon_threadsafe(_settle, awaited, error)
+
+        self._thread.submit(send)
 
     async def _carry_out(self, *frames: Frame) -> None:
         """Send, and return when the broker has done what the last of them says."""
         receipt = self._number()
-        self._receipts[receipt] = self._loop.create_future()
+        heard = self._receipts[receipt] = self._loop.create_future()
         frames[-1].headers["receipt"] = receipt
         try:
-            await asyncio.shield(asyncio.wrap_future(self._send(*frames)))  # cancelled, they go all the same
-            await self._receipts[receipt]
+            self._send(*frames, awaited=heard)
+            await heard
         finally:
             del self._receipts[receipt]
 
@@ -164,8 +169,11 @@ class ActiveMQQueue(BrokerQueue):
         subscription = self._number()
         arrival = self._arrivals[subscription] = self._loop.create_future()
         try:
+            if timeout == math.inf:
+                self._send(self._subscribe(subscription), awaited=arrival)
+                return self._delivery(*await arrival)
             await self._carry_out(self._subscribe(subscription))
-            await asyncio.wait([arrival], timeout=None if timeout == math.inf else max(timeout, EMPTY))
+            await asyncio.wait([arrival], timeout=max(timeout, EMPTY))
             if arrival.done():
                 return self._delivery(*arrival.result())
             await self._carry_out(_unsubscribe(subscription))
