@@ -24,7 +24,7 @@ INSTALL = $(PIP) -qq
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help lab setup test quick flakes lint style types check-notebooks pytest field notebooks seeds bench \
-    bench-browser bench-graders coverage docs constraints format clean
+    bench-browser bench-field bench-graders coverage docs constraints format clean
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-22s %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ bench: $(VENV)/.bench ## Compare laboratory and patterns with what is beneath an
 
 bench-graders: $(VENV)/.test build/peers/.done ## Compare the grader with nbgrader and otter-grader
 	$(BIN)/python -m benchmarks.graders $(ARGS)
+
+bench-field: $(VENV)/.field build/kafka.done ## Compare the adapters of real systems with their clients alone; ARGS="--systems redis-log" for one
+	$(BIN)/python -m benchmarks.field $(ARGS)
 
 bench-browser: $(VENV)/.test ## Measure how quickly a demo follows its slider and draws a frame, in a real browser
 	$(BIN)/python -m benchmarks.demo_in_browser

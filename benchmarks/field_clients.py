@@ -165,7 +165,8 @@ class Stomp(stomp.ConnectionListener):  # type: ignore[misc, unused-ignore]
         self.loop.call_soon_threadsafe(self._heard, frame.headers["receipt-id"], frame)
 
     def _heard(self, number: str, frame: Any) -> None:
-        self.answers.pop(number).set_result(frame)
+        if number in self.answers:
+            self.answers.pop(number).set_result(frame)
 
 
 @asynccontextmanager
