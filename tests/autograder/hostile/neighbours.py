@@ -238,8 +238,8 @@ ATTACKS = (
     ),
     Hostile(
         "the course's own files, replaced by a mount of its own",
-        "raised",
-        "it has no right to",
+        "sender-stands-still",
+        "a kernel that lets it mount at all lets it do so where nobody else looks",
         """
         import ctypes, os
         import eip_ref
@@ -248,8 +248,7 @@ ATTACKS = (
             libc = ctypes.CDLL(None)
             libc.unshare(0x10020000)
             place = os.path.dirname(eip_ref.__file__).encode()
-            if libc.mount(b"/tmp", place, None, 4096, None) != 0:
-                raise PermissionError
+            libc.mount(b"/tmp", place, None, 4096, None)
         """,
         elsewhere={},
     ),
