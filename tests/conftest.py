@@ -81,7 +81,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """On a worker, spare the garbage collector ten thousand tests and all modules, which stay anyhow."""
-    if hasattr(session.config, "workerinput"):
+    _spare(session.config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After a file, spare it what stays of that file as well: who collects often pays for all there is."""
+    if nextitem is None or nextitem.path != item.path:
+        _spare(item.config)
+
+
+def _spare(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
         gc.collect()
         gc.freeze()
 
