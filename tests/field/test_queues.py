@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -486,6 +487,20 @@ async def test_what_was_confirmed_survives_a_kill_of_the_broker(site: Site) -> N
         lost = len(set(accepted) - set(found))
         assert not lost, f"{lost} of {len(accepted)} confirmed messages are lost"
         assert found == accepted
+
+
+@promise
+async def test_a_queue_that_was_just_made_survives_a_kill_of_the_broker(site: Site) -> None:
+    """SIGKILL at the first confirm; the queue is there afterwards, and so is the message."""
+    async with site.open() as queue:
+        await queue.put(Message("order"))
+        site.server.freeze()
+        await site.restart()
+    found = None
+    with suppress(TimeoutError), anyio.move_on_after(SOON):
+        async with site.open() as queue:
+            found = await taken(queue)
+    assert found is not None, "the queue is gone, or cannot be used any more"
 
 
 @promise

@@ -75,6 +75,10 @@ CLASSIC = System(
             "persistent messages: a transient one is confirmed at once, and lost",
             without={"persistent": False},
         ),
+        "test_a_queue_that_was_just_made_survives_a_kill_of_the_broker": not_applicable(
+            "its declaration is confirmed before it is written, and lost in about one run of eight: one test"
+            " cannot show it"
+        ),
     },
 )
 
@@ -93,6 +97,9 @@ QUORUM = System(
             "no x-delivery-limit: each cancelled get counts as a failed delivery", {"max_failures": None}
         ),
         "test_a_put_that_raised_was_not_accepted": not_kept("x-max-length is soft: some more are taken"),
+        "test_a_queue_that_was_just_made_survives_a_kill_of_the_broker": not_kept(
+            "its declaration is confirmed before it is written: within a second it is lost, with its messages"
+        ),
     },
 )
 

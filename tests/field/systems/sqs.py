@@ -51,6 +51,7 @@ BOTH = {
     "test_a_put_that_raised_was_not_accepted": NO_BOUND,
     "test_an_unsettled_message_counts_against_the_capacity": NO_BOUND,
     "test_what_was_confirmed_survives_a_kill_of_the_broker": MEMORY,
+    "test_a_queue_that_was_just_made_survives_a_kill_of_the_broker": MEMORY,
     "test_the_delivery_count_survives_a_kill_of_the_broker": MEMORY,
     "test_a_running_lease_survives_a_kill_of_the_broker": MEMORY,
 }
