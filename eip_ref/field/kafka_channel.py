@@ -83,9 +83,14 @@ class KafkaSubscription:
             if len(self._waiting) >= self._capacity:
                 await self._changed.wait()
                 continue
-            room = self._capacity - len(self._waiting)
-            self._waiting += filter(self._wants, await in_thread(self._consumer.consume, room, TICK))
+            self._waiting += filter(self._wants, await in_thread(self._arrivals))
             self._changed.notify_all()
+
+    def _arrivals(self) -> list[Any]:
+        """Wait for one, then take what is there: for more the client would wait."""
+        first: list[Any] = self._consumer.consume(1, TICK)
+        room = self._capacity - len(self._waiting) - len(first)
+        return [*first, *(self._consumer.consume(room, 0) if first and room else ())]
 
     def _wants(self, arrived: Any) -> bool:
         """False also for news of the connection: the client comes back by itself."""

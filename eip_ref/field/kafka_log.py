@@ -57,12 +57,15 @@ class KafkaLog:
         await self._writer.__aenter__()
         self._reader = consumer(self._url, f"reader-{uuid4()}", **{"auto.offset.reset": "error"})
         self._reader.assign([TopicPartition(self.name, 0, 0)])
+        # A connection of its own: on the reader's, a question waits until the fetch before it is answered.
+        self._asker = consumer(self._url, f"asker-{uuid4()}")
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         with anyio.CancelScope(shield=True):
             await in_thread(self._reader.close)
+            await in_thread(self._asker.close)
             await self._writer.__aexit__()
 
     # Bounds
@@ -78,7 +81,7 @@ class KafkaLog:
         return self._bounds()[1]
 
     def _bounds(self) -> tuple[int, int]:
-        ask = partial(self._reader.get_watermark_offsets, TopicPartition(self.name, 0), timeout=ANSWER)
+        ask = partial(self._asker.get_watermark_offsets, TopicPartition(self.name, 0), timeout=ANSWER)
         with connection(self.name):
             first, end = once_it_leads(ask)
         return first, end
@@ -117,7 +120,8 @@ class KafkaLog:
         found: list[Record] = []
         while self._place < end and len(found) < limit:
             with connection(self.name):
-                arrived = await in_thread(self._reader.consume, limit - len(found), TICK)
+                there = min(limit - len(found), end - self._place)  # for more it would wait
+                arrived = await in_thread(self._reader.consume, there, TICK)
                 self._place = max([self._place, *map(_place_after, arrived)])
             found += [_record(each) for each in arrived if each.error() is None]
         return found
