@@ -37,7 +37,13 @@ T = TypeVar("T")
 
 ANSWER = 30.0  #: seconds in which the broker answers, or has gone
 TICK = 0.1  #: seconds that one call of the client waits, so that whoever is cancelled goes soon
-NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+NOT_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 RETRY = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "log_level": 0}
 
 
@@ -58,7 +64,7 @@ async def in_thread(call: Callable[..., T], *args: Any, **keywords: Any) -> T:
 
 
 def once_it_leads(ask: Callable[[], T]) -> T:
-    """Ask again while the broker, just started, does not lead the partition yet."""
+    """Ask again while the broker, just started, does not lead the partition or the group yet."""
     end = time.monotonic() + ANSWER
     while True:
         try:

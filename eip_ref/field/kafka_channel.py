@@ -157,7 +157,7 @@ class KafkaChannel:
         with connection(self.name):
             places = await in_thread(self._first_places, reader)
             if group:
-                await in_thread(_commit_first, reader, places)
+                await in_thread(once_it_leads, partial(_commit_first, reader, places))
                 await subscription._join(self.name)
             else:
                 reader.assign(places)

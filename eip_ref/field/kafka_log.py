@@ -167,9 +167,8 @@ class KafkaGroup:
     async def committed(self) -> int:
         """The offset before which everything is done. A new group begins at the oldest message kept."""
         with connection(self.log.name):
-            (place,) = await in_thread(
-                self._committer.committed, [TopicPartition(self.log.name, 0)], timeout=ANSWER
-            )
+            ask = partial(self._committer.committed, [TopicPartition(self.log.name, 0)], timeout=ANSWER)
+            (place,) = await in_thread(once_it_leads, ask)
         return place.offset if place.offset >= 0 else (await in_thread(self.log._bounds))[0]
 
     async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
