@@ -44,7 +44,7 @@ def measured(promise: str, systems: list[str]) -> list[str]:
         ids = {VERSION.sub("", label): id for id, label in each.systems.items()}
         name = next((name for name in each.promises if table.words(name) == promise), None)
         if name is not None and set(systems) <= set(ids):
-            return [table.SIGNS[each.cells[ids[system], name].found] for system in systems]
+            return [table.MARKS[each.cells[ids[system], name].found] for system in systems]
     raise LookupError(f"no table has the row {promise!r} and the columns {systems}")
 
 
