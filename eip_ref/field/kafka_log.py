@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from .. import values
-from ..message import Message
+from ..message import Handler, Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
 from .kafka import ANSWER, TICK, Writer, connection, consumer, in_thread, make_topic, on_anyio, once_it_leads
@@ -181,6 +181,26 @@ class KafkaGroup:
             record(Kind.DELIVERED, self.log.name, message.id, lease=None, offset=offset, group=self.name)
             self.position = offset + 1
         return found
+
+    async def follow(self, handler: Handler) -> None:
+        """Hand each message to `handler`, and commit when all that was read is done, until it is cancelled.
+
+        Where the broker is lost it waits for it, and goes on after the last commit: what came after that
+        comes again. What the handler raises comes out.
+        """
+        while True:
+            try:
+                self.position = await self.committed()
+                while True:
+                    await self._hand_on(handler)
+            except ConnectionError as lost:
+                record(Kind.NOTE, self.log.name, who="", text=f"tried again later: {lost}", group=self.name)
+                await anyio.sleep(POLL)
+
+    async def _hand_on(self, handler: Handler) -> None:
+        for _, message, _ in await self.read():
+            await values.finished(handler(message))
+        await self.commit()
 
     async def commit(self, offset: int | None = None) -> int:
         """Everything before `offset`, by default all that was read, is done; returns what is committed."""
