@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from eip_ref.course.cqrs import pages
+from eip_ref.course.cqrs.in_the_field import a_hundred_sign_ups_on_kafka
 from eip_ref.course.durable_queue.in_the_field import a_week_on_redis
 from eip_ref.course.event_sourcing.in_the_field import four_tills_on_postgresql
 from eip_ref.course.message_queue.in_the_field import several_workers_on_rabbitmq
@@ -70,12 +72,23 @@ def _a_lock_skips_no_sale(trace: Trace) -> None:
     assert sorted(read) == sorted(kept)
 
 
+def _by_version_all_are_shown(trace: Trace) -> None:
+    """At once most are not, whatever the log: and each event came from the outbox by the log to the view."""
+    assert pages(trace, "page at once")["404"] > 90
+    assert pages(trace, "page by version")["shown"] == 100
+    streams = [f"users/customer-{number}" for number in range(1, 101)]
+    for kind, where in (("acked", "users.outbox"), ("accepted", "events"), ("delivered", "events")):
+        found = [event.message for event in trace.filter(kind, where=where)]
+        assert sorted(found) == sorted(f"{stream}/1" for stream in streams)
+
+
 SCENARIOS = {
     several_workers_on_rabbitmq: _starts_in_order_and_ends_not,
     a_week_on_redis: _only_a_file_keeps_what_was_confirmed,
     ten_orders_on_nats: _mail_misses_three,
     four_tills_on_postgresql: _a_lock_skips_no_sale,
     paid_twice_on_nats: _a_key_charges_once,
+    a_hundred_sign_ups_on_kafka: _by_version_all_are_shown,
 }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import anyio
 
 from ...apps.shop_dashboard.services import DASHBOARD, users
-from ...cqrs import Command, ReadModel, Relay, read
+from ...cqrs import Command, CommandResult, ReadModel, Relay, read
 from ...lab import Exponential, Faults
 from ...message_queue import MessageQueue
 from ...storage import MemoryStore
 from ...trace import Kind, Trace, record
 
-__all__ = ["a_hundred_sign_ups", "pages"]
+__all__ = ["CUSTOMERS", "EVERY", "SLOW", "a_hundred_sign_ups", "open_page", "pages", "registration"]
 
 CUSTOMERS, EVERY, SLOW = 100, 0.5, 0.3
 NOT_FOUND, STALE, SHOWN = "404", "stale", "shown"
@@ -34,18 +34,9 @@ async def a_hundred_sign_ups(looks_after: float, by_version: bool = False, timeo
             await lease.ack()
 
     async def customer(number: int) -> None:
-        id = f"customer-{number}"
-        command = Command("Register", id, {"name": f"Customer {number}", "email": f"{number}@street"})
-        answer = await service.handle(command)
+        answer = await service.handle(registration(number))
         await anyio.sleep(looks_after)
-        came = anyio.current_time()
-        if by_version:
-            page = await read(view, id, at_least={f"users/{id}": answer.version}, timeout=timeout)
-            seen = STALE if page.stale else SHOWN
-        else:
-            seen = SHOWN if view.get(id) else NOT_FOUND
-        waited = anyio.current_time() - came
-        record(Kind.EFFECT, "page", id, effect=seen, waited=waited)
+        await open_page(view, answer, by_version=by_version, timeout=timeout)
 
     async with MessageQueue("events", lease=60) as events, anyio.create_task_group() as workers:
         workers.start_soon(Relay(service.outbox, events.put).run)
@@ -57,10 +48,30 @@ async def a_hundred_sign_ups(looks_after: float, by_version: bool = False, timeo
         workers.cancel_scope.cancel()
 
 
-def pages(trace: Trace) -> dict[str, float]:
+def registration(number: int) -> Command:
+    """The command of one customer."""
+    return Command(
+        "Register", f"customer-{number}", {"name": f"Customer {number}", "email": f"{number}@street"}
+    )
+
+
+async def open_page(
+    view: ReadModel, answer: CommandResult, *, by_version: bool, timeout: float = 2.0, where: str = "page"
+) -> None:
+    """Read the row of the customer who got this answer, and record what the page is."""
+    id, came = answer.id, anyio.current_time()
+    if by_version:
+        page = await read(view, id, at_least={f"users/{id}": answer.version}, timeout=timeout)
+        seen = STALE if page.stale else SHOWN
+    else:
+        seen = SHOWN if view.get(id) else NOT_FOUND
+    record(Kind.EFFECT, where, id, effect=seen, waited=anyio.current_time() - came)
+
+
+def pages(trace: Trace, where: str = "page", *, digits: int = 1) -> dict[str, float]:
     """The pages that were a 404, stale, shown; and the mean wait in seconds."""
-    ends = trace.filter(Kind.EFFECT, where="page")
+    ends = trace.filter(Kind.EFFECT, where=where)
     counts: dict[str, float] = {
         kind: sum(event.data["effect"] == kind for event in ends) for kind in (NOT_FOUND, STALE, SHOWN)
     }
-    return counts | {"mean wait": round(sum(event.data["waited"] for event in ends) / len(ends), 1)}
+    return counts | {"mean wait": round(sum(event.data["waited"] for event in ends) / len(ends), digits)}
