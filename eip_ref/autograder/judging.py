@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..lab.clock import Deadlock, Runaway
+from ..lab.crash import closing_the_dead
 from ..trace import Event, Kind, Trace, TraceTooLong
 from .exercise import OWN_LINE, Diagnosis, Ending, Exercise, Mistake, Vacuous
 from .marks import Mark, PartMark
@@ -176,7 +177,7 @@ def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> 
     Raises `Missing` when its cells do not define it.
     """
     answer.begin(budget)
-    with warnings.catch_warnings():
+    with closing_the_dead(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "coroutine .* was never awaited")
         try:
             return run_stub(exercise, answer.complaint(), answer.stub(), seed)

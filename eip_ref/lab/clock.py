@@ -23,6 +23,8 @@ from types import CodeType, FrameType
 from typing import Any
 from weakref import WeakSet
 
+from anyio._backends._asyncio import _task_states
+
 try:
     import sniffio
 except ModuleNotFoundError:  # anyio uses it where it is installed
@@ -31,7 +33,7 @@ except ModuleNotFoundError:  # anyio uses it where it is installed
 from ..signal import alone
 from ..trace import Trace, recording
 from ..values import count, duration
-from .crash import Life, begin_without_lives, bury, frames
+from .crash import Life, begin_without_lives, bury, frames, lay_out
 
 __all__ = [
     "Deadlock",
@@ -217,13 +219,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return sorted((task for task in self._made if not task.done()), key=hash)
 
     def forget(self) -> None:
-        """Take all tasks from asyncio's list of them.
+        """Take all tasks from the lists that asyncio and anyio have of them.
 
-        It has a place for each hash, ours begin at 1 in each simulation, and the dead never leave it: so
-        each would make all later simulations slower.
+        The first has a place for each hash, ours begin at 1 in each simulation, and the dead never leave it:
+        so each would make all later simulations slower. The other one keeps who died in a cancel scope.
         """
         for task in self._made:
             asyncio._unregister_task(task)
+            _task_states.pop(task, None)
 
     async def shutdown_asyncgens(self) -> None:
         # Closing the generators of a crashed participant would run code of the dead.
@@ -291,7 +294,8 @@ def _run(
                 loop.run(main())
         except BaseException as error:
             raised = error
-    bury([*dead, *(task.get_coro() for task in loop.unfinished())])  # those refused to be cancelled
+    lay_out(dead)
+    bury(task.get_coro() for task in loop.unfinished())  # those refused to be cancelled
     loop.forget()
     trace = Trace(recorder.events, seed=seed, result=result)
     if raised is not None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import inspect
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..signal import orphans
 
 _life: ContextVar[Life | None] = ContextVar("life", default=None)
 _dead: ContextVar[list[Coroutine[Any, Any, Any]]] = ContextVar("dead")
+_laid_out: ContextVar[list[Coroutine[Any, Any, Any]] | None] = ContextVar("laid out", default=None)
 
 
 def begin_without_lives() -> list[Coroutine[Any, Any, Any]]:
@@ -131,3 +133,30 @@ def bury(coros: Iterable[object]) -> None:
     """
     for coro in coros:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(coro))
+
+
+def lay_out(dead: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Bury the dead of a simulation, or leave that to `closing_the_dead`."""
+    laid_out = _laid_out.get()
+    if laid_out is None:
+        bury(dead)
+    else:
+        laid_out.extend(dead)
+
+
+@contextmanager
+def closing_the_dead() -> Iterator[None]:
+    """Close the dead of all simulations inside, when all is over and nothing is recorded any more.
+
+    For who runs many simulations of code that ends when it is closed. What does not end is buried.
+    """
+    dead: list[Coroutine[Any, Any, Any]] = []
+    token = _laid_out.set(dead)
+    try:
+        yield
+    finally:
+        _laid_out.reset(token)
+        for coro in dead:
+            with suppress(BaseException):  # whatever its last blocks raise, where no loop runs
+                coro.close()
+        bury(coro for coro in dead if inspect.getcoroutinestate(coro) != inspect.CORO_CLOSED)

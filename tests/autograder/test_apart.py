@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from types import CoroutineType
 
 import pytest
 
 from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.judging import judge_trace, run_answer
 from eip_ref.autograder.process.start import Zygote
-from eip_ref.autograder.registry import lessons
-from eip_ref.trace import Trace
+from eip_ref.autograder.registry import find, lessons
+from eip_ref.trace import Event, Trace
 
 from .apart import starter, trace
-from .exercise_cases import model, model_source, whole_source
+from .exercise_cases import kept_answers, model, model_source, whole_source
 
 EXERCISES = [exercise for found in lessons() for exercise in found.exercises]
 ONE_SEED = {"cqrs/both_or_neither", "choosing/run_the_whole_shop"}  #: a run starts 70 processes and more
@@ -45,3 +47,18 @@ def test_the_model_answer_leaves_the_same_trace(exercise: Exercise, by: Zygote) 
             assert sorted(map(str, here)) == sorted(map(str, there)), seed
         elif exercise.name not in OTHER_FACTS:
             assert here.first_difference(there) is None, seed
+
+
+def test_nothing_of_the_dead_is_held_when_a_run_is_over(by: Zygote) -> None:
+    """Else a class of hundreds would fill the memory: their frames lead to the whole run."""
+    exercise = find("message_queue/mend_the_worker")
+    answers = [kept for kept in kept_answers("message_queue") if kept.exercise == exercise]
+
+    def held() -> int:
+        for kept in answers:
+            trace(exercise, whole_source(exercise, kept.source), 1, by=by)
+        gc.collect()
+        return sum(isinstance(each, CoroutineType | Event) for each in gc.get_objects())
+
+    at_first = held()
+    assert held() == at_first
