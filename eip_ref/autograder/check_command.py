@@ -66,7 +66,7 @@ def _lesson_and_seconds(about: tuple[str, bytes, str]) -> tuple[str, float]:
     from .grading import jobs
 
     name, data, told = about
-    lesson = registry.lesson(told).module if told else _lesson(Path(name), data).module
+    lesson = told or _lesson(Path(name), data)
     return lesson, jobs.seconds(jobs.Job(data, lesson, b""))
 
 
@@ -108,15 +108,15 @@ def _line(mark: Mark, title: str) -> str:
     return f"✗ {mark.points}/{mark.most}  {title}\n{indent(said, '       ')}"
 
 
-def _lesson(notebook: Path, data: bytes) -> Lesson:
-    """The lesson that a notebook's name or exercises tell. Raises `UnknownExercise`."""
+def _lesson(notebook: Path, data: bytes) -> str:
+    """The module of the lesson that a notebook's name or exercises tell. Raises `UnknownExercise`."""
     from .grading.lesson_detection import mentioned, named
 
-    known = registry.lessons()
+    known = registry.outlines()
     module = named(notebook.stem, known) or mentioned(data, known)
     if not module:
         names = ", ".join(each.module for each in known)
         raise registry.UnknownExercise(
             f"{notebook.name!r} does not tell its lesson; say it with --lesson: {names}"
         )
-    return registry.lesson(module)
+    return module

@@ -1,21 +1,35 @@
 """Lessons and their exercises, found by name: a pattern is a package `eip_ref.course.<pattern>`.
 
 A lesson is a notebook with its exercises. A package has `NUMBER`, and for its one lesson `TITLE` and the
-tuple `EXERCISES`; a pattern that needs several lessons has them in the tuple `PARTS`. A package is imported
-when somebody asks for it, so nothing here depends on a lesson.
+tuple `EXERCISES`; a pattern that needs several lessons has them in the tuple `PARTS`. To import all packages
+takes a second. So a package is imported when somebody asks for its exercises, and which lessons there are is
+read from its text.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib.util
 import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .exercise import Exercise
 
-__all__ = ["Lesson", "Part", "UnknownExercise", "exercises", "find", "lesson", "lesson_of", "lessons"]
+__all__ = [
+    "Lesson",
+    "Outline",
+    "Part",
+    "UnknownExercise",
+    "exercises",
+    "find",
+    "lesson",
+    "lesson_of",
+    "lessons",
+    "outlines",
+]
 
 PACKAGE = "eip_ref.course"
 
@@ -38,16 +52,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A notebook of the course, and the exercises of the notebook beside it."""
+class Outline:
+    """A lesson without its exercises, as the text of its package tells it."""
 
     module: str  #: "acks_and_leases": its key, and the name of its notebook
     number: int
     title: str
-    exercises: tuple[Exercise, ...]
     package: str  #: "message_queue": what the names of its exercises and predictions begin with
     letter: str = ""  #: "b", where a pattern has several lessons
-    predictions: tuple[str, ...] = ()  #: where a pattern has several lessons: those that this one asks
 
     @property
     def label(self) -> str:
@@ -58,6 +70,14 @@ class Lesson:
     def notebook(self) -> str:
         """The name of its notebook, the same in every folder."""
         return f"{self.label}_{self.module}.ipynb"
+
+
+@dataclass(frozen=True)
+class Lesson(Outline):
+    """A notebook of the course, and the exercises of the notebook beside it."""
+
+    exercises: tuple[Exercise, ...] = ()
+    predictions: tuple[str, ...] = ()  #: where a pattern has several lessons: those that this one asks
 
     @property
     def points(self) -> int:
@@ -71,20 +91,10 @@ class Lesson:
 
 def lesson(module: str) -> Lesson:
     """The lesson with this module name. Raises `UnknownExercise`."""
-    packages = names()
-    likely = sorted(packages, key=lambda package: f'"{module}"' not in _text(package))
-    for package in [module] if module in packages else likely:
-        for found in _lessons_in(package):
-            if found.module == module:
-                return found
-    known = [each.module for each in lessons()]
-    raise UnknownExercise(f"no lesson {module!r} has exercises{_meant(module, known)}")
-
-
-def _text(package: str) -> str:
-    """The text of a package's face, which names its lessons. To load one for nothing takes up to a second."""
-    spec = importlib.util.find_spec(f"{PACKAGE}.{package}")
-    return Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    known = {each.module: each for each in outlines()}
+    if module not in known:
+        raise UnknownExercise(f"no lesson {module!r} has exercises{_meant(module, [*known])}")
+    return _whole(known[module])
 
 
 def lesson_of(exercise: Exercise) -> Lesson:
@@ -104,21 +114,52 @@ def names() -> list[str]:
     return [found.name for found in pkgutil.iter_modules(package.__path__) if not found.name.startswith("_")]
 
 
+def outlines() -> list[Outline]:
+    """All lessons, in their order, without importing any."""
+    return sorted((each for package in names() for each in _outlines(package)), key=lambda each: each.label)
+
+
 def lessons() -> list[Lesson]:
-    """All lessons that have exercises, in their order."""
-    found = (each for package in names() for each in _lessons_in(package))
-    return sorted(found, key=lambda each: each.label)
+    """All lessons with their exercises, in their order."""
+    return [*map(_whole, outlines())]
 
 
 def _lessons_in(package: str) -> list[Lesson]:
-    found = importlib.import_module(f"{PACKAGE}.{package}")
-    number = int(found.NUMBER)
-    if not hasattr(found, "PARTS"):
-        return [Lesson(package, number, str(found.TITLE), tuple(found.EXERCISES), package)]
-    return [
-        Lesson(part.module, number, part.title, part.exercises, package, letter, part.predictions)
-        for letter, part in zip("abcdefgh", found.PARTS, strict=False)
-    ]
+    return [*map(_whole, _outlines(package))]
+
+
+def _outlines(package: str) -> list[Outline]:
+    """The lessons that the text of a package names. Raises ValueError when it does not write them out."""
+    spec = importlib.util.find_spec(f"{PACKAGE}.{package}")
+    text = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    told: dict[str, Any] = {_name(part): getattr(part, "value", None) for part in ast.parse(text).body}
+    try:
+        number = ast.literal_eval(told["NUMBER"])
+        if "PARTS" not in told:
+            return [Outline(package, number, ast.literal_eval(told["TITLE"]), package)]
+        parts = [[*map(ast.literal_eval, part.args[:2])] for part in told["PARTS"].elts]
+        return [
+            Outline(module, number, title, package, letter)
+            for letter, (module, title) in zip("abcdefgh", parts, strict=False)
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        words = "must write out NUMBER and TITLE, or NUMBER and a tuple PARTS of Part(module, title, …)"
+        raise ValueError(f"the package {package!r} {words}") from None
+
+
+def _name(part: ast.stmt) -> str:
+    """The name to which a statement gives a value; "" for other statements."""
+    target: Any = part.targets[0] if isinstance(part, ast.Assign) else getattr(part, "target", None)
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _whole(outline: Outline) -> Lesson:
+    """The lesson with its exercises; this imports its package."""
+    found = importlib.import_module(f"{PACKAGE}.{outline.package}")
+    if not outline.letter:
+        return Lesson(**vars(outline), exercises=tuple(found.EXERCISES))
+    part = next(part for part in found.PARTS if part.module == outline.module)
+    return Lesson(**vars(outline), exercises=part.exercises, predictions=part.predictions)
 
 
 def exercises(module: str) -> tuple[Exercise, ...]:

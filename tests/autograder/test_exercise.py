@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,6 +20,7 @@ from eip_ref.autograder.registry import UnknownExercise, find
 from eip_ref.trace import Event, Trace, record
 
 from . import answers
+from .conftest import TOYS
 from .toys import toy
 
 WORKER = toy.MEND_THE_WORKER
@@ -258,18 +261,41 @@ def test_an_exercise_is_found_by_its_name(toys: registry.Lesson) -> None:
     assert (toys.notebook, toys.points) == ("07_toy.ipynb", 6)
 
 
-def test_a_pattern_may_have_several_lessons(toys: registry.Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+TWO_LESSONS = """
+from eip_ref.autograder.registry import Part
+
+PARTS = (
+    Part("mending", "Mending", EXERCISES[:1], ("a",)),
+    Part("testing", "Testing", EXERCISES[1:], ("b",)),
+)
+"""
+
+
+@pytest.fixture
+def copied(toys: registry.Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A copy of the toy lesson, to be changed before it is imported again."""
+    copy = tmp_path / "toy.py"
+    shutil.copy(TOYS / "toy.py", copy)
+    monkeypatch.setattr(sys.modules[registry.PACKAGE], "__path__", [str(tmp_path)])
+    sys.modules.pop(f"{registry.PACKAGE}.toy")
+    return copy
+
+
+def test_a_pattern_may_have_several_lessons(toys: registry.Lesson, copied: Path) -> None:
     """Each has a notebook, exercises and predictions of its own; the exercises keep their names."""
-    first, *others = toys.exercises
-    parts = (
-        registry.Part("mending", "Mending", (first,), ("a",)),
-        registry.Part("testing", "Testing", tuple(others), ("b",)),
-    )
-    monkeypatch.setattr(sys.modules[f"{registry.PACKAGE}.toy"], "PARTS", parts, raising=False)
+    _, *others = toys.exercises
+    copied.write_text(copied.read_text() + TWO_LESSONS)
     mending, testing = registry.lessons()
     assert (mending.notebook, testing.notebook) == ("07a_mending.ipynb", "07b_testing.ipynb")
     assert registry.lesson("testing") == registry.lesson_of(find(others[0].name)) == testing
     assert [lesson.asks("toy/b") for lesson in (mending, testing)] == [False, True]
+
+
+def test_a_package_that_does_not_write_its_lessons_out_is_named(copied: Path) -> None:
+    """So that nobody looks for a lesson that the commands do not see."""
+    copied.write_text(copied.read_text().replace('"Toys"', "title()"))
+    with pytest.raises(ValueError, match="the package 'toy' must write out NUMBER and TITLE"):
+        registry.outlines()
 
 
 @pytest.mark.parametrize(

@@ -227,8 +227,8 @@ def test_the_results_are_not_a_submission(tmp_path: Path) -> None:
 def test_eip_check_tells_the_lesson_as_eip_grade_does() -> None:
     """By the file's name however it is written, else by what is inside; else it says what to do."""
     inside = b'check("message_queue/mend_the_worker", work)'
-    assert _lesson(Path("02b-Acks-and-Leases (1).ipynb"), b"").module == "acks_and_leases"
-    assert _lesson(Path("homework.ipynb"), inside).module == "acks_and_leases"
+    assert _lesson(Path("02b-Acks-and-Leases (1).ipynb"), b"") == "acks_and_leases"
+    assert _lesson(Path("homework.ipynb"), inside) == "acks_and_leases"
     with pytest.raises(UnknownExercise, match="--lesson"):
         _lesson(Path("homework.ipynb"), b"")
 

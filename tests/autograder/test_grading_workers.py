@@ -140,6 +140,8 @@ def test_a_worker_loads_no_lesson_but_its_own() -> None:
     """Others may load what draws, which takes a second and much memory."""
     source = (
         "import sys; from eip_ref.autograder import registry; registry.lesson('acks_and_leases'); "
+        "from eip_ref.autograder.grading.lesson_detection import mentioned; "
+        "mentioned(b'check(\"message_queue/mend_the_worker\")', registry.outlines()); "
         "print(*(name for name in sys.modules if name.startswith('eip_ref.course.')))"
     )
     ran = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)

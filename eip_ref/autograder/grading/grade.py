@@ -22,7 +22,6 @@ from pathlib import Path
 from .. import registry
 from ..isolation.sandbox import best_isolation
 from ..marks import Mark, Marks
-from ..registry import Lesson
 from . import jobs, reports
 from .class_record import ClassRecord, Graded, Run
 from .gradebook import OtherColumns
@@ -71,11 +70,10 @@ def grade_class(
     raise.
     """
     began, start = datetime.now().astimezone(), time.monotonic()
-    course = registry.lessons()
     known = Roster.read(roster) if roster else None
     found = find_submissions(
         folder,
-        course,
+        registry.outlines(),
         lesson=lesson and registry.lesson(lesson).module,
         leave_out=[out, roster] if roster else [out],
         roster=known,
@@ -93,7 +91,7 @@ def grade_class(
         _grade(state, workers, grade or (jobs.grade_in_a_child if executor else jobs.grade), again, only)
         _draw(state, workers, draw or (jobs.draw_in_a_child if executor else jobs.draw))
     run = Run(f"{began:%Y-%m-%d %H:%M %Z}", time.monotonic() - start, state.graded, state.kept)
-    book = replace(state.book(course), run=run)
+    book = replace(state.book(), run=run)
     reports.write(book, results, state.pictures, only)
     return book
 
@@ -160,10 +158,10 @@ class _State:
                 if why := self.pictures.get(name).why:
                     yield Problem(f"{each.learner}, {exercise}", why, harmless=True)
 
-    def book(self, course: list[Lesson]) -> ClassRecord:
-        handed_in = {each.lesson for each in self.found.submissions}
+    def book(self) -> ClassRecord:
+        handed_in = map(registry.lesson, {each.lesson for each in self.found.submissions})
         return ClassRecord(
-            lessons=tuple(lesson for lesson in course if lesson.module in handed_in),
+            lessons=tuple(sorted(handed_in, key=lambda lesson: lesson.label)),
             files=self.files,
             graded=tuple(self.known[each] for each in self.found.submissions if each in self.known),
             problems=(*self.found.problems, *self.problems, *self._not_drawn()),

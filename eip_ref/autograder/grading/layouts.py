@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..registry import Lesson
+from ..registry import Outline
 from .late import lateness
 from .lesson_detection import mentioned, named
 from .owners import owners
@@ -75,7 +75,7 @@ class Found:
 
 def find_submissions(
     folder: Path,
-    lessons: Sequence[Lesson],
+    lessons: Sequence[Outline],
     *,
     lesson: str = "",
     leave_out: Collection[Path] = (),
@@ -106,7 +106,7 @@ class _Search:
     def __init__(
         self,
         root: Path,
-        lessons: Sequence[Lesson],
+        lessons: Sequence[Outline],
         fallback: str,
         roster: Roster | None,
         deadline: datetime | None,

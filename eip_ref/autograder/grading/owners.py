@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..registry import Lesson
+from ..registry import Outline
 from .lesson_detection import as_written, named
 
 __all__ = ["Owner", "owners"]
@@ -33,7 +33,7 @@ class Owner:
 
 
 def owners(
-    paths: Collection[Path], lessons: Collection[Lesson], folder: str, taken: Collection[tuple[str, str]]
+    paths: Collection[Path], lessons: Collection[Outline], folder: str, taken: Collection[tuple[str, str]]
 ) -> Mapping[Path, Owner]:
     """The owner of each file. `folder` is the owner of a file that has the lesson's name and no other.
 
@@ -50,7 +50,7 @@ def owners(
 
 
 class _Names:
-    def __init__(self, paths: Collection[Path], lessons: Collection[Lesson], folder: str) -> None:
+    def __init__(self, paths: Collection[Path], lessons: Collection[Outline], folder: str) -> None:
         self._lessons = {each.module: each for each in lessons}
         self._folder = folder
         self._numbers: dict[tuple[str, str], set[str]] = defaultdict(set)
