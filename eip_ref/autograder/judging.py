@@ -177,7 +177,7 @@ def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> 
     Raises `Missing` when its cells do not define it.
     """
     answer.begin(budget)
-    with closing_the_dead(), warnings.catch_warnings():
+    with warnings.catch_warnings(), closing_the_dead():
         warnings.filterwarnings("ignore", "coroutine .* was never awaited")
         try:
             return run_stub(exercise, answer.complaint(), answer.stub(), seed)
