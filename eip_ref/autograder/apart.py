@@ -6,30 +6,27 @@ with the kernel.
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import os
-import pkgutil
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from contextvars import copy_context
 from threading import Event
 
-from .. import course
 from ..trace import Trace
 from .exercise import Diagnosis, Exercise
 from .isolation.isolated import not_found
-from .isolation.sandbox import LIMITS, PYTHON, environment
+from .isolation.sandbox import LIMITS, Isolation
+from .isolation.starter import SandboxFailed, Starter
 from .judging import NotJudged, Verdict, judge_answer, judge_apart
 from .mistakes import WITHOUT_A_RUN
 from .own_cells import CALLED, Unknown, cells_of
 from .process.answer import Answer, Missing
-from .process.start import NotStarted, Zygote
+from .process.start import NotStarted
 from .process.wire import Budget
 
-__all__ = ["judge", "starter", "warm_up"]
+__all__ = ["HERE", "judge", "warm_up"]
 
+HERE = Isolation("as this process", strong=False)  #: the answer is one's own
 PLAYED = (
     "The answer ran in this process, because {why}. So a crash was only played, and grading, which runs it "
     "in a process of its own, may see more."
@@ -46,44 +43,18 @@ def judge(exercise: Exercise, answer: object) -> tuple[Verdict, str]:
         return judge_answer(exercise, answer), ""
     try:
         name, cells = cells_of(exercise, answer)
-        zygote = _begun()
-        zygote.await_ready()
-    except (Unknown, NotStarted, OSError) as why:
+        with closing(Starter(None, HERE)) as starter:
+            apart = Answer(exercise, cells, starter.zygote())
+            verdict = _interruptibly(lambda stopped: _judged(exercise, apart, stopped))
+    except (Unknown, SandboxFailed, NotStarted, OSError) as why:
         return judge_answer(exercise, answer), PLAYED.format(why=_reason(why))
-    remark = "" if name == exercise.answer else OTHER_NAME.format(wanted=exercise.answer, name=name)
-    return _interruptibly(lambda stopped: _judged(exercise, Answer(exercise, cells, zygote), stopped)), remark
+    return verdict, "" if name == exercise.answer else OTHER_NAME.format(wanted=exercise.answer, name=name)
 
 
 def warm_up() -> None:
     """Begin to start what starts the processes, unless it is there, and do not wait for it."""
-    with contextlib.suppress(NotStarted, OSError):  # the check will say so
-        _begun()
-
-
-_kept: Zygote | None = None
-
-
-def _begun() -> Zygote:
-    """The one of this process, which may not be ready. Raises `NotStarted`, or OSError."""
-    global _kept
-    if not hasattr(os, "fork"):
-        raise NotStarted("this system has no processes that can be forked")
-    if _kept is None or not _kept.lives():
-        _end()
-        _kept = starter()
-    return _kept
-
-
-def starter() -> Zygote:
-    """A process that starts others and has loaded the course."""
-    rooms = [f"eip_ref.course.{each.name}" for each in pkgutil.iter_modules(course.__path__)]
-    return Zygote(PYTHON, environment(tempfile.gettempdir()), rooms)
-
-
-@atexit.register
-def _end() -> None:
-    if _kept is not None:
-        _kept.close()
+    with suppress(SandboxFailed, OSError):  # the check will say so
+        Starter(None, HERE).begin()
 
 
 def _reason(error: Exception) -> str:

@@ -144,7 +144,8 @@ def _sandbox() -> Line:
         "on Debian or Ubuntu `sudo apt install bubblewrap`; where it is there and does not work, allow user "
         "namespaces, also inside each other; without it `eip grade` works and protects this machine less"
     )
-    return Line("bubblewrap", "a sandbox on Linux that works", found.strong, fix, found.words, needed=False)
+    words = f"{found.words} ({found.why})" if found.why else found.words
+    return Line("bubblewrap", "a sandbox on Linux that works", found.strong, fix, words, needed=False)
 
 
 def _python() -> Line:

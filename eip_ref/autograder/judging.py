@@ -127,8 +127,7 @@ def judge_apart(
 ) -> Verdict:
     """`judge_answer` for an answer that runs in processes of its own; each run has a new budget.
 
-    `clean` is given each trace as JSON before it is judged. Raises `Missing`, as `run_apart` does, and
-    `NotJudged`.
+    `clean` is given each trace as JSON before it is judged. Raises `NotJudged`, and what `run_apart` raises.
     """
     return _whole(
         _judged(exercise, clean(run_apart(exercise, answer, seed, budget())), seed) for seed in seeds
@@ -174,7 +173,7 @@ def run_stub(exercise: Exercise, complaint: str | None, answer: Any, seed: int) 
 def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> str:
     """`run_answer` for an answer that runs in processes of its own, within these bounds.
 
-    Raises `Missing` when its cells do not define it.
+    Raises `Missing` when its cells do not define it, and `NotStarted` when a process was not to be had.
     """
     answer.begin(budget)
     with warnings.catch_warnings(), closing_the_dead():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from eip_ref.autograder.apart import starter
 from eip_ref.autograder.exercise import Exercise
+from eip_ref.autograder.isolation.sandbox import PYTHON, environment
+from eip_ref.autograder.isolation.starter import rooms
 from eip_ref.autograder.judging import run_apart
 from eip_ref.autograder.process.answer import Answer, Cell
 from eip_ref.autograder.process.start import Zygote
@@ -18,6 +19,11 @@ LIMITS_ALONE = (
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 """The beginning of a zygote, after `-c`, that plays a system which gives no namespaces."""
+
+
+def starter() -> Zygote:
+    """A process that starts others and has loaded the course."""
+    return Zygote(PYTHON, environment("/tmp"), rooms(None))
 
 
 def answer(exercise: Exercise, *sources: str, by: Zygote) -> Answer:

@@ -5,7 +5,9 @@ Each test runs in every mode that this machine has.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from eip_ref.autograder.isolation import sandbox
+from eip_ref.autograder.isolation.isolated import grade_notebook
 from eip_ref.autograder.isolation.sandbox import (
     PACKAGE,
     PYTHON,
@@ -23,13 +27,14 @@ from eip_ref.autograder.isolation.sandbox import (
     environment,
     weak_isolation,
 )
-from eip_ref.autograder.isolation.starter import Starter
+from eip_ref.autograder.isolation.starter import SandboxFailed, Starter
 from eip_ref.autograder.judging import judge_trace
 from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.process.wire import Budget, Ended
 from eip_ref.autograder.registry import find, lesson_of
 
 from .apart import LIMITS_ALONE, PATIENT, trace
+from .class_of import notebook_of
 from .exercise_cases import model_source, whole_source
 
 EXERCISE = find("message_queue/order_per_key")
@@ -335,8 +340,62 @@ def test_the_next_notebook_gets_the_same_starter_only_where_no_answer_reaches_it
     with closing(Starter(lesson, isolation)) as starter:
         first = starter.zygote()
     with closing(Starter(lesson, isolation)) as starter:
-        assert (starter.zygote() is first) == isolation.strong
+        assert (starter.zygote() is first) == isolation.spaces
         ended = starter.zygote()
         ended.close()
         assert starter.zygote() is not ended
         assert starter.zygote().lives()
+
+
+SKIPS = f"import sys; del sys.argv[1 : {1 + len(PYTHON)}]; "  #: the command that stands behind a beginning
+CROWDED = """
+import os
+
+fork, forks = os.fork, []
+
+def fails() -> int:
+    if forks:
+        raise BlockingIOError(11, "no more processes")
+    forks.append(1)
+    return fork()
+
+os.fork = fails
+"""  #: a machine that lets a zygote find out about its cage, and fork no more
+
+
+def test_a_machine_that_starts_no_process_is_no_fault_of_the_answer() -> None:
+    """The teacher is told, and nobody gets a mark."""
+    lesson = lesson_of(find("message_queue/mend_the_worker"))
+    crowded = Isolation("crowded", strong=False, before=(*PYTHON, "-c", CROWDED + SKIPS + LIMITS_ALONE))
+    data = json.dumps(notebook_of("Ada Abara")).encode()
+    with pytest.raises(SandboxFailed, match="the machine lacks memory or processes"):
+        grade_notebook(data, lesson, secret=b"secret", isolation=crowded)
+
+
+def test_no_answer_runs_in_another_way_than_its_report_says() -> None:
+    """Where namespaces worked when they were tried and then do not, nothing is graded in silence."""
+    lesson = lesson_of(EXERCISE)
+    said = Isolation("in namespaces", strong=True, before=(*PYTHON, "-c", SKIPS + LIMITS_ALONE), spaces=True)
+    with (
+        closing(Starter(lesson, said)) as starter,
+        pytest.raises(SandboxFailed, match="no more what it was"),
+    ):
+        starter.zygote()
+
+
+def test_why_a_machine_has_no_better_cage_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of bubblewrap and of namespaces, in the system's own words."""
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho bwrap: no user namespaces here >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(broken))
+    monkeypatch.setattr(sandbox, "weak_isolation", lambda: Isolation("weak", strong=False, why="no luck"))
+    found = sandbox.best_isolation.__wrapped__()
+    assert (found.words, found.why) == (
+        "weak",
+        "bubblewrap does not work: bwrap: no user namespaces here; no luck",
+    )
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert sandbox.best_isolation.__wrapped__().why == "there is no bubblewrap; no luck"
+    alone = sandbox._cage((*PYTHON, "-c", LIMITS_ALONE))
+    assert alone == ("limits", "a process does not live in them")

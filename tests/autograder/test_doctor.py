@@ -13,6 +13,8 @@ import pytest
 from eip_ref.autograder import doctor
 from eip_ref.autograder.cli import main
 from eip_ref.autograder.doctor import Diagnostics, Line, examine
+from eip_ref.autograder.isolation import sandbox
+from eip_ref.autograder.isolation.sandbox import Isolation
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,3 +191,12 @@ def test_every_command_runs_on_the_bare_package_and_names_the_one_that_installs_
     assert [code for code, _ in others] == [1] * len(work)
     assert "tqdm is missing" not in str(others)  # of which learners were told nothing
     assert [said for _, said in others if "[course]" not in said or said.count("\n") != 1] == []
+
+
+@pytest.mark.usefixtures("home")
+def test_a_teacher_is_told_why_the_sandbox_is_weaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can mend what is not named."""
+    weak = Isolation("without bubblewrap", strong=False, why="no user namespaces")
+    monkeypatch.setattr(sandbox, "best_isolation", lambda: weak)
+    assert "found without bubblewrap (no user namespaces)" in str(examine("teacher"))
+    assert examine("teacher").well

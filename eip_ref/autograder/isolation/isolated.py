@@ -21,6 +21,7 @@ from ..judging import NotJudged, judge_apart
 from ..marks import Mark, Marks, shortened
 from ..mistakes import WITHOUT_A_RUN
 from ..process.answer import Answer, Missing, Problem
+from ..process.start import NotStarted
 from ..process.wire import Budget, Ended
 from ..registry import Lesson
 from . import cells, submission
@@ -116,6 +117,8 @@ class _Grading:
             return _missed(exercise, *not_found(exercise, own_problems))
         except NotJudged as why:
             return _missed(exercise, "not-judged", str(why))
+        except NotStarted as error:
+            raise SandboxFailed(error) from None
 
 
 def not_found(exercise: Exercise, problems: Sequence[Problem]) -> tuple[str, str]:

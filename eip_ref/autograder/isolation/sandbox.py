@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +24,7 @@ __all__ = ["LIMITS", "PYTHON", "Isolation", "Limits", "best_isolation", "weak_is
 
 MIB = 2**20
 PACKAGE = Path(__file__).resolve().parents[2]
+WEAKER = ": weaker, see docs/threat_model.md"
 PYTHON = (sys.executable, "-P", "-s", "-S")  #: with nothing on its path but what `environment` names
 
 
@@ -54,6 +55,8 @@ class Isolation:
     words: str
     strong: bool
     before: tuple[str, ...] = ()
+    spaces: bool | None = None  #: each process gets namespaces; None when it does not matter
+    why: str = field(default="", compare=False)  #: the reason why there is none that is stronger
 
 
 @cache
@@ -62,39 +65,58 @@ def best_isolation() -> Isolation:
     if not hasattr(os, "fork"):
         return Isolation("no grading on Windows: use WSL", strong=False)
     found = shutil.which("bwrap") if sys.platform == "linux" else None
-    ways = [AS_ROOT, AS_ANYBODY] if os.geteuid() == 0 else [AS_ANYBODY]
-    tried = [_tried((found, *spaces, *_arguments())) for spaces in ways if found]
-    working = [each for each in tried if each is not None]
-    return next((each for each in working if each.strong), working[0] if working else weak_isolation())
+    if found is None:
+        weak = weak_isolation()
+        return replace(weak, why="; ".join(filter(None, ("there is no bubblewrap", weak.why))))
+    weaker: list[Isolation] = []
+    whys = []
+    for spaces in [AS_ROOT, AS_ANYBODY] if os.geteuid() == 0 else [AS_ANYBODY]:
+        try:
+            tried = _bubblewrap((found, *spaces, *_arguments()))
+        except NotWorking as error:
+            whys.append(f"bubblewrap does not work: {error}")
+            continue
+        if tried.strong:
+            return tried
+        weaker.append(tried)
+    best = weaker[0] if weaker else weak_isolation()
+    return replace(best, why="; ".join(filter(None, dict.fromkeys([*whys, best.why]))))
 
 
 @cache
 def weak_isolation() -> Isolation:
     """Without bubblewrap: namespaces for each process where the system lets us, else limits alone."""
-    cage = _cage(PYTHON) or "limits"
-    return Isolation(f"without bubblewrap, {WORDS[cage]}: weaker, see docs/threat_model.md", strong=False)
-
-
-def _tried(before: tuple[str, ...]) -> Isolation | None:
-    """bubblewrap with these words before the command, if it works."""
-    cage = _cage((*before, *PYTHON))
-    if cage is None:
-        return None
-    strong = cage == "namespaces"
-    weaker = "" if strong else ": weaker, see docs/threat_model.md"
-    words = f"bubblewrap (no network, no files but those of Python and the course), {WORDS[cage]}{weaker}"
-    return Isolation(words, strong, before)
-
-
-def _cage(python: tuple[str, ...]) -> str | None:
-    """The name of the cage that works with this command, or None when the command does not work."""
     try:
-        ran = subprocess.run(
-            [*python, CAGE], env=environment("/tmp"), capture_output=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return ran.stdout.decode().strip()
+        name, why = _cage(PYTHON)
+    except NotWorking as error:
+        name, why = "limits", str(error)
+    words = f"without bubblewrap, {WORDS[name]}{WEAKER}"
+    return Isolation(words, strong=False, spaces=name == "namespaces", why=why)
+
+
+def _bubblewrap(before: tuple[str, ...]) -> Isolation:
+    """bubblewrap with these words before the command. Raises `NotWorking`."""
+    name, why = _cage((*before, *PYTHON))
+    spaces = name == "namespaces"
+    words = f"bubblewrap (no network, no files but those of Python and the course), {WORDS[name]}"
+    return Isolation(words if spaces else words + WEAKER, spaces, before, spaces, why)
+
+
+class NotWorking(Exception):
+    """A command cannot be used here; the text says why."""
+
+
+def _cage(python: tuple[str, ...]) -> tuple[str, str]:
+    """The name of the cage that works with this command, and why no better one does. Raises `NotWorking`."""
+    command = [*python, CAGE]
+    try:
+        ran = subprocess.run(command, env=environment("/tmp"), capture_output=True, timeout=20, check=True)
+    except subprocess.CalledProcessError as error:
+        raise NotWorking(error.stderr.decode(errors="replace").strip()[-200:] or error) from None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NotWorking(error) from None
+    name, _, why = ran.stdout.decode().strip().partition(" ")
+    return name, why
 
 
 def _arguments() -> Iterator[str]:

@@ -4,72 +4,81 @@ from __future__ import annotations
 
 import atexit
 import os
-import tempfile
+import pkgutil
 from threading import Lock, current_thread
 
+from ... import course
 from ..process.start import NotStarted, Zygote
 from ..registry import Lesson
 from .sandbox import PYTHON, Isolation, environment
 
-__all__ = ["SandboxFailed", "Starter", "end_kept"]
+__all__ = ["SandboxFailed", "Starter", "end_kept", "rooms"]
 
 
 class SandboxFailed(RuntimeError):
     """The sandbox could not be started: a fault of this machine, not of the notebook."""
 
+    def __init__(self, why: object) -> None:
+        super().__init__(f"the sandbox failed; `eip doctor teacher` may say why. {why}")
+
+
+def rooms(lesson: Lesson | None) -> list[str]:
+    """The modules that a zygote loads ahead: the package of a lesson, or all of the course."""
+    packages = [lesson.package] if lesson else [each.name for each in pkgutil.iter_modules(course.__path__)]
+    return [f"{course.__name__}.{each}" for each in packages]
+
 
 class Starter:
-    """Starts processes for the answers of one notebook, through a zygote in the sandbox.
+    """Starts processes for the answers of one notebook, or check, through a zygote in the sandbox.
 
-    Where no answer can reach the zygote, the next notebook of the lesson gets it as well. Elsewhere one may
-    end or change it: so each notebook gets a new one, and another one when it has been ended.
+    Where no answer can reach the zygote, who comes next gets it as well. Elsewhere one may end or change it:
+    so everybody gets a new one, and another one when it has been ended.
     """
 
-    def __init__(self, lesson: Lesson, isolation: Isolation) -> None:
-        self._lesson, self._isolation = lesson, isolation
-        self._use = lesson.package, isolation, current_thread()  # bubblewrap ends with the thread it is from
-        self._zygote = _kept.take(self._use)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+    def __init__(self, lesson: Lesson | None, isolation: Isolation) -> None:
+        self._modules = rooms(lesson)
+        self._isolation = isolation
+        self._use = (*self._modules, isolation, current_thread())  # bubblewrap ends with its thread
+        self._zygote: Zygote | None = None
+
+    def begin(self) -> None:
+        """Have a zygote at hand for who comes next, and do not wait for it. Raises `SandboxFailed`."""
+        _kept.put(self._use, self._living())
 
     def zygote(self) -> Zygote:
-        """A zygote that lives. Raises `SandboxFailed`."""
-        if self._zygote is None or not self._zygote.lives():
-            self._end()
-            self._zygote = self._started()
+        """A zygote that lives and is ready. Raises `SandboxFailed`."""
+        self._zygote = self._living()
+        try:
+            self._zygote.await_ready()
+        except NotStarted as error:
+            self.close()
+            raise SandboxFailed(error) from None
+        if self._isolation.spaces not in (None, self._zygote.in_spaces):
+            self.close()
+            raise SandboxFailed(f"It is no more what it was: {self._isolation.words}.")
         return self._zygote
 
-    def _started(self) -> Zygote:
+    def _living(self) -> Zygote:
         if not hasattr(os, "fork"):
-            raise SandboxFailed("notebooks are graded on Linux and macOS; on Windows, use WSL")
-        self._folder = tempfile.TemporaryDirectory(prefix="eip-")
-        os.chmod(self._folder.name, 0o711)  # each process gets a folder in it
-        command = [*self._isolation.before, *PYTHON]
-        zygote = Zygote(command, environment(self._folder.name), [f"eip_ref.course.{self._lesson.package}"])
-        try:
-            zygote.await_ready()
-        except NotStarted as error:
-            zygote.close()
-            words = f"the sandbox did not start; `eip doctor teacher` may say why. {error}"
-            raise SandboxFailed(words) from None
-        return zygote
+            raise SandboxFailed("Answers run on Linux and macOS; on Windows, use WSL.")
+        found, self._zygote = self._zygote or _kept.take(self._use), None
+        if found is not None and found.lives():
+            return found
+        if found is not None:
+            found.close()
+        return Zygote([*self._isolation.before, *PYTHON], environment("/tmp"), self._modules)
 
     def close(self) -> None:
-        """End all that it has started, but for a zygote that the next notebook may have. Idempotent."""
-        if self._isolation.strong and self._zygote is not None and self._zygote.lives():
-            _kept.put(self._use, self._zygote)
-            self._zygote = None
-        self._end()
-
-    def _end(self) -> None:
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
-        if self._folder is not None:
-            self._folder.cleanup()
+        """End all that it has started, but for a zygote that no answer can reach. Idempotent."""
+        zygote, self._zygote = self._zygote, None
+        if zygote is not None and zygote.in_spaces and zygote.lives():
+            _kept.put(self._use, zygote)
+        elif zygote is not None:
+            zygote.close()
 
 
 class _Kept:
-    """The zygote that was used last. Threads may ask for it."""
+    """The zygote for who comes next. Threads may ask for it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -97,5 +106,5 @@ _kept = _Kept()
 
 @atexit.register
 def end_kept() -> None:
-    """End the zygote that is kept for a next notebook, when none comes soon."""
+    """End the zygote that is kept, when nobody comes soon."""
     _kept.put(None, None)

@@ -17,10 +17,10 @@ from ...lab.crash import Life
 from ...message_queue import MessageQueue
 from ..exercise import Exercise
 from .judge_side import Learner
-from .start import Zygote
+from .start import NotStarted, Zygote
 from .table import SHARING
 from .values import Uncrossable
-from .wire import Budget, misunderstood
+from .wire import Budget, Ended, misunderstood
 
 __all__ = ["Answer", "Missing", "Problem"]
 
@@ -59,6 +59,7 @@ class Answer:
         self._last: tuple[Learner, Any] | None = None  # of a simulation
         self._of: WeakKeyDictionary[Any, tuple[Learner, Any]] = WeakKeyDictionary()  # a life, or a loop
         self._alive: list[tuple[Any, Learner]] = []
+        self._not_started: NotStarted | None = None
 
     def complaint(self) -> str | None:
         """The complaint about the answer's form, or None. Raises `Missing` and `Ended`."""
@@ -88,12 +89,14 @@ class Answer:
         budget.begin()
 
     def end(self) -> None:
-        """End all processes."""
+        """End all processes. Raises `NotStarted` when one was not to be had, whatever the run made of it."""
         for _, learner in self._alive:
             learner.kill()
         self._alive.clear()
         self._at_hand.clear()
         self._of_run = self._last = None
+        if self._not_started is not None:
+            raise self._not_started
 
     def _here(self) -> Any:
         """The thing in the process of whoever calls: a life, a simulation, or the run itself."""
@@ -132,7 +135,11 @@ class Answer:
 
     def _start(self) -> tuple[Learner, str | None, Any]:
         self._budget.begin(self._zygote.holds_more)
-        wire, kill = self._zygote.start(self._budget)
+        try:
+            wire, kill = self._zygote.start(self._budget)
+        except NotStarted as error:
+            self._not_started = error
+            raise Ended("died") from None
         learner = Learner(wire, self._budget, kill, self._makes)
         self._alive.append((asyncio._get_running_loop(), learner))
         makes = None if self._makes is None else [*self._makes]

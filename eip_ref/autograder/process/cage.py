@@ -2,7 +2,7 @@
 
 On Linux each process gets namespaces of its own, where the system lets us: it is the first process of its
 process space, sees no network and no other process, and writes to folders that are gone with it. Elsewhere it
-has limits and a folder of its own. As a script, this tells which of the two works here.
+has limits and a folder of its own. As a script, this tells which of the two works here, and why.
 
 It uses nothing but Python's own modules.
 """
@@ -28,7 +28,7 @@ with contextlib.suppress(ModuleNotFoundError):  # Windows has none, and no proce
 
 __all__ = ["CAGE", "NOBODY", "SANDBOX", "WORDS", "Cage", "best_cage"]
 
-CAGE = __file__  #: as a script it prints the name of the cage that works
+CAGE = __file__  #: as a script it prints the name of the cage that works, and why not the better one
 WORDS = {
     "namespaces": "each process in namespaces of its own",
     "limits": "each process with limits and without namespaces of its own",
@@ -42,6 +42,7 @@ LIMITS = {
     "RLIMIT_AS": 1024 * MIB,
     "RLIMIT_CPU": 20,
 }
+WORKS = "they work"
 CROWD = 64  #: processes and threads
 NOBODY = 65534
 OWN_ACCOUNTS = 2**30  #: from here on numbers are no accounts; each zygote has 256 of its own
@@ -172,19 +173,30 @@ class Spaces(Cage):
 
 def best_cage() -> Cage:
     """The cage of namespaces where the system lets us, else the weaker one."""
-    return Spaces() if sys.platform == "linux" and _spaces_work() else Cage()
+    return Cage() if why_no_spaces() else Spaces()
 
 
-def _spaces_work() -> bool:
-    """Try it, in a child."""
+def why_no_spaces() -> str:
+    """The reason why this system gives no namespaces; "" where it does. It is tried, in a child."""
+    if sys.platform != "linux":
+        return "only Linux has namespaces"
+    reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
+        said = "a process does not live in them"
         try:
             life = Spaces().fork(lambda give_up_rights: give_up_rights())
-            os._exit(os.waitpid(life, 0)[1] != 0)
+            said = said if os.waitpid(life, 0)[1] else WORKS
+        except OSError as error:
+            said = f"the system gives no namespaces: {error.args[1]}"
         finally:
+            os.write(writes, said.encode())
             os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+    os.close(writes)
+    with open(reads, encoding="utf-8") as told:
+        said = told.read()
+    os.waitpid(child, 0)
+    return "" if said == WORKS else said or "what tried them was ended"
 
 
 def _lead(
@@ -325,4 +337,5 @@ def _write(path: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    print("namespaces" if best_cage().spaces else "limits")
+    why = why_no_spaces()
+    print("limits" if why else "namespaces", why)

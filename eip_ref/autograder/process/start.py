@@ -13,7 +13,7 @@ from contextlib import suppress
 from glob import glob
 from pathlib import Path
 
-from .wire import READY_IN_SPACES, WORD, Budget, Ended, Wire
+from .wire import FAILED, READY_IN_SPACES, WORD, Budget, Ended, Wire
 
 __all__ = ["NotStarted", "Zygote"]
 
@@ -31,12 +31,14 @@ class Zygote:
         self, command: Sequence[str], environment: dict[str, str], modules: Sequence[str] = ()
     ) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the rest
+        self._folder = tempfile.TemporaryDirectory(prefix="eip-")  # bubblewrap puts another one in its place
+        os.chmod(self._folder.name, 0o711)  # each process gets a folder in it
         mine, theirs = socket.socketpair(socket.AF_UNIX)
         script = str(Path(__file__).with_name("zygote.py"))
         self._process = subprocess.Popen(
             [*command, script, str(theirs.fileno()), *modules],
             pass_fds=[theirs.fileno()],
-            env=environment,
+            env={**environment, "HOME": self._folder.name, "TMPDIR": self._folder.name},
             stdin=subprocess.DEVNULL,
             stderr=self._complaints,
         )
@@ -49,6 +51,11 @@ class Zygote:
     def lives(self) -> bool:
         """True while it can start processes."""
         return self._process.poll() is None
+
+    @property
+    def in_spaces(self) -> bool:
+        """True where each process gets namespaces: then none reaches another one, or this zygote."""
+        return self._ready == READY_IN_SPACES
 
     def await_ready(self) -> None:
         """Wait until it can start processes. Raises `NotStarted`."""
@@ -75,14 +82,19 @@ class Zygote:
             number = self._word()
             if not number:
                 raise ConnectionResetError
-            if self._ready == READY_IN_SPACES:
+            if self.in_spaces and number != FAILED:
                 self._ahead = self._asked()
-        except OSError:  # an answer with the same rights has ended it, or stopped it
+        except OSError as error:
             self._process.kill()
             self._process.wait(PATIENCE)
             if wire is not None:
                 wire.close()
-            raise Ended("died", "So did the process that starts all others.") from None
+            if self.in_spaces or not isinstance(error, ConnectionError | TimeoutError):
+                raise NotStarted(f"what starts the processes is gone: {error}") from None
+            raise Ended("died", "So did the process that starts all others.") from None  # an answer ended it
+        if number == FAILED:
+            wire.close()
+            raise NotStarted("no process could be started: the machine lacks memory or processes")
         return wire, lambda: self._end(number)
 
     def _asked(self) -> tuple[int, int]:
@@ -132,6 +144,7 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._folder.cleanup()
 
     def __enter__(self) -> Zygote:
         return self

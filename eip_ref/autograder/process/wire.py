@@ -22,6 +22,7 @@ __all__ = ["MAX_LINE", "WORD", "Budget", "Ended", "Wire", "misunderstood", "read
 
 WORD = 16  #: bytes of each thing that is said to the process which starts the others, and by it
 READY, READY_IN_SPACES = b"ready", b"ready in spaces"  #: its first word
+FAILED = b"0"  #: in place of the number of a process: the system gave none
 MAX_LINE = 2**20  #: bytes of one line
 MAX_WORDS = 300  #: characters of what an ending says
 QUOTED = 60  #: bytes of a line that is no line, in the words of its ending

@@ -41,7 +41,7 @@ def main(file: int, modules: list[str]) -> None:
 
     cage = best_cage()
     from eip_ref.autograder.process import cell_run  # all that a process needs
-    from eip_ref.autograder.process.wire import READY, READY_IN_SPACES, WORD
+    from eip_ref.autograder.process.wire import FAILED, READY, READY_IN_SPACES, WORD
 
     for name in (*modules, *AHEAD):
         importlib.import_module(name)
@@ -56,14 +56,14 @@ def main(file: int, modules: list[str]) -> None:
             words, files, _, _ = asked
             if words.rstrip() == b"start":
                 number = _start(cage, control, files, cell_run.run)
-                control.send(str(number).encode().ljust(WORD))
+                control.send((str(number).encode() if number else FAILED).ljust(WORD))
             else:
                 cage.end(int(words))
     cage.end_all()
 
 
-def _start(cage: Cage, control: socket.socket, files: list[int], run: Any) -> int:
-    """Start a process of the learner's between two files. Returns its number, or 0 when it did not start."""
+def _start(cage: Cage, control: socket.socket, files: list[int], run: Any) -> int | None:
+    """Start a process of the learner's between two files. Returns its number, None when there is none."""
 
     def live(give_up_rights: Callable[[], None]) -> None:
         control.close()
@@ -72,7 +72,7 @@ def _start(cage: Cage, control: socket.socket, files: list[int], run: Any) -> in
     try:
         return cage.fork(live)
     except OSError:
-        return 0
+        return None
     finally:
         for each in files:
             os.close(each)
