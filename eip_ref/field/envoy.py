@@ -1,4 +1,4 @@
-"""Envoy's configuration as a gateway: the settings that our own gateway has, in Envoy's words.
+"""Envoy's configuration as a gateway and as a breaker: the settings that ours have, in Envoy's words.
 
 `Envoy.reconfigure(gateway(server.port, services, …))` starts it so. What Envoy has by itself is a keyword of
 its own here, so that each can be left out.
@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 from .servers.server import HOST
 
-__all__ = ["gateway"]
+__all__ = ["REFUSED", "breaker", "gateway"]
 
 Config = dict[str, Any]
 
 _V3 = "type.googleapis.com/envoy.extensions.filters.http"
 _ALL = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 SUBJECT = "x-identity-subject"
+REFUSED = "x-refused"  #: a header of its answer when no host is left to ask
 INTERNAL = ("x-identity-roles", "x-internal-debug")  #: headers that a client must not set
 
 
@@ -84,6 +85,53 @@ def _routes(name: str, timeout: float, retries: int, *, by_method: bool) -> list
         return [{"match": match, "route": again}]
     reads = {**match, "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]}
     return [{"match": reads, "route": again}, {"match": match, "route": once}]
+
+
+def breaker(
+    port: int,
+    urls: Sequence[str],
+    *,
+    failures: int,
+    open_for: float,
+    timeout: float,
+    rate: float | None = None,
+    panic: float = 0,
+    marked: bool = True,
+    interval: float = 1.0,
+    merge_window: float = 0,
+) -> Config:
+    """All paths lead to the hosts at these URLs, of which *outlier detection* ejects those that fail.
+
+    A host is ejected at so many failures in a row; with `rate`, when at least this share of ten or more
+    requests of an interval failed. It is taken back at the end of an interval, `open_for` seconds later; and
+    later each time, where it failed again within an interval.
+    """
+    detection: Config = {
+        "consecutive_5xx": failures,
+        "enforcing_consecutive_5xx": 100 if rate is None else 0,
+        "interval": f"{interval}s",
+        "base_ejection_time": f"{open_for}s",
+        "max_ejection_percent": 100,
+    }
+    if rate is not None:
+        names = ("failure_percentage_threshold", "enforcing_failure_percentage")
+        detection |= dict(zip(names, (round(rate * 100), 100), strict=True))
+        detection |= {"failure_percentage_minimum_hosts": 1, "failure_percentage_request_volume": 10}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "hosts", "timeout": f"{timeout}s"}}
+    http: Config = {
+        "http_filters": [_filter("router", "router.v3.Router")],
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+    }
+    if marked:
+        told = {"header": {"key": REFUSED, "value": "no host is left"}}
+        nobody = {"response_flag_filter": {"flags": ["UH"]}}
+        http["local_reply_config"] = {"mappers": [{"filter": nobody, "headers_to_add": [told]}]}
+    balancing = {
+        "healthy_panic_threshold": {"value": panic},
+        "update_merge_window": f"{merge_window}s",
+    }
+    hosts = _cluster("hosts", urls, outlier_detection=detection, common_lb_config=balancing)
+    return {"listeners": [_listener(port, http)], "clusters": [hosts]}
 
 
 # Filters, in their order

@@ -22,6 +22,7 @@ PATTERNS = {  #: by the module of its promises, in the order of the page
     "test_event_stores": "event store",
     "test_logs": "log",
     "test_gateways": "API gateway",
+    "test_breakers": "circuit breaker",
 }
 
 

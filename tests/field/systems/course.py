@@ -6,9 +6,11 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Self
 
+import anyio
 import httpx
 
 from eip_ref.api_gateway import (
@@ -24,10 +26,19 @@ from eip_ref.api_gateway import (
 )
 from eip_ref.api_gateway.http_edge import HttpBackend, application
 from eip_ref.apps.loopback import serving
-from eip_ref.circuit_breaker import CircuitBreaker
+from eip_ref.circuit_breaker import (
+    CallRejected,
+    CircuitBreaker,
+    ConsecutiveFailures,
+    FailureRate,
+    LastSeconds,
+    OpenDuration,
+    Predicates,
+    if_result,
+)
 from eip_ref.field.servers import Server
 
-from ..verdicts import System, kept_with
+from ..verdicts import System, kept_with, not_kept
 
 __all__ = ["SYSTEMS"]
 
@@ -138,4 +149,76 @@ GATEWAY = System(
     },
 )
 
-SYSTEMS = (GATEWAY,)
+# The breaker
+
+
+class _Guard:
+    """The instances of a service, in turn, behind one breaker."""
+
+    def __init__(self, client: httpx.AsyncClient, urls: Sequence[str], timeout: float, breaker: Any) -> None:
+        self._client, self._urls, self._timeout, self._breaker = client, cycle(urls), timeout, breaker
+
+    async def ask(self) -> tuple[int, bool, float | None]:
+        """The status; True when it is refused, and when to come again."""
+        try:
+            return await self._breaker.call(self._call), False, None
+        except CallRejected as refusal:
+            return 503, True, refusal.retry_after
+        except TimeoutError:
+            return 504, False, None
+        except httpx.TransportError:
+            return 502, False, None
+
+    async def _call(self) -> int:
+        with anyio.fail_after(self._timeout):
+            return (await self._client.get(next(self._urls), timeout=None)).status_code
+
+    async def force_open(self) -> None:
+        self._breaker.force_open()
+
+
+@asynccontextmanager
+async def _breaker(
+    server: Server,
+    name: str,
+    *,
+    urls: Sequence[str],
+    failures: int,
+    open_for: float,
+    timeout: float,
+    rate: float | None = None,
+    factor: float = 1.0,
+) -> AsyncIterator[_Guard]:
+    breaker = CircuitBreaker(
+        "payments",
+        policy=ConsecutiveFailures(failures) if rate is None else FailureRate(rate, LastSeconds(10)),
+        open_duration=OpenDuration(open_for, factor),
+        predicates=Predicates(
+            neutral=if_result(lambda status: 400 <= status < 500),
+            failure=if_result(lambda status: status >= 500),
+        ),
+    )
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield _Guard(client, urls, timeout, breaker)
+
+
+BREAKER = System(
+    "course-breaker",
+    "eip_ref, this course",
+    "circuit breaker",
+    Course,
+    _breaker,
+    {
+        "test_a_share_of_failures_opens_it": kept_with("FailureRate as its policy"),
+        "test_a_call_that_hangs_is_a_failure": kept_with("a timeout inside the call: the breaker has none"),
+        "test_what_is_the_callers_own_fault_opens_nothing": kept_with("a predicate for it"),
+        "test_what_is_the_callers_own_fault_says_nothing": kept_with("a predicate for it"),
+        "test_it_is_open_for_longer_each_time": kept_with("factor of the open duration", {"factor": 2.0}),
+        "test_one_sick_instance_of_two_is_left_out": not_kept(
+            "it knows of no instances: to ask another one is left to its caller"
+        ),
+    },
+    unit=1.0,
+)
+
+SYSTEMS = (GATEWAY, BREAKER)

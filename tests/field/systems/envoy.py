@@ -1,4 +1,4 @@
-"""Envoy: as a gateway before services."""
+"""Envoy: as a gateway before services, and as a breaker before one of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio.to_thread
+import httpx
 
-from eip_ref.field.envoy import gateway
+from eip_ref.field import Unsupported
+from eip_ref.field.envoy import REFUSED, breaker, gateway
 from eip_ref.field.servers import Envoy
 
 from ..verdicts import System, kept_with, not_kept
@@ -75,4 +77,72 @@ GATEWAY = System(
     },
 )
 
-SYSTEMS = (GATEWAY,)
+
+class _Guard:
+    """Calls through Envoy."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def ask(self) -> tuple[int, bool, float | None]:
+        """The status; True when it is refused, and when to come again."""
+        answer = await self._client.get("/", timeout=None)
+        again = answer.headers.get("retry-after")
+        return answer.status_code, REFUSED in answer.headers, None if again is None else float(again)
+
+    async def force_open(self) -> None:
+        raise Unsupported("there is no order that ejects a host")
+
+
+@asynccontextmanager
+async def _breaker(server: Envoy, name: str, **settings: Any) -> AsyncIterator[_Guard]:
+    await anyio.to_thread.run_sync(server.reconfigure, breaker(server.port, **settings))
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+        yield _Guard(client)
+
+
+BREAKER = System(
+    "envoy-outliers",
+    "Envoy, outlier detection",
+    "circuit breaker",
+    Envoy,
+    _breaker,
+    {
+        "test_it_opens_after_failures_in_a_row": kept_with(
+            "healthy_panic_threshold = 0: by itself it asks all hosts, ejected or not, when half are ejected",
+            without={"panic": 50},
+        ),
+        "test_a_share_of_failures_opens_it": kept_with(
+            "enforcing_failure_percentage = 100, and a minimum of one host: by itself 0, and five"
+        ),
+        "test_what_is_the_callers_own_fault_says_nothing": not_kept(
+            "a 4xx is a success, and the count begins anew"
+        ),
+        "test_a_refusal_is_told_from_a_failure": kept_with(
+            "local_reply_config adds a header to it: by itself it is a 503 as a service may send it",
+            without={"marked": False},
+        ),
+        "test_a_refusal_says_when_to_come_again": not_kept("it says nothing of it"),
+        "test_an_operator_can_open_it": not_kept("there is no order for it: who names its hosts must do it"),
+        "test_half_open_lets_one_call_through": not_kept(
+            "there is no half-open: after base_ejection_time all calls come through"
+        ),
+        "test_a_failure_after_its_time_opens_it_again": not_kept(
+            "it counts to consecutive_5xx anew, and is open for longer then"
+        ),
+        "test_it_is_open_for_longer_each_time": kept_with(
+            "an interval longer than it takes to fail again: each that ends well takes one off",
+            without={"interval": 0.02},
+        ),
+        "test_it_opens_again_as_soon_as_at_first": kept_with(
+            "update_merge_window = 0 s: by itself, news of a host may wait for a second",
+            without={"merge_window": 1.0},
+        ),
+        "test_a_result_of_before_it_opened_counts_no_more": not_kept(
+            "it counts whenever it comes, and ejects the host again"
+        ),
+    },
+    unit=1.0,
+)
+
+SYSTEMS = (GATEWAY, BREAKER)
