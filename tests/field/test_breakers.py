@@ -153,14 +153,14 @@ async def reply_soon(door: Guarded) -> Reply:
 
 
 @promise
-async def test_what_is_the_callers_own_fault_opens_nothing(site: Site) -> None:
+async def test_what_the_caller_did_wrong_opens_nothing(site: Site) -> None:
     """A 404 is an answer of a service that is well."""
     async with guarded(site) as door:
         assert await door.statuses(*[404] * 10) == [404] * 10
 
 
 @promise
-async def test_what_is_the_callers_own_fault_says_nothing(site: Site) -> None:
+async def test_what_the_caller_did_wrong_says_nothing(site: Site) -> None:
     """It is no success either: the failure after it is the third in a row."""
     async with guarded(site) as door:
         await door.statuses(500, 500, 404, 500)

@@ -211,8 +211,8 @@ BREAKER = System(
     {
         "test_a_share_of_failures_opens_it": kept_with("FailureRate as its policy"),
         "test_a_call_that_hangs_is_a_failure": kept_with("a timeout inside the call: the breaker has none"),
-        "test_what_is_the_callers_own_fault_opens_nothing": kept_with("a predicate for it"),
-        "test_what_is_the_callers_own_fault_says_nothing": kept_with("a predicate for it"),
+        "test_what_the_caller_did_wrong_opens_nothing": kept_with("a predicate for it"),
+        "test_what_the_caller_did_wrong_says_nothing": kept_with("a predicate for it"),
         "test_it_is_open_for_longer_each_time": kept_with("factor of the open duration", {"factor": 2.0}),
         "test_one_sick_instance_of_two_is_left_out": not_kept(
             "it knows of no instances: to ask another one is left to its caller"

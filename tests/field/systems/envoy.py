@@ -115,7 +115,7 @@ BREAKER = System(
         "test_a_share_of_failures_opens_it": kept_with(
             "enforcing_failure_percentage = 100, and a minimum of one host: by itself 0, and five"
         ),
-        "test_what_is_the_callers_own_fault_says_nothing": not_kept(
+        "test_what_the_caller_did_wrong_says_nothing": not_kept(
             "a 4xx is a success, and the count begins anew"
         ),
         "test_a_refusal_is_told_from_a_failure": kept_with(
