@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -226,17 +227,15 @@ async def sqs_take(client: Any, queue: str) -> None:
 async def redis_stream(url: str, name: str) -> AsyncIterator[Way]:
     client = redis_streams.pooled(url)
     writer = redis.asyncio.from_url(url, single_connection_client=True)
-    append = writer.register_script(redis_log.APPEND)
-    bounds = client.register_script(redis_log.BOUNDS)
     keys, place = (name, f"{name}.end"), 1
 
     async def put(message: Message) -> None:
-        await append(keys, [encoded(message)])
+        await writer.eval(redis_log.APPEND, 2, *keys, encoded(message))
 
     async def take(count: int) -> None:
         nonlocal place
         async with client.pipeline(transaction=True) as both:
-            await bounds(keys, client=both)
+            both.eval(redis_log.BOUNDS, 2, *keys)
             both.xrange(name, min=f"{place}-0", count=count)
             for _, fields in (await both.execute())[1]:
                 decoded(fields[b"content"])
@@ -249,28 +248,38 @@ async def redis_stream(url: str, name: str) -> AsyncIterator[Way]:
 
 @asynccontextmanager
 async def kafka_topic(url: str, name: str) -> AsyncIterator[Way]:
-    """The client waits for its confirms and its messages in its own way, and stops the loop."""
+    """The client knows nothing of asyncio: one thread hears its confirms, another waits for messages."""
     await kafka.make_topic(url, name, config={})
     careful = {"acks": "all", "enable.idempotence": True, "linger.ms": 0}
     producer = confluent_kafka.Producer({"bootstrap.servers": url, **careful})
     consumer = kafka.consumer(url, "client")
     consumer.assign([confluent_kafka.TopicPartition(name, 0, 0)])
+    loop, ended = asyncio.get_running_loop(), threading.Event()
 
-    async def put(messages: Sequence[Message]) -> None:
-        confirmed: list[Any] = []
-        for message in messages:
-            producer.produce(name, encoded(message), on_delivery=lambda *told: confirmed.append(told))
-        while len(confirmed) < len(messages):
-            producer.poll(1)
+    def hear() -> None:
+        while not ended.is_set():
+            producer.poll(0.1)
+
+    async def put(message: Message) -> None:
+        told: asyncio.Future[Any] = loop.create_future()
+
+        def confirmed(*facts: Any) -> None:
+            loop.call_soon_threadsafe(told.set_result, facts)
+
+        producer.produce(name, encoded(message), on_delivery=confirmed)
+        await told
 
     async def take(count: int) -> None:
         while count:
-            for arrived in consumer.consume(count, 1):
+            for arrived in await asyncio.to_thread(consumer.consume, count, 1):
                 if arrived.error() is None:
                     decoded(arrived.value())
                     count -= 1
 
-    yield Way(put, take)
+    hearing = asyncio.create_task(asyncio.to_thread(hear))
+    yield Way(each(put), take)
+    ended.set()
+    await hearing
     consumer.close()
 
 

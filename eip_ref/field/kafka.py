@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -116,8 +117,11 @@ class Writer:
             **RETRY,
         }
         self._open = False
+        self._confirms: deque[tuple[asyncio.Future[Any], Any, Any]] = deque()
+        self._is_waking = False
 
     async def __aenter__(self) -> Writer:
+        self._loop = asyncio.get_running_loop()
         self._producer = Producer(self._settings)
         self._open = True
         self._thread = threading.Thread(target=self._hear, name="kafka-confirms", daemon=True)
@@ -139,20 +143,26 @@ class Writer:
         self, topic: str, content: bytes, key: str | None = None, headers: Mapping[str, bytes] | None = None
     ) -> Any:
         """Return the message of the client after the broker has confirmed it. Raises KafkaException."""
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[Any] = loop.create_future()
+        told: asyncio.Future[Any] = self._loop.create_future()
+        place = None if key is None else key.encode()
+        tell = partial(self._tell, told)
+        self._producer.produce(topic, content, place, headers=dict(headers or {}), on_delivery=tell)
+        return await told
 
-        def settle(error: Any, message: Any) -> None:
+    def _tell(self, told: asyncio.Future[Any], error: Any, message: Any) -> None:
+        """Called by the thread. The loop is woken once for all that were confirmed together."""
+        self._confirms.append((told, error, message))
+        if not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        self._is_waking = False  # first: what is confirmed from now on may need another call
+        while self._confirms:
+            told, error, message = self._confirms.popleft()
             if told.done():
-                return  # whoever waited was cancelled
+                continue  # whoever waited was cancelled
             if error is None:
                 told.set_result(message)
             else:
                 told.set_exception(KafkaException(error))
-
-        def tell(error: Any, message: Any) -> None:
-            loop.call_soon_threadsafe(settle, error, message)
-
-        place = None if key is None else key.encode()
-        self._producer.produce(topic, content, place, headers=dict(headers or {}), on_delivery=tell)
-        return await told

@@ -46,12 +46,14 @@ class KafkaSubscription:
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
         """The next message. Raises TimeoutError."""
-        with anyio.fail_after(timeout):
-            while not self._waiting:
-                await self._changed.wait()
+        if not self._waiting:
+            with anyio.fail_after(timeout):
+                while not self._waiting:
+                    await self._changed.wait()
+        if len(self._waiting) == self._capacity:
+            self._changed.notify_all()  # there is room again
         arrived = self._waiting.popleft()
         self._places[arrived.partition()] = _after(arrived)
-        self._changed.notify_all()
         message = TopicMessage.of(_topic(arrived), decoded(arrived.value()))
         record(Kind.DELIVERED, self._channel, message.id)
         return message

@@ -106,25 +106,29 @@ class KafkaLog:
         values.count("offset", offset, minimum=0)
         values.count("limit", limit)
         async with self._reading:
-            first, end = await in_thread(self._bounds)
-            if offset < first:
-                raise OffsetGone(self.name, offset, first)
-            if offset > end:
-                raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
-            return await self._read(offset, end, limit)
+            end, arrived = await in_thread(self._begin_to_read, offset, limit)
+            while self._place < end and len(arrived) < limit:
+                arrived += await in_thread(self._consume, min(limit - len(arrived), end - self._place))
+        return [_record(each) for each in arrived]
 
-    async def _read(self, offset: int, end: int, limit: int) -> list[Record]:
+    def _begin_to_read(self, offset: int, limit: int) -> tuple[int, list[Any]]:
+        """The end of the log, and what comes at once: one visit to a thread is enough for most."""
+        first, end = self._bounds()
+        if offset < first:
+            raise OffsetGone(self.name, offset, first)
+        if offset > end:
+            raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
         if offset != self._place:
             self._reader.assign([TopicPartition(self.name, 0, offset)])
             self._place = offset
-        found: list[Record] = []
-        while self._place < end and len(found) < limit:
-            with connection(self.name):
-                there = min(limit - len(found), end - self._place)  # for more it would wait
-                arrived = await in_thread(self._reader.consume, there, TICK)
-                self._place = max([self._place, *map(_place_after, arrived)])
-            found += [_record(each) for each in arrived if each.error() is None]
-        return found
+        return end, self._consume(min(limit, end - offset)) if offset < end else []
+
+    def _consume(self, count: int) -> list[Any]:
+        """At most so many messages: for more than there are, the client would wait."""
+        with connection(self.name):
+            arrived = self._reader.consume(count, TICK)
+            self._place = max([self._place, *map(_place_after, arrived)])
+        return [each for each in arrived if each.error() is None]
 
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended, by whomever."""

@@ -322,9 +322,19 @@ async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | 
 
     Cancelled, it undoes what was done, where that is told.
     """
-    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    heard: asyncio.Future[T] = loop.create_future()
+
+    async def carry_out() -> T:
+        answer = await work
+        if not heard.done():
+            heard.set_result(answer)  # a turn of the loop earlier than `asyncio.shield` would hear of it
+        return answer
+
+    task = loop.create_task(carry_out())
+    task.add_done_callback(lambda task: heard.cancel())  # when it has failed: the task says how
     try:
-        return await asyncio.shield(task)
+        return await heard
     except asyncio.CancelledError:
         with anyio.CancelScope(shield=True):
             answer = await task
