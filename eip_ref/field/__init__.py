@@ -15,6 +15,15 @@ Read `queue.py` first, then the adapter of one system; `servers/` starts and kil
 *Left out:* clusters. Each system runs here as one node on one machine.
 """
 
-from .queue import BrokerQueue, Delivery, Unsupported, decoded, encoded, reaching, unbroken
+from .queue import BrokerQueue, Delivery, Unsupported, decoded, encoded, opening, reaching, unbroken
 
-__all__ = ["BrokerQueue", "Delivery", "Unsupported", "decoded", "encoded", "reaching", "unbroken"]
+__all__ = [
+    "BrokerQueue",
+    "Delivery",
+    "Unsupported",
+    "decoded",
+    "encoded",
+    "opening",
+    "reaching",
+    "unbroken",
+]

@@ -59,7 +59,7 @@ class ActiveMQQueue(BrokerQueue):
     for longer than its `heartbeat`, in seconds, is ended; 0 stands for never.
     """
 
-    _lost = (StompException, ConnectionError)
+    _lost = (StompException, OSError)
 
     def __init__(
         self,

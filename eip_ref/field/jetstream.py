@@ -15,13 +15,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import nats
 from nats.errors import Error, MaxPayloadError, NoRespondersError, TimeoutError
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 from nats.js.errors import APIError
 
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
+from .nats_core import LOST, connected
 from .pulls import Pulls
 from .queue import BrokerQueue, Delivery, Unsupported, unbroken
 
@@ -39,7 +39,7 @@ class JetStreamQueue(BrokerQueue):
     A message with an id that was put within the last `dedup` seconds is confirmed, and not stored again.
     """
 
-    _lost = (Error, OSError)
+    _lost = LOST
 
     def __init__(
         self,
@@ -63,8 +63,7 @@ class JetStreamQueue(BrokerQueue):
         self._inboxes: list[Inbox] = []  # those that wait for no answer
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        self._nats = await nats.connect(self._url, error_cb=_quiet, max_reconnect_attempts=-1)
-        stack.push_async_callback(self._nats.close)
+        self._nats = await stack.enter_async_context(connected(self._url, self.name))
         self._stream = self._nats.jetstream()
         await self._make_stream()
         await self._stream.add_consumer(
@@ -206,7 +205,3 @@ def _delivery(message: Any) -> Delivery:
 
 async def _return(message: Any) -> None:
     await message.nak()
-
-
-async def _quiet(error: Exception) -> None:
-    """The client reconnects by itself; whoever asks meanwhile is told."""

@@ -8,34 +8,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import nats
-from nats.errors import Error, NoRespondersError
+from nats.errors import Error, MaxPayloadError, NoRespondersError
 
 from ..message import Handler, Message
 from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
 from ..tasks import background
 from ..trace import Kind, record
-from .queue import decoded, encoded
+from .queue import decoded, encoded, reaching
 
-__all__ = ["NatsChannel", "NatsSubscription", "nats_replier", "nats_requestor"]
+__all__ = ["LOST", "NatsChannel", "NatsSubscription", "connected", "nats_replier", "nats_requestor"]
 
 LAST = 3600.0  #: seconds after which a request without a deadline is given up
 
 
+LOST = (Error, OSError)
+
+
 @asynccontextmanager
-async def connected(url: str, **settings: Any) -> AsyncIterator[Any]:
-    """A connection that comes back by itself when the server does."""
+async def connected(url: str, name: str, **settings: Any) -> AsyncIterator[Any]:
+    """A connection that comes back by itself when the server does. Who finds no server is told at once."""
 
-    async def quiet(error: Exception) -> None: ...
+    async def quiet(error: Exception) -> None:
+        """Let the client reconnect by itself; whoever asks meanwhile is told."""
 
-    client = await nats.connect(
-        url, **{"error_cb": quiet, "max_reconnect_attempts": -1, "reconnect_time_wait": 0.1, **settings}
-    )
+    with reaching(name, LOST):
+        client = await nats.connect(
+            url, **{"error_cb": quiet, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.1, **settings}
+        )
+    client.options["max_reconnect_attempts"] = -1  # for ever, and not for the first time only
     try:
         yield client
     finally:
@@ -74,7 +80,7 @@ class NatsChannel:
         self._url = url
 
     async def __aenter__(self) -> NatsChannel:
-        self._connection = connected(self._url, error_cb=self._error)
+        self._connection = connected(self._url, self.name, error_cb=self._error)
         self._client = await self._connection.__aenter__()
         record(Kind.OPENED, self.name, who="", role="channel")
         return self
@@ -87,21 +93,31 @@ class NatsChannel:
             self.dropped += 1
 
     async def publish(self, topic: str, message: Message) -> Published | None:
-        """Hand it to the server. None is the answer: NATS does not say who was there."""
+        """Hand it to the server. None is the answer: NATS does not say who was there.
+
+        Raises ValueError for a message that is larger than the server takes.
+        """
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
-        await self._client.publish(f"{self.name}.{topic}", encoded(message))
+        content = encoded(message)
+        with reaching(self.name, LOST):
+            try:
+                await self._client.publish(f"{self.name}.{topic}", content)
+            except MaxPayloadError as error:
+                raise ValueError(f"{self.name} takes no message of {len(content)} bytes") from error
         return None
 
     async def flush(self) -> None:
         """Return when the server has all that was published here."""
-        await self._client.flush()
+        with reaching(self.name, LOST):
+            await self._client.flush()
 
     async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> NatsSubscription:
         """Hear everything from the instant at which this returns; the members of a group share one copy."""
-        subscription = await self._client.subscribe(
-            f"{self.name}.{pattern}", queue=group, pending_msgs_limit=capacity
-        )
-        await self._client.flush()
+        with reaching(self.name, LOST):
+            subscription = await self._client.subscribe(
+                f"{self.name}.{pattern}", queue=group, pending_msgs_limit=capacity
+            )
+            await self._client.flush()
         return NatsSubscription(self._client, subscription, self.name)
 
 
@@ -113,7 +129,7 @@ async def nats_requestor(
     url: str, subject: str, *, name: str = "", errors: RemoteErrors | None = None
 ) -> AsyncIterator[Requestor]:
     """A `Requestor` whose requests go to a subject, each with an inbox of its own for the reply."""
-    async with connected(url) as client:
+    async with connected(url, subject) as client:
 
         async def send(attempt: Message) -> None:
             left = LAST if attempt.deadline is None else attempt.deadline - anyio.current_time()
@@ -136,7 +152,7 @@ async def nats_replier(
     url: str, subject: str, handle: Handler, *, name: str = "", errors: RemoteErrors | None = None
 ) -> AsyncIterator[Replier]:
     """A `Replier` that serves a subject; all who serve it share the requests."""
-    async with connected(url) as client, Replier(handle, name=name, errors=errors) as replier:
+    async with connected(url, subject) as client, Replier(handle, name=name, errors=errors) as replier:
 
         async def serve(request: Any) -> None:
             reply = await replier.answer(decoded(request.data))
@@ -148,6 +164,11 @@ async def nats_replier(
             async def arrives(request: Any) -> None:
                 tasks.start_soon(serve, request)
 
-            await client.subscribe(subject, queue="repliers", cb=arrives)
+            served = await client.subscribe(subject, queue="repliers", cb=arrives)
             await client.flush()
-            yield replier
+            try:
+                yield replier
+            finally:  # the server must know, or it hands the next request to a connection that ends
+                with anyio.CancelScope(shield=True), suppress(*LOST):
+                    await served.unsubscribe()
+                    await client.flush(1)

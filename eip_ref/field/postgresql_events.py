@@ -24,7 +24,7 @@ from ..event_sourcing import Appended, Expected, Recorded, check_batch, check_re
 from ..message import Message
 from ..trace import Kind, record
 from .postgresql import INTERVAL, LOST, opened
-from .queue import clock_shift, decoded, encoded, reaching, unbroken
+from .queue import clock_shift, decoded, encoded, opening, reaching, unbroken
 
 __all__ = ["PostgresEventStore"]
 
@@ -69,9 +69,8 @@ class PostgresEventStore:
         self._stack: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            with reaching(self.name, LOST):
-                self._pool = await opened(stack, self._url, TABLES, "field_events", self._hear)
+        async with opening(self.name, LOST) as stack:
+            self._pool = await opened(stack, self._url, TABLES, "field_events", self._hear)
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -19,7 +18,7 @@ from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, matches
 from ..trace import Kind, record
 from .postgresql import LOST, close
-from .queue import Unsupported, decoded, encoded, reaching
+from .queue import Unsupported, decoded, encoded, opening, reaching
 
 __all__ = ["PostgresChannel", "PostgresSubscription"]
 
@@ -59,13 +58,14 @@ class PostgresChannel:
         self.dropped = 0  #: messages for which a subscription of this channel had no room
         self.subscriptions: set[PostgresSubscription] = set()
         self._url = url
-        self._stack = AsyncExitStack()
         self._one_at_a_time = asyncio.Lock()  # a connection carries out one statement at a time
 
     async def __aenter__(self) -> PostgresChannel:
-        self._connection = await asyncpg.connect(self._url)
-        self._stack.push_async_callback(close, self._connection)
-        await self._connection.add_listener(self.name, self._hear)
+        async with opening(self.name, LOST) as stack:
+            self._connection = await asyncpg.connect(self._url)
+            stack.push_async_callback(close, self._connection)
+            await self._connection.add_listener(self.name, self._hear)
+            self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel")
         return self
 
@@ -96,7 +96,8 @@ class PostgresChannel:
 
     async def flush(self) -> None:
         """Return when this connection has heard what was published before."""
-        await self._connection.fetchval("select 1")
+        with reaching(self.name, LOST):
+            await self._connection.fetchval("select 1")
 
     async def subscribe(
         self, pattern: str, *, group: str = "", capacity: int = 1_000

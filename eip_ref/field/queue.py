@@ -14,8 +14,8 @@ import asyncio
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
@@ -27,7 +27,16 @@ from ..message import EXPIRED, Message
 from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
 from ..trace import Kind, record, whoami
 
-__all__ = ["BrokerQueue", "Delivery", "Unsupported", "decoded", "encoded", "reaching", "unbroken"]
+__all__ = [
+    "BrokerQueue",
+    "Delivery",
+    "Unsupported",
+    "decoded",
+    "encoded",
+    "opening",
+    "reaching",
+    "unbroken",
+]
 
 T = TypeVar("T")
 
@@ -115,11 +124,10 @@ class BrokerQueue(ABC):
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        async with AsyncExitStack() as stack:
-            with self._connection():
-                if self.dead_letters is not None:
-                    await stack.enter_async_context(self.dead_letters)
-                await self._connect(stack)
+        async with opening(self.name, self._lost) as stack:
+            if self.dead_letters is not None:
+                await stack.enter_async_context(self.dead_letters)
+            await self._connect(stack)
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel")
         return self
@@ -315,6 +323,17 @@ def reaching(name: str, lost: tuple[type[Exception], ...]) -> Iterator[None]:
         yield
     except lost as error:
         raise ConnectionError(f"{name}: {str(error) or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def opening(name: str, lost: tuple[type[Exception], ...]) -> AsyncIterator[AsyncExitStack]:
+    """Open parts of a system one after the other: when one is not to be had, those before it are closed.
+
+    Whoever has them all keeps them by `pop_all`. Raises ConnectionError when the system is gone.
+    """
+    with reaching(name, lost):
+        async with AsyncExitStack() as stack:
+            yield stack
 
 
 async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | None = None) -> T:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aio_pika
@@ -22,7 +22,7 @@ from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
 from ..tasks import background
 from ..trace import Kind, record
-from .queue import decoded, encoded, reaching
+from .queue import decoded, encoded, opening, reaching
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
 
@@ -64,13 +64,14 @@ class RabbitChannel:
         self.name = name
         self.dropped = 0  #: the broker evicts in silence, so nothing is counted here
         self._url = url
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> RabbitChannel:
-        self._connection = await aio_pika.connect_robust(self._url, reconnect_interval=RECONNECT)
-        await self._stack.enter_async_context(self._connection)
-        channel = await self._connection.channel(on_return_raises=True)
-        self._exchange = await channel.declare_exchange(self.name, aio_pika.ExchangeType.TOPIC)
+        async with opening(self.name, LOST) as stack:
+            self._connection = await aio_pika.connect_robust(self._url, reconnect_interval=RECONNECT)
+            await stack.enter_async_context(self._connection)
+            channel = await self._connection.channel(on_return_raises=True)
+            self._exchange = await channel.declare_exchange(self.name, aio_pika.ExchangeType.TOPIC)
+            self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel")
         return self
 
@@ -93,14 +94,17 @@ class RabbitChannel:
 
     async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> RabbitSubscription:
         """Hear everything from the instant at which this returns; the members of a group share one queue."""
-        channel = await self._connection.channel()
-        await channel.set_qos(capacity)
         name = f"{self.name}.{group}" if group else None
         arguments = {"x-max-length": capacity}
-        queue = await channel.declare_queue(name, auto_delete=True, exclusive=not group, arguments=arguments)
-        await queue.bind(self._exchange, f"{self.name}.{_in_words_of_amqp(pattern)}")
         arrived: asyncio.Queue[Any] = asyncio.Queue()
-        tag = await queue.consume(arrived.put)
+        with reaching(self.name, LOST):
+            channel = await self._connection.channel()
+            await channel.set_qos(capacity)
+            queue = await channel.declare_queue(
+                name, auto_delete=True, exclusive=not group, arguments=arguments
+            )
+            await queue.bind(self._exchange, f"{self.name}.{_in_words_of_amqp(pattern)}")
+            tag = await queue.consume(arrived.put)
         return RabbitSubscription(queue, arrived, tag, self.name)
 
 
@@ -117,7 +121,7 @@ async def rabbit_requestor(
     url: str, name_of_queue: str, *, name: str = "", errors: RemoteErrors | None = None
 ) -> AsyncIterator[Requestor]:
     """A `Requestor` whose requests go to a queue; replies come straight to its channel."""
-    async with _connected(url) as channel:
+    async with _connected(url, name_of_queue) as channel:
 
         async def send(attempt: Message) -> None:
             request = aio_pika.Message(encoded(attempt), reply_to=REPLY_TO, correlation_id=attempt.id)
@@ -147,7 +151,10 @@ async def rabbit_replier(
     url: str, name_of_queue: str, handle: Handler, *, name: str = "", errors: RemoteErrors | None = None
 ) -> AsyncIterator[Replier]:
     """A `Replier` that serves a queue; all who serve it share the requests."""
-    async with _connected(url) as channel, Replier(handle, name=name, errors=errors) as replier:
+    async with (
+        _connected(url, name_of_queue) as channel,
+        Replier(handle, name=name, errors=errors) as replier,
+    ):
 
         async def serve(request: Any) -> None:
             reply = await replier.answer(decoded(request.body))
@@ -167,9 +174,10 @@ async def rabbit_replier(
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Any]:
+async def _connected(url: str, name: str) -> AsyncIterator[Any]:
     """A channel that comes back by itself, with its queues and consumers, when the broker does."""
-    connection = await aio_pika.connect_robust(url, reconnect_interval=RECONNECT)
+    with reaching(name, LOST):
+        connection = await aio_pika.connect_robust(url, reconnect_interval=RECONNECT)
     try:
         channel = await connection.channel(on_return_raises=True)
         await channel.set_qos(100)

@@ -21,7 +21,7 @@ from .. import values
 from ..message import Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
-from .queue import clock_shift, decoded, encoded, reaching
+from .queue import clock_shift, decoded, encoded, opening, reaching
 from .redis_streams import LOST, pooled, retrying
 
 __all__ = ["RedisGroup", "RedisLog"]
@@ -61,18 +61,22 @@ class RedisLog:
         self._url = url
 
     async def __aenter__(self) -> Self:
-        self._redis = pooled(self._url, retries=3)
-        # Appends go over one connection, so that those that wait for no confirm keep their order.
-        self._writer = redis.asyncio.from_url(self._url, single_connection_client=True, retry=retrying(0))
-        self._blocking = redis.from_url(self._url)
+        async with opening(self.name, LOST) as stack:
+            self._redis = pooled(self._url, retries=3)
+            stack.push_async_callback(self._redis.aclose)
+            await self._redis.ping()
+            # Appends go over one connection, so that those that wait for no confirm keep their order.
+            self._writer = redis.asyncio.from_url(self._url, single_connection_client=True, retry=retrying(0))
+            stack.push_async_callback(self._writer.aclose)
+            self._blocking = redis.from_url(self._url)
+            stack.callback(self._blocking.close)
+            self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         with anyio.CancelScope(shield=True):
-            self._blocking.close()
-            await self._writer.aclose()
-            await self._redis.aclose()
+            await self._stack.aclose()
 
     def _connection(self) -> AbstractContextManager[None]:
         return reaching(self.name, LOST)

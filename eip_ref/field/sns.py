@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +17,7 @@ from ..message import Message
 from ..message_queue import Empty
 from ..publish_subscribe import Published, TopicMessage
 from ..trace import Kind, record
-from .queue import encoded, reaching
+from .queue import encoded, opening, reaching
 from .sqs import LOST, SqsQueue, client
 
 __all__ = ["SnsChannel", "SnsSubscription"]
@@ -63,10 +62,9 @@ class SnsChannel:
         self._url, self._region = url, region
 
     async def __aenter__(self) -> SnsChannel:
-        async with AsyncExitStack() as stack:
+        async with opening(self.name, LOST) as stack:
             self._sns = await stack.enter_async_context(client("sns", self._url, self._region))
-            with reaching(self.name, LOST):
-                self._topic = (await self._sns.create_topic(Name=self.name))["TopicArn"]
+            self._topic = (await self._sns.create_topic(Name=self.name))["TopicArn"]
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel")
         return self

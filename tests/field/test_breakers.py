@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import anyio
 from starlette.responses import Response
 
-from eip_ref.field.servers.server import HOST, free_port
+from eip_ref.field.servers.server import HOST, place_on_loopback
 
 from .promises import SOON, Site, promise
 from .services import Answer, Asked, Service, served, well
@@ -135,12 +135,13 @@ async def test_a_call_that_hangs_is_a_failure(site: Site) -> None:
 @promise
 async def test_a_service_that_is_not_there_is_a_failure(site: Site) -> None:
     """Nobody listens at its address."""
-    nobody = [f"http://{HOST}:{free_port()}"]
-    async with site.open("breaker", urls=nobody, failures=FAILURES, open_for=FAR, timeout=SOON) as guard:
-        door = Guarded(guard, Service(well))
-        found = [(await door.ask()) for _ in range(FAILURES)]
-        assert not any(each.refused for each in found)
-        assert (await reply_soon(door)).refused
+    with place_on_loopback() as place:
+        nobody = [f"http://{HOST}:{place.getsockname()[1]}"]
+        async with site.open("breaker", urls=nobody, failures=FAILURES, open_for=FAR, timeout=SOON) as guard:
+            door = Guarded(guard, Service(well))
+            found = [(await door.ask()) for _ in range(FAILURES)]
+            assert not any(each.refused for each in found)
+            assert (await reply_soon(door)).refused
 
 
 async def reply_soon(door: Guarded) -> Reply:

@@ -18,7 +18,7 @@ import pytest
 from anyio.abc import TaskGroup
 
 from eip_ref.field import faults
-from eip_ref.field.servers import RabbitMQ, Redis, Server
+from eip_ref.field.servers import PostgreSQL, RabbitMQ, Redis, Server
 from eip_ref.message import Message
 from eip_ref.message_queue import Empty
 from eip_ref.trace import Kind, record, recording
@@ -63,6 +63,13 @@ class WithoutFile(Redis):
         return [*super().command(), "--appendonly", "no"]
 
 
+class Hurried(PostgreSQL):
+    """A database that confirms a commit before it is in the file of the log."""
+
+    def command(self) -> Sequence[str]:
+        return [*super().command(), "-c", "synchronous_commit=off"]
+
+
 BY_ID = {system.id: system for system in SYSTEMS}
 CLASSIC, QUORUM, JETSTREAM = BY_ID["rabbitmq-classic"], BY_ID["rabbitmq-quorum"], BY_ID["nats-jetstream"]
 REDIS, POSTGRESQL = BY_ID["redis-stream"], BY_ID["postgresql-table"]
@@ -77,9 +84,10 @@ CASES = (
     _every(QUORUM, "confirms"),
     _unsure(QUORUM, "no confirms", UNSYNCED),
     _every(JETSTREAM, "file storage"),
-    Case(REDIS, "appendfsync always", faults=("kill", "cut"), promise=KEPT),
+    _every(REDIS, "appendfsync always"),
     Case(REDIS, "appendonly no", server=WithoutFile, promise=SOME_LOST),
-    Case(POSTGRESQL, "synchronous_commit on", promise=KEPT),
+    _every(POSTGRESQL, "synchronous_commit on"),
+    Case(POSTGRESQL, "synchronous_commit off", server=Hurried),
 )
 RUNS = [
     pytest.param(case, fault, id=f"{fault}-{case.id}")

@@ -2,33 +2,118 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
+import asyncpg
 import pytest
 
-from eip_ref.field import reaching
-from eip_ref.field.activemq import ActiveMQQueue
-from eip_ref.field.servers.server import HOST, free_port
-from eip_ref.field.sns import SnsChannel
-from eip_ref.field.sqs import SqsQueue
+from eip_ref.field import kafka, postgresql, reaching
+from eip_ref.field.servers import SERVERS, Envoy, Server
+from eip_ref.field.servers.server import HOST, place_on_loopback
+from eip_ref.tasks import background
 
-ADAPTERS = [(ActiveMQQueue, "stomp"), (SnsChannel, "http"), (SqsQueue, "http")]
+from .promises import SOON
+from .systems import SYSTEMS
+from .verdicts import System
+
+ADAPTERS = [system for system in SYSTEMS if system.server in SERVERS and system.server is not Envoy]
 
 
-@pytest.mark.parametrize(("adapter", "scheme"), ADAPTERS, ids=["activemq", "sns", "sqs"])
-def test_a_system_that_is_not_there_is_a_connection_error(adapter: Any, scheme: str) -> None:
-    """With a word on the reason."""
+@asynccontextmanager
+async def nobody(server: Server) -> AsyncIterator[None]:
+    """A port on which nobody listens: the connection is refused."""
+    yield
+
+
+@asynccontextmanager
+async def somebody_who_hangs_up(server: Server) -> AsyncIterator[None]:
+    """As a server does that is about to begin, or to end: whoever comes is let in, and sent away."""
+
+    async def hang_up(place: socket.socket) -> None:
+        while True:
+            (await asyncio.get_running_loop().sock_accept(place))[0].close()
+
+    with socket.create_server((HOST, server.port)) as place:
+        place.setblocking(False)
+        async with background() as tasks:
+            tasks.start_soon(hang_up, place)
+            yield
+
+
+@pytest.mark.parametrize("who", [nobody, somebody_who_hangs_up], ids=lambda who: who.__name__)
+@pytest.mark.parametrize("at", ADAPTERS, ids=lambda system: system.id)
+def test_a_system_that_is_not_there_is_a_connection_error(
+    at: System,
+    who: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a word on the reason; whichever pattern it has, and whether it is refused or let in."""
+    monkeypatch.setattr(kafka, "ANSWER", 1.0)
+    server = at.server(tmp_path)
 
     async def main() -> None:
-        with pytest.raises(ConnectionError, match=r"orders.*: \S"):
-            async with adapter(f"{scheme}://nobody:nothing@{HOST}:{free_port()}", "orders"):
-                raise AssertionError("it was opened")
+        async with who(server):
+            with anyio.fail_after(SOON), pytest.raises(ConnectionError, match=r"orders.*: \S"):
+                async with at.open(server, "orders"):
+                    raise AssertionError("it was opened")
 
-    anyio.run(main)
+    anyio.run(main, backend="asyncio")
 
 
 def test_an_error_without_words_is_told_by_its_name() -> None:
     """Several clients raise such errors."""
     with pytest.raises(ConnectionError, match=r"^orders: BrokenPipeError$"), reaching("orders", (OSError,)):
         raise BrokenPipeError
+
+
+def test_a_server_keeps_its_port_also_while_it_does_not_run() -> None:
+    """Nobody else is given it, and who asks there is refused; the server itself may listen on it."""
+    with place_on_loopback() as place, socket.socket() as other, socket.socket() as server:
+        with pytest.raises(OSError, match="in use"):
+            other.bind(place.getsockname())
+        assert other.connect_ex(place.getsockname()) != 0
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(place.getsockname())
+        server.listen()
+        with socket.create_connection(place.getsockname()):
+            pass
+
+
+def said(kind: bytes, words: bytes) -> bytes:
+    """A message of PostgreSQL's protocol."""
+    return kind + struct.pack("!I", 4 + len(words)) + words
+
+
+def test_a_database_that_ends_while_it_is_asked_nothing_is_a_connection_error() -> None:
+    """It says so, and asyncpg calls the next statement an error of its own, until the connection ends."""
+    hello = said(b"R", bytes(4)) + said(b"S", b"server_version\x0015.18\0") + said(b"Z", b"I")
+    crash = said(b"E", b"SFATAL\0C57P02\0Mthe server process has crashed\0\0")
+
+    ended = asyncio.Event()
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        writer.write(hello + crash)
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    async def main() -> None:
+        async with await asyncio.start_server(end, HOST, 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            one = await asyncpg.connect(f"postgresql://nobody@{HOST}:{port}/nothing", ssl=False)
+            with pytest.raises(ConnectionError, match="operation"), reaching("orders", postgresql.LOST):
+                await one.execute("select 1")
+            one.terminate()
+            await ended.wait()
+
+    asyncio.run(main())

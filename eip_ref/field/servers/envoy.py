@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .server import HOST, Server, ask, free_port, says
+from .server import HOST, Server, ask, says
 
 __all__ = ["Envoy"]
 
@@ -21,7 +21,7 @@ class Envoy(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.admin = free_port()
+        self.admin = self._take_port()
 
     @classmethod
     def program(cls) -> str | None:

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from .server import HOST, Server, ask, free_port, which
+from .server import HOST, Server, ask, which
 
 __all__ = ["Kafka"]
 
@@ -58,7 +58,7 @@ class Kafka(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._controller = free_port()
+        self._controller = self._take_port()
 
     @classmethod
     def program(cls) -> str | None:

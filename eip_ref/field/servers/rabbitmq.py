@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .server import HOST, Server, ask, free_port, says, which
+from .server import HOST, Server, ask, says, which
 
 SCRIPTS = "/usr/lib/rabbitmq/bin"
 PROTOCOL = b"AMQP\0\0\x09\x01"
@@ -34,7 +34,7 @@ class RabbitMQ(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._mapper_port, self._node_port = free_port(), free_port()
+        self._mapper_port, self._node_port = self._take_port(), self._take_port()
         self._mapper: subprocess.Popen[bytes] | None = None
 
     @classmethod

@@ -14,8 +14,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -35,8 +37,18 @@ class Server(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = self._take_port()
         self._process: subprocess.Popen[bytes] | None = None
+
+    def _take_port(self) -> int:
+        """A port that is nobody else's as long as this object is there, whether the server runs or not."""
+        place = place_on_loopback()
+        port = int(place.getsockname()[1])
+        if sys.platform == "linux":
+            weakref.finalize(self, place.close)
+        else:  # there nobody could listen beside it
+            place.close()
+        return port
 
     # What a kind of server says about itself
 
@@ -185,11 +197,15 @@ def holds(condition: Callable[[], bool], timeout: float) -> bool:
     return found
 
 
-def free_port() -> int:
-    """A port of loopback on which nobody listens now."""
-    with socket.socket() as one:
-        one.bind((HOST, 0))
-        return int(one.getsockname()[1])
+def place_on_loopback() -> socket.socket:
+    """A port that the operating system gives to nobody else until this is closed.
+
+    Nobody is answered there. On Linux a server that says SO_REUSEADDR, as all of them do, may listen on it.
+    """
+    place = socket.socket()
+    place.bind((HOST, 0))
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return place
 
 
 def is_open(port: int) -> bool:

@@ -14,7 +14,7 @@ import grpc
 import httpx
 
 from eip_ref.field.servers import Server
-from eip_ref.field.servers.server import HOST, ask, free_port
+from eip_ref.field.servers.server import HOST, ask
 from eip_ref.message import Handler
 from eip_ref.request_reply.grpc import GrpcRequestor
 from eip_ref.request_reply.http import HttpRequestor
@@ -33,7 +33,7 @@ class Service(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.addresses = [free_port(), free_port()]
+        self.addresses = [self._take_port(), self._take_port()]
 
     @classmethod
     def program(cls) -> str | None:
