@@ -49,6 +49,15 @@ async def connected(url: str, name: str, **settings: Any) -> AsyncIterator[Any]:
             await client.close()
 
 
+async def carried_out(client: Any, timeout: int = 10) -> None:
+    """Return when the server has done all that was asked of it before.
+
+    A ping of the client overtakes what still waits to be written, so only the second answer tells.
+    """
+    await client.flush(timeout)
+    await client.flush(timeout)
+
+
 # Publish–subscribe
 
 
@@ -68,7 +77,7 @@ class NatsSubscription:
     async def leave(self) -> None:
         """End it, and return when the server knows. Idempotent."""
         await self._subscription.unsubscribe()
-        await self._client.flush()
+        await carried_out(self._client)
 
 
 class NatsChannel:
@@ -109,7 +118,7 @@ class NatsChannel:
     async def flush(self) -> None:
         """Return when the server has all that was published here."""
         with reaching(self.name, LOST):
-            await self._client.flush()
+            await carried_out(self._client)
 
     async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> NatsSubscription:
         """Hear everything from the instant at which this returns; the members of a group share one copy."""
@@ -117,7 +126,7 @@ class NatsChannel:
             subscription = await self._client.subscribe(
                 f"{self.name}.{pattern}", queue=group, pending_msgs_limit=capacity
             )
-            await self._client.flush()
+            await carried_out(self._client)
         return NatsSubscription(self._client, subscription, self.name)
 
 
@@ -165,10 +174,10 @@ async def nats_replier(
                 tasks.start_soon(serve, request)
 
             served = await client.subscribe(subject, queue="repliers", cb=arrives)
-            await client.flush()
+            await carried_out(client)
             try:
                 yield replier
             finally:  # the server must know, or it hands the next request to a connection that ends
                 with anyio.CancelScope(shield=True), suppress(*LOST):
                     await served.unsubscribe()
-                    await client.flush(1)
+                    await carried_out(client, timeout=1)

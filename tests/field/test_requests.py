@@ -58,15 +58,23 @@ async def test_repliers_share_the_requests(site: Site) -> None:
 
 @promise
 async def test_that_nobody_serves_is_told_at_once(site: Site) -> None:
-    """No responder is a definite answer, and not a timeout."""
+    """No responder is a definite answer, and not a timeout; also when whoever served has just left."""
     async with site.open() as shop:
-        start = anyio.current_time()
-        try:
-            await shop.request(1, timeout=site.unit * 5)
-        except NoResponder:
-            assert anyio.current_time() - start < site.unit * 5
-        except TimedOut as error:
-            raise AssertionError("the caller waits until its deadline") from error
+        await _nobody_serves(site, shop)
+        for number in range(30):
+            async with site.open(handle=double):
+                assert (await shop.request(number, timeout=SOON)).body == number * 2
+            await _nobody_serves(site, shop)
+
+
+async def _nobody_serves(site: Site, shop: Any) -> None:
+    start = anyio.current_time()
+    try:
+        await shop.request(1, timeout=site.unit * 5)
+    except NoResponder:
+        assert anyio.current_time() - start < site.unit * 5
+    except TimedOut as error:
+        raise AssertionError("the caller waits until its deadline") from error
 
 
 @promise
