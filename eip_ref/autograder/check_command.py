@@ -62,11 +62,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lesson_and_seconds(about: tuple[str, bytes, str]) -> tuple[str, float]:
-    """The lesson of a notebook, by its file's name, its bytes, and the name that was told; and its time."""
+    """The lesson of a notebook, by its file's name, its bytes, and the name that was told; and its time.
+
+    What its answers need is begun.
+    """
     from .grading import jobs
+    from .isolation.sandbox import best_isolation
 
     name, data, told = about
     lesson = told or _lesson(Path(name), data)
+    jobs.begin([lesson], best_isolation())
     return lesson, jobs.seconds(jobs.Job(data, lesson, b""))
 
 

@@ -43,7 +43,7 @@ def test_every_job_is_done_once() -> None:
 
 def test_a_job_that_kills_its_worker_costs_no_other_job() -> None:
     """It is tried a second time, alone, and then given up with a reason."""
-    with Pool(2, []) as pool:
+    with Pool(2) as pool:
         done = dict(pool.run(double_or_die, numbered(8)))
     assert {key: value for key, value in done.items() if key != 3} == {n: 2 * n for n in range(8) if n != 3}
     assert isinstance(done[3], Lost)
@@ -75,7 +75,7 @@ def test_few_jobs_are_read_ahead() -> None:
 
 def test_a_pool_leaves_the_interrupt_to_who_started_it() -> None:
     """Ctrl-C goes to all processes of a terminal; a worker finishes what it has."""
-    with Pool(1, []) as pool:
+    with Pool(1) as pool:
         assert dict(pool.run(interrupt_oneself, numbered(2))) == {0: 0, 1: 1}
 
 
@@ -86,7 +86,7 @@ def test_an_interrupt_ends_the_pool_at_once() -> None:
 
 
 def run_until_the_first_is_done() -> None:
-    with Pool(1, []) as pool:
+    with Pool(1) as pool:
         for _ in pool.run(wait_for_ever_after_the_first, numbered(3)):
             raise KeyboardInterrupt
 
@@ -105,7 +105,7 @@ def hang(number: int) -> int:
 
 def test_a_job_that_hangs_is_ended_and_costs_no_other_job() -> None:
     """Whether it waits or computes; it is not tried again, since that would cost its time once more."""
-    with Pool(2, [], lambda job: 3.0 if job in (2, 3) else 600.0) as pool:
+    with Pool(2, seconds=lambda job: 3.0 if job in (2, 3) else 600.0) as pool:
         done = dict(pool.run(hang, numbered(6)))
     lost = Lost("it did not come back within 3 seconds, and was ended")
     assert done == {0: 0, 1: -1, 2: lost, 3: lost, 4: -4, 5: -5}

@@ -17,10 +17,11 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from .. import registry
-from ..isolation.sandbox import best_isolation
+from ..isolation.sandbox import Isolation, best_isolation
 from ..marks import Mark, Marks
 from . import jobs, reports
 from .class_record import ClassRecord, Graded, Run
@@ -86,7 +87,8 @@ def grade_class(
         file_names(found.learners),
         known.names if known else {},
     )
-    state = _State(found, results, secret, files, people, Pictures(results))
+    here = None if executor else best_isolation()
+    state = _State(found, results, secret, files, people, Pictures(results), here)
     with _workers(executor, at_once or _processors(), found) as workers:
         _grade(state, workers, grade or (jobs.grade_in_a_child if executor else jobs.grade), again, only)
         _draw(state, workers, draw or (jobs.draw_in_a_child if executor else jobs.draw))
@@ -117,7 +119,8 @@ def _workers(executor: Executor | None, count: int, found: Found) -> AbstractCon
     if executor is not None:
         return Workers(executor, count)
     lessons = sorted({each.lesson for each in found.submissions})
-    return Pool(max(1, min(count, len(found.submissions))), lessons, jobs.seconds)
+    begin = partial(jobs.begin, lessons, best_isolation())
+    return Pool(max(1, min(count, len(found.submissions))), begin, jobs.seconds)
 
 
 @dataclass
@@ -130,6 +133,7 @@ class _State:
     files: Mapping[str, str]  #: the name that each learner's files have
     people: Mapping[str, str]  #: the name that each learner has in the roster
     pictures: Pictures
+    isolation: Isolation | None  #: of all answers; None: the best there is where they run
     known: dict[Submission, Graded] = field(default_factory=dict)
     undrawn: dict[str, tuple[str, Submission]] = field(default_factory=dict)  #: by picture: its exercise
     problems: list[Problem] = field(default_factory=list)
@@ -200,7 +204,7 @@ def _jobs(
             step()
             continue
         try:
-            job = Job(read(each.path), each.lesson, state.secret)
+            job = Job(read(each.path), each.lesson, state.secret, isolation=state.isolation)
         except NotRead as reason:
             state.problems.append(Problem(_place(each), str(reason)))
             state.know(each, _lost(each.lesson, UNREADABLE, str(reason)))

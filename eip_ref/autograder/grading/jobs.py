@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .. import registry
 from ..isolation.isolated import RUNS, grade_notebook
-from ..isolation.sandbox import LIMITS, Limits, best_isolation
-from ..isolation.starter import end_kept
+from ..isolation.sandbox import LIMITS, Isolation, Limits, best_isolation
+from ..isolation.starter import SandboxFailed, Starter, end_kept
 from . import pictures
 from .workers import in_a_child
 
-__all__ = ["Drawing", "Job", "draw", "draw_in_a_child", "grade", "grade_in_a_child", "seconds"]
+__all__ = ["Drawing", "Job", "begin", "draw", "draw_in_a_child", "grade", "grade_in_a_child", "seconds"]
 
 OF_A_JOB = 120.0  #: seconds for reading, judging or drawing, beside the time of the answers; far too many
 
@@ -24,12 +26,26 @@ class Job:
     lesson: str
     secret: bytes
     limits: Limits = LIMITS
+    isolation: Isolation | None = None  #: None: the best there is where it is graded
+
+
+def begin(lessons: Sequence[str], isolation: Isolation) -> None:
+    """Load what jobs of these lessons need, while a zygote for the first of them starts beside it.
+
+    Raises `UnknownExercise`.
+    """
+    for outline in registry.outlines():
+        if outline.module in lessons[:1]:
+            with suppress(SandboxFailed, OSError):  # grading will say so
+                Starter(outline, isolation).begin()
+    for name in lessons:
+        registry.lesson(name)
 
 
 def grade(job: Job) -> str:
     """The marks of a notebook as JSON."""
     lesson = registry.lesson(job.lesson)
-    isolation = best_isolation()
+    isolation = job.isolation or best_isolation()
     marks = grade_notebook(job.data, lesson, secret=job.secret, isolation=isolation, limits=job.limits)
     return marks.to_json()
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from typing import Any, Self, TypeVar
 from .. import registry
 from ..isolation.starter import SandboxFailed
 
-__all__ = ["Failed", "Lost", "OutOfTime", "Pool", "Workers", "in_a_child", "serve"]
+__all__ = ["Failed", "Lost", "OutOfTime", "Pool", "Workers", "in_a_child", "nothing", "serve"]
 
 Key = TypeVar("Key")
 Job = TypeVar("Job")
@@ -108,17 +108,24 @@ class Workers:
         """Somebody else's executor is not ours to end."""
 
 
+def nothing() -> None:
+    """Begin a child that needs nothing before its first job."""
+
+
 class Pool(Workers):
-    """Runs jobs in processes of this machine, which know the lessons before the first job comes.
+    """Runs jobs in processes of this machine. Each calls `begin` before its first job.
 
     `seconds` is the time of a job. A context: leaving it ends the processes at once.
     """
 
     def __init__(
-        self, count: int, lessons: Sequence[str], seconds: Callable[[Any], float] = lambda job: 600.0
+        self,
+        count: int,
+        begin: Callable[[], object] = nothing,
+        seconds: Callable[[Any], float] = lambda job: 600.0,
     ) -> None:
         super().__init__(ThreadPoolExecutor(count), count)
-        self._children, self._seconds = _Children(lessons), seconds
+        self._children, self._seconds = _Children(begin), seconds
 
     def _handed_out(self, work: Callable[[Job], Result], job: Job) -> Future[Result]:
         return self.executor.submit(self._children.run, work, job, self._seconds(job))
@@ -144,8 +151,8 @@ def in_a_child(work: Callable[[Job], Result], job: Job, seconds: float) -> Resul
 class _Children:
     """Processes that wait for jobs, one job each at a time."""
 
-    def __init__(self, lessons: Sequence[str] = ()) -> None:
-        self._lessons = lessons
+    def __init__(self, begin: Callable[[], object] = nothing) -> None:
+        self._begin = begin
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
         self._lock = threading.Lock()
@@ -155,7 +162,7 @@ class _Children:
         with self._lock:
             if self._ended:
                 raise Failed("no jobs are taken any more")
-            child = self._idle.pop() if self._idle else _Child(self._lessons)
+            child = self._idle.pop() if self._idle else _Child(self._begin)
             self._all.add(child)
         passed, said = child.ask(work, job, seconds)
         with self._lock:
@@ -185,17 +192,19 @@ class _Children:
 class _Child:
     """A process of a session of its own, so that Ctrl-C is left to who handed out the jobs."""
 
-    def __init__(self, lessons: Sequence[str]) -> None:
+    def __init__(self, begin: Callable[[], object]) -> None:
         self._talk, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", SERVE, str(theirs.fileno()), *lessons],
+                [sys.executable, "-c", SERVE, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             )
         self.alive = True
+        with suppress(OSError):  # it has ended, as its first job will find out
+            self._talk.send(begin)
 
     def ask(self, work: Callable[[Any], Any], job: object, seconds: float) -> tuple[bool, Any]:
         """The result of the work, or the error to raise."""
@@ -229,13 +238,10 @@ def serve() -> None:
     """The life of a child: do each job that comes, and be ended by an alarm in one that takes too long."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    number, *lessons = sys.argv[1:]
-    for name in lessons:
-        with suppress(LookupError):
-            registry.lesson(name)
-    gc.freeze()  # what is here stays: no need to look at it again and again
-    talk = Connection(int(number))
+    talk = Connection(int(sys.argv[1]))
     with suppress(EOFError):  # who handed out the jobs has ended
+        talk.recv()()
+        gc.freeze()  # what is here stays: no need to look at it again and again
         while True:
             work, job, seconds = talk.recv()
             signal.setitimer(signal.ITIMER_REAL, seconds)

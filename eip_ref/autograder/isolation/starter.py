@@ -9,7 +9,7 @@ from threading import Lock, current_thread
 
 from ... import course
 from ..process.start import NotStarted, Zygote
-from ..registry import Lesson
+from ..registry import Outline
 from .sandbox import PYTHON, Isolation, environment
 
 __all__ = ["SandboxFailed", "Starter", "end_kept", "rooms"]
@@ -22,7 +22,7 @@ class SandboxFailed(RuntimeError):
         super().__init__(f"the sandbox failed; `eip doctor teacher` may say why. {why}")
 
 
-def rooms(lesson: Lesson | None) -> list[str]:
+def rooms(lesson: Outline | None) -> list[str]:
     """The modules that a zygote loads ahead: the package of a lesson, or all of the course."""
     packages = [lesson.package] if lesson else [each.name for each in pkgutil.iter_modules(course.__path__)]
     return [f"{course.__name__}.{each}" for each in packages]
@@ -35,7 +35,7 @@ class Starter:
     so everybody gets a new one, and another one when it has been ended.
     """
 
-    def __init__(self, lesson: Lesson | None, isolation: Isolation) -> None:
+    def __init__(self, lesson: Outline | None, isolation: Isolation) -> None:
         self._modules = rooms(lesson)
         self._isolation = isolation
         self._use = (*self._modules, isolation, current_thread())  # bubblewrap ends with its thread
