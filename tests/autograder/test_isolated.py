@@ -26,6 +26,7 @@ from eip_ref.autograder.isolation.sandbox import (
 from eip_ref.autograder.marks import NOT_BEGUN, Marks
 from eip_ref.autograder.mistakes import WITHOUT_A_RUN
 from eip_ref.autograder.process.start import Zygote
+from eip_ref.autograder.process.wire import Ended
 from eip_ref.autograder.registry import Lesson, lesson, lessons
 from eip_ref.autograder.workbook import answer_cells
 
@@ -340,8 +341,8 @@ def test_prints_warnings_and_another_kernel_cost_nothing() -> None:
 
 
 def test_the_graders_own_words_for_what_is_not_there_are_no_exercises_mistakes() -> None:
-    """Else a wrong answer would be shown as one that was not begun."""
-    own = {*WITHOUT_A_RUN, *NOT_BEGUN} - {"not-started"}  # which means the same in an exercise
+    """Else a wrong answer would be shown as one that was not begun, or that was cut off."""
+    own = {*WITHOUT_A_RUN, *NOT_BEGUN, *Ended.WORDS} - {"not-started"}  # which means the same in an exercise
     told = {mistake.name for found in LESSONS for each in found.exercises for mistake in each.mistakes}
     assert own & told == set()
 

@@ -21,8 +21,8 @@ at-the-bound: A value that is just the bound is accepted. A need says the highes
 gives-up-for-nothing: Something fits already. A need was given up all the same, and nothing is won by it.
 helps-nobody: No single need is enough here. Every way breaks two or more, so to give up one helps nobody.
 only-one: One of several was named. Whoever wrote the needs may find another one easier to give up.
-too-much: Needs were named that need not be given up. What a way breaks counts only if it is all that it
-    breaks.
+gives-up-too-much: Needs were named that need not be given up. What a way breaks counts only if it is all
+    that it breaks.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _mistake(table: dict[str, Any]) -> str:
     said, right = set(table["said"]), set(table["right"])
     if not right:
         return MISTAKES[table["kind"]]
-    return "only-one" if said < right else "too-much"
+    return "only-one" if said < right else "gives-up-too-much"
 
 
 EXERCISE = kit.exercise(__name__, __doc__, kit.play(six_tables), judge)
