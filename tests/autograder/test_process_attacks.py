@@ -347,7 +347,7 @@ def test_small_lists_are_bounded_by_what_is_said(by: Zygote) -> None:
     """Each takes more memory here than room on the wire, so the bound is low."""
     body = 'while True: ask("do", [2], [[[]] * 20_000], {})'
     comes_to_nothing(speaker(body), by, "too-much", Budget(60.0, size=2**18))
-    assert Budget().size <= 4 * MIB
+    assert Budget(60.0).size <= 4 * MIB
 
 
 def test_things_that_an_answer_is_given_are_bounded(by: Zygote) -> None:

@@ -53,7 +53,7 @@ class Answer:
         self._name, self._signature = exercise.answer, exercise.signature
         test = exercise.kind == "write the test"
         self._makes = MADE_HERE if test else {} if exercise.name in SHARING else None
-        self._budget = Budget()
+        self._budget = Budget(0.0)  # until a run begins
         self._at_hand: list[tuple[Learner, Any]] = []
         self._of_run: tuple[Learner, Any] | None = None
         self._last: tuple[Learner, Any] | None = None  # of a simulation

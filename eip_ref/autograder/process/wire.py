@@ -49,7 +49,7 @@ class Ended(BaseException):
 class Budget:
     """The bounds of one run, over all its processes."""
 
-    wall: float = 20.0  #: seconds from the first start on
+    wall: float  #: seconds from the first start on
     lines: int = 200_000
     size: int = 4 * 2**20  #: bytes that the answer may say
     references: int = 20_000  #: objects, functions and methods of the answer that the judge may hear of
