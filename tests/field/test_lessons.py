@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from eip_ref.course.api_gateway import users_pages
+from eip_ref.course.api_gateway.in_the_field import pages_on_envoy
 from eip_ref.course.cqrs import pages
 from eip_ref.course.cqrs.in_the_field import a_hundred_sign_ups_on_kafka
 from eip_ref.course.durable_queue.in_the_field import a_week_on_redis
@@ -81,6 +83,21 @@ def _by_version_all_are_shown(trace: Trace) -> None:
         assert sorted(found) == sorted(f"{stream}/1" for stream in streams)
 
 
+def _invoices_take_the_places_of_users(trace: Trace) -> None:
+    """Many pages of users fail, which never asked for an invoice."""
+    assert 50 < users_shown(trace) < 180
+
+
+def _invoices_leave_users_alone(trace: Trace) -> None:
+    """A busy machine may cost some of the 200."""
+    assert users_shown(trace) >= 190
+
+
+def users_shown(trace: Trace) -> int:
+    assert users_pages(trace).endswith(" of 200 users' pages shown")
+    return int(users_pages(trace).split()[0])
+
+
 SCENARIOS = {
     several_workers_on_rabbitmq: _starts_in_order_and_ends_not,
     a_week_on_redis: _only_a_file_keeps_what_was_confirmed,
@@ -88,6 +105,8 @@ SCENARIOS = {
     four_tills_on_postgresql: _a_lock_skips_no_sale,
     paid_twice_on_nats: _a_key_charges_once,
     a_hundred_sign_ups_on_kafka: _by_version_all_are_shown,
+    pages_on_envoy["ten for all"]: _invoices_take_the_places_of_users,
+    pages_on_envoy["five each"]: _invoices_leave_users_alone,
 }
 
 

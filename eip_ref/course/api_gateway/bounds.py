@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
 
@@ -83,8 +84,12 @@ def quick_answers(trace: Trace) -> int:
 # One service that hangs
 
 
+PAGE_TIMEOUT = 3.0  #: seconds
+NEEDS = {"users": 0.1, "invoices": 60.0}  #: seconds that a page takes
+
+
 def _backend(name: str, places: int) -> Backend:
-    return Backend(name, timeout=3, max_concurrent=places, breaker=_patient_breaker(name))
+    return Backend(name, timeout=PAGE_TIMEOUT, max_concurrent=places, breaker=_patient_breaker(name))
 
 
 async def two_kinds_of_pages(places: dict[str, int]) -> None:
@@ -93,21 +98,28 @@ async def two_kinds_of_pages(places: dict[str, int]) -> None:
     `places` are those of each bulkhead: one for `all`, or one for `users` and one for `invoices`.
     """
     made = {name: _backend(name, count) for name, count in places.items()}
-    backends = {kind: made.get(kind) or made["all"] for kind in ("users", "invoices")}
 
-    async def show(kind: str, takes: float) -> None:
+    async def ask(kind: str) -> None:
+        await (made.get(kind) or made["all"]).call(anyio.sleep, NEEDS[kind])
+
+    await show_pages(ask)
+
+
+async def show_pages(ask: Callable[[str], Awaitable[None]], *, speed: float = 1) -> None:
+    """Show the pages, `speed` times as fast; `ask` raises GatewayError where there is none."""
+
+    async def show(kind: str) -> None:
         end = "failed"
         with suppress(GatewayError):
-            await backends[kind].call(anyio.sleep, takes)
+            await ask(kind)
             end = "shown"
         record(Kind.EFFECT, kind, effect=end)
 
     chance = Faults()
     async with anyio.create_task_group() as group:
         for number in range(300):
-            kind, takes = ("invoices", 60.0) if number % 3 == 2 else ("users", 0.1)
-            group.start_soon(show, kind, takes)
-            await chance.sleep("street", Exponential(1 / 15))
+            group.start_soon(show, "invoices" if number % 3 == 2 else "users")
+            await chance.sleep("street", Exponential(1 / 15 / speed))
 
 
 def users_pages(trace: Trace) -> str:
