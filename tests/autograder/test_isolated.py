@@ -67,7 +67,13 @@ def cell(source: str) -> dict[str, Any]:
 def _notebooks(found: Lesson) -> list[dict[str, Kept]]:
     """The kept answers of a lesson, one for each exercise to a notebook."""
     mine = {exercise.name for exercise in found.exercises}
-    waiting = [kept for kept in kept_answers(found.package) if kept.exercise.name in mine]
+    waiting = list[Kept]()
+    for kept in kept_answers(found.package):
+        again = kept.exercise.name in MANY_STARTS and any(
+            (each.exercise, each.mistake) == (kept.exercise, kept.mistake) for each in waiting
+        )
+        if kept.exercise.name in mine and not again:
+            waiting.append(kept)
     notebooks = list[dict[str, Kept]]()
     while waiting:
         chosen = {kept.exercise.name: kept for kept in reversed(waiting)}
@@ -76,6 +82,8 @@ def _notebooks(found: Lesson) -> list[dict[str, Kept]]:
     return notebooks
 
 
+MANY_STARTS = {"cqrs/both_or_neither", "choosing/run_the_whole_shop"}
+"""Here a run starts 70 processes and more, so one answer of each mistake is graded, and one right one."""
 LESSONS = [found for found in lessons() if found.exercises]
 ASSEMBLED = [(found.module, kept) for found in LESSONS for kept in _notebooks(found)]
 

@@ -75,11 +75,11 @@ def test_the_presets_of_a_demo_have_different_outcomes(path: Path) -> None:
 
 @each_lesson
 def test_the_seed_of_a_demo_is_a_control_where_it_changes_something(path: Path) -> None:
-    """At a preset, at the start, or at the end of a control; else it would only be in the way."""
+    """At a preset or at the start; else it would only be in the way."""
     for demo, presets, others in played(path):
         changes = (
             demo.run(seed=demo.seed.value + 1, **values).events != trace.events
-            for values, trace in [*presets, *others]
+            for values, trace in [*presets, *others[:1]]
         )
         assert (demo.seed in demo.grid.children) == any(changes)
 
