@@ -108,15 +108,9 @@ class JetStreamQueue(BrokerQueue):
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
         if seconds != self.lease:
             raise Unsupported("a consumer of JetStream has one lease for all: open the queue with it")
-        end = self._loop.time() + timeout
-        while True:
-            rest = max(0.0, end - self._loop.time())
-            pull = partial(self._pull, min(rest, PULL))
-            message = await self._pulls.answer(pull, asked=rest > 0)
-            if message is not None:
-                return _delivery(message)
-            if rest <= PULL:
-                return None
+        pull = partial(self._pull, min(timeout, PULL))
+        message = await self._pulls.answer(pull, asked=timeout > 0)
+        return None if message is None else _delivery(message)
 
     async def _pull(self, timeout: float) -> asyncio.Future[Any]:
         wish: dict[str, Any] = {"batch": 1}

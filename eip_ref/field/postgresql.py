@@ -137,18 +137,16 @@ class PostgresQueue(BrokerQueue):
     # Out
 
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
-        end = self._loop.time() + timeout
-        while True:
-            self._told.clear()
-            take = self._pool.fetchrow(TAKE, self.name, min(seconds, FOR_EVER))
-            row = await unbroken(take, self._give_back)
-            if row is not None:
-                return _delivery(row)
-            if (rest := end - self._loop.time()) <= 0:
-                return None
-            wait = min(rest, INTERVAL, await self._until_due())
+        self._told.clear()
+        take = self._pool.fetchrow(TAKE, self.name, min(seconds, FOR_EVER))
+        row = await unbroken(take, self._give_back)
+        if row is not None:
+            return _delivery(row)
+        if timeout > 0:
+            wait = min(timeout, INTERVAL, await self._until_due())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), wait)
+        return None
 
     async def _until_due(self) -> float:
         """Seconds until the next message is due, whether it rests or its lease ends."""

@@ -100,7 +100,10 @@ class BrokerQueue(ABC):
 
     @abstractmethod
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
-        """Take a message for so many seconds; None when none came in time. Cancelled, it takes none."""
+        """Take a message for so many seconds, or wait for one at most so long, and less where that is better.
+
+        None says to ask again, while there is time. Cancelled, it takes none.
+        """
 
     @abstractmethod
     async def _ack(self, delivery: Delivery) -> bool:
@@ -167,11 +170,12 @@ class BrokerQueue(ABC):
         while True:
             with self._connection():
                 delivery = await self._take(seconds, max(0.0, end - self._loop.time()))
-            if delivery is None:
+            if delivery is not None:
+                message = decoded(delivery.content, delivery.headers)
+                if not await self._is_over_before_it_begins(delivery, message):
+                    return self._grant(delivery, message, seconds, who)
+            elif self._loop.time() >= end:
                 raise Empty(f"no message is ready in {self.name}")
-            message = decoded(delivery.content, delivery.headers)
-            if not await self._is_over_before_it_begins(delivery, message):
-                return self._grant(delivery, message, seconds, who)
 
     async def _is_over_before_it_begins(self, delivery: Delivery, message: Message) -> bool:
         """True for a message that is delivered to nobody: it has failed too often, or is needed no more."""

@@ -104,14 +104,7 @@ class RedisQueue(BrokerQueue):
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
         if seconds > self.lease:
             raise Unsupported("a lease ends when others claim: it cannot be longer than the queue's")
-        end = self._loop.time() + timeout
-        while True:
-            wait = min(BLOCK, end - self._loop.time())
-            delivery = await unbroken(self._take_or_wait(seconds, wait), self._give_back)
-            if delivery is not None:
-                return delivery
-            if self._loop.time() >= end:
-                return None
+        return await unbroken(self._take_or_wait(seconds, min(BLOCK, timeout)), self._give_back)
 
     async def _take_or_wait(self, seconds: float, wait: float) -> Delivery | None:
         lease = "" if self.lease == math.inf else math.ceil(self.lease * 1000)

@@ -153,17 +153,13 @@ class SqsQueue(BrokerQueue):
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
         if seconds > LONGEST:
             raise Unsupported(f"a visibility timeout has at most {LONGEST} seconds")
-        clock = self._loop.time
-        end = clock() + timeout
-        while True:
-            asked = math.ceil(seconds), int(min(POLL, max(0.0, end - clock())))
-            message = await self._polls.answer(partial(self._poll, *asked), asked=asked)
-            if message is not None:
-                return self._delivery(message)
-            if (rest := end - clock()) <= 0:
-                return None
-            if rest < 1:
-                await asyncio.sleep(min(INTERVAL, rest))
+        asked = math.ceil(seconds), int(min(POLL, timeout))
+        message = await self._polls.answer(partial(self._poll, *asked), asked=asked)
+        if message is not None:
+            return self._delivery(message)
+        if timeout < 1:  # a question that waits does so for whole seconds
+            await asyncio.sleep(min(INTERVAL, timeout))
+        return await self._take(seconds, 0.0) if 0 < timeout <= INTERVAL else None
 
     async def _poll(self, seconds: int, wait: int) -> asyncio.Task[Any]:
         return asyncio.create_task(self._receive(seconds, wait))
