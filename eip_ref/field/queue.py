@@ -14,8 +14,8 @@ import asyncio
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
@@ -179,15 +179,16 @@ class BrokerQueue(ABC):
 
     async def _is_over_before_it_begins(self, delivery: Delivery, message: Message) -> bool:
         """True for a message that is delivered to nobody: it has failed too often, or is needed no more."""
-        with self._connection():
-            if self._has_failed(delivery.failures):
+        if self._has_failed(delivery.failures):
+            with self._connection():
                 await self._bury(delivery, f"{delivery.failures} failures", delivery.failures)
-            elif message.has_expired():
+            return True
+        if message.has_expired():
+            with self._connection():
                 await self._ack(delivery)
-                record(Kind.DROPPED, self.name, message.id, who="", reason=EXPIRED)
-            else:
-                return False
-        return True
+            record(Kind.DROPPED, self.name, message.id, who="", reason=EXPIRED)
+            return True
+        return False
 
     def _has_failed(self, failures: int) -> bool:
         return self.dead_letters is not None and failures >= (self.max_failures or math.inf)
@@ -320,13 +321,17 @@ class BrokerQueue(ABC):
         return f"<{type(self).__name__} {self.name}: {len(self._out)} leased here>"
 
 
-@contextmanager
-def reaching(name: str, lost: tuple[type[Exception], ...]) -> Iterator[None]:
+class reaching:
     """Turn what a client raises when its system is gone into a ConnectionError, which says why."""
-    try:
-        yield
-    except lost as error:
-        raise ConnectionError(f"{name}: {str(error) or type(error).__name__}") from error
+
+    def __init__(self, name: str, lost: tuple[type[Exception], ...]) -> None:
+        self._name, self._lost = name, lost
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, self._lost):
+            raise ConnectionError(f"{self._name}: {str(error) or type(error).__name__}") from error
 
 
 @asynccontextmanager
