@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from eip_ref.message import Message
-from eip_ref.request_reply import Indefinite, NoResponder, RemoteError, TimedOut
+from eip_ref.request_reply import Indefinite, NoResponder, RemoteError, RequestError, TimedOut
 
 from .promises import SOON, Site, promise
 
@@ -158,3 +158,41 @@ async def test_a_request_is_answered_after_a_restart_of_the_broker(site: Site) -
             with suppress(Indefinite, NoResponder):
                 answer = (await shop.request(2, timeout=1)).body
             await anyio.sleep(0.05)
+
+
+@promise
+async def test_a_request_that_was_under_way_at_a_kill_is_indefinite(site: Site) -> None:
+    """It was begun, so nobody may say that it was not carried out; and the caller does not wait for ever."""
+    ended, _ = await killed_under_way(site, timeout=site.unit * 5)
+    assert issubclass(ended, Indefinite), f"it ended with {ended.__name__}"
+
+
+@promise
+async def test_who_waits_at_a_kill_is_told_before_the_deadline(site: Site) -> None:
+    """The connection broke, and with it the way back."""
+    _, after = await killed_under_way(site, timeout=SOON)
+    assert after < SOON * 0.95, "the caller waits until its deadline"
+
+
+async def killed_under_way(site: Site, timeout: float) -> tuple[type[Exception], float]:
+    """The error of a request whose broker is killed while it is carried out, and its time in seconds."""
+    begun = anyio.Event()
+    ended: list[tuple[type[Exception], float]] = []
+
+    async def handle(request: Message) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async def ask() -> None:
+        start = anyio.current_time()
+        try:
+            await shop.request(1, timeout=timeout)
+        except RequestError as error:
+            ended.append((type(error), anyio.current_time() - start))
+
+    async with site.open(handle=handle), site.open() as shop, anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        with anyio.fail_after(SOON):
+            await begun.wait()
+        await site.restart()
+    return ended[0]

@@ -15,6 +15,7 @@ __all__ = [
     "BY_REQUESTOR_AND_REPLIER",
     "BY_THE_ADAPTER",
     "DEAD_LETTERS_BY_THE_ADAPTER",
+    "UNTIL_ITS_DEADLINE",
     "System",
     "Verdict",
     "kept_with",
@@ -104,6 +105,14 @@ BY_REQUESTOR_AND_REPLIER = {
     "test_the_deadline_reaches_the_replier": kept_with("it is in the request's content"),
 }
 """What `request_reply` brings to every transport."""
+
+
+UNTIL_ITS_DEADLINE = {
+    "test_who_waits_at_a_kill_is_told_before_the_deadline": not_kept(
+        "the caller waits until its deadline: its client opens another connection, and tells nobody"
+    )
+}
+"""What comes of a request to a broker that dies: the reply might be on its way elsewhere."""
 
 
 @dataclass(frozen=True)

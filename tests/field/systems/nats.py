@@ -14,6 +14,7 @@ from ..verdicts import (
     BY_REQUESTOR_AND_REPLIER,
     BY_THE_ADAPTER,
     DEAD_LETTERS_BY_THE_ADAPTER,
+    UNTIL_ITS_DEADLINE,
     System,
     kept_with,
     not_kept,
@@ -105,6 +106,13 @@ GROUPS = System(
     },
 )
 
-REQUESTS = System("nats-requests", "NATS", "request–reply", NATS, _requests, BY_REQUESTOR_AND_REPLIER)
+REQUESTS = System(
+    "nats-requests",
+    "NATS",
+    "request–reply",
+    NATS,
+    _requests,
+    {**BY_REQUESTOR_AND_REPLIER, **UNTIL_ITS_DEADLINE},
+)
 
 SYSTEMS = (JETSTREAM, CHANNEL, GROUPS, REQUESTS)

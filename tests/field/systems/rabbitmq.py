@@ -15,6 +15,7 @@ from ..verdicts import (
     BY_A_TIMER,
     BY_REQUESTOR_AND_REPLIER,
     BY_THE_ADAPTER,
+    UNTIL_ITS_DEADLINE,
     System,
     kept_with,
     not_applicable,
@@ -140,7 +141,7 @@ REQUESTS = System(
     "request–reply",
     RabbitMQ,
     _requests,
-    BY_REQUESTOR_AND_REPLIER,
+    {**BY_REQUESTOR_AND_REPLIER, **UNTIL_ITS_DEADLINE},
 )
 
 SYSTEMS = (CLASSIC, QUORUM, EXCHANGE, REQUESTS)
