@@ -21,15 +21,13 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-import nbformat
-
 from . import course, registry
 from .exercise import Exercise
-from .notebooks import METADATA, read, write
+from .notebooks import read, text, whole, write
 from .regions import UnclearRegion, regions, stops_the_notebook, stubbed
 from .workbook import answer_cells, back_up, grading
 
-__all__ = ["STORY", "TASK", "BadSolution", "add", "derive", "main", "problems", "text", "update"]
+__all__ = ["STORY", "TASK", "BadSolution", "add", "derive", "main", "problems", "update"]
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
@@ -54,14 +52,7 @@ def derive(solution: Notebook, lesson: registry.Lesson) -> Notebook:
         for cell in solution["cells"]
         if ONLY_IN_SOLUTIONS not in cell["metadata"].get("tags", ())
     ]
-    return {"cells": cells, "metadata": copy.deepcopy(METADATA), "nbformat": 4, "nbformat_minor": 5}
-
-
-def text(notebook: Notebook) -> str:
-    """The bytes of a notebook file, as text."""
-    node = nbformat.from_dict(notebook)  # type: ignore[no-untyped-call]
-    written: str = nbformat.writes(node)  # type: ignore[no-untyped-call]
-    return written.rstrip("\n") + "\n"
+    return whole(cells)
 
 
 def _derived(cell: Cell) -> Cell:
@@ -269,7 +260,7 @@ def _begun(lesson: registry.Lesson) -> Notebook:
     words = f"# Exercises {number} · {lesson.title}\n\n{size}"
     imports = "import anyio\n\nfrom eip_ref.autograder import check, hint, reset, solution"
     cells = [_cell("markdown", f"title-{number}", words), _cell("code", f"imports-{number}", imports)]
-    return {"cells": cells, "metadata": copy.deepcopy(METADATA), "nbformat": 4, "nbformat_minor": 5}
+    return whole(cells)
 
 
 def _new_cells(exercise: Exercise, *, number: int) -> list[Cell]:

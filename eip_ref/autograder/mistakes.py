@@ -105,8 +105,13 @@ WITHOUT_A_RUN = {
         ),
         Mistake(
             "unreadable-notebook",
-            "The notebook could not be read",
-            "Nothing of it was run.",
+            "The notebook cannot be read",
+            "Nothing was graded. Hand it in again, as an ordinary file with the ending .ipynb.",
+        ),
+        Mistake(
+            "not-graded",
+            "The grader itself stopped over this notebook",
+            "Nothing was graded, so this says nothing about your answers. Ask your teacher.",
         ),
         Mistake(
             "not-judged",

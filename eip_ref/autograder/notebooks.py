@@ -40,6 +40,8 @@ __all__ = [
     "normalise",
     "parsed",
     "read",
+    "text",
+    "whole",
     "write",
 ]
 
@@ -71,7 +73,7 @@ def parsed(text: str) -> Notebook:
 
 def write(notebook: Notebook, path: Path) -> None:
     """Store `notebook` at `path`, with sorted keys and a newline at the end."""
-    path.write_text(_text(notebook), encoding="utf-8", newline="\n")
+    path.write_text(text(notebook), encoding="utf-8", newline="\n")
 
 
 def execute(path: Path, *, timeout: float = 120, allow_errors: bool = False) -> Notebook:
@@ -140,7 +142,7 @@ def normalise(notebook: Notebook) -> Notebook:
             ran = bool(cell["source"].strip()) and cell["execution_count"] is not None
             count += ran
             _normalise_code(cell, count if ran else None)
-    return notebook | {"metadata": copy.deepcopy(METADATA), "nbformat": 4, "nbformat_minor": 5}
+    return notebook | whole(notebook["cells"])
 
 
 def _normalise_code(cell: Notebook, count: int | None) -> None:
@@ -201,18 +203,23 @@ def _id_from(cell: Notebook, seen: set[str]) -> str:
     return next(choice for choice in choices if choice not in seen)
 
 
-def _text(notebook: Notebook) -> str:
+def text(notebook: Notebook) -> str:
     """The text of a notebook file: each list of lines as JupyterLab writes it, keys sorted."""
     node = nbformat.from_dict(notebook)  # type: ignore[no-untyped-call]
-    text: str = nbformat.writes(node)  # type: ignore[no-untyped-call]
-    return text.rstrip("\n") + "\n"
+    written: str = nbformat.writes(node)  # type: ignore[no-untyped-call]
+    return written.rstrip("\n") + "\n"
+
+
+def whole(cells: list[Notebook]) -> Notebook:
+    """The notebook of these cells."""
+    return {"cells": cells, "metadata": copy.deepcopy(METADATA), "nbformat": 4, "nbformat_minor": 5}
 
 
 def check(path: Path) -> str | None:
     """Say what is wrong with the stored form of the notebook at `path`, or None."""
     stored = read(path)
     try:
-        normal = _text(normalise(stored))
+        normal = text(normalise(stored))
     except WidgetWithoutPicture as error:
         return f"{path}: {error}"
     if path.read_text(encoding="utf-8") != normal:

@@ -11,15 +11,13 @@ form is left, with the answer folded away.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import course, page
+from . import course, page, registry
 from .progress import Fact, remember
-from .registry import PACKAGE
 
 if TYPE_CHECKING:
     import anywidget
@@ -29,9 +27,6 @@ __all__ = ["Prediction", "UnknownPrediction", "predict", "predictions"]
 
 class UnknownPrediction(LookupError):
     """No prediction or lesson has this name."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -100,12 +95,10 @@ def predict(name: str) -> Prediction:
 def predictions(lesson: str) -> tuple[Prediction, ...]:
     """All predictions of a lesson, in their order. Raises `UnknownPrediction`."""
     try:
-        found = importlib.import_module(f"{PACKAGE}.{lesson}.predictions")
+        found = importlib.import_module(f"{registry.PACKAGE}.{lesson}.predictions")
     except ModuleNotFoundError as error:
-        known = ", ".join(
-            module.name for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
-        )
-        raise UnknownPrediction(f"no lesson {lesson!r} has predictions; there are {known}") from error
+        words = f"no lesson {lesson!r} has predictions; there are {', '.join(registry.names())}"
+        raise UnknownPrediction(words) from error
     return tuple(found.PREDICTIONS)
 
 

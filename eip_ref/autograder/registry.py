@@ -37,9 +37,6 @@ PACKAGE = "eip_ref.course"
 class UnknownExercise(LookupError):
     """No exercise or lesson has this name."""
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 @dataclass(frozen=True)
 class Part:

@@ -20,9 +20,6 @@ Cell = dict[str, Any]
 class NoAnswer(LookupError):
     """The solution notebook, or the cell of this exercise in it, is not there."""
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 def grading(cell: Cell) -> Cell:
     """nbgrader's metadata of a cell; empty when it has none."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eip_ref.autograder import derive, registry
-from eip_ref.autograder.notebooks import read, write
+from eip_ref.autograder.notebooks import read, text, write
 from eip_ref.autograder.regions import UnclearRegion, model_answer, regions, stubbed
 from eip_ref.autograder.registry import Lesson
 
@@ -86,7 +86,7 @@ def test_a_cell_for_solutions_only_stays_there(toys: Lesson) -> None:
 
 def test_deriving_twice_gives_the_same_bytes(toys: Lesson) -> None:
     """CI compares them."""
-    first, second = (derive.text(derive.derive(notebook(*SOLUTION), toys)) for _ in range(2))
+    first, second = (text(derive.derive(notebook(*SOLUTION), toys)) for _ in range(2))
     assert first == second
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.isolation import isolated
-from eip_ref.autograder.isolation.isolated import SandboxFailed, grade_notebook, seeds_for
+from eip_ref.autograder.isolation.isolated import grade_notebook, seeds_for
 from eip_ref.autograder.isolation.sandbox import (
     PYTHON,
     Isolation,
@@ -23,6 +23,7 @@ from eip_ref.autograder.isolation.sandbox import (
     environment,
     weak_isolation,
 )
+from eip_ref.autograder.isolation.starter import SandboxFailed
 from eip_ref.autograder.marks import NOT_BEGUN, Marks
 from eip_ref.autograder.mistakes import WITHOUT_A_RUN
 from eip_ref.autograder.process.start import Zygote

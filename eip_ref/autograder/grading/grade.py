@@ -19,10 +19,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .. import registry
+from ..isolation.isolated import all_missed
 from ..isolation.sandbox import Isolation, best_isolation
-from ..marks import Mark, Marks
+from ..marks import Marks
 from . import jobs, reports
 from .class_record import ClassRecord, Graded, Run
 from .gradebook import OtherColumns
@@ -90,8 +92,8 @@ def grade_class(
     here = None if executor else best_isolation()
     state = _State(found, results, secret, files, people, Pictures(results), here)
     with _workers(executor, at_once or _processors(), found) as workers:
-        _grade(state, workers, grade or (jobs.grade_in_a_child if executor else jobs.grade), again, only)
-        _draw(state, workers, draw or (jobs.draw_in_a_child if executor else jobs.draw))
+        _grade(state, workers, grade or _in_time(jobs.grade, executor), again, only)
+        _draw(state, workers, draw or _in_time(jobs.draw, executor))
     run = Run(f"{began:%Y-%m-%d %H:%M %Z}", time.monotonic() - start, state.graded, state.kept)
     book = replace(state.book(), run=run)
     reports.write(book, results, state.pictures, only)
@@ -113,6 +115,11 @@ def _refuse_strangers(only: Collection[str], found: Found, results: Results) -> 
 def _processors() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_time(work: Callable[[Any], str], executor: Executor | None) -> Callable[[Any], str]:
+    """The work, which keeps its deadline itself on somebody else's executor."""
+    return work if executor is None else partial(jobs.in_time, work)
 
 
 def _workers(executor: Executor | None, count: int, found: Found) -> AbstractContextManager[Workers]:
@@ -183,7 +190,8 @@ def _grade(
         for each, done in workers.run(grade, _jobs(state, digests, step, again, only)):
             if isinstance(done, Lost):
                 state.problems.append(Problem(_place(each), f"could not be graded: {done.words}"))
-                state.know(each, _lost(each.lesson, STOPPED, f"The grader stopped over it: {done.words}."))
+                seen = f"The grader stopped over it: {done.words}."
+                state.know(each, all_missed(registry.lesson(each.lesson), "not-graded", seen))
             else:
                 marks = Marks.from_json(done)
                 state.results.keep(state.files[each.learner], each.lesson, digests[each], marks)
@@ -207,7 +215,7 @@ def _jobs(
             job = Job(read(each.path), each.lesson, state.secret, isolation=state.isolation)
         except NotRead as reason:
             state.problems.append(Problem(_place(each), str(reason)))
-            state.know(each, _lost(each.lesson, UNREADABLE, str(reason)))
+            state.know(each, all_missed(registry.lesson(each.lesson), "unreadable-notebook", str(reason)))
             step()
             continue
         digests[each] = _digest(job)
@@ -243,32 +251,8 @@ def _drawings(state: _State) -> Iterator[tuple[str, Drawing]]:
         yield name, Drawing(exercise, trace)
 
 
-STOPPED = Mark(
-    "",
-    0,
-    0,
-    "not-graded",
-    "The grader itself stopped over this notebook",
-    "Nothing was graded, so this says nothing about your answers. Ask your teacher.",
-)
-UNREADABLE = Mark(
-    "",
-    0,
-    0,
-    "unreadable-notebook",
-    "The notebook cannot be read",
-    "Nothing was graded. Save the notebook as a file with the ending .ipynb and hand it in again.",
-)
-
-
-def _lost(lesson: str, mark: Mark, seen: str) -> Marks:
-    """The marks of a notebook of which nothing was graded."""
-    exercises = registry.exercises(lesson)
-    return Marks(lesson, tuple(replace(mark, exercise=e.name, most=e.points, seen=seen) for e in exercises))
-
-
 def _unreadable(each: Submission, marks: Marks) -> Iterator[Problem]:
-    if {mark.mistake for mark in marks.marks} == {UNREADABLE.mistake}:
+    if {mark.mistake for mark in marks.marks} == {"unreadable-notebook"}:
         yield Problem(_place(each), marks.marks[0].seen)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from .. import registry
 from ..isolation.isolated import RUNS, grade_notebook
@@ -13,7 +14,7 @@ from ..isolation.starter import SandboxFailed, Starter, end_kept
 from . import pictures
 from .workers import in_a_child
 
-__all__ = ["Drawing", "Job", "begin", "draw", "draw_in_a_child", "grade", "grade_in_a_child", "seconds"]
+__all__ = ["Drawing", "Job", "begin", "draw", "grade", "in_time", "seconds"]
 
 OF_A_JOB = 120.0  #: seconds for reading, judging or drawing, beside the time of the answers; far too many
 
@@ -73,11 +74,6 @@ def seconds(job: Job | Drawing) -> float:
     return OF_A_JOB + answers
 
 
-def grade_in_a_child(job: Job) -> str:
-    """`grade` under its deadline, for a worker that is not ours."""
-    return in_a_child(grade, job, seconds(job))
-
-
-def draw_in_a_child(drawing: Drawing) -> str:
-    """`draw` under its deadline, for a worker that is not ours."""
-    return in_a_child(draw, drawing, seconds(drawing))
+def in_time(work: Callable[[Any], str], job: Job | Drawing) -> str:
+    """Do the work of a job under its deadline, for a worker that is not ours."""
+    return in_a_child(work, job, seconds(job))

@@ -29,7 +29,16 @@ from .cells import Cell, needed
 from .sandbox import LIMITS, Isolation, Limits
 from .starter import SandboxFailed, Starter
 
-__all__ = ["HIDDEN", "RUNS", "SandboxFailed", "course_cells", "grade_notebook", "not_found", "seeds_for"]
+__all__ = [
+    "HIDDEN",
+    "RUNS",
+    "SandboxFailed",
+    "all_missed",
+    "course_cells",
+    "grade_notebook",
+    "not_found",
+    "seeds_for",
+]
 
 HIDDEN = 3  #: hidden seeds per exercise, after those that the notebook's check uses
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  #: in the text of an object: another one in every run
@@ -48,8 +57,7 @@ def grade_notebook(
     try:
         found = submission.read(data, lesson, course_cells(lesson.notebook))
     except submission.Unreadable as problem:
-        missed = [_missed(exercise, "unreadable-notebook", str(problem)) for exercise in lesson.exercises]
-        return Marks(lesson.module, tuple(missed), isolation=isolation.words)
+        return replace(all_missed(lesson, "unreadable-notebook", str(problem)), isolation=isolation.words)
     grading = _Grading(found, secret, limits)
     marks: list[Mark] = []
     seconds: dict[str, float] = {}
@@ -128,6 +136,11 @@ def not_found(exercise: Exercise, problems: Sequence[Problem]) -> tuple[str, str
     kind, file, line, words = problems[0]
     place = file.strip("<>").capitalize() + (f", line {line}" if line else "")
     return kind, ADDRESS.sub("", f"{place}: {words}")
+
+
+def all_missed(lesson: Lesson, name: str, seen: str) -> Marks:
+    """The marks of a notebook of which nothing was graded: the name of why, and what was seen."""
+    return Marks(lesson.module, tuple(_missed(exercise, name, seen) for exercise in lesson.exercises))
 
 
 def _missed(exercise: Exercise, name: str, seen: str) -> Mark:
