@@ -64,7 +64,7 @@ pytest: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --nbval --nbval-current-env \
 	    tests notebooks solutions $(ARGS)
 
-field: $(VENV)/.field build/kafka.done ## Ask the promises of real systems, those that are installed, and write the table of docs/field
+field: $(VENV)/.field build/kafka.done build/quixstreams/.done ## Ask the promises of real systems, those that are installed, and write the table of docs/field
 	@$(BIN)/eip field doctor
 	$(BIN)/python -m pytest -q --table tests/field $(ARGS)
 	$(BIN)/python -m eip_ref.field.table
@@ -135,6 +135,11 @@ $(VENV)/.field: pyproject.toml constraints.txt $(VENV)/.python
 build/kafka.done: eip_ref/field/servers/kafka.xml
 	@echo "Fetching the jars of Kafka with Maven, where there is one (43 MB)"
 	-@mkdir -p build && command -v mvn >/dev/null && mvn -q -f $< && touch $@
+
+build/quixstreams/.done: tests/field/quixstreams.txt $(VENV)/.python
+	@echo "Installing Quix Streams into build/quixstreams: it wants an older client of Kafka than ours"
+	-@$(BIN)/python -m venv build/quixstreams && \
+	    build/quixstreams/bin/python -m pip install -qq --disable-pip-version-check -r $< && touch $@
 
 build/peers/.done: benchmarks/graders_peers.txt pyproject.toml $(VENV)/.python
 	@echo "Installing nbgrader and otter-grader into build/peers"
