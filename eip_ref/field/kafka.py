@@ -103,16 +103,25 @@ class Writer:
     """Writes messages and hears their confirms. Use it with `async with`.
 
     `acks` is the number of replicas that have a message before it is confirmed, or "all"; with 0 it is
-    confirmed when it is sent.
+    confirmed when it is sent. At most `max_batch` messages are one batch, which a share group takes whole.
     """
 
-    def __init__(self, url: str, *, acks: int | str = "all", max_bytes: int, timeout: float = ANSWER) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        acks: int | str = "all",
+        max_bytes: int,
+        max_batch: int = 10_000,
+        timeout: float = ANSWER,
+    ) -> None:
         self._settings = {
             "bootstrap.servers": url,
             "acks": acks,
             "enable.idempotence": acks == "all",
             "linger.ms": 0,
             "message.max.bytes": max_bytes,
+            "batch.num.messages": max_batch,
             "message.timeout.ms": int(timeout * 1000),
             **RETRY,
         }

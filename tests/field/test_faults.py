@@ -73,6 +73,7 @@ class Hurried(PostgreSQL):
 BY_ID = {system.id: system for system in SYSTEMS}
 CLASSIC, QUORUM, JETSTREAM = BY_ID["rabbitmq-classic"], BY_ID["rabbitmq-quorum"], BY_ID["nats-jetstream"]
 REDIS, POSTGRESQL = BY_ID["redis-stream"], BY_ID["postgresql-table"]
+SHARE = BY_ID["kafka-share"]
 UNSYNCED = {"persistent": True, "confirms": False}
 
 _every = partial(Case, faults=tuple(faults.FAULTS), promise=KEPT)
@@ -88,6 +89,8 @@ CASES = (
     Case(REDIS, "appendonly no", server=WithoutFile, promise=SOME_LOST),
     _every(POSTGRESQL, "synchronous_commit on"),
     Case(POSTGRESQL, "synchronous_commit off", server=Hurried),
+    # A client of Kafka goes to the port that the broker names: no proxy can cut it off.
+    Case(SHARE, "acks all", faults=("kill", "consumer"), promise=KEPT),
 )
 RUNS = [
     pytest.param(case, fault, id=f"{fault}-{case.id}")

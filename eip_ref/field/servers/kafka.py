@@ -1,7 +1,8 @@
 """Kafka, one node that is broker and controller (KRaft), from the jars that Maven brings.
 
 The scripts of the distribution are not needed: its two classes are started, with a small heap and the
-quick compiler alone, because a node here lives for minutes.
+quick compiler alone, because a node here lives for minutes. Share groups may have short leases, and are
+joined soon.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+group.share.min.record.lock.duration.ms=1000
+group.share.min.heartbeat.interval.ms=500
+group.share.heartbeat.interval.ms=500
 """
 
 
