@@ -1,15 +1,17 @@
 """Envoy's configuration as a gateway and as a breaker: the settings that ours have, in Envoy's words.
 
-`Envoy.reconfigure(gateway(server.port, services, …))` starts it so. What Envoy has by itself is a keyword of
-its own here, so that each can be left out.
+`Envoy.reconfigure(gateway(server.port, services, …))` starts it so. What Envoy does not do by
+itself has a keyword here, so that a test can take it away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..api_gateway import SUBJECT
 from .servers.server import HOST
 
 __all__ = ["REFUSED", "breaker", "gateway"]
@@ -18,7 +20,6 @@ Config = dict[str, Any]
 
 _V3 = "type.googleapis.com/envoy.extensions.filters.http"
 _ALL = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-SUBJECT = "x-identity-subject"
 REFUSED = "x-refused"  #: a header of its answer when no host is left to ask
 INTERNAL = ("x-identity-roles", "x-internal-debug")  #: headers that a client must not set
 
@@ -46,32 +47,29 @@ def gateway(
 
     `clients` are names by key. `timeouts` are seconds by service; `rate` is requests a second of each client.
     """
-    filters: list[Config] = [_own_words()] if own_words else []
-    filters.append(_known(clients))
-    if rate is not None:
-        filters.append(_limited(clients.values() if bucket_of_each else (), rate, burst, retry_after))
-    if max_body is not None:
-        filters.append(_filter("buffer", "buffer.v3.Buffer", max_request_bytes=max_body))
-    filters.append(_filter("router", "router.v3.Router"))
-    routes = [
-        route
-        for name in services
-        for route in _routes(name, timeouts[name], retries, by_method=retry_by_method)
+    own = clients.values() if bucket_of_each else ()
+    wanted = [
+        (own_words, _own_words()),
+        (True, _known(clients)),
+        (
+            rate is not None,
+            _limited(own, rate or 1, burst, retry_after),
+        ),
+        (max_body is not None, _filter("buffer", "buffer.v3.Buffer", max_request_bytes=max_body)),
+        (True, _filter("router", "router.v3.Router")),
     ]
-    host = {"name": "all", "domains": ["*"], "routes": routes, "request_headers_to_remove": [*internal]}
+    routes = [_routes(name, timeouts[name], retries, by_method=retry_by_method) for name in services]
+    host: Config = {"routes": [*chain(*routes)], "request_headers_to_remove": [*internal]}
     if rate is not None:
         by_client = {"request_headers": {"header_name": SUBJECT, "descriptor_key": "client"}}
         host["rate_limits"] = [{"actions": [by_client]}]
-    http: Config = {
-        "common_http_protocol_options": {"headers_with_underscores_action": underscores},
-        "http_filters": filters,
-        "route_config": {"virtual_hosts": [host]},
-    }
+    paths: Config = {"normalize_path": normalise, "merge_slashes": normalise}
     if normalise:
-        http |= {"normalize_path": True, "merge_slashes": True}
-        http["path_with_escaped_slashes_action"] = "REJECT_REQUEST"
+        paths["path_with_escaped_slashes_action"] = "REJECT_REQUEST"
+    names = {"common_http_protocol_options": {"headers_with_underscores_action": underscores}}
     clusters = [_cluster(name, [url], **_bounded(max_concurrent)) for name, url in services.items()]
-    return {"listeners": [_listener(port, http)], "clusters": clusters}
+    door = _listener(port, host, [each for wants, each in wanted if wants], **paths, **names)
+    return {"listeners": [door], "clusters": clusters}
 
 
 def _routes(name: str, timeout: float, retries: int, *, by_method: bool) -> list[Config]:
@@ -118,20 +116,17 @@ def breaker(
         detection |= dict(zip(names, (round(rate * 100), 100), strict=True))
         detection |= {"failure_percentage_minimum_hosts": 1, "failure_percentage_request_volume": 10}
     route = {"match": {"prefix": "/"}, "route": {"cluster": "hosts", "timeout": f"{timeout}s"}}
-    http: Config = {
-        "http_filters": [_filter("router", "router.v3.Router")],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-    }
-    if marked:
-        told = {"header": {"key": REFUSED, "value": "no host is left"}}
-        nobody = {"response_flag_filter": {"flags": ["UH"]}}
-        http["local_reply_config"] = {"mappers": [{"filter": nobody, "headers_to_add": [told]}]}
+    told = {"header": {"key": REFUSED, "value": "no host is left"}}
+    nobody = {"response_flag_filter": {"flags": ["UH"]}}
+    mappers = [{"filter": nobody, "headers_to_add": [told]}] if marked else []
+    replies = {"local_reply_config": {"mappers": mappers}}
     balancing = {
         "healthy_panic_threshold": {"value": panic},
         "update_merge_window": f"{merge_window}s",
     }
     hosts = _cluster("hosts", urls, outlier_detection=detection, common_lb_config=balancing)
-    return {"listeners": [_listener(port, http)], "clusters": [hosts]}
+    door = _listener(port, {"routes": [route]}, [_filter("router", "router.v3.Router")], **replies)
+    return {"listeners": [door], "clusters": [hosts]}
 
 
 # Filters, in their order
@@ -172,7 +167,8 @@ def _known(clients: Mapping[str, str]) -> Config:
     )
 
 
-def _limited(clients: Sequence[str] | Any, rate: float, burst: int, retry_after: bool) -> Config:
+def _limited(clients: Iterable[str], rate: float, burst: int, retry_after: bool) -> Config:
+    """A bucket for each of these clients, and one for all others."""
     bucket = {"max_tokens": burst, "tokens_per_fill": 1, "fill_interval": f"{1 / rate:g}s"}
     own = [{"entries": [{"key": "client", "value": client}], "token_bucket": bucket} for client in clients]
     told = [{"header": {"key": "retry-after", "value": f"{1 / rate:g}"}}] if retry_after else []
@@ -200,10 +196,12 @@ def _typed(package: str, kind: str, **settings: Any) -> Config:
     return {"name": kind, "typed_config": {"@type": f"{package}.{kind}", **settings}}
 
 
-def _listener(port: int, http: Config) -> Config:
-    manager = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
-    chain = {"filters": [_typed(manager, "HttpConnectionManager", stat_prefix="door", **http)]}
-    return {"name": "door", "address": _address(HOST, port), "filter_chains": [chain]}
+def _listener(port: int, host: Config, filters: Sequence[Config], **http: Any) -> Config:
+    kind = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
+    routes = {"virtual_hosts": [{"name": "all", "domains": ["*"], **host}]}
+    settings = {"stat_prefix": "door", "http_filters": filters, "route_config": routes, **http}
+    manager = {"filters": [_typed(kind, "HttpConnectionManager", **settings)]}
+    return {"name": "door", "address": _address(HOST, port), "filter_chains": [manager]}
 
 
 def _cluster(name: str, urls: Sequence[str], **settings: Any) -> Config:
