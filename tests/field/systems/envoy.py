@@ -109,7 +109,7 @@ BREAKER = System(
     _breaker,
     {
         "test_it_opens_after_failures_in_a_row": kept_with(
-            "healthy_panic_threshold = 0: by itself it asks all hosts, ejected or not, when half are ejected",
+            "healthy_panic_threshold = 0: by itself it asks ejected hosts too, when more than half are",
             without={"panic": 50},
         ),
         "test_a_share_of_failures_opens_it": kept_with(
