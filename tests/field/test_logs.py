@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
 import pytest
 
 from eip_ref.event_sourcing import Projection, Projector, Recorded, View
+from eip_ref.field.rabbitmq_stream import RabbitStreamLog
+from eip_ref.field.servers import RabbitMQ
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, OffsetGone, Record
 
+from .conftest import Servers
 from .promises import SOON, Site, promise
 
 
@@ -193,6 +197,28 @@ async def test_a_reader_who_comes_too_late_is_told(site: Site) -> None:
         assert gone.value.first == 4
         assert [record.offset for record in await all_of(late, 4)] == list(range(4, 10))
         assert await fill(log, "next") == [10]
+
+
+def test_a_stream_of_rabbitmq_that_has_evicted_names_its_oldest_offset(servers: Servers) -> None:
+    """It evicts when a segment is full; the adapter looks at the offset of what comes."""
+    if missing := RabbitMQ.missing():
+        pytest.skip(missing)
+    url = servers.running(RabbitMQ).url
+
+    async def main() -> None:
+        log = RabbitStreamLog(url, f"small-{uuid4()}", max_bytes=20_000, segment_bytes=10_000)
+        async with log:
+            await fill(log, *["x" * 1_000] * 100)
+            with anyio.fail_after(SOON * 3):
+                while log.first == 0:
+                    await anyio.sleep(0.05)
+            with pytest.raises(OffsetGone) as gone:
+                await log.read(0)
+            assert (await log.read(gone.value.first, limit=2))[0].offset == gone.value.first
+            assert gone.value.first <= log.first < log.end
+            assert (await all_of(log, log.first))[-1].offset == log.end - 1
+
+    anyio.run(main, backend="asyncio")
 
 
 @promise

@@ -8,6 +8,7 @@ from typing import Any
 
 from eip_ref.field.rabbitmq import RabbitQueue
 from eip_ref.field.rabbitmq_exchange import RabbitChannel, rabbit_replier, rabbit_requestor
+from eip_ref.field.rabbitmq_stream import RabbitStreamLog
 from eip_ref.field.servers import RabbitMQ, Server
 from eip_ref.message import Handler
 
@@ -144,4 +145,41 @@ REQUESTS = System(
     {**BY_REQUESTOR_AND_REPLIER, **UNTIL_ITS_DEADLINE},
 )
 
-SYSTEMS = (CLASSIC, QUORUM, EXCHANGE, REQUESTS)
+
+def _log(server: Server, name: str, **settings: Any) -> RabbitStreamLog:
+    return RabbitStreamLog(server.url, name, **settings)
+
+
+READ_BACK = kept_with("the writer reads its records back: a confirm tells no offset")
+BESIDE = "a stream beside the log: over AMQP the broker keeps no place of a group"
+
+STREAM = System(
+    "rabbitmq-stream",
+    "RabbitMQ, stream over AMQP",
+    "log",
+    RabbitMQ,
+    _log,
+    {
+        "test_an_append_returns_the_offset_of_its_record": READ_BACK,
+        "test_offsets_have_no_gaps": kept_with(
+            "one segment, of 500 MB by itself: each takes its first offset for itself",
+            without={"segment_bytes": 1_000},
+        ),
+        "test_the_time_of_a_record_stays": kept_with("a header in which its writer has put it"),
+        "test_a_message_that_is_sent_again_is_stored_once": not_kept("it is stored twice"),
+        "test_at_the_end_there_is_nothing_and_beyond_it_an_error": kept_with(
+            "the adapter reads the last piece: over AMQP a reader at the end waits, and is not told so"
+        ),
+        "test_first_and_end_are_those_of_the_log": kept_with(
+            "the adapter reads the first piece and the last"
+        ),
+        "test_a_reader_who_comes_too_late_is_told": not_kept(
+            "a stream evicts whole segments, by size or age: nobody evicts by hand"
+        ),
+        "test_a_group_goes_on_where_it_has_committed": kept_with(BESIDE),
+        "test_a_group_can_go_back": kept_with(BESIDE),
+        "test_a_commit_never_moves_back": not_kept("the group is wherever the last commit has put it"),
+    },
+)
+
+SYSTEMS = (CLASSIC, QUORUM, EXCHANGE, REQUESTS, STREAM)

@@ -1,0 +1,352 @@
+"""The log protocol on a stream of RabbitMQ, by aio-pika over AMQP.
+
+A confirm of AMQP tells no offset, so a writer reads its records back, and hears at which offsets they are.
+Nor does AMQP tell where a stream ends: whoever reads there waits. So the last piece of the stream is read,
+which comes at once, and in one go. Only of an empty stream nothing comes: one that has had no record yet
+counts as empty after `EMPTY` seconds. Where a group is, the broker keeps for clients of its own protocol
+only; here it is in a stream beside the log.
+
+Each segment of a stream takes its first offset for itself: from one segment to the next there is a gap.
+
+`first` and `end` ask on a connection of their own, and stop the event loop for that time.
+
+*Left out:* the stream protocol, with its plugin and its port, which is quicker; super streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Self, TypeVar
+from uuid import uuid4
+
+import aio_pika
+import anyio
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+)
+
+from .. import values
+from ..message import Message
+from ..storage import OffsetGone, Record
+from ..trace import Kind, record
+from .queue import Unsupported, clock_shift, decoded, encoded, reaching, unbroken
+
+__all__ = ["RabbitStreamGroup", "RabbitStreamLog"]
+
+LOST = (AMQPError, ChannelInvalidStateError, ConnectionError)
+T = TypeVar("T")
+
+ANSWER = 10.0  #: seconds in which the broker answers, or has gone
+EMPTY = 0.5  #: seconds without a record after which a stream is empty that has told of none yet
+ALL = 65_535  #: records that may be under way to one reader; AMQP knows no larger number
+OFFSET = "x-stream-offset"
+
+
+class RabbitStreamLog:
+    """A `Log` on a broker: `async with RabbitStreamLog(url, "orders") as log: …`.
+
+    The broker evicts whole segments, when there are more than `max_bytes` in all; by itself it keeps
+    everything. Raises ConnectionError when it is gone: whether an append was heard is then unknown.
+    """
+
+    def __init__(
+        self, url: str, name: str, *, max_bytes: int | None = None, segment_bytes: int | None = None
+    ) -> None:
+        self.name = values.name("name", name)
+        sizes = {"x-max-length-bytes": max_bytes, "x-stream-max-segment-size-bytes": segment_bytes}
+        self._arguments = {"x-queue-type": "stream"} | {k: v for k, v in sizes.items() if v is not None}
+        self._url = url
+        self._known = 0  # the end, as far as it was seen here
+        self._connection: Any = None
+        self._channel: Any = None  # for appends
+        self._one_at_a_time, self._one_writer = asyncio.Lock(), asyncio.Lock()
+        self._places: dict[str, asyncio.Future[int]] = {}  # of appends whose offsets are not known yet
+
+    async def __aenter__(self) -> Self:
+        with self._reaching():
+            await unbroken(self._connect())
+        record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        with anyio.CancelScope(shield=True), suppress(*LOST):
+            if self._connection is not None:
+                await self._connection.close()
+
+    def _reaching(self) -> AbstractContextManager[None]:
+        return reaching(self.name, LOST)
+
+    async def _connect(self) -> Any:
+        """The connection, a new one when the last was lost."""
+        async with self._one_at_a_time:
+            if self._connection is None:
+                connection = await aio_pika.connect(self._url)
+                try:
+                    await _once_it_is_there(partial(self._declare, connection))
+                except BaseException:
+                    await connection.close()
+                    raise
+                self._connection = connection
+        return self._connection
+
+    async def _declare(self, connection: Any) -> None:
+        """Make the stream, unless it is there."""
+        async with await _channel(connection) as channel:
+            await channel.declare_queue(self.name, durable=True, arguments=self._arguments)
+
+    async def _open(self) -> Any:
+        """A channel, by a new connection when it turns out that the last was lost."""
+        connection = await self._connect()
+        try:
+            return await _channel(connection)
+        except ConnectionError:
+            if self._connection is connection:
+                self._connection = None
+        return await _channel(await self._connect())
+
+    # Bounds
+
+    @property
+    def first(self) -> int:
+        """The offset of the oldest message that is kept, or `end` when there is none."""
+        return self._bounds()[0]
+
+    @property
+    def end(self) -> int:
+        """The offset that the next message will have."""
+        return self._bounds()[1]
+
+    def _bounds(self) -> tuple[int, int]:
+        async def ask() -> tuple[int, int]:
+            other = RabbitStreamLog(self._url, self.name)
+            other._arguments = self._arguments
+            async with other:
+                end = await other._end()
+                return await other._first() if end else 0, end
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, ask()).result()
+
+    async def _end(self) -> int:
+        """The offset after the last record that is there now."""
+        wait = ANSWER if self._known or await unbroken(self._has_some()) else EMPTY
+        with suppress(TimeoutError):
+            await self._batch("last", ALL, wait)
+        return self._known
+
+    async def _has_some(self) -> bool:
+        """True when the broker says so, which it does some seconds late."""
+        async with await self._open() as channel:
+            queue = await channel.declare_queue(self.name, passive=True)
+            return bool(queue.declaration_result.message_count)
+
+    # Appended
+
+    async def append(self, message: Message) -> int:
+        """Return the offset after the broker has confirmed. Raises TypeError for a body that is not JSON."""
+        content = encoded(message)
+        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
+        offset = await self._append(content)
+        record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
+        return offset
+
+    async def _append(self, content: bytes) -> int:
+        mark = uuid4().hex
+        place: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._places[mark] = place
+        sent = aio_pika.Message(content, correlation_id=mark, headers={"at": repr(time.time())})
+        try:
+            with self._reaching():
+                exchange = (await unbroken(self._writing())).default_exchange
+                await exchange.publish(sent, self.name)
+                return await place
+        finally:
+            del self._places[mark]
+            place.cancel()
+
+    async def _writing(self) -> Any:
+        """The channel for appends, which reads them back from the instant of its opening."""
+        async with self._one_writer:
+            if self._channel is None or self._channel.is_closed:
+                channel = await self._open()
+                await channel.set_qos(1_000)
+                queue = await channel.get_queue(self.name, ensure=False)
+                await queue.consume(self._read_back, arguments={OFFSET: "next"})
+                channel.close_callbacks.add(self._lost)
+                self._channel = channel
+        return self._channel
+
+    async def _read_back(self, arrived: Any) -> None:
+        place = self._places.get(arrived.correlation_id)
+        if place is not None and not place.done():
+            place.set_result(_offset(arrived))
+        await arrived.ack()
+
+    def _lost(self, channel: object, error: BaseException | None) -> None:
+        for place in self._places.values():
+            if not place.done():
+                place.set_exception(ConnectionError(f"the connection was lost: {error}"))
+
+    # Read
+
+    async def read(self, offset: int, *, limit: int = 100) -> list[Record]:
+        """At most `limit` messages from `offset` on, in order. Raises `OffsetGone` and ValueError."""
+        values.count("offset", offset, minimum=0)
+        values.count("limit", limit)
+        with self._reaching():
+            if offset >= self._known and offset >= (end := await self._end()):
+                if offset > end:
+                    raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
+                return []
+            found = await self._batch(offset, min(limit, ALL), ANSWER)
+            if found[0].offset > offset and (first := await self._first()) > offset:
+                raise OffsetGone(self.name, offset, first)
+        return found[:limit]
+
+    async def _first(self) -> int:
+        return (await self._batch("first", 1, ANSWER))[0].offset
+
+    async def _batch(self, place: int | str, limit: int, timeout: float) -> list[Record]:
+        """What comes in one go from there on. Raises TimeoutError when nothing does in time."""
+        async with self._reader(place, limit) as (queue, tag, arrived):
+            with anyio.fail_after(timeout):
+                found = [await _next(arrived)]
+            await unbroken(queue.cancel(tag))  # the answer comes after all that was sent before it
+            while not arrived.empty():
+                found.append(await _next(arrived))
+        self._known = max(self._known, _offset(found[-1]) + 1)
+        return [_record(each) for each in found]
+
+    @asynccontextmanager
+    async def _reader(self, place: int | str, limit: int) -> AsyncIterator[tuple[Any, str, Any]]:
+        """A consumer with a channel of its own, so that whoever is cancelled leaves nothing behind."""
+        arrived: asyncio.Queue[Any] = asyncio.Queue()
+        consume = partial(self._consume, place, limit, arrived)
+        queue, tag = await unbroken(_once_it_is_there(consume), _close)
+        try:
+            yield queue, tag, arrived
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _close((queue, tag))
+
+    async def _consume(self, place: int | str, limit: int, arrived: asyncio.Queue[Any]) -> tuple[Any, str]:
+        channel = await self._open()
+        await channel.set_qos(limit)
+        queue = await channel.get_queue(self.name, ensure=False)
+        tag = await queue.consume(arrived.put, arguments={OFFSET: place})
+        channel.close_callbacks.add(lambda *_: arrived.put_nowait(None))
+        if channel.is_closed:
+            raise ConnectionError("the connection was lost")
+        return queue, tag
+
+    async def wait(self, offset: int) -> None:
+        """Wait until a message with this offset has been appended, by whomever."""
+        values.count("offset", offset, minimum=0)
+        with self._reaching():
+            if offset < self._known:
+                return
+            async with self._reader(offset, 100) as (_, _, arrived):
+                while _offset(message := await _next(arrived)) < offset:
+                    await message.ack()
+
+    async def forget(self, before: int) -> None:
+        """Not to be had. Raises `Unsupported`."""
+        raise Unsupported("a stream evicts whole segments, by size or age: nobody evicts by hand")
+
+    # Groups
+
+    @asynccontextmanager
+    async def group(self, name: str) -> AsyncIterator[RabbitStreamGroup]:
+        """A reader that goes on where the group of this name has committed."""
+        values.name("the name of a group", name)
+        places = RabbitStreamLog(self._url, f"{self.name}.{name}", max_bytes=1_000_000, segment_bytes=100_000)
+        try:
+            group = RabbitStreamGroup(self, name, places)
+            group.position = await group.committed()
+            yield group
+        finally:
+            await places.__aexit__()
+
+
+class RabbitStreamGroup:
+    """A named reader of a log: what it has committed is where it goes on. A commit may move back."""
+
+    def __init__(self, log: RabbitStreamLog, name: str, places: RabbitStreamLog) -> None:
+        self.log, self.name, self._places = log, name, places
+        self.position = 0  #: the offset that is read next
+
+    async def committed(self) -> int:
+        """The offset before which everything is done."""
+        with reaching(self.log.name, LOST):
+            end = await self._places._end()
+            return int((await self._places.read(end - 1))[-1].message.body) if end else 0
+
+    async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
+        """The next messages, at least one, unless `timeout` seconds pass without any: then none."""
+        values.duration("timeout", timeout, infinite=True)
+        with anyio.move_on_after(timeout):
+            await self.log.wait(self.position)
+        found = await self.log.read(self.position, limit=limit)
+        for offset, message, _ in found:
+            record(Kind.DELIVERED, self.log.name, message.id, lease=None, offset=offset, group=self.name)
+            self.position = offset + 1
+        return found
+
+    async def commit(self, offset: int | None = None) -> int:
+        """Everything before `offset`, by default all that was read, is done; returns what is committed."""
+        now = self.position if offset is None else values.count("offset", offset, minimum=0)
+        await self._places._append(encoded(Message(now)))
+        record(Kind.STATE, self.log.name, now=now, reason="committed", group=self.name)
+        return now
+
+    async def seek(self, offset: int) -> None:
+        """Go on from this offset, also after a restart: back for a replay, or forward to skip."""
+        self.position = await self.commit(offset)
+
+
+async def _once_it_is_there(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again while the broker, just started, has not begun all the streams that it knows."""
+    end = anyio.current_time() + ANSWER
+    while True:
+        try:
+            return await ask()
+        except (ChannelNotFoundEntity, ChannelPreconditionFailed) as error:
+            if anyio.current_time() > end or "inequivalent" in str(error):
+                raise
+        await asyncio.sleep(0.1)
+
+
+async def _channel(connection: Any) -> Any:
+    try:
+        return await connection.channel(on_return_raises=True)
+    except RuntimeError as error:  # so does the client call a connection that it has lost
+        raise ConnectionError(str(error)) from error
+
+
+async def _close(consumer: tuple[Any, str]) -> None:
+    with suppress(*LOST):
+        await consumer[0].channel.close()
+
+
+async def _next(arrived: asyncio.Queue[Any]) -> Any:
+    if (message := await arrived.get()) is None:
+        raise ConnectionError("the connection was lost")
+    return message
+
+
+def _offset(arrived: Any) -> int:
+    return int(arrived.headers[OFFSET])
+
+
+def _record(arrived: Any) -> Record:
+    at = float(arrived.headers["at"]) - clock_shift()
+    return Record(_offset(arrived), decoded(arrived.body), at)
