@@ -32,4 +32,4 @@ def _clients() -> str:
 def _line(server: type[Server]) -> str:
     if missing := server.missing():
         return f"missing  {missing}"
-    return f"ready    {server.name} {server.version()}"
+    return f"ready    {server.name} {server.version_used()}"

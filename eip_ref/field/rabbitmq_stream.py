@@ -216,7 +216,7 @@ class RabbitStreamLog:
         return (await self._batch("first", 1, ANSWER))[0].offset
 
     async def _batch(self, place: int | str, limit: int, timeout: float) -> list[Record]:
-        """What comes in one go from there on. Raises TimeoutError when nothing does in time."""
+        """The records that come in one go from there on. Raises TimeoutError when nothing does in time."""
         async with self._reader(place, limit) as (queue, tag, arrived):
             with anyio.fail_after(timeout):
                 found = [await _next(arrived)]

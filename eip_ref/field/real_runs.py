@@ -49,7 +49,7 @@ class RealScenario:
 
         Works inside a notebook too: it plays in a thread of its own. Raises what the scenario raises.
         """
-        if os.environ.get(SETTING) == "stored" or self.server.missing():
+        if os.environ.get(SETTING) == "stored" or self.server.no_fresh_one():
             return self.stored()
         try:
             with ThreadPoolExecutor(1) as thread:

@@ -41,6 +41,9 @@ MARKS = {"kept": "✓", "kept with a setting": "(✓)", "not kept": "✗", "not 
 """In the picture too, for those who do not see its colours."""
 
 
+NOT_RUN = "not run"  #: in place of a cell that nothing has measured
+
+
 class Cell(NamedTuple):
     """One system's verdict on one promise."""
 
@@ -112,7 +115,7 @@ def _section(table: Table) -> Iterator[str]:
 
 def _sign(cell: Cell | None) -> str:
     if cell is None:
-        return "not run"
+        return NOT_RUN
     return f'[{SIGNS[cell.found]}](../../{cell.test.partition("::")[0]} "{cell.found}: {cell.test}")'
 
 
@@ -131,7 +134,9 @@ def picture(table: Table) -> Any:
     for x, system in enumerate(columns):
         for y, promise in enumerate(rows):
             cell = table.cells.get((system, promise))
-            if cell is not None:
+            if cell is None:
+                axes.text(x + 0.5, y + 0.5, NOT_RUN, ha="center", va="center", fontsize=5)
+            else:
                 axes.add_patch(_square(x, y, COLOURS[cell.found]))
                 axes.text(x + 0.5, y + 0.5, MARKS[cell.found], ha="center", va="center", fontsize=7)
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
@@ -162,7 +167,10 @@ def shown(pattern: str) -> Figure:
 def _in_words(table: Table) -> Iterator[str]:
     for system, label in table.systems.items():
         found = Counter(cell.found for (of, _), cell in table.cells.items() if of == system)
-        yield f"{label}: " + ", ".join(f"{found[sign]} {sign}" for sign in SIGNS)
+        words = [f"{found[sign]} {sign}" for sign in SIGNS]
+        if missing := len(table.promises) - found.total():
+            words.append(f"{missing} {NOT_RUN}")
+        yield f"{label}: {', '.join(words)}"
 
 
 def _svg(figure: Any) -> str:
@@ -186,7 +194,8 @@ HEAD = """\
 
 Each promise of a pattern was asked of each system by a test, in real time, on one node of it. `make field`
 asks again, and writes these tables. {signs}. A system was given the settings of a careful operator; what a
-setting changes is proved with it and without it. The sign of a cell leads to its test.
+setting changes is proved with it and without it. The sign of a cell leads to its test; where none of a
+column was ever run, it says *not run*. [compose.yaml](compose.yaml) has the systems as containers.
 
 `make bench-field` compares the rate of each adapter with that of its client alone, and says beside it what
 both promised in that run. Rates of different systems are not compared with each other: one has a message on

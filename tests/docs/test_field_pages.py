@@ -51,5 +51,5 @@ def test_the_doctor_names_each_system_and_what_brings_it() -> None:
     assert len(lines) == 1 + len(SERVERS)
     for server, line in zip(SERVERS, lines[1:], strict=True):
         assert server.name in line
-        assert line.startswith("ready" if server.program() else "missing")
+        assert line.startswith("missing" if server.missing() else "ready")
         assert server.install in line or not server.missing()

@@ -122,7 +122,7 @@ def _place(item: pytest.Function) -> tuple[str, str, str]:
 def _label(system: System, old: table.Table | None) -> str:
     if system.server.missing():
         return old.systems.get(system.id, system.label) if old else system.label
-    return f"{system.label} {system.server.version()}"
+    return f"{system.label} {system.server.version_used()}"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -233,7 +233,7 @@ def has(folder: Path, patterns: Sequence[str], name: str) -> bool:
 def test_a_fault_under_load(case: Case, fault: str, servers: Servers, request: pytest.FixtureRequest) -> None:
     """What was confirmed and kept on the disk is worked on, whatever dies; what is not kept is lost."""
     kind = case.server or case.system.server
-    if missing := kind.missing():
+    if missing := kind.no_fresh_one():
         pytest.skip(missing)
     counts = anyio.run(_counts, case, fault, servers.running(kind), backend="asyncio")
     assert counts.confirmed >= CONFIRMED

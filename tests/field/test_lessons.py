@@ -115,7 +115,7 @@ def test_a_lessons_scenario_on_a_real_system(
     scenario: RealScenario, shows: Callable[[Trace], None], request: pytest.FixtureRequest
 ) -> None:
     """It shows the same as the stored run, which a learner without the system sees."""
-    if missing := scenario.server.missing():
+    if missing := scenario.server.no_fresh_one():
         pytest.skip(missing)
     run = scenario.run_now()
     shows(run.trace)

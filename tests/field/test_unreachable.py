@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from eip_ref.field import kafka, postgresql, reaching
-from eip_ref.field.servers import SERVERS, Envoy, Server
+from eip_ref.field.servers import SERVERS, Envoy, KurrentDB, Server
 from eip_ref.field.servers.server import HOST, place_on_loopback
 from eip_ref.tasks import background
 
@@ -23,7 +23,8 @@ from .promises import SOON
 from .systems import SYSTEMS
 from .verdicts import System
 
-ADAPTERS = [system for system in SYSTEMS if system.server in SERVERS and system.server is not Envoy]
+CONNECT = set(SERVERS) - {Envoy, KurrentDB}  #: when they are opened, by a client of the extra `field`
+ADAPTERS = [system for system in SYSTEMS if system.server in CONNECT]
 
 
 @asynccontextmanager

@@ -3,12 +3,13 @@
 from .activemq import ActiveMQ
 from .envoy import Envoy
 from .kafka import Kafka
+from .kurrentdb import KurrentDB
 from .moto import Moto
 from .nats import NATS
 from .postgresql import PostgreSQL
 from .rabbitmq import RabbitMQ
 from .redis import Redis
-from .server import Server, holds
+from .server import NotOurs, Server, holds
 
 __all__ = [
     "NATS",
@@ -16,7 +17,9 @@ __all__ = [
     "ActiveMQ",
     "Envoy",
     "Kafka",
+    "KurrentDB",
     "Moto",
+    "NotOurs",
     "PostgreSQL",
     "RabbitMQ",
     "Redis",
@@ -24,5 +27,15 @@ __all__ = [
     "holds",
 ]
 
-SERVERS: tuple[type[Server], ...] = (RabbitMQ, NATS, Redis, PostgreSQL, Kafka, ActiveMQ, Moto, Envoy)
+SERVERS: tuple[type[Server], ...] = (
+    RabbitMQ,
+    NATS,
+    Redis,
+    PostgreSQL,
+    Kafka,
+    ActiveMQ,
+    Moto,
+    Envoy,
+    KurrentDB,
+)
 """All kinds of them, in the order in which the doctor names them."""

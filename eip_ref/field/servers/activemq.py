@@ -66,5 +66,5 @@ class ActiveMQ(Server):
         return ask(self.port, CONNECT).startswith(b"CONNECTED")
 
     @property
-    def url(self) -> str:
+    def own_url(self) -> str:
         return f"stomp://{HOST}:{self.port}"

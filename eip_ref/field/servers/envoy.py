@@ -60,5 +60,5 @@ class Envoy(Server):
         return b"LIVE" in ask(self.admin, b"GET /ready HTTP/1.1\r\nHost: envoy\r\n\r\n", 4096)
 
     @property
-    def url(self) -> str:
+    def own_url(self) -> str:
         return f"http://{HOST}:{self.port}"

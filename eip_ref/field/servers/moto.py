@@ -42,5 +42,5 @@ class Moto(Server):
         return ask(self.port, b"GET /moto-api/data.json HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
 
     @property
-    def url(self) -> str:
+    def own_url(self) -> str:
         return f"http://nobody:nothing@{HOST}:{self.port}"

@@ -35,5 +35,5 @@ class NATS(Server):
         return ask(self.port, b"").startswith(b"INFO ")
 
     @property
-    def url(self) -> str:
+    def own_url(self) -> str:
         return f"nats://{HOST}:{self.port}"

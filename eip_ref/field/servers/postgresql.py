@@ -55,7 +55,7 @@ class PostgreSQL(Server):
         return ask(self.port, STARTUP).startswith(AUTHENTICATION)
 
     @property
-    def url(self) -> str:
+    def own_url(self) -> str:
         return f"postgresql://{USER}@{HOST}:{self.port}/postgres"
 
 

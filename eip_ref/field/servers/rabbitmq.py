@@ -88,5 +88,5 @@ class RabbitMQ(Server):
         return ask(self.port, PROTOCOL).startswith(START_METHOD)
 
     @property
-    def url(self) -> str:
+    def own_url(self) -> str:
         return f"amqp://guest:guest@{HOST}:{self.port}/"

@@ -36,5 +36,5 @@ class Redis(Server):
         return ask(self.port, b"PING\r\n").startswith(b"+PONG")
 
     @property
-    def url(self) -> str:
+    def own_url(self) -> str:
         return f"redis://{HOST}:{self.port}"

@@ -29,6 +29,10 @@ START = 60.0  #: seconds that a server has to start, or to end
 INTERVAL = 0.01  #: seconds between two looks at a condition
 
 
+class NotOurs(RuntimeError):
+    """This server runs for others too: nobody kills it from here."""
+
+
 class Server(ABC):
     """One server of a kind. What `folder` holds is all that it keeps."""
 
@@ -77,24 +81,63 @@ class Server(ABC):
         """True when it answers in its protocol. May raise OSError while it does not."""
 
     @property
+    def own_url(self) -> str:
+        """The address for a client, when it was started here."""
+        return f"{HOST}:{self.port}"
+
+    # One that runs already
+
+    @classmethod
+    def variable(cls) -> str:
+        """The environment variable with the address of one that runs already."""
+        return f"EIP_FIELD_{cls.__name__.upper()}"
+
+    @classmethod
+    def given(cls) -> str:
+        """The address of one that runs already and is used as it is, or ""."""
+        return os.environ.get(cls.variable(), "")
+
+    @property
     def url(self) -> str:
         """The address for a client."""
-        return f"{HOST}:{self.port}"
+        return self.given() or self.own_url
+
+    @classmethod
+    def no_fresh_one(cls) -> str:
+        """The reason why none is started here that is empty and may be killed, or ""."""
+        if cls.given():
+            return f"{cls.name} is at {cls.variable()}: this needs one of its own, empty, and to be killed"
+        return cls.missing()
+
+    @classmethod
+    def version_used(cls) -> str:
+        """The version for a table, or where the server is, when it was not started here."""
+        return f"at {cls.variable()}" if cls.given() else cls.version()
+
+    def _must_be_ours(self) -> None:
+        if self.given():
+            raise NotOurs(f"{self.name} is at {self.variable()}, and is not killed or stopped from here")
 
     # Its life
 
     @classmethod
     def missing(cls) -> str:
         """The reason why it cannot be started here, with the command that helps, or ""."""
-        return "" if cls.program() else f"{cls.name} is not installed: {cls.install}"
+        return "" if cls.given() or cls.program() else f"{cls.name} is not installed: {cls.install}"
 
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[Self]:
-        """Start one in a temporary folder, and end it and remove the folder with the block."""
+        """Start one in a temporary folder, and end it and remove the folder with the block.
+
+        One that runs already is neither started nor ended.
+        """
         with tempfile.TemporaryDirectory(prefix="eip-field-", ignore_cleanup_errors=True) as folder:
             os.chmod(folder, 0o755)  # some servers give up the rights of root
             server = cls(Path(folder))
+            if cls.given():
+                yield server
+                return
             server.prepare()
             try:
                 server.start()
@@ -107,6 +150,7 @@ class Server(ABC):
 
         Raises RuntimeError with the end of its log when it ends, or is silent for a minute.
         """
+        self._must_be_ours()
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
@@ -122,11 +166,15 @@ class Server(ABC):
             raise RuntimeError(f"{self.name} did not start: {self._end_of_log()}")
 
     def kill(self) -> None:
-        """SIGKILL: it can do nothing more, not even write what it holds. Idempotent."""
+        """SIGKILL: it can do nothing more, not even write what it holds. Idempotent.
+
+        Raises `NotOurs` for one that runs already; so do `freeze` and `stop`.
+        """
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
         """SIGSTOP: its connections stay, and it hears and does nothing until it is killed."""
+        self._must_be_ours()
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGSTOP)
 
@@ -135,6 +183,7 @@ class Server(ABC):
         self._end(signal.SIGTERM)
 
     def _end(self, how: signal.Signals) -> None:
+        self._must_be_ours()
         process, self._process = self._process, None
         if process is None:
             return

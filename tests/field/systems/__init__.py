@@ -1,7 +1,7 @@
 """The systems, one module each: how its adapter is opened, and which promises it does not simply keep."""
 
 from ..verdicts import System
-from . import activemq, course, direct, envoy, kafka, nats, postgresql, rabbitmq, redis, sqs
+from . import activemq, course, direct, envoy, kafka, kurrentdb, nats, postgresql, rabbitmq, redis, sqs
 
 __all__ = ["SYSTEMS"]
 
@@ -16,5 +16,6 @@ SYSTEMS: tuple[System, ...] = (
     *direct.SYSTEMS,
     *course.SYSTEMS,
     *envoy.SYSTEMS,
+    *kurrentdb.SYSTEMS,
 )
 """In the order of the table."""
