@@ -29,6 +29,7 @@ __all__ = [
     "Part",
     "Run",
     "Vacuous",
+    "slug_in",
 ]
 
 OWN_LINE = (
@@ -38,6 +39,12 @@ LEVELS = ("easy", "medium", "hard")
 KINDS = ("repair", "complete", "extend", "predict", "choose", "write the test", "read the trace")
 NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 SLUG = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def slug_in(grade_id: object) -> str:
+    """The exercise's slug in a cell's `grade_id`, which is the slug, or slug-2 and so on; or ""."""
+    slug, _, number = str(grade_id).partition("-")
+    return slug if number.isdigit() or not number else ""
 
 
 class Ending:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .exercise import Exercise
+from .exercise import Exercise, slug_in
 from .notebooks import read, write
 from .regions import model_answer, stubbed
 
@@ -27,13 +27,12 @@ def grading(cell: Cell) -> Cell:
 
 
 def answer_cells(notebook: Notebook, exercise: Exercise) -> list[Cell]:
-    """The cells that hold the answer: `grade_id` is the exercise's slug, or slug-2 and so on."""
-    return [cell for cell in notebook["cells"] if _answers(cell, exercise)]
-
-
-def _answers(cell: Cell, exercise: Exercise) -> bool:
-    slug, _, number = str(grading(cell).get("grade_id", "")).partition("-")
-    return slug == exercise.slug and (number.isdigit() or not number) and bool(grading(cell).get("solution"))
+    """The cells that hold the answer."""
+    return [
+        cell
+        for cell in notebook["cells"]
+        if grading(cell).get("solution") and slug_in(grading(cell).get("grade_id", "")) == exercise.slug
+    ]
 
 
 def solved(root: Path, name: str, exercise: Exercise) -> str:

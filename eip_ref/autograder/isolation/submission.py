@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..exercise import Exercise
+from ..exercise import Exercise, slug_in
 from ..registry import Lesson
 from .magics import MOST_CHARACTERS, UNREADABLE, is_python, python_of
 
@@ -59,7 +59,7 @@ def read(data: bytes, lesson: Lesson, course: Iterable[str] = ()) -> Submission:
     notes = [
         f"More than one cell has the grade_id {each!r}. They ran in order, so the last one counts."
         for each in sorted(twice)
-        if _slug(each) in {exercise.slug for exercise in lesson.exercises}
+        if slug_in(each) in {exercise.slug for exercise in lesson.exercises}
     ]
     no_python = dict(_texts(cells, lesson)) | dict(_other_programs(given, owned))
     return Submission(tuple(owned), (*_notes(notebook, owned, lesson), *notes), no_python)
@@ -135,11 +135,11 @@ def _owned(
     given: list[tuple[int, str, str]], lesson: Lesson, course: frozenset[str]
 ) -> Iterator[dict[str, Any]]:
     slugs = {exercise.slug: exercise for exercise in lesson.exercises}
-    named = {slug for _, _, grade_id in given if (slug := _slug(grade_id)) in slugs}
+    named = {slug for _, _, grade_id in given if (slug := slug_in(grade_id)) in slugs}
     lost = [exercise for slug, exercise in slugs.items() if slug not in named]
     left = MOST_CHARACTERS  # for all cells together
     for number, source, grade_id in given:
-        of = _slug(grade_id)
+        of = slug_in(grade_id)
         if of not in slugs:
             of = _by_name(source, lost) or (COURSE if source in course else "")
         if not is_python(source) and len(source) <= left:
@@ -152,7 +152,7 @@ def _texts(cells: Iterable[tuple[int, Mapping[str, Any]]], lesson: Lesson) -> It
     """The exercises whose answer stands in a cell of text."""
     for number, cell in cells:
         if cell.get("cell_type") != "code":
-            source, slug = _source(cell), _slug(_metadata(cell))
+            source, slug = _source(cell), slug_in(_metadata(cell))
             kind = "raw" if cell.get("cell_type") == "raw" else "Markdown"
             for exercise in lesson.exercises:
                 if exercise.slug == slug or re.search(DEFINES.format(exercise.answer), source):
@@ -170,12 +170,6 @@ def _other_programs(
                 cell["of"],
                 f"Cell {number} begins with `{first.split()[0]}`, so Python reads nothing of it.",
             )
-
-
-def _slug(grade_id: str) -> str:
-    """The exercise of a `grade_id`: slug, or slug-2 and so on."""
-    slug, _, number = grade_id.partition("-")
-    return slug if number.isdigit() or not number else ""
 
 
 def _by_name(source: str, lost: list[Exercise]) -> str:
