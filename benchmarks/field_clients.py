@@ -27,7 +27,7 @@ from eip_ref.field import decoded, encoded, kafka, postgresql, redis_log, redis_
 from eip_ref.field.rabbitmq_exchange import REPLY_TO
 from eip_ref.message import Message
 
-__all__ = ["TOPIC", "Way", "each", "nothing", "times"]
+__all__ = ["TOPIC", "Way", "each", "in_turn", "nothing", "times"]
 
 TOPIC = "orders"
 LEASE = 30  #: seconds
@@ -61,6 +61,16 @@ def each(
 def times(take: Callable[[], Coroutine[Any, Any, object]]) -> Callable[[int], Awaitable[None]]:
     """The `take` of a way, by one call for each message."""
     return lambda count: at_once([take] * count)
+
+
+def in_turn(take: Callable[[], Coroutine[Any, Any, object]]) -> Callable[[int], Awaitable[None]]:
+    """The `take` of a way that one reader goes, message by message."""
+
+    async def take_all(count: int) -> None:
+        for _ in range(count):
+            await take()
+
+    return take_all
 
 
 async def nothing(count: int) -> None:
@@ -250,7 +260,7 @@ async def redis_stream(url: str, name: str) -> AsyncIterator[Way]:
 async def kafka_topic(url: str, name: str) -> AsyncIterator[Way]:
     """The client knows nothing of asyncio: one thread hears its confirms, another waits for messages."""
     await kafka.make_topic(url, name, config={})
-    careful = {"acks": "all", "enable.idempotence": True, "linger.ms": 0}
+    careful = {"acks": "all", "enable.idempotence": True, "linger.ms": 0, "log_level": 0}
     producer = confluent_kafka.Producer({"bootstrap.servers": url, **careful})
     consumer = kafka.consumer(url, "client")
     consumer.assign([confluent_kafka.TopicPartition(name, 0, 0)])
@@ -298,7 +308,7 @@ async def nats_subject(url: str, name: str) -> AsyncIterator[Way]:
     async def take() -> None:
         decoded((await subscription.next_msg(timeout=None)).data)
 
-    yield Way(each(put), times(take))
+    yield Way(each(put), in_turn(take))
     await client.close()
 
 
@@ -322,7 +332,7 @@ async def aio_pika_topic(url: str, name: str) -> AsyncIterator[Way]:
             await delivery.ack()
             decoded(delivery.body)
 
-        yield Way(each(put), times(take))
+        yield Way(each(put), in_turn(take))
 
 
 @asynccontextmanager
@@ -339,7 +349,7 @@ async def asyncpg_notify(url: str, name: str) -> AsyncIterator[Way]:
     async def take() -> None:
         decoded((await arrived.get()).partition(" ")[2].encode())
 
-    yield Way(each(put), times(take))
+    yield Way(each(put), in_turn(take))
     await connection.close()
 
 
@@ -362,7 +372,7 @@ async def sns_topic(url: str, name: str) -> AsyncIterator[Way]:
             text = encoded(message).decode()
             await sns.publish(TopicArn=topic, Message=text, MessageAttributes=fact)
 
-        yield Way(each(put), times(partial(sqs_take, reading, queue)))
+        yield Way(each(put), in_turn(partial(sqs_take, reading, queue)))
 
 
 # Request–reply

@@ -12,7 +12,7 @@ import json
 import math
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from nats.errors import Error, MaxPayloadError, NoRespondersError, TimeoutError
@@ -113,12 +113,10 @@ class JetStreamQueue(BrokerQueue):
         return None if message is None else _delivery(message)
 
     async def _pull(self, timeout: float) -> asyncio.Future[Any]:
-        wish: dict[str, Any] = {"batch": 1}
-        wish.update({"expires": math.ceil(timeout * 1e9)} if timeout else {"no_wait": True})
         inbox = self._inboxes.pop() if self._inboxes else await Inbox.subscribed(self._nats, self._inboxes)
         answer = inbox.answer_within(timeout + ANSWER)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.name}.workers"
-        await self._nats.publish(subject, json.dumps(wish).encode(), reply=inbox.subject)
+        await self._nats.publish(subject, _wish(timeout), reply=inbox.subject)
         return answer
 
     # Settled
@@ -183,6 +181,13 @@ class Inbox:
             self._answer.set_exception(answer) if isinstance(answer, Error) else self._answer.set_result(
                 answer
             )
+
+
+@lru_cache(16)
+def _wish(timeout: float) -> bytes:
+    """What a pull asks for: one message, within this time or at once."""
+    wait = {"expires": math.ceil(timeout * 1e9)} if timeout else {"no_wait": True}
+    return json.dumps({"batch": 1, **wait}).encode()
 
 
 def _delivery(message: Any) -> Delivery:
