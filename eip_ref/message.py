@@ -19,7 +19,7 @@ from copy import deepcopy
 from dataclasses import InitVar, dataclass, field, fields, replace
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -137,9 +137,9 @@ class Message:
             values.check_json(f"message {self.id!r}", dict(self.headers))
 
     @classmethod
-    def from_json(cls, text: str, *, shift: float = 0.0) -> Message:
-        """The message that `to_json` wrote with the same `shift`."""
-        return cls(**_moved(json.loads(text), -shift))
+    def from_json(cls, text: str, *, shift: float = 0.0, **more: Any) -> Self:
+        """The message that `to_json` wrote with the same `shift`, with what a subclass has more."""
+        return cls(**_moved(json.loads(text), -shift), **more)
 
 
 _NAMES = tuple(each.name for each in fields(Message) if each.name != "headers")

@@ -24,7 +24,7 @@ from ..publish_subscribe import Published, TopicMessage, matches
 from ..signal import Signal
 from ..trace import Kind, record
 from .kafka import ANSWER, TICK, Writer, connection, consumer, in_thread, make_topic, once_it_leads
-from .queue import decoded, encoded
+from .queue import encoded, published
 
 __all__ = ["KafkaChannel", "KafkaSubscription"]
 
@@ -54,7 +54,7 @@ class KafkaSubscription:
             self._changed.notify_all()  # there is room again
         arrived = self._waiting.popleft()
         self._places[arrived.partition()] = _after(arrived)
-        message = TopicMessage.of(_topic(arrived), decoded(arrived.value()))
+        message = published(_topic(arrived), arrived.value())
         record(Kind.DELIVERED, self._channel, message.id)
         return message
 

@@ -20,7 +20,7 @@ from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
 from ..tasks import background
 from ..trace import Kind, record
-from .queue import decoded, encoded, reaching
+from .queue import decoded, encoded, published, reaching
 
 __all__ = ["LOST", "NatsChannel", "NatsSubscription", "connected", "nats_replier", "nats_requestor"]
 
@@ -70,7 +70,7 @@ class NatsSubscription:
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
         """The next message. Raises TimeoutError."""
         arrived = await self._subscription.next_msg(timeout=None if timeout == math.inf else timeout)
-        message = TopicMessage.of(arrived.subject, decoded(arrived.data))
+        message = published(arrived.subject, arrived.data)
         record(Kind.DELIVERED, self._channel, message.id)
         return message
 

@@ -18,7 +18,7 @@ from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, matches
 from ..trace import Kind, record
 from .postgresql import LOST, close
-from .queue import Unsupported, decoded, encoded, opening, reaching
+from .queue import Unsupported, encoded, opening, published, reaching
 
 __all__ = ["PostgresChannel", "PostgresSubscription"]
 
@@ -75,7 +75,7 @@ class PostgresChannel:
 
     def _hear(self, connection: object, process: int, channel: str, notice: str) -> None:
         topic, _, content = notice.partition(" ")
-        message = TopicMessage.of(topic, decoded(content.encode()))
+        message = published(topic, content.encode())
         for subscription in self.subscriptions:
             subscription.hear(message)
 

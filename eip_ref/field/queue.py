@@ -25,6 +25,7 @@ import anyio
 from .. import values
 from ..message import EXPIRED, Message
 from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
+from ..publish_subscribe import TopicMessage
 from ..trace import Kind, record, whoami
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "decoded",
     "encoded",
     "opening",
+    "published",
     "reaching",
     "unbroken",
 ]
@@ -380,6 +382,11 @@ def decoded(content: bytes, headers: dict[str, Any] | None = None) -> Message:
     """The message from a wire, its times on the clock of this process, with these headers more."""
     message = Message.from_json(content.decode(), shift=clock_shift())
     return message.copy(headers={**message.headers, **headers}) if headers else message
+
+
+def published(topic: str, content: bytes) -> TopicMessage:
+    """The message from a wire, as `decoded` reads it, with the topic to which it was published."""
+    return TopicMessage.from_json(content.decode(), shift=clock_shift(), topic=topic)
 
 
 def clock_shift() -> float:

@@ -22,7 +22,7 @@ from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
 from ..tasks import background
 from ..trace import Kind, record
-from .queue import decoded, encoded, opening, reaching
+from .queue import decoded, encoded, opening, published, reaching
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
 
@@ -46,7 +46,7 @@ class RabbitSubscription:
         delivery = await asyncio.wait_for(self._arrived.get(), wait)
         await delivery.ack()
         topic = delivery.routing_key.partition(".")[2]
-        message = TopicMessage.of(topic, decoded(delivery.body))
+        message = published(topic, delivery.body)
         record(Kind.DELIVERED, self._channel, message.id)
         return message
 
