@@ -35,7 +35,7 @@ NEW = ">"  #: the entries of a stream that nobody was given
 
 
 class Way(NamedTuple):
-    """How messages are put, all of them at once, and how so many are taken and settled, all at once."""
+    """The two calls of a client: put these messages, all at once; take and settle so many, all at once."""
 
     put: Callable[[Sequence[Message]], Awaitable[None]]
     take: Callable[[int], Awaitable[None]]

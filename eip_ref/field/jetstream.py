@@ -185,7 +185,7 @@ class Inbox:
 
 @lru_cache(16)
 def _wish(timeout: float) -> bytes:
-    """What a pull asks for: one message, within this time or at once."""
+    """The wish of a pull: one message, within this time or at once."""
     wait = {"expires": math.ceil(timeout * 1e9)} if timeout else {"no_wait": True}
     return json.dumps({"batch": 1, **wait}).encode()
 
