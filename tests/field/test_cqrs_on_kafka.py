@@ -34,7 +34,7 @@ PATIENT = 120.0  #: seconds of a claim that outlasts the death of a broker
 
 @pytest.fixture
 def kafka(servers: Servers) -> Server:
-    if missing := Kafka.missing():
+    if missing := Kafka.no_fresh_one():
         pytest.skip(missing)
     return servers.running(Kafka)
 

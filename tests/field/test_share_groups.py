@@ -19,7 +19,7 @@ from .promises import SOON
 
 def test_a_record_rests_no_longer_than_its_lock_lasts(servers: Servers) -> None:
     """A longer rest is refused, since the broker would hand the message out before its end."""
-    if missing := Kafka.missing():
+    if missing := Kafka.no_fresh_one():
         pytest.skip(missing)
     kafka = servers.running(Kafka)
 
@@ -37,7 +37,7 @@ def test_a_record_rests_no_longer_than_its_lock_lasts(servers: Servers) -> None:
 
 def test_a_share_group_is_left_although_its_broker_says_no_more(servers: Servers) -> None:
     """With a message in hand, of which the client wants to tell the broker first."""
-    if missing := Kafka.missing():
+    if missing := Kafka.no_fresh_one():
         pytest.skip(missing)
     kafka = servers.running(Kafka)
 
