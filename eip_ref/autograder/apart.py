@@ -74,7 +74,7 @@ def _interruptibly(work: Callable[[Callable[[], bool]], Verdict]) -> Verdict:
 
 def _judged(exercise: Exercise, answer: Answer, stopped: Callable[[], bool]) -> Verdict:
     def budget() -> Budget:
-        return Budget(LIMITS.wall, silence=LIMITS.silence, stopped=stopped)
+        return Budget(LIMITS.wall, size=LIMITS.output, silence=LIMITS.silence, stopped=stopped)
 
     try:
         return judge_apart(exercise, answer, exercise.seeds, budget)

@@ -111,7 +111,7 @@ class _Grading:
     def _try(self, exercise: Exercise, starter: Starter, chosen: Sequence[Cell], until: float) -> Mark:
         def budget() -> Budget:
             wall = min(self._limits.wall, until - time.monotonic())
-            return Budget(wall, silence=self._limits.silence)
+            return Budget(wall, size=self._limits.output, silence=self._limits.silence)
 
         answer = Answer(exercise, [(cell.file, cell.source) for cell in chosen], starter.zygote())
         seeds = seeds_for(exercise, self._secret)

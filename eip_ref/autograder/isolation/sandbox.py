@@ -38,10 +38,11 @@ AS_ANYBODY = ("--unshare-all", "--uid", str(NOBODY), "--gid", str(NOBODY), "--ca
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of one run of an answer in real time, beside those of `Budget` and `cage`. Generous."""
+    """The bounds of one run of an answer, beside those of `Budget` and `cage`. Generous."""
 
     wall: float = 40.0  #: seconds
     silence: float = 10.0  #: seconds that an answer may work without a word
+    output: int = 16 * MIB  #: bytes that the answer may say
 
 
 LIMITS = Limits()
