@@ -25,6 +25,7 @@ from .queue import decoded, encoded, published, reaching
 __all__ = ["LOST", "NatsChannel", "NatsSubscription", "connected", "nats_replier", "nats_requestor"]
 
 LAST = 3600.0  #: seconds after which a request without a deadline is given up
+LEAVE = 5.0  #: seconds that a reconnection has to close what it opened, when the client closes
 
 
 LOST = (Error, OSError)
@@ -45,6 +46,7 @@ async def connected(url: str, name: str, **settings: Any) -> AsyncIterator[Any]:
     try:
         yield client
     finally:
+        client.options["reconnect_time_wait"] = LEAVE
         with anyio.CancelScope(shield=True):
             await client.close()
 
