@@ -179,14 +179,14 @@ class Played:
 
 @lru_cache(maxsize=1)  # traces are large; tests that ask for the same answer stand together
 def plays(kept: Kept) -> tuple[Played, ...]:
-    """A run with each seed of the check, played once for all tests of this answer."""
+    """A run with two seeds of the check, played once for all tests of this answer."""
     answer = kept.answer
-    texts = [(seed, run_answer(kept.exercise, answer, seed)) for seed in kept.exercise.seeds]
+    texts = [(seed, run_answer(kept.exercise, answer, seed)) for seed in kept.exercise.seeds[:2]]
     return tuple(Played(seed, text, judge_trace(kept.exercise, text, seed)) for seed, text in texts)
 
 
 def assert_shows(kept: Kept) -> None:
-    """A wrong answer fails for every seed of the check, and what it looks like is its own mistake."""
+    """A wrong answer fails for two seeds of the check, and what it looks like is its own mistake."""
     for played in plays(kept):
         verdict = played.verdict
         assert _mistake(verdict) == kept.mistake, f"seed {played.seed}: {verdict.diagnosis}: {verdict.seen}"

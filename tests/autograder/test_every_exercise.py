@@ -88,7 +88,7 @@ def test_another_right_answer_passes(kept: Kept) -> None:
 
 @each_wrong
 def test_a_wrong_answer_is_told_its_mistake(kept: Kept) -> None:
-    """The name of the mistake is the one that was meant, with each seed of the check."""
+    """The name of the mistake is the one that was meant, with two seeds of the check."""
     assert_shows(kept)
 
 

@@ -66,25 +66,24 @@ def cell(source: str) -> dict[str, Any]:
 
 
 def _notebooks(found: Lesson) -> list[dict[str, Kept]]:
-    """The kept answers of a lesson, one for each exercise to a notebook."""
+    """The kept answers of a lesson, one for each exercise to a notebook: a wrong one of each mistake."""
     mine = {exercise.name for exercise in found.exercises}
-    waiting = list[Kept]()
-    for kept in kept_answers(found.package):
-        again = kept.exercise.name in MANY_STARTS and any(
-            (each.exercise, each.mistake) == (kept.exercise, kept.mistake) for each in waiting
-        )
-        if kept.exercise.name in mine and not again:
-            waiting.append(kept)
+    chosen = {
+        (kept.exercise.name, kept.mistake or kept.name): kept
+        for kept in reversed(kept_answers(found.package))
+        if kept.exercise.name in mine and (kept.mistake or kept.exercise.name not in MANY_STARTS)
+    }
+    waiting = [*chosen.values()]
     notebooks = list[dict[str, Kept]]()
     while waiting:
-        chosen = {kept.exercise.name: kept for kept in reversed(waiting)}
-        notebooks.append(chosen)
-        waiting = [kept for kept in waiting if kept not in chosen.values()]
+        each = {kept.exercise.name: kept for kept in waiting}
+        notebooks.append(each)
+        waiting = [kept for kept in waiting if kept not in each.values()]
     return notebooks
 
 
 MANY_STARTS = {"cqrs/both_or_neither", "choosing/run_the_whole_shop"}
-"""Here a run starts 70 processes and more, so one answer of each mistake is graded, and one right one."""
+"""Here a run starts 70 processes and more, so the model answer is the only right one that is graded."""
 LESSONS = [found for found in lessons() if found.exercises]
 ASSEMBLED = [(found.module, kept) for found in LESSONS for kept in _notebooks(found)]
 

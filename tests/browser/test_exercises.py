@@ -11,6 +11,7 @@ from eip_ref.autograder.notebooks import read
 from tests.browser.lab import ROOT, LabPage
 
 EXERCISES = sorted((ROOT / "exercises").glob("*.ipynb"))
+FIRST = [path for number, path in enumerate(EXERCISES) if path.stem[:2] != EXERCISES[number - 1].stem[:2]]
 
 
 def model_answers(name: str) -> dict[str, str]:
@@ -32,11 +33,11 @@ def verdicts(lab: LabPage, words: str) -> Locator:
     return lab.page.locator(".jp-OutputArea-output", has_text=words)
 
 
-@pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FIRST, ids=lambda path: path.stem)
 def test_each_exercise_fails_with_its_stub_and_the_first_passes_with_the_right_answer(
     lab: LabPage, path: Path
 ) -> None:
-    """The learner sees the verdict in both cases, and never an error. That all pass is seen in a kernel."""
+    """The learner sees the verdict in both cases, and never an error. The others are run in a kernel."""
     name, index = next(iter(answer_cells(path.name).items()))
     lab.open(f"my/exercises/{path.name}")
     lab.run_all()
