@@ -91,7 +91,15 @@ class Bench:
     def alive(self) -> set[int]:
         """The numbers of the processes of learners that live."""
         found = psutil.Process(self.starters[0]._process.pid).children(recursive=True)
-        return {each.pid for each in found if each.status() != psutil.STATUS_ZOMBIE} - self._first
+        return {each.pid for each in found if _lives(each)} - self._first
+
+
+def _lives(process: psutil.Process) -> bool:
+    """False for one that has ended since it was found."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(scope="module", params=COMMANDS)
