@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from eip_ref.autograder.notebooks import read
+from tests.browser.conftest import first_of_each_pattern
 from tests.browser.lab import ROOT, LabPage
 
 EXERCISES = sorted((ROOT / "exercises").glob("*.ipynb"))
-FIRST = [path for number, path in enumerate(EXERCISES) if path.stem[:2] != EXERCISES[number - 1].stem[:2]]
 
 
 def model_answers(name: str) -> dict[str, str]:
@@ -33,7 +33,7 @@ def verdicts(lab: LabPage, words: str) -> Locator:
     return lab.page.locator(".jp-OutputArea-output", has_text=words)
 
 
-@pytest.mark.parametrize("path", FIRST, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", first_of_each_pattern(EXERCISES), ids=lambda path: path.stem)
 def test_each_exercise_fails_with_its_stub_and_the_first_passes_with_the_right_answer(
     lab: LabPage, path: Path
 ) -> None:

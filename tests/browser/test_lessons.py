@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import LESSONS
+from tests.browser.conftest import LESSONS, first_of_each_pattern
 from tests.browser.controls import (
     CONTROLS,
     MAY_BE_IDLE,
@@ -20,7 +20,6 @@ from tests.browser.controls import (
 )
 from tests.browser.lab import PATIENCE, LabPage
 
-FIRST = [path for number, path in enumerate(LESSONS) if path.stem[:2] != LESSONS[number - 1].stem[:2]]
 SMALL_SCREEN = 599  # pixels that JupyterLab leaves a notebook on 1280 × 720
 HEIGHTS = """() => Array.from(document.querySelectorAll(".eip-demo"), (demo) =>
     demo.querySelector(".eip-player, .eip-first").getBoundingClientRect().bottom
@@ -29,7 +28,7 @@ LABELS = ".eip-demo .widget-label, .eip-demo .widget-label-basic"
 CUT = "labels => labels.filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.innerText)"
 
 
-@pytest.mark.parametrize("path", FIRST, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", first_of_each_pattern(LESSONS), ids=lambda path: path.stem)
 def test_a_lesson_that_is_opened_shows_its_stored_pictures_and_no_error(lab: LabPage, path: Path) -> None:
     """It reads well before any cell is run."""
     lab.open(f"notebooks/{path.name}")
