@@ -177,10 +177,12 @@ class Inbox:
         await self._subscription.unsubscribe()
 
     def _settle(self, answer: Any) -> None:
-        if not self._answer.done():
-            self._answer.set_exception(answer) if isinstance(answer, Error) else self._answer.set_result(
-                answer
-            )
+        if self._answer.done():
+            return
+        if isinstance(answer, Error):
+            self._answer.set_exception(answer)
+        else:
+            self._answer.set_result(answer)
 
 
 @lru_cache(16)
