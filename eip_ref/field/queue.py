@@ -37,6 +37,7 @@ __all__ = [
     "opening",
     "published",
     "reaching",
+    "received_once",
     "unbroken",
 ]
 
@@ -371,6 +372,16 @@ async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | 
             if undo is not None:
                 await undo(answer)
         raise
+
+
+async def received_once(queue: BrokerQueue, timeout: float) -> Message:
+    """Receive the next message and ack it at once: nobody gets it twice. Raises TimeoutError."""
+    try:
+        lease = await queue.receive(timeout=timeout)
+    except Empty as error:
+        raise TimeoutError(str(error)) from error
+    await lease.ack()
+    return lease.message
 
 
 def encoded(message: Message) -> bytes:

@@ -14,10 +14,9 @@ from uuid import uuid4
 import anyio
 
 from ..message import Message
-from ..message_queue import Empty
 from ..publish_subscribe import Published, TopicMessage
 from ..trace import Kind, record
-from .queue import encoded, opening, reaching
+from .queue import encoded, opening, reaching, received_once
 from .sqs import LOST, SqsQueue, client
 
 __all__ = ["SnsChannel", "SnsSubscription"]
@@ -32,14 +31,10 @@ class SnsSubscription:
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
         """The next message. Raises TimeoutError."""
-        try:
-            lease = await self._queue.receive(timeout=timeout)
-        except Empty as error:
-            raise TimeoutError(str(error)) from error
-        await lease.ack()
-        headers = dict(lease.message.headers)
+        message = await received_once(self._queue, timeout)
+        headers = dict(message.headers)
         topic = headers.pop("topic")
-        return TopicMessage.of(topic, lease.message.copy(headers=headers))
+        return TopicMessage.of(topic, message.copy(headers=headers))
 
     async def leave(self) -> None:
         """End it, and remove its queue, unless a group has it. Idempotent."""
