@@ -11,6 +11,7 @@ CLIENTS = (
     "aiobotocore",
     "asyncpg",
     "confluent_kafka",
+    "google.pubsub_v1",
     "nats",
     "opentelemetry",
     "redis",

@@ -7,6 +7,7 @@ from .kurrentdb import KurrentDB
 from .moto import Moto
 from .nats import NATS
 from .postgresql import PostgreSQL
+from .pubsub import PubSub
 from .rabbitmq import RabbitMQ
 from .redis import Redis
 from .server import NotOurs, Server, holds
@@ -21,6 +22,7 @@ __all__ = [
     "Moto",
     "NotOurs",
     "PostgreSQL",
+    "PubSub",
     "RabbitMQ",
     "Redis",
     "Server",
@@ -35,6 +37,7 @@ SERVERS: tuple[type[Server], ...] = (
     Kafka,
     ActiveMQ,
     Moto,
+    PubSub,
     Envoy,
     KurrentDB,
 )

@@ -1,7 +1,20 @@
 """The systems, one module each: how its adapter is opened, and which promises it does not simply keep."""
 
 from ..verdicts import System
-from . import activemq, course, direct, envoy, kafka, kurrentdb, nats, postgresql, rabbitmq, redis, sqs
+from . import (
+    activemq,
+    course,
+    direct,
+    envoy,
+    kafka,
+    kurrentdb,
+    nats,
+    postgresql,
+    pubsub,
+    rabbitmq,
+    redis,
+    sqs,
+)
 
 __all__ = ["SYSTEMS"]
 
@@ -13,6 +26,7 @@ SYSTEMS: tuple[System, ...] = (
     *kafka.SYSTEMS,
     *activemq.SYSTEMS,
     *sqs.SYSTEMS,
+    *pubsub.SYSTEMS,
     *direct.SYSTEMS,
     *course.SYSTEMS,
     *envoy.SYSTEMS,
