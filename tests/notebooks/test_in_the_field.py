@@ -14,7 +14,7 @@ from tests.notebooks.lessons import LESSONS, section
 TABLES = table.load()
 PROMISES = {table.words(promise) for each in TABLES for promise in each.promises}
 PAGES = "docs/field"
-SYSTEM = re.compile(r"RabbitMQ|NATS|JetStream|Redis|PostgreSQL|ActiveMQ|SQS|SNS|Kafka|Envoy|gRPC")
+SYSTEM = re.compile(r"RabbitMQ|NATS|JetStream|Redis|PostgreSQL|ActiveMQ|SQS|SNS|Pub/Sub|Kafka|Envoy|gRPC")
 RUN = "a run that was stored"  #: with which a scenario is announced
 VERSION = re.compile(r"( [\d.]+,?)+$")
 SOURCE = re.compile(r"\]\(")
