@@ -7,8 +7,9 @@ and the adapter moves a message before, after `max_failures`.
 
 It was run with Google's emulator alone, which differs from the service's documents. It heeds no filter and
 no retry policy. A message of more than ten megabytes is not refused: nothing answers. A pull that was
-cancelled is given a message, which nobody has until its deadline. When the dead-letter policy of a
-subscription that keeps an order has to move a message, nobody gets that one, nor any that follows.
+cancelled is given a message, which nobody has until its deadline. Of messages without an ordering key only
+the first may be acked, so each has one. When the dead-letter policy has to move a message, nobody gets that
+one, nor any that follows. The last two hold of a subscription that keeps an order.
 
 *Left out:* the service itself, with its credentials and regions.
 """
@@ -26,7 +27,7 @@ import grpc.aio
 from google.api_core.exceptions import (
     AlreadyExists,
     DeadlineExceeded,
-    InvalidArgument,
+    GoogleAPICallError,
     ServiceUnavailable,
     Unknown,
 )
@@ -51,6 +52,8 @@ MOST_DELIVERIES = 100  #: that a dead-letter policy may allow
 MOST_FAILURES = MOST_DELIVERIES - 1  #: after which the adapter is before it
 
 LOST = (ServiceUnavailable, DeadlineExceeded, Unknown)  #: what the client raises when the service is gone
+OVER = "PERMANENT_FAILURE_INVALID_ACK_ID"  #: what the service says of the ack id of an old lease
+
 SIZES = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
@@ -79,10 +82,13 @@ async def made(create: Callable[..., Any], **request: Any) -> None:
 async def publish(
     publisher: PublisherAsyncClient, to: str, content: bytes, message: Message, **attributes: str
 ) -> None:
-    """Return when the service has it, its key as the ordering key. Raises ValueError for one too large."""
+    """Return when the service has it; one without a key has an ordering key of its own.
+
+    Raises ValueError for one too large.
+    """
     if len(content) > LARGEST:
         raise ValueError(f"Pub/Sub takes messages of at most {LARGEST} bytes; this one has {len(content)}")
-    facts = {"data": content, "attributes": attributes, "ordering_key": message.key or ""}
+    facts = {"data": content, "attributes": attributes, "ordering_key": message.key or message.id}
     await asked(publisher.publish, topic=to, messages=[facts])
 
 
@@ -221,9 +227,11 @@ def within_bounds(seconds: float) -> None:
 
 
 async def settles(call: Awaitable[object]) -> bool:
-    """False when the lease is over: the emulator calls its ack id an invalid argument."""
+    """False when the service says that the lease is over."""
     try:
         await call
-    except InvalidArgument:
+    except GoogleAPICallError as error:
+        if OVER not in (error.metadata or {}).values():
+            raise
         return False
     return True

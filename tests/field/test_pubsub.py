@@ -17,6 +17,7 @@ from eip_ref.field.pubsub import PROJECT, PubSubQueue, asked, clients
 from eip_ref.field.pubsub_channel import PubSubChannel
 from eip_ref.field.servers import PubSub
 from eip_ref.message import Message
+from eip_ref.message_queue import Settled
 
 from .conftest import Servers
 from .promises import SOON
@@ -66,6 +67,16 @@ async def test_after_ninety_nine_failures_a_message_is_a_dead_letter(url: str, n
         assert letter.body == "poison"
         await queue.put(Message("order"))
         assert (await queue.receive(timeout=SOON)).message.body == "order"
+
+
+@at_pubsub
+async def test_messages_without_a_key_are_acked_in_any_order(url: str, name: str) -> None:
+    """With one ordering key for all of them the emulator would refuse each ack but the first message's."""
+    async with PubSubQueue(url, name) as queue:
+        for number in range(3):
+            await queue.put(Message(number))
+        leases = [await queue.receive(timeout=SOON) for _ in range(3)]
+        assert [await lease.ack() for lease in reversed(leases)] == [Settled.DONE] * 3
 
 
 @at_pubsub
