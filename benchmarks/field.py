@@ -57,6 +57,7 @@ CLIENTS = {
     ),
     "sqs-standard": Beside(clients.sqs_queue, MEMORY, fraction=10),
     "sqs-fifo": Beside(clients.sqs_queue, MEMORY, fraction=10),
+    "pubsub-queue": Beside(clients.pubsub_queue, MEMORY),
     "redis-log": Beside(clients.redis_stream, "appendfsync always: confirmed after fsync, with an offset"),
     "kafka-log": Beside(
         clients.kafka_topic,
@@ -68,6 +69,7 @@ CLIENTS = {
     "postgresql-notify": Beside(clients.asyncpg_notify, "committed, in no store"),
     "kafka-channel": Beside(clients.kafka_topic, "acks=all of one replica, confirmed before fsync"),
     "sns-sqs": Beside(clients.sns_topic, MEMORY, fraction=10),
+    "pubsub-channel": Beside(clients.pubsub_topic, MEMORY),
     "rabbitmq-requests": Beside(clients.aio_pika_requests, "in memory, answered", REPLIES),
     "nats-requests": Beside(clients.nats_requests, "in no store, answered", REPLIES),
 }

@@ -23,7 +23,7 @@ import nats
 import redis.asyncio
 import stomp
 
-from eip_ref.field import decoded, encoded, kafka, postgresql, redis_log, redis_streams, sqs
+from eip_ref.field import decoded, encoded, kafka, postgresql, pubsub, redis_log, redis_streams, sqs
 from eip_ref.field.rabbitmq_exchange import REPLY_TO
 from eip_ref.message import Message
 
@@ -32,6 +32,7 @@ __all__ = ["TOPIC", "Way", "each", "in_turn", "nothing", "times"]
 TOPIC = "orders"
 LEASE = 30  #: seconds
 NEW = ">"  #: the entries of a stream that nobody was given
+ONCE: dict[str, Any] = {"retry": None, "timeout": LEASE}  #: how a call to Pub/Sub is sent
 
 
 class Way(NamedTuple):
@@ -230,6 +231,27 @@ async def sqs_take(client: Any, queue: str) -> None:
     await client.delete_message(QueueUrl=queue, ReceiptHandle=found[0]["ReceiptHandle"])
 
 
+@asynccontextmanager
+async def pubsub_queue(url: str, name: str) -> AsyncIterator[Way]:
+    async with pubsub.clients(url) as (publisher, subscriber):
+        topic, subscription = f"{pubsub.PROJECT}/topics/{name}", f"{pubsub.PROJECT}/subscriptions/{name}"
+
+        async def put(message: Message) -> None:
+            sent = {"data": encoded(message), "ordering_key": message.id}
+            await publisher.publish(topic=topic, messages=[sent], **ONCE)
+
+        yield Way(each(put), times(partial(pubsub_take, subscriber, subscription)))
+
+
+async def pubsub_take(subscriber: Any, subscription: str) -> None:
+    """Pull the next message of a subscription and ack it."""
+    one = {"subscription": subscription, "max_messages": 1}
+    while not (found := (await subscriber.pull(request=one, **ONCE)).received_messages):
+        pass
+    decoded(found[0].message.data)
+    await subscriber.acknowledge(subscription=subscription, ack_ids=[found[0].ack_id], **ONCE)
+
+
 # Logs
 
 
@@ -373,6 +395,23 @@ async def sns_topic(url: str, name: str) -> AsyncIterator[Way]:
             await sns.publish(TopicArn=topic, Message=text, MessageAttributes=fact)
 
         yield Way(each(put), in_turn(partial(sqs_take, reading, queue)))
+
+
+@asynccontextmanager
+async def pubsub_topic(url: str, name: str) -> AsyncIterator[Way]:
+    async with pubsub.clients(url) as (publisher, subscriber):
+        topic, subscription = f"{pubsub.PROJECT}/topics/{name}", f"{pubsub.PROJECT}/subscriptions/{name}"
+        await publisher.create_topic(name=topic, **ONCE)
+        made = {"name": subscription, "topic": topic, "ack_deadline_seconds": LEASE}
+        ordered = {"enable_message_ordering": True, "enable_exactly_once_delivery": True}
+        await subscriber.create_subscription(request={**made, **ordered}, **ONCE)
+
+        async def put(message: Message) -> None:
+            attributes = {"topic": TOPIC}
+            sent = {"data": encoded(message), "attributes": attributes, "ordering_key": message.id}
+            await publisher.publish(topic=topic, messages=[sent], **ONCE)
+
+        yield Way(each(put), in_turn(partial(pubsub_take, subscriber, subscription)))
 
 
 # Request–reply
