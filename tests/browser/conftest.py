@@ -1,4 +1,4 @@
-"""Fixtures for tests in a real browser: one JupyterLab, one Chromium, a page for each file."""
+"""Fixtures for tests in a real browser: one JupyterLab, one Chromium, and one page of it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-@pytest.fixture(scope="module")  # not longer: while it lives, no other event loop can run in this thread
+@pytest.fixture(scope="package")  # not longer: while it lives, no other event loop can run in this thread
 def browser(chromium: str) -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     flags = FLAGS + (["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else [])
@@ -75,7 +75,7 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def page(browser: Browser, server: Server) -> Iterator[LabPage]:
     """A page of JupyterLab, in which one notebook after the other is open."""
     pictures = Path(os.environ.get("EIP_SCREENSHOTS", server.root.parent / "pictures"))

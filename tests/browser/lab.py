@@ -166,7 +166,19 @@ class LabPage:
 
     def run_cell(self, index: int) -> None:
         """Run the cell at `index`, counted from 0 with prose cells, and wait until it is done."""
-        self._select(index)
+        self.run_cells(index, index)
+
+    def run_cells(self, first: int, last: int) -> None:
+        """Run the cells from `first` to `last`, and wait until the last one is done."""
+        self.page.evaluate(
+            """([first, last]) => {
+                const content = window.jupyterapp.shell.currentWidget.content;
+                content.deselectAll();
+                content.activeCellIndex = first;
+                content.extendContiguousSelectionTo(last);
+            }""",
+            [first, last],
+        )
         self._run("notebook:run-cell")
         self.settle()
 
@@ -186,16 +198,6 @@ class LabPage:
         self.page.evaluate(
             "async ([command, args]) => { await window.jupyterapp.commands.execute(command, args); }",
             [command, arguments or {}],
-        )
-
-    def _select(self, index: int) -> None:
-        self.page.evaluate(
-            """index => {
-                const content = window.jupyterapp.shell.currentWidget.content;
-                content.deselectAll();
-                content.activeCellIndex = index;
-            }""",
-            index,
         )
 
     def settle(self) -> None:
