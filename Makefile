@@ -61,8 +61,7 @@ check-notebooks: $(VENV)/.test ## The stored form of the notebooks
 	$(BIN)/python -m eip_ref.autograder.notebooks --check
 
 pytest: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n $(WORKERS) --nbval --nbval-current-env \
-	    tests notebooks solutions $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --nbval --nbval-current-env tests solutions $(ARGS)
 
 field: $(VENV)/.field build/kafka.done build/quixstreams/.done ## Ask the promises of real systems, those that are installed, and write the table of docs/field
 	@$(BIN)/eip field doctor

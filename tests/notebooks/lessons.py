@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import io
 import linecache
 import re
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from eip_ref.autograder.notebooks import read
 
@@ -33,24 +37,41 @@ class Ran(NamedTuple):
 
     names: dict[str, Any]
     shown: list[object]  #: the value of the last line of each code cell that has one
+    outputs: list[list[dict[str, Any]]]  #: of each code cell, as a kernel would send them
 
 
 @cache
 def run(path: Path) -> Ran:
     """Run the cells of a notebook, once for all tests. Nobody may change what it left."""
-    names: dict[str, Any] = {"__name__": "lesson"}
-    shown = []
+    ran = Ran({"__name__": "lesson"}, [], [])
     for number, cell in enumerate(read(path)["cells"]):
-        if cell["cell_type"] != "code":
-            continue
-        source, where = cell["source"], f"<{path.stem} {number}>"
-        linecache.cache[where] = (len(source), None, source.splitlines(True), where)
-        tree = ast.parse(source)
-        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, where, "exec", dont_inherit=True), names)  # as a kernel does
-        if isinstance(last, ast.Expr):
-            shown.append(eval(compile(ast.Expression(last.value), where, "eval"), names))
-    return Ran(names, shown)
+        if cell["cell_type"] == "code":
+            printed = {name: io.StringIO() for name in ("stdout", "stderr")}
+            with redirect_stdout(printed["stdout"]), redirect_stderr(printed["stderr"]):
+                shown = [*_run(cell["source"], f"<{path.stem} {number}>", ran.names)]
+            ran.shown.extend(shown)
+            ran.outputs.append([*_outputs(shown, {name: text.getvalue() for name, text in printed.items()})])
+    return ran
+
+
+def _run(source: str, where: str, names: dict[str, Any]) -> Iterator[object]:
+    """Run a cell, and yield the value of its last line if it has one."""
+    linecache.cache[where] = (len(source), None, source.splitlines(True), where)
+    tree = ast.parse(source)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, where, "exec", dont_inherit=True), names)  # as a kernel does
+    if isinstance(last, ast.Expr):
+        yield eval(compile(ast.Expression(last.value), where, "eval"), names)
+
+
+def _outputs(shown: list[object], printed: dict[str, str]) -> Iterator[dict[str, Any]]:
+    for name, text in printed.items():
+        if text:
+            yield {"output_type": "stream", "name": name, "text": text}
+    for value in shown:
+        if value is not None:
+            data, metadata = DisplayFormatter().format(value)  # type: ignore[no-untyped-call]
+            yield {"output_type": "execute_result", "data": data, "metadata": metadata, "execution_count": 0}
 
 
 @cache
