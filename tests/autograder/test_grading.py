@@ -300,7 +300,7 @@ def test_dask_gives_the_same_marks(handed_in: Path, tmp_path: Path, grade: Grade
     distributed = pytest.importorskip("distributed")
     results = tmp_path / "by dask"
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
         book = grade_class(handed_in, results, executor=client.get_executor(), grade=trusting.grade)
