@@ -29,7 +29,6 @@ from google.api_core.exceptions import (
     DeadlineExceeded,
     GoogleAPICallError,
     ServiceUnavailable,
-    Unknown,
 )
 from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
@@ -51,7 +50,7 @@ LARGEST = 10_000_000  #: bytes of a message
 MOST_DELIVERIES = 100  #: that a dead-letter policy may allow
 MOST_FAILURES = MOST_DELIVERIES - 1  #: after which the adapter is before it
 
-LOST = (ServiceUnavailable, DeadlineExceeded, Unknown)  #: what the client raises when the service is gone
+LOST = (ServiceUnavailable, DeadlineExceeded)  #: what the client raises when the service is gone
 OVER = "PERMANENT_FAILURE_INVALID_ACK_ID"  #: what the service says of the ack id of an old lease
 
 SIZES = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))

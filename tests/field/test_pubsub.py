@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import anyio.to_thread
 import pytest
 from google.api_core.exceptions import DeadlineExceeded
 
@@ -94,6 +95,28 @@ async def test_whoever_leaves_leaves_no_subscription_behind(url: str, name: str)
             await ends[0].leave()
             assert len(await subscriptions()) == 2
         assert await subscriptions() == {f"{PROJECT}/subscriptions/{name}-invoices"}
+
+
+def test_who_waits_for_a_message_is_told_when_the_service_is_gone(servers: Servers) -> None:
+    """And so is who puts one."""
+    if missing := PubSub.no_fresh_one():
+        pytest.skip(missing)
+    server = servers.running(PubSub)
+
+    async def main() -> None:
+        async with PubSubQueue(server.url, f"orders-{uuid4().hex[:8]}") as queue:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.to_thread.run_sync, server.kill)
+                with anyio.fail_after(SOON), pytest.raises(ConnectionError, match=queue.name):
+                    await queue.receive()
+            with pytest.raises(ConnectionError, match=queue.name):
+                await queue.put(Message("order"))
+
+    try:
+        anyio.run(main, backend="asyncio")
+    finally:
+        server.kill()
+        server.start()
 
 
 class Raw:
