@@ -26,6 +26,7 @@ from eip_ref.apps.shop_dashboard.request_parsing import MAX_TIMEOUT
 from eip_ref.apps.shop_dashboard.shop import ShopSystem
 from eip_ref.apps.shop_dashboard.stream import Stream
 from eip_ref.apps.shop_dashboard.web import application
+from eip_ref.message import Message
 from tests import slow_client
 from tests.backends import virtual_time_only
 
@@ -353,7 +354,7 @@ def test_a_wrong_request_is_told_what_is_wrong(
         async with in_process(tmp_path) as (shop, client):
             answer = await client.post(path, **send)
             assert (answer.status_code, len(answer.json()["says"]) > 5) == (status, True)
-            assert len(shop.services["users"].outbox) == shop.log.end == 0
+            assert len(shop.services["users"].outbox) == shop.channel.end == 0
 
     run(scenario)
 
@@ -417,7 +418,35 @@ def test_the_shop_goes_on_where_it_stopped(tmp_path: Path) -> None:
             again = await client.post("/users", json=ANN, headers=key)
             assert again.json()["repeated"]
             assert (await client.get("/users/ann?users=1")).json()["row"]["name"] == ANN["name"]
-            assert shop.log.end == 1
+            assert shop.channel.end == 1
+
+    run(scenario)
+
+
+def test_a_fault_in_the_middle_of_what_was_read_loses_none_of_it(tmp_path: Path) -> None:
+    """The projector begins again after its last commit, and not after all that it had read."""
+
+    async def scenario() -> None:
+        async with in_process(tmp_path) as (shop, client):
+            faults = iter([None, sqlite3.OperationalError("disk I/O error")])
+            take = shop.dashboard.handle
+
+            def handle(message: Message) -> bool:
+                if fault := next(faults, None):
+                    raise fault
+                return take(message)
+
+            shop.kill("projector")
+            for _ in range(4):
+                last = await client.post("/billing/ann/charges", json={"cents": 1})
+            while (await client.get("/standing")).json()["log"] < 4:
+                await anyio.sleep(0.01)
+            with pytest.MonkeyPatch.context() as broken:
+                broken.setattr(shop.dashboard, "handle", handle)
+                shop.start("projector")
+                found = await client.get(f"/users/ann?billing={last.json()['version']}&timeout=5")
+            assert not found.json()["stale"]
+            assert (found.json()["row"]["charges"], shop.known) == (4, 0)
 
     run(scenario)
 

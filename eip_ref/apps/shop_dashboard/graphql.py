@@ -162,7 +162,7 @@ class Query:
 
     @strawberry.field
     async def lag(self, info: strawberry.Info) -> DashboardLag:
-        standing = await _loads(info).shop.standing()
+        standing = _loads(info).shop.standing()
         return DashboardLag(last=standing["lag"], largest=standing["largest"], behind=standing["behind"])
 
 

@@ -189,7 +189,7 @@ class Doors:
         return JSONResponse(self._shop.dashboard.rows(), headers={"Cache-Control": "no-store"})
 
     async def standing(self, request: Request) -> Response:
-        return JSONResponse(await self._shop.standing(), headers={"Cache-Control": "no-store"})
+        return JSONResponse(self._shop.standing(), headers={"Cache-Control": "no-store"})
 
 
 def _done(service: str, result: CommandResult) -> Response:

@@ -10,9 +10,8 @@ The log keeps all events, so the views can be built again at any time.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,11 +21,11 @@ import anyio.abc
 
 from ... import values
 from ...cqrs import CommandQueue, Commands, ReadModel, Relay
-from ...durable_queue import ConsumerGroup, SQLiteLog
 from ...event_sourcing import EventHandler, PoisonEvent, Recorded, View
 from ...message import Message
-from ...storage import SQLiteStore, despite_faults
+from ...storage import SQLiteStore
 from ...tasks import background
+from .channel import in_a_file
 from .services import DASHBOARD, billing, users
 
 __all__ = ["LEDGER", "PARTS", "ShopSystem"]
@@ -66,20 +65,21 @@ class ShopSystem:
         settings: dict[str, Any] = {"synchronous": synchronous, "clock": clock}
         self._write = {name: SQLiteStore(folder / f"{name}.db", **settings) for name in ("users", "billing")}
         self._read = SQLiteStore(folder / "dashboard.db", **settings)
-        self.log = SQLiteLog(folder / "log.db", "events", dedup=100_000, **settings)
+        self._opening = in_a_file(folder, settings)
         self.dashboard = ReadModel(self._read, "dashboard", DASHBOARD)
         self.ledger = ReadModel(self._read, "ledger", LEDGER)
         self.services: dict[str, Commands] = {}
         self.later: dict[str, CommandQueue] = {}
         self.known = 0  #: events that came to the view again
         self._parts: dict[str, anyio.CancelScope] = {}
+        self._places = {part: anyio.Lock() for part in PARTS}  # of each part one runs at a time
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             for store in (*self._write.values(), self._read):
                 stack.enter_context(store)
-            await stack.enter_async_context(self.log)
+            self.channel = await stack.enter_async_context(self._opening)
             self.services = {"users": users(self._write["users"]), "billing": billing(self._write["billing"])}
             self.later = {name: CommandQueue(service) for name, service in self.services.items()}
             self._group = await stack.enter_async_context(background())
@@ -107,7 +107,7 @@ class ShopSystem:
         run = {"relay": self._relay, "projector": self._project}[part]
         if part not in self._parts:
             self._parts[part] = scope = anyio.CancelScope()
-            self._group.start_soon(_within, scope, run, name=part)
+            self._group.start_soon(_within, scope, self._places[part], run, name=part)
 
     def kill(self, part: str) -> None:
         """Stop the relays or the projector wherever they are, also within an event. Idempotent."""
@@ -117,35 +117,31 @@ class ShopSystem:
     async def go_back(self, events: int) -> int:
         """Let the projector lose its place; returns how many of the last `events` come again."""
         self.kill("projector")
-        group = ConsumerGroup(self.log, "dashboard")
-        again = min(events, group.committed - self.log.first)
-        await group.seek(group.committed - again)
-        self.start("projector")
-        return again
+        try:
+            async with self._places["projector"]:
+                return await self.channel.go_back(events)
+        finally:
+            self.start("projector")
 
     async def _relay(self) -> None:
         """Publish what is in the outboxes into the log."""
         async with anyio.create_task_group() as group:
             for name, service in self.services.items():
-                relay = Relay(service.outbox, self.log.append, f"relay of {name}", claim=5.0)
+                relay = Relay(service.outbox, self.channel.publish, f"relay of {name}", claim=5.0)
                 group.start_soon(relay.run, name=relay.name)
 
     async def _project(self) -> None:
         """Bring what is in the log onto the views, and commit the position afterwards."""
-        group = ConsumerGroup(self.log, "dashboard")
-        while True:
-            await despite_faults(partial(self._project_some, group), "projector")
+        await self.channel.follow(self._bring)
 
-    async def _project_some(self, group: ConsumerGroup) -> None:
-        for offset, message, _ in await group.read(limit=20):
-            if self.slow:
-                await anyio.sleep(self.slow)
-            try:
-                self.known += not await self.dashboard(message)
-                await self.ledger(message)
-            except PoisonEvent as poison:
-                self._set_aside(message, poison)
-            await group.commit(offset + 1)
+    async def _bring(self, message: Message) -> None:
+        if self.slow:
+            await anyio.sleep(self.slow)
+        try:
+            self.known += not await self.dashboard(message)
+            await self.ledger(message)
+        except PoisonEvent as poison:
+            self._set_aside(message, poison)
 
     # Poison
 
@@ -167,30 +163,22 @@ class ShopSystem:
         """
         for view, handlers in ((self.dashboard, DASHBOARD), (self.ledger, LEDGER)):
             mended = mend and {type: mend(handler) for type, handler in handlers.items()}
-            await view.rebuild(self._history(), mended)
+            await view.rebuild(self.channel.history(), mended)
         with self._read.transaction() as transaction:
             transaction.clear("set aside")
 
-    async def _history(self) -> AsyncIterator[Message]:
-        offset = self.log.first
-        while records := await self.log.read(offset):
-            for record in records:
-                yield record.message
-            offset = records[-1].offset + 1
-
-    async def standing(self) -> dict[str, Any]:
+    def standing(self) -> dict[str, Any]:
         """The places where everything is just now, which the page draws. Ages and lags are in seconds."""
         lag = self.dashboard.lag
         outboxes = [service.outbox for service in self.services.values()]
         position, _ = self.dashboard.since(0, limit=0)
-        group = ConsumerGroup(self.log, "dashboard")
         return {
             "outbox": sum(len(outbox) for outbox in outboxes),
-            "oldest": max(outbox.age for outbox in outboxes),
-            "log": self.log.end,
-            "projected": group.committed,
-            "behind": group.lag,
-            "waiting": await self._age(group.committed),
+            "oldest": (oldest := max(outbox.age for outbox in outboxes)),
+            "log": self.channel.end,
+            "projected": self.channel.committed,
+            "behind": self.channel.end - self.channel.committed,
+            "waiting": max(oldest, self.channel.age),
             "position": position,
             "lag": lag.last,
             "largest": lag.largest,
@@ -209,14 +197,8 @@ class ShopSystem:
         with self._write["billing"].reading() as transaction:
             return sum(state["owed"] for _, (_, state) in transaction.scan("billing"))
 
-    async def _age(self, committed: int) -> float:
-        """The seconds for which the oldest event has been on its way to the view; 0 when none is."""
-        ages = [service.outbox.age for service in self.services.values()]
-        for record in await self.log.read(committed, limit=1):
-            ages.append(anyio.current_time() - record.message.created)
-        return max(0.0, *ages)
 
-
-async def _within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
+async def _within(scope: anyio.CancelScope, place: anyio.Lock, run: Callable[[], Awaitable[None]]) -> None:
     with scope:
-        await run()
+        async with place:  # a killed one may still wait for an answer
+            await run()
