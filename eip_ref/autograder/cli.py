@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     dashboard.add_argument(
         "--slow", type=_seconds, default=0.0, help="seconds that the projector waits per event"
     )
+    dashboard.add_argument(
+        "--kafka", type=_address, metavar="HOST:PORT", help="the Kafka for its events (a file)"
+    )
     gateway = apps.add_parser("gateway", help="a gateway before three services")
     for each in (dashboard, gateway):
         each.add_argument("--port", type=_port, default=0, help="where it listens (a free port)")
@@ -98,6 +101,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"a port is a whole number up to 65535, not {text!r}")
     return int(text)
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise argparse.ArgumentTypeError(f"an address is HOST:PORT, not {text!r}")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -131,7 +141,7 @@ def _reset(options: argparse.Namespace) -> int:
 
 
 def _app(options: argparse.Namespace) -> int:
-    settings = {name: value for name, value in vars(options).items() if name in ("folder", "slow")}
+    settings = {name: value for name, value in vars(options).items() if name in ("folder", "slow", "kafka")}
     return start(options.name, options.port, **settings)
 
 

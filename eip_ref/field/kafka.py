@@ -82,11 +82,14 @@ def consumer(url: str, group: str, **settings: Any) -> Consumer:
     return Consumer({"bootstrap.servers": url, "group.id": group, **RETRY, **careful, **settings})
 
 
-async def make_topic(url: str, name: str, *, partitions: int = 1, config: Mapping[str, str]) -> None:
-    """Make a topic with one replica, unless it is there."""
+async def make_topic(
+    url: str, name: str, *, partitions: int = 1, config: Mapping[str, str], timeout: float | None = None
+) -> None:
+    """Make a topic with one replica, unless it is there. The broker has `timeout` seconds, or `ANSWER`."""
+    timeout = ANSWER if timeout is None else timeout
     admin = AdminClient({"bootstrap.servers": url, **RETRY})
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config))
-    made = admin.create_topics([topic], operation_timeout=ANSWER, request_timeout=ANSWER)[name]
+    made = admin.create_topics([topic], operation_timeout=timeout, request_timeout=timeout)[name]
     try:
         await in_thread(made.result)
     except KafkaException as error:

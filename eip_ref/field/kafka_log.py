@@ -31,7 +31,8 @@ POLL = 0.05  #: seconds between two looks for a message that is waited for
 class KafkaLog:
     """A `Log` on a broker: `async with KafkaLog("localhost:9092", "orders") as log: …`.
 
-    Raises ConnectionError when the broker is gone: whether an append was heard is then unknown.
+    Raises ConnectionError when the broker is gone, which is when it has not answered for `timeout` seconds:
+    whether an append was heard is then unknown.
     """
 
     def __init__(
@@ -41,19 +42,19 @@ class KafkaLog:
         *,
         acks: int | str = "all",
         max_bytes: int = 1_000_000,
-        timeout: float = ANSWER,
+        timeout: float | None = None,
     ) -> None:
         self.name = values.name("name", name)
         self._url, self._max_bytes = url, values.count("max_bytes", max_bytes)
-        self._writer = Writer(url, acks=acks, max_bytes=max_bytes, timeout=timeout)
+        self._timeout = ANSWER if timeout is None else values.duration("timeout", timeout, zero=False)
+        self._writer = Writer(url, acks=acks, max_bytes=max_bytes, timeout=self._timeout)
         self._place = 0  # the offset that the reader brings next
         self._reading = anyio.Lock()
 
     async def __aenter__(self) -> Self:
         with connection(self.name):
-            await make_topic(
-                self._url, self.name, config={"max.message.bytes": str(self._max_bytes), "retention.ms": "-1"}
-            )
+            config = {"max.message.bytes": str(self._max_bytes), "retention.ms": "-1"}
+            await make_topic(self._url, self.name, config=config, timeout=self._timeout)
         await self._writer.__aenter__()
         self._reader = consumer(self._url, f"reader-{uuid4()}", **{"auto.offset.reset": "error"})
         self._reader.assign([TopicPartition(self.name, 0, 0)])
@@ -81,7 +82,7 @@ class KafkaLog:
         return self._bounds()[1]
 
     def _bounds(self) -> tuple[int, int]:
-        ask = partial(self._asker.get_watermark_offsets, TopicPartition(self.name, 0), timeout=ANSWER)
+        ask = partial(self._asker.get_watermark_offsets, TopicPartition(self.name, 0), timeout=self._timeout)
         with connection(self.name):
             first, end = once_it_leads(ask)
         return first, end
@@ -171,7 +172,9 @@ class KafkaGroup:
     async def committed(self) -> int:
         """The offset before which everything is done. A new group begins at the oldest message kept."""
         with connection(self.log.name):
-            ask = partial(self._committer.committed, [TopicPartition(self.log.name, 0)], timeout=ANSWER)
+            ask = partial(
+                self._committer.committed, [TopicPartition(self.log.name, 0)], timeout=self.log._timeout
+            )
             (place,) = await in_thread(once_it_leads, ask)
         return place.offset if place.offset >= 0 else (await in_thread(self.log._bounds))[0]
 

@@ -195,7 +195,8 @@ HEAD = """\
 Each promise of a pattern was asked of each system by a test, in real time, on one node of it. `make field`
 asks again, and writes these tables. {signs}. A system was given the settings of a careful operator; what a
 setting changes is proved with it and without it. The sign of a cell leads to its test; where none of a
-column was ever run, it says *not run*. [compose.yaml](compose.yaml) has the systems as containers.
+column was ever run, it says *not run*. [compose.yaml](compose.yaml) has the systems as containers; on its
+Kafka, `eip app dashboard --kafka localhost:9092` runs the application of CQRS.
 
 `make bench-field` compares the rate of each adapter with that of its client alone, and says beside it what
 both promised in that run. Rates of different systems are not compared with each other: one has a message on

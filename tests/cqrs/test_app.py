@@ -26,6 +26,7 @@ from eip_ref.apps.shop_dashboard.request_parsing import MAX_TIMEOUT
 from eip_ref.apps.shop_dashboard.shop import ShopSystem
 from eip_ref.apps.shop_dashboard.stream import Stream
 from eip_ref.apps.shop_dashboard.web import application
+from eip_ref.field.doctor import INSTALL
 from eip_ref.message import Message
 from tests import slow_client
 from tests.backends import virtual_time_only
@@ -45,9 +46,11 @@ def run(scenario: Callable[..., Awaitable[Any]], *args: Any) -> Any:
 
 
 @asynccontextmanager
-async def in_process(folder: Path) -> AsyncIterator[tuple[ShopSystem, httpx.AsyncClient]]:
+async def in_process(
+    folder: Path, kafka: str | None = None
+) -> AsyncIterator[tuple[ShopSystem, httpx.AsyncClient]]:
     """The application without a server."""
-    async with ShopSystem(folder, synchronous="OFF") as shop:
+    async with ShopSystem(folder, kafka=kafka, synchronous="OFF") as shop:
         transport = httpx.ASGITransport(application(shop, hosts=("shop",)))
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
             yield shop, client
@@ -894,7 +897,17 @@ def test_a_folder_with_the_files_of_another_program_is_refused_in_one_line(tmp_p
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--port", "65536"), ("--port", "-1"), ("--port", "x"), ("--slow", "-1"), ("--slow", "nan")],
+    [
+        ("--port", "65536"),
+        ("--port", "-1"),
+        ("--port", "x"),
+        ("--slow", "-1"),
+        ("--slow", "nan"),
+        ("--kafka", "localhost"),
+        ("--kafka", ":9092"),
+        ("--kafka", "localhost:0"),
+        ("--kafka", "localhost:x"),
+    ],
 )
 def test_an_option_that_makes_no_sense_is_refused_by_its_name(option: str, value: str) -> None:
     """Before anything is started."""
@@ -911,18 +924,33 @@ def test_help_starts_nothing(application: str) -> None:
     assert (code, "--port" in said) == (0, True)
 
 
-def test_a_missing_library_is_said_in_one_line_with_the_extra_that_has_it() -> None:
+@pytest.mark.parametrize(
+    ("library", "settings", "command"),
+    [
+        ("strawberry", "", "python -m pip install -e '.[course]'"),
+        ("confluent_kafka", ", kafka='localhost:9092'", INSTALL),
+    ],
+)
+def test_a_missing_library_is_said_in_one_line_with_the_extra_that_has_it(
+    library: str, settings: str, command: str
+) -> None:
     """And not as a traceback."""
-    hidden = "import sys; sys.modules['strawberry'] = None; from eip_ref.apps import start"
+    hidden = f"import sys; sys.modules[{library!r}] = None; from eip_ref.apps import start"
     done = subprocess.run(
-        [sys.executable, "-c", f"{hidden}; sys.exit(start('dashboard', 0))"],
+        [sys.executable, "-c", f"{hidden}; sys.exit(start('dashboard', 0{settings}))"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "strawberry is missing; install it with: python -m pip install -e '.[course]'\n"
+    assert done.stderr == f"{library} is missing; install it with: {command}\n"
+
+
+def test_the_application_loads_no_client_of_kafka_by_itself() -> None:
+    """Who never names a Kafka need not have the extra `field`."""
+    code = "import sys, eip_ref.apps.shop_dashboard.serve; print('confluent_kafka' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
 @virtual_time_only

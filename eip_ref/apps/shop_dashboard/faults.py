@@ -83,7 +83,10 @@ class Faults:
         events = (await body_of(request)).get("events")
         if type(events) is not int or not 0 < events <= MAX_REPEATED:
             raise HttpRefusal(f"events must be a whole number from 1 to {MAX_REPEATED:,}")
-        return JSONResponse({"again": await self._shop.go_back(events)})
+        try:
+            return JSONResponse({"again": await self._shop.go_back(events)})
+        except ConnectionError as error:
+            raise HttpRefusal("the log does not answer", 503) from error
 
     async def poison(self, request: Request) -> Response:
         """Charge at the old till."""
@@ -114,4 +117,6 @@ class Faults:
             await self._shop.rebuild(mend)
         except (PoisonEvent, RuntimeError) as error:
             raise HttpRefusal(str(error), 409) from error
+        except ConnectionError as error:
+            raise HttpRefusal("the log does not answer", 503) from error
         return JSONResponse({"rebuilt": len(self._shop.dashboard.rows())})

@@ -18,23 +18,25 @@ __all__ = ["running"]
 
 @asynccontextmanager
 async def running(
-    port: int = 0, folder: str | None = None, slow: float = 0.0
+    port: int = 0, folder: str | None = None, slow: float = 0.0, kafka: str | None = None
 ) -> AsyncIterator[tuple[str, str]]:
     """The dashboard at work; gives its URL and what to say. Its files are in `folder`, or do not stay.
 
-    `slow` is the number of seconds for which the projector waits before each event. Raises
-    `CannotStart` for a folder in which there is something else, or another dashboard at work.
+    `slow` is the number of seconds for which the projector waits before each event, `kafka` the address,
+    HOST:PORT, of the Kafka that has its events. Raises `CannotStart` for a folder in which there is
+    something else, or another dashboard at work, and for a Kafka that does not answer or has not its events.
     """
     data = f"Its data are in {folder}." if folder else "Its data are removed when it stops."
     async with AsyncExitStack() as stack:
         temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="eip-dashboard-"))
         try:
             stack.enter_context(_alone(Path(folder or temporary)))
-            shop = await stack.enter_async_context(ShopSystem(folder or temporary, slow=slow))
+            shop = await stack.enter_async_context(ShopSystem(folder or temporary, slow=slow, kafka=kafka))
         except (OSError, ValueError, sqlite3.Error) as error:
             raise CannotStart(str(error)) from error
         url = await stack.enter_async_context(serving(application(shop, data=data), port))
-        yield url, f"The dashboard is at {url}/\n{data}"
+        where = [data, shop.channel.says] if kafka else [data]
+        yield url, "\n".join([f"The dashboard is at {url}/", *where])
 
 
 @contextmanager

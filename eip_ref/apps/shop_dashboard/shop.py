@@ -4,14 +4,15 @@
                                              ├─▶ log.db ─ project ─┤
     billing.db  ─ Commands ─ outbox ─ relay ─┘                     └─ rows of the ledger
 
-The log keeps all events, so the views can be built again at any time.
+The log keeps all events, so the views can be built again at any time. It may be a topic of Kafka instead.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,14 +24,16 @@ from ... import values
 from ...cqrs import CommandQueue, Commands, ReadModel, Relay
 from ...event_sourcing import EventHandler, PoisonEvent, Recorded, View
 from ...message import Message
+from ...message_queue import Backoff
 from ...storage import SQLiteStore
 from ...tasks import background
-from .channel import in_a_file
+from .channel import ANSWER, opened
 from .services import DASHBOARD, billing, users
 
 __all__ = ["LEDGER", "PARTS", "ShopSystem"]
 
 LINES = 20  #: how many entries the ledger of one customer keeps
+SOON = Backoff(initial=0.5, max_delay=2.0)  #: of the relays: somebody looks on
 PARTS = ("relay", "projector")  #: what can be stopped and started by itself
 
 
@@ -49,6 +52,8 @@ class ShopSystem:
     """The running system. Use it with `async with`; what is in `folder` goes on where it stopped.
 
     `slow` is a number of seconds for which the projector waits before each event: the lag, on purpose.
+    `kafka`, HOST:PORT, is where the events of this folder go, from its first start on; without it they are
+    in a file. Entering raises what `channel.opened` does, and ValueError when Kafka has lost some of them.
     """
 
     def __init__(
@@ -56,16 +61,18 @@ class ShopSystem:
         folder: str | Path,
         *,
         slow: float = 0.0,
+        kafka: str | None = None,
         synchronous: str = "NORMAL",
         clock: Callable[[], float] | None = time.time,
     ) -> None:
         self.slow = values.duration("slow", slow)
+        self._kafka = kafka
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         settings: dict[str, Any] = {"synchronous": synchronous, "clock": clock}
         self._write = {name: SQLiteStore(folder / f"{name}.db", **settings) for name in ("users", "billing")}
         self._read = SQLiteStore(folder / "dashboard.db", **settings)
-        self._opening = in_a_file(folder, settings)
+        self._opening = partial(opened, folder, self._read, kafka, settings)
         self.dashboard = ReadModel(self._read, "dashboard", DASHBOARD)
         self.ledger = ReadModel(self._read, "ledger", LEDGER)
         self.services: dict[str, Commands] = {}
@@ -79,8 +86,10 @@ class ShopSystem:
         async with AsyncExitStack() as stack:
             for store in (*self._write.values(), self._read):
                 stack.enter_context(store)
-            self.channel = await stack.enter_async_context(self._opening)
+            self.channel = await stack.enter_async_context(self._opening())
             self.services = {"users": users(self._write["users"]), "billing": billing(self._write["billing"])}
+            if self._kafka:
+                self._must_have_all_events()
             self.later = {name: CommandQueue(service) for name, service in self.services.items()}
             self._group = await stack.enter_async_context(background())
             for later in self.later.values():
@@ -94,6 +103,21 @@ class ShopSystem:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return await self._open.__aexit__(kind, error, trace)
+
+    def _must_have_all_events(self) -> None:
+        """A broker may be another one than before, or have begun anew."""
+        waiting = sum(len(service.outbox) for service in self.services.values())
+        published = sum(self._versions()) - waiting
+        if self.channel.end < published:
+            raise ValueError(
+                f"{published} events were published, and the log has {self.channel.end} of them. "
+                f"{self.channel.says} Name the Kafka that has them all, or another --folder"
+            )
+
+    def _versions(self) -> Iterator[int]:
+        for name, store in self._write.items():
+            with store.reading() as transaction:
+                yield from (version for _, (version, _) in transaction.scan(name))
 
     # The parts that can stop by themselves
 
@@ -127,7 +151,9 @@ class ShopSystem:
         """Publish what is in the outboxes into the log."""
         async with anyio.create_task_group() as group:
             for name, service in self.services.items():
-                relay = Relay(service.outbox, self.channel.publish, f"relay of {name}", claim=5.0)
+                relay = Relay(
+                    service.outbox, self.channel.publish, f"relay of {name}", claim=2 * ANSWER, backoff=SOON
+                )
                 group.start_soon(relay.run, name=relay.name)
 
     async def _project(self) -> None:
@@ -176,6 +202,7 @@ class ShopSystem:
             "outbox": sum(len(outbox) for outbox in outboxes),
             "oldest": (oldest := max(outbox.age for outbox in outboxes)),
             "log": self.channel.end,
+            "lost": self.channel.lost,
             "projected": self.channel.committed,
             "behind": self.channel.end - self.channel.committed,
             "waiting": max(oldest, self.channel.age),

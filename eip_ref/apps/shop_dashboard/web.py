@@ -32,7 +32,7 @@ def application(
     """The web application of this shop, which is open already. `data` says on the page where its data are."""
 
     async def show(request: Request) -> Response:
-        return page(PAGE, data=data)
+        return page(PAGE, data=data, log=shop.channel.says)
 
     door = GraphQLDoor(shop)
     return Starlette(
