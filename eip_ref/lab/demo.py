@@ -1,6 +1,7 @@
 """Demos: a scenario with controls becomes a player and figures, in a few lines.
 
-A control is a small fact that tests can read; its widget is made only for display.
+A control is a small fact that tests can read; its widget is made only for display. Widgets are loaded with
+the first demo, since that takes a fifth of a second: whoever judges answers shows none.
 
 A demo shows itself once and afterwards only changes the values of its own widgets, so that the
 stored output of a notebook is the same in every run: a static figure of the default run and a
@@ -18,29 +19,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import anywidget
-import ipywidgets
-
 from ..trace import Trace
 from .clock import simulate
 from .figures import Figure, sequence
-from .player import Player
-from .static_image import static_image, template
+from .static_image import filled, static_image
 from .wording import describe
 
 __all__ = ["Control", "Demo", "choice", "demo", "slider", "toggle"]
 
 _DELAY = 0.1  # seconds without a change after which the figures below the player are drawn
-_FIGURE = template(
-    '<div style="background:#fff;border-radius:6px;overflow-x:auto;padding:4px">{{ svg | safe }}</div>'
-)
-_FIRST = template(  # the picture of a demo without a player, small enough to be seen with the controls
+_FIGURE = '<div style="background:#fff;border-radius:6px;overflow-x:auto;padding:4px">{{ svg | safe }}</div>'
+_FIRST = (  # the picture of a demo without a player, small enough to be seen with the controls
     "<style>.eip-first svg { height: auto; max-height: 430px; max-width: 100%; width: auto; }</style>"
     '<div class="eip-first">{{ figure | safe }}</div>'
 )
-_STATUS = template('<div role="status" style="line-height:1.5">{{ words }}</div>')
-_TITLE = template("<b>{{ title }}</b>")
-_ALERT = template(
+_STATUS = '<div role="status" style="line-height:1.5">{{ words }}</div>'
+_TITLE = "<b>{{ title }}</b>"
+_ALERT = (
     '<div role="alert" style="border-left:4px solid #d55e00;padding:6px 12px;line-height:1.5">'
     '<b>{{ says }}</b><br><span style="white-space:pre-line">{{ error }}</span></div>'
 )
@@ -65,6 +60,8 @@ class Demo:
         layout: Sequence[Sequence[str]] | None = None,
         max_events: int = 100_000,
     ) -> None:
+        from .player import Player
+
         self.controls = dict(controls)
         self.presets = {name: dict(values) for name, values in (presets or {}).items()}
         self.figures = tuple(figures)
@@ -139,6 +136,10 @@ class Demo:
     # What is shown
 
     def _build(self, title: str, *, with_seed: bool) -> Any:
+        import ipywidgets
+
+        from .slider_names import SliderNames
+
         beside = [c.label_of(name) for name, c in self.controls.items() if c.ends != (False, True)]
         width = f"{max(map(len, [*beside, 'Seed'])) * 0.58 + 0.8:.1f}em"
         self.widgets = {name: control.widget(name, width) for name, control in self.controls.items()}
@@ -155,7 +156,7 @@ class Demo:
             [*self.widgets.values(), *[self.seed][:with_seed]],
             layout={"grid_template_columns": _COLUMNS, "grid_gap": "2px 24px"},
         )
-        heading = [ipywidgets.HTML(_TITLE.render(title=title), layout={"margin": "2px 16px 2px 2px"})]
+        heading = [ipywidgets.HTML(filled(_TITLE, title=title), layout={"margin": "2px 16px 2px 2px"})]
         bar = ipywidgets.HBox([*heading[: bool(title)], *self._buttons()], layout={"flex_flow": "row wrap"})
         shown = [self.player] if self.player else []
         parts = [bar, self.grid, SliderNames(), self._message, *shown, *self._drawings]
@@ -164,6 +165,8 @@ class Demo:
         return box
 
     def _buttons(self) -> list[Any]:
+        import ipywidgets
+
         acts = {name: partial(self.press, name) for name in [*self.presets, "Reset"]}
         buttons = []
         for name, act in acts.items():
@@ -182,7 +185,7 @@ class Demo:
         self.error = None
         try:
             self.trace = self.run(seed=self.seed.value, **self.values)
-            words = _STATUS.render(words=self.summary(self.trace))
+            words = filled(_STATUS, words=self.summary(self.trace))
         except Exception as error:
             self.error = error
             self.trace = getattr(error, "trace", Trace(()))
@@ -216,8 +219,8 @@ class Demo:
     def _draw(self) -> None:
         for n, (shown, figure) in enumerate(zip(self._drawings, self.figures, strict=True)):
             try:
-                drawn = _FIGURE.render(svg=figure(self.trace).svg)
-                shown.value = drawn if n or self.player else _FIRST.render(figure=drawn)
+                drawn = filled(_FIGURE, svg=figure(self.trace).svg)
+                shown.value = drawn if n or self.player else filled(_FIRST, figure=drawn)
             except Exception as error:
                 shown.value = _alert("This figure could not be drawn.", error)
 
@@ -250,11 +253,14 @@ class Control:
     value: Any  #: at the start, and after a reset
     ends: tuple[Any, ...]  #: the least and the most, or every choice
     allows: Callable[[Any], bool]
-    make: Callable[[], Any]  #: a fresh widget, without its label
+    kind: str  #: of its widget: the name of a class of ipywidgets
+    options: Mapping[str, Any]  #: of that class
 
     def widget(self, name: str, label_width: str) -> Any:
         """The widget for the argument `name`."""
-        made = self.make()
+        import ipywidgets
+
+        made = getattr(ipywidgets, self.kind)(**self.options)
         made.description = self.label_of(name)
         made.style.description_width = label_width
         made.layout.width = "auto"
@@ -264,29 +270,6 @@ class Control:
     def label_of(self, name: str) -> str:
         """The name that the reader sees: the label, or else the argument's name in words."""
         return self.label or name.replace("_", " ").capitalize()
-
-
-class SliderNames(anywidget.AnyWidget):
-    """Gives the sliders of a demo their names for screen readers, which ipywidgets leaves out."""
-
-    _esm = """
-    export default {
-      render({ el }) {
-        el.style.display = "none";
-        const handles = () => [...(el.closest(".eip-demo")?.querySelectorAll(".noUi-handle") ?? [])];
-        const name = (handle) => {
-          const label = handle.closest(".widget-slider")?.querySelector(".widget-label");
-          if (label) handle.setAttribute("aria-label", label.textContent);
-        };
-        let tries = 0; // the sliders appear when their own views are ready
-        const timer = setInterval(() => {
-          handles().forEach(name);
-          if (++tries === 20) clearInterval(timer);
-        }, 250);
-        return () => clearInterval(timer);
-      },
-    };
-    """
 
 
 def slider(
@@ -302,14 +285,14 @@ def slider(
     if not minimum <= start <= maximum:
         raise ValueError(f"the value {start:g} is not {between}")
     whole = all(isinstance(number, int) for number in (minimum, maximum, step, start))
-    kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
-    options = {} if whole else {"readout_format": f".{_decimals(step)}f"}
+    form = {} if whole else {"readout_format": f".{_decimals(step)}f"}
     return Control(
         label,
         start,
         (minimum, maximum),
         lambda v: isinstance(v, int if whole else int | float) and minimum <= v <= maximum,
-        lambda: kind(value=start, min=minimum, max=maximum, step=step, continuous_update=True, **options),
+        "IntSlider" if whole else "FloatSlider",
+        {"value": start, "min": minimum, "max": maximum, "step": step, "continuous_update": True, **form},
     )
 
 
@@ -326,7 +309,8 @@ def choice(*options: Any, value: Any = None, label: str = "") -> Control:
         start,
         options,
         lambda v: v in options,
-        lambda: ipywidgets.Dropdown(options=shown, value=start),
+        "Dropdown",
+        {"options": shown, "value": start},
     )
 
 
@@ -337,7 +321,8 @@ def toggle(value: bool = False, *, label: str = "") -> Control:
         value,
         (False, True),
         lambda v: isinstance(v, bool),
-        lambda: ipywidgets.Checkbox(value=value, indent=False),
+        "Checkbox",
+        {"value": value, "indent": False},
     )
 
 
@@ -349,4 +334,4 @@ def _decimals(step: float) -> int:
 def _alert(says: str, error: Exception) -> str:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return _ALERT.render(says=says, error=f"{type(error).__name__}: {error}")
+    return filled(_ALERT, says=says, error=f"{type(error).__name__}: {error}")

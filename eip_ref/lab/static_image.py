@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["image", "static_image", "template"]
+__all__ = ["filled", "image", "static_image"]
 
 _IMAGE = (
     '<img alt="{{ alt }}" src="data:image/svg+xml;base64,{{ data }}" '
@@ -17,9 +17,13 @@ _IMAGE = (
 )
 
 
+def filled(html: str, **values: object) -> str:
+    """A template with its values, escaped: what a scenario says is text, never markup."""
+    return _template(html).render(**values)
+
+
 @lru_cache
-def template(html: str) -> Template:
-    """A template whose values are escaped: what a scenario says is text, never markup."""
+def _template(html: str) -> Template:
     from jinja2 import Environment  # not before: the `eip` command also runs where only anyio is installed
 
     return Environment(autoescape=True).from_string(html)
@@ -31,7 +35,7 @@ def image(svg: str, alt: str) -> str:
     Notebooks show pictures so, since JupyterLab draws bare SVG without alternative text, and not at
     all in a notebook that it does not trust yet, such as one from a fresh clone.
     """
-    return template(_IMAGE).render(alt=alt, data=b64encode(svg.encode()).decode())
+    return filled(_IMAGE, alt=alt, data=b64encode(svg.encode()).decode())
 
 
 def static_image(svg: str, alt: str) -> dict[str, str]:

@@ -19,6 +19,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from eip_ref.autograder.registry import outlines
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "eip_ref"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -39,6 +41,7 @@ COMMANDS = {
     "sudo",
 }
 GROUND = {"message", "trace", "signal", "tasks", "timers", "bounded", "values", "storage"}
+HEAVY = {"matplotlib", "numpy", "ipywidgets", "IPython", "anywidget", "jinja2"}  # what shows
 ABOVE = {"lab", "autograder", "course", "apps", "field"}  # what shows, judges, fills, serves, connects
 PATTERNS = sorted(
     path.stem
@@ -210,7 +213,19 @@ def test_importing_the_package_or_a_pattern_loads_no_plotting_and_no_widgets(mod
     name = f"eip_ref.{module}".rstrip(".")
     code = f"import sys, {name}; print(*{{m.partition('.')[0] for m in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert set(loaded.split()) & {"matplotlib", "numpy", "ipywidgets", "IPython", "anywidget"} == set()
+    assert set(loaded.split()) & HEAVY == set()
+
+
+def test_loading_the_exercises_of_any_lesson_loads_no_plotting_and_no_widgets() -> None:
+    """Whoever checks or grades an answer would wait for it, and mostly shows no picture."""
+    code = """if True:
+        import json, sys
+        from eip_ref.autograder import registry
+        names = [outline.module for outline in registry.outlines()]
+        print(json.dumps({lesson.label: [*sys.modules] for lesson in map(registry.lesson, names)}))"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = {lesson: HEAVY.intersection(names) for lesson, names in json.loads(said).items()}
+    assert loaded == {outline.label: set() for outline in outlines()}
 
 
 def imports(path: Path) -> set[str]:

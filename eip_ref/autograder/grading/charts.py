@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.ticker import MaxNLocator
-
-from ...lab.figures.canvas import LEFT, RIGHT, Canvas, Figure, area, drawing, names_axis
+from ...lab.figures.canvas import LEFT, RIGHT, Canvas, Figure, area, drawing, names_axis, round_numbers
 from ...lab.figures.style import BLACK, BLUE, GREEN, GREY, MARGIN, PALE, PAPER, RED, widest
 from ...lab.wording import listing, plural
 from .class_record import ExerciseFacts
@@ -77,7 +75,7 @@ def spread(points: Sequence[int], most: int, title: str) -> Figure:
     axes.bar_label(bars, [str(count) if count else "" for count in counts], padding=3, weight="bold")
     axes.set_xticks(range(len(names)), names)
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(0, max([1, *counts]) * 1.15))
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(round_numbers(4, whole=True))
     axes.tick_params("x", length=0)
     said = [
         f"{plural(count, 'learner')} with {name} points"

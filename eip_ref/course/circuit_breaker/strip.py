@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-from matplotlib.artist import Artist
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...lab.figures import Figure
 from ...lab.figures.canvas import Canvas, Point, area, box, draw_paths, drawing, seconds_per_point, sign
 from ...lab.figures.style import BLACK, GREEN, GREY, ORANGE, PALE, PAPER, RED, tint, width_of
 from ...lab.wording import listing, seconds
 from ...trace import Event, Kind, Trace
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
 
 __all__ = ["strip"]
 

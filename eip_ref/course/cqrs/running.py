@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...apps import CannotStart, Opened
-from ...lab.static_image import template
+from ...lab.static_image import filled
 
 __all__ = ["NotRun", "RunningShop", "open_the_shop"]
 
@@ -26,10 +26,8 @@ ALT = (
     "between them a gauge of the lag, the way of an event from outbox to view with 3 not on the view yet, "
     "and the customers."
 )
-_FRAME = template(
-    '<iframe src="{{ url }}" title="The dashboard" width="100%" height="520" style="border:0"></iframe>'
-)
-_PICTURE = template('<img alt="{{ alt }}" src="data:image/png;base64,{{ data }}" style="max-width:100%">')
+_FRAME = '<iframe src="{{ url }}" title="The dashboard" width="100%" height="520" style="border:0"></iframe>'
+_PICTURE = '<img alt="{{ alt }}" src="data:image/png;base64,{{ data }}" style="max-width:100%">'
 
 
 class NotRun:
@@ -174,9 +172,9 @@ class Page:
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         import ipywidgets
 
-        frame = ipywidgets.HTML(_FRAME.render(url=self._url))
+        frame = ipywidgets.HTML(filled(_FRAME, url=self._url))
         data = b64encode(PICTURE.read_bytes()).decode()
-        shown = {"text/html": _PICTURE.render(alt=ALT, data=data), "text/plain": ALT}
+        shown = {"text/html": filled(_PICTURE, alt=ALT, data=data), "text/plain": ALT}
         return {**frame._repr_mimebundle_(**options), **shown}
 
 

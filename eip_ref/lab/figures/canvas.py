@@ -3,6 +3,8 @@
 Measures are points (1/72 inch) from the top left corner, so a text of 9 is 9 pt on the screen and
 on paper. Matplotlib draws; only its object API is used, so nothing is shown twice and no global
 figure exists. The SVG is the same bytes in every process: no date, no random ids, no version.
+Matplotlib is loaded with the first picture, since that takes a third of a second: whoever judges answers
+imports the figures of their lesson, and mostly draws none.
 
 Axes stand where the width of their names puts them, not where matplotlib's constrained layout would:
 that draws all of it two times more, which is too slow for a slider.
@@ -21,22 +23,18 @@ from html import escape
 from io import StringIO
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure as MatplotlibFigure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, PathPatch
-from matplotlib.path import Path as Strokes
-from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import Affine2D
+from typing import TYPE_CHECKING, Any
 
 from ..static_image import image
 from ..wording import one_line
 from .style import BLACK, FONTS, GREY, MARGIN, SETTINGS, SIZE, SOLID, TEXT, WIDTH, Dash, fit, widest, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch, PathPatch
+    from matplotlib.ticker import MaxNLocator
 
 Point = tuple[float, float]
 TOP = 26.0  #: of what stands below a title alone
@@ -72,6 +70,8 @@ class Figure:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw in the house style, whatever the user's own settings of matplotlib are."""
+    import matplotlib
+
     with _one_at_a_time, matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has more fonts
         matplotlib.rcdefaults()
@@ -95,6 +95,9 @@ class Canvas:
         key: Sequence[Artist] = (),
         notes: Iterable[str] = (),
     ) -> None:
+        from matplotlib.figure import Figure as MatplotlibFigure
+        from matplotlib.transforms import Affine2D
+
         self.title = one_line(title)
         rows, columns = _arranged([str(entry.get_label()) for entry in key])
         below = [note for note in notes if note]
@@ -125,7 +128,7 @@ class Canvas:
     ) -> None:
         """Draw open paths, all in one style."""
         if paths:
-            self._add(PathPatch(_compound(paths), fill=False, ec=colour, lw=width, ls=dash, zorder=z))
+            self._add(_compound(paths, fill=False, ec=colour, lw=width, ls=dash, zorder=z))
 
     def shapes(
         self,
@@ -137,9 +140,7 @@ class Canvas:
     ) -> None:
         """Draw closed polygons, all in one style."""
         if polygons:
-            self._add(
-                PathPatch(_compound(polygons, closed=True), fc=fill, ec=edge, lw=1, zorder=z, hatch=hatch)
-            )
+            self._add(_compound(polygons, closed=True, fc=fill, ec=edge, lw=1, zorder=z, hatch=hatch))
 
     def text(
         self,
@@ -194,7 +195,7 @@ class Canvas:
             )
             axes.set_title(fit(title, RIGHT - LEFT, bold=True))
             axes.set_ylabel(name)
-            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+            axes.yaxis.set_major_locator(round_numbers(4, whole=True))
             found.append(axes)
         return found
 
@@ -216,6 +217,8 @@ class Canvas:
 
     def picture(self, alt: str) -> Figure:
         """The finished picture; `alt` says in words what it shows."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
         out = StringIO()
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         FigureCanvasSVG(self.figure).print_svg(out, metadata=nothing)  # type: ignore[no-untyped-call]
@@ -235,12 +238,16 @@ def empty(title: str, words: str) -> Figure:
 
 def sign(label: str, color: str, dash: Dash = SOLID, **look: Any) -> Line2D:
     """An entry of a key: a line or, where `look` has one, a marker."""
+    from matplotlib.lines import Line2D
+
     shown = "none" if "marker" in look else dash
     return Line2D([], [], label=_label(label), color=color, linestyle=shown, **look)
 
 
 def area(label: str, **look: Any) -> Patch:
     """An entry of a key: a filled area."""
+    from matplotlib.patches import Patch
+
     return Patch(label=_label(label), **look)
 
 
@@ -281,11 +288,18 @@ def time_axis(axes: Axes, start: float, end: float, *, name: str = "{}") -> None
     """Number the axis in the unit that suits this stretch of seconds, and name it."""
     end = end if end > start else start + 1
     factor, unit = unit_of(end)
-    ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(start / factor, end / factor)
+    ticks = round_numbers(8).tick_values(start / factor, end / factor)
     shown = [tick for tick in ticks if start <= tick * factor <= end]
     axes.set_xticks([tick * factor for tick in shown], [f"{tick:g}" for tick in shown])
     axes.set_xlim(start, end)
     axes.set_xlabel(name.format(unit))
+
+
+def round_numbers(most: int, *, whole: bool = False) -> MaxNLocator:
+    """Where an axis is numbered: at most so many steps, between numbers that people like."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(most, integer=whole, steps=[1, 2, 5, 10])
 
 
 def draw_paths(axes: Axes, paths: Sequence[Sequence[Point]], *, closed: bool = True, **look: Any) -> None:
@@ -293,7 +307,7 @@ def draw_paths(axes: Axes, paths: Sequence[Sequence[Point]], *, closed: bool = T
 
     All are one path: with `broken_barh` 1,000 bars take ten times as long, and twice as many bytes.
     """
-    axes.add_artist(PathPatch(_compound(paths, closed=closed), **look))
+    axes.add_artist(_compound(paths, closed=closed, **look))
 
 
 def names_axis(
@@ -360,12 +374,15 @@ def ring(x: float, y: float, r: float = 4.0) -> list[Point]:
     return [(x + r * math.cos(i * math.pi / 6), y + r * math.sin(i * math.pi / 6)) for i in range(12)]
 
 
-def _compound(paths: Sequence[Sequence[Point]], *, closed: bool = False) -> Strokes:
+def _compound(paths: Sequence[Sequence[Point]], *, closed: bool = False, **look: Any) -> PathPatch:
     """Many strokes or polygons as one path, which is far quicker to draw and shorter to write than many."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Strokes
+
     paths = [[*path, path[0]] for path in paths] if closed else paths
     corners = [corner for path in paths for corner in path]
     codes = [c for path in paths for c in (Strokes.MOVETO, *[Strokes.LINETO] * (len(path) - 1))]
-    return Strokes(corners, codes)
+    return PathPatch(Strokes(corners, codes), **look)
 
 
 def _tidy(svg: str, title: str, alt: str) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...trace import Event, Kind, Trace
 from ..wording import Names, listing, plural, seconds
 from .canvas import Canvas, Figure, Point, area, box, draw_paths, drawing, seconds_per_point
 from .style import BLUE, GREEN, GREY, ORANGE, RED, SHORT, SKY, TEXT, Dash, fit, tint, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MAX_ROWS = 30
 _ROW = 20.0

@@ -12,11 +12,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple
-
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.markers import CARETDOWN
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...trace import Event, Kind, Trace
 from ..wording import listing, plural, seconds
@@ -43,15 +39,20 @@ from .style import (
     tint,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
 MAX_LOGS, MAX_READERS = 4, 5
 _PANEL = 140.0
 _ON_TOP = {"zorder": 3, "clip_on": False}
 _LINES = ((DASHED, BLUE), (DASH_DOT, GREEN), (DOTTED, PURPLE), (LONG, ORANGE), (SHORT, SKY))
+_CARET_DOWN = 7  # matplotlib.markers.CARETDOWN
 _MARKS: dict[str, tuple[str, dict[str, Any]]] = {  # what of a reader is marked, as what, and how
     "crashes": ("crashed", {"marker": "x", "color": RED, "markersize": 7, "markeredgewidth": 2}),
     "restarts": (
         "restarted",
-        {"marker": CARETDOWN, "color": GREEN, "markersize": 9, "markeredgecolor": BLACK},
+        {"marker": _CARET_DOWN, "color": GREEN, "markersize": 9, "markeredgecolor": BLACK},
     ),
     "replays": ("reads again", {"marker": "D", "color": PURPLE, "markersize": 4.5, "markeredgecolor": BLACK}),
 }

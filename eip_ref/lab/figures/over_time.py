@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby, pairwise
-from typing import Any, NamedTuple
-
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...trace import Event, Kind, Trace
 from ..invariants.journeys import Journeys, dead_letter_channels
@@ -31,6 +28,10 @@ from .style import (
     fit,
     tint,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 MAX_CHANNELS, MAX_READERS, MAX_BINS = 5, 6, 30
 _COLUMNS = 200  #: parts of a time axis that the eye can tell apart

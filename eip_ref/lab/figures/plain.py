@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
-
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING
 
 from ..wording import listing
-from .canvas import LEFT, RIGHT, Canvas, Figure, beside, box, drawing, names_axis, number, room_beside
+from .canvas import (
+    LEFT,
+    RIGHT,
+    Canvas,
+    Figure,
+    beside,
+    box,
+    drawing,
+    names_axis,
+    number,
+    room_beside,
+    round_numbers,
+)
 from .style import BLACK, BLUE, GREY, LINES, MARGIN, PALE, RED, fit, tint, widest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @drawing()
@@ -139,8 +152,8 @@ def _limits(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     axes.set_ylim(low, high if high > low else low + 1)
     axes.set_xlim(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1)
     whole = all(x == int(x) for x in xs)
-    axes.xaxis.set_major_locator(MaxNLocator(9, integer=whole, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(round_numbers(9, whole=whole))
+    axes.yaxis.set_major_locator(round_numbers(6))
 
 
 def _at(line: Sequence[tuple[float, float]], mark: float | None) -> float | None:

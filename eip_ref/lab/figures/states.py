@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, NamedTuple
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...trace import Event, Kind, Trace
 from ..wording import listing, plural, seconds
 from .canvas import Canvas, Figure, Point, area, box, draw_paths, drawing, seconds_per_point, sign
 from .rows import by_number
 from .style import BLACK, BLUE, GREEN, GREY, ORANGE, PAPER, PURPLE, RED, SKY, WIDTH, fit, tint, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MAX_ROWS = 20
 _BAND, _LANE = 20.0, 14.0  # the heights of a strip and of the calls below it

@@ -6,14 +6,15 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import east_asian_width
 
 from cycler import cycler
-from matplotlib.font_manager import FontProperties, findfont
-from matplotlib.ft2font import FT2Font
 
 from ..wording import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.ft2font import FT2Font
 
 WIDTH = 580.0  #: 773 px on a screen, the width of a notebook's output
 SIZE = 9.0  #: of all text but titles
@@ -91,6 +92,9 @@ SETTINGS: dict[Any, Any] = {
 
 @lru_cache(maxsize=4)
 def _font(bold: bool) -> FT2Font:
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
     path = findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal"))
     font = FT2Font(path)
     font.set_size(100, 72)

@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
-
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING, Any
 
 from ...trace import Event, Kind, Trace
 from ..wording import Names, listing, plural, seconds
 from .canvas import Canvas, Figure, Point, area, box, draw_paths, drawing, seconds_per_point, sign
 from .rows import by_number
 from .style import BLUE, GREEN, GREY, ORANGE, PAPER, PURPLE, RED, SOLID, tint, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 MAX_ROWS = 20
 _MAX_LANES, _MAX_LABELS = 4, 60
