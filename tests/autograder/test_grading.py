@@ -125,6 +125,30 @@ def test_all_is_graded_again_on_request(grade: Grade, handed_in: Path, tmp_path:
     assert grade(handed_in, secret_file=secret).run.graded == 3
 
 
+def test_what_draws_the_overview_is_loaded_while_workers_work(handed_in: Path, tmp_path: Path) -> None:
+    """Else all would wait for it at the end."""
+    code = """if True:
+        import os, sys, threading
+        from concurrent.futures import ThreadPoolExecutor
+        from pathlib import Path
+        from eip_ref.autograder.grading import grade_class
+        from tests.autograder import trusting
+
+        loaded = threading.Event()
+        sys.addaudithook(lambda event, told: told[:1] == ("matplotlib.figure",) and loaded.set())
+
+        def grade(job):
+            loaded.wait(60) or os._exit(1)
+            return trusting.grade(job)
+
+        with ThreadPoolExecutor(2) as threads:
+            options = {"executor": threads, "at_once": 2, "grade": grade, "draw": trusting.draw_or_hang}
+            print(grade_class(Path(sys.argv[1]), Path(sys.argv[2]), **options).run.graded)"""
+    command = [sys.executable, "-c", code, str(handed_in), str(tmp_path / "results")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n", done.stderr
+
+
 def test_a_broken_notebook_costs_no_other_learner(grade: Grade, submissions: Path) -> None:
     """What is no JSON, no file, no notebook or a link is named, and its learner is in the gradebook."""
     whole = grade(submissions)

@@ -204,7 +204,10 @@ def _grade(
 def _jobs(
     state: _State, digests: dict[Submission, str], step: Step, again: bool, only: Collection[str]
 ) -> Iterator[tuple[Submission, Job]]:
-    """The jobs that are left to do, each read from disk when its turn comes."""
+    """The jobs that are left to do, each read from disk when its turn comes.
+
+    When all are handed out, what is needed for the reports is loaded.
+    """
     for each in state.found.submissions:
         if only and each.learner not in only:
             with suppress(LookupError):
@@ -229,6 +232,7 @@ def _jobs(
             continue
         state.keep(each, kept)
         step()
+    reports.load()  # now, while the workers work
 
 
 def _digest(job: Job) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from .. import page
 from .class_record import ClassRecord
 from .feedback import feedback
 from .gradebook import gradebook, with_rows_of
@@ -12,7 +13,16 @@ from .junit import junit
 from .pictures import Pictures
 from .results import Results
 
-__all__ = ["write"]
+__all__ = ["load", "write"]
+
+
+def load() -> None:
+    """Load what `write` needs, if somebody has time before: it takes half a second, most of it matplotlib."""
+    from ...lab.figures.canvas import empty
+    from . import overview  # noqa: F401
+
+    page.environment()
+    empty("", "")
 
 
 def write(book: ClassRecord, results: Results, pictures: Pictures, only: Collection[str] = ()) -> None:
@@ -20,7 +30,7 @@ def write(book: ClassRecord, results: Results, pictures: Pictures, only: Collect
 
     Raises OSError, and `OtherColumns` when rows of `only` do not fit into the gradebook that is there.
     """
-    from .overview import overview  # its plots take long to import, and a worker or `eip check` draws none
+    from .overview import overview  # not before: a worker or `eip check` writes none
 
     lessons = {lesson.module: lesson for lesson in book.lessons}
     made = gradebook(book)
