@@ -31,7 +31,7 @@ AHEAD = (
 
 No cell says what is imported here, since here it would run with more rights than a cell has.
 """
-PICTURES = ("figures", "player", "demo", "controls", "still")
+PICTURES = ("figures", "player", "demo")
 
 
 def main(file: int, modules: list[str]) -> None:
@@ -127,8 +127,7 @@ def _stand_ins() -> None:
         *PICTURES,
         *(f"figures.{each.stem}" for each in Path(lab.__file__).parent.glob("figures/[a-z]*.py")),
     ]
-    for name in ("matplotlib", "matplotlib.artist"):
-        sys.modules[name] = _Nothing(name)
+    sys.modules["matplotlib"] = _Nothing("matplotlib")  # or a cell that imports it costs each process seconds
     for name in names:
         module = sys.modules[f"eip_ref.lab.{name}"] = _Nothing(name)
         if "." not in name:
