@@ -2,8 +2,8 @@
 
 A lesson is a notebook with its exercises. A package has `NUMBER`, and for its one lesson `TITLE` and the
 tuple `EXERCISES`; a pattern that needs several lessons has them in the tuple `PARTS`. To import all packages
-takes a second. So a package is imported when somebody asks for its exercises, and which lessons there are is
-read from its text.
+takes more than a tenth of a second. So a package is imported when somebody asks for its exercises, and which
+lessons there are is read from its text.
 """
 
 from __future__ import annotations
