@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import threading
 from typing import Any
 
 import pytest
 
-from eip_ref.course.request_reply import a_spike, answered, for_real
+from eip_ref.course.request_reply import a_spike, answered, for_real, killed
 from eip_ref.course.request_reply.killed import Bank
 from eip_ref.lab import simulate
 
@@ -65,8 +66,22 @@ def test_where_no_thread_can_be_started_the_result_says_so(monkeypatch: pytest.M
     def refuses(*args: Any, **named: Any) -> None:
         raise RuntimeError("can't start new thread")
 
+    monkeypatch.setattr(killed, "_loop", killed._loop.__wrapped__)  # nobody has run one before
     monkeypatch.setattr(threading.Thread, "start", refuses)
     assert str(for_real(killed_at_once, "HTTP")) == "not run here: can't start new thread"
+
+
+def test_all_runs_have_one_loop() -> None:
+    """gRPC prints an error in a later loop when it hears of a call whose own is closed."""
+    loops = []
+
+    async def look(bank: Bank) -> str:
+        loops.append(asyncio.get_running_loop())
+        return ""
+
+    for _ in range(2):
+        for_real(look, "plain gRPC")
+    assert loops[0] is loops[1]
 
 
 def test_an_unknown_way_is_refused() -> None:

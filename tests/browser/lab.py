@@ -105,7 +105,7 @@ def _environment(home: Path, token: str) -> dict[str, str]:
     own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     folders = {name: str(home / name.lower()) for name in own}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "EIP_"))}
-    return kept | folders | {"JUPYTER_TOKEN": token}
+    return kept | folders | {"JUPYTER_TOKEN": token, "EIP_FIELD": "stored"}
 
 
 def _wait_until_up(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:

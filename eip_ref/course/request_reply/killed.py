@@ -9,18 +9,19 @@ hangs.
 
 from __future__ import annotations
 
+import atexit
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ...request_reply import Indefinite, NotDone, RequestError
 
@@ -116,12 +117,25 @@ def for_real(scenario: Callable[[Bank], Awaitable[str]], way: str) -> ForReal:
     """
     if way not in (HTTP, GRPC, PLAIN):
         raise ValueError(f'the way must be "{HTTP}", "{GRPC}" or "{PLAIN}", not {way!r}')
-    with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own already
-        try:
-            run = thread.submit(anyio.run, partial(_run, scenario, way))
-        except RuntimeError as error:  # no thread can be started
-            return _not_run(error)
+    try:
+        run = _loop().start_task_soon(_run, scenario, way)
+    except RuntimeError as error:  # no thread can be started
+        return _not_run(error)
+    try:
         return run.result()
+    finally:
+        run.cancel()  # after a Ctrl-C; else it is over
+
+
+@cache
+def _loop() -> BlockingPortal:
+    """A loop in a thread of its own, since a notebook has one already; the same for all runs.
+
+    gRPC prints an error when it hears late of a call whose loop is closed.
+    """
+    stays = ExitStack()
+    atexit.register(stays.close)
+    return stays.enter_context(start_blocking_portal())
 
 
 async def _run(scenario: Callable[[Bank], Awaitable[str]], way: str) -> ForReal:
