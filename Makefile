@@ -10,7 +10,7 @@ PYTHON := $(firstword $(shell for name in $(CANDIDATES); do \
 endif
 VENV    = .venv
 BIN     = $(VENV)/bin
-WORKERS = 3
+WORKERS = 4
 ARGS    =
 UPGRADE = --upgrade
 APART   = autograder broken browser docs field javascript notebooks seeded
