@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
 
 from .servers import SERVERS, Server
@@ -26,8 +27,14 @@ def report() -> str:
 
 
 def _clients() -> str:
-    missing = [name for name in CLIENTS if find_spec(name) is None]
-    return f"missing  client libraries: {INSTALL}" if missing else "ready    client libraries"
+    is_ready = all(map(_is_there, CLIENTS))
+    return "ready    client libraries" if is_ready else f"missing  client libraries: {INSTALL}"
+
+
+def _is_there(module: str) -> bool:
+    with suppress(ModuleNotFoundError):  # raised where a package around it is missing
+        return find_spec(module) is not None
+    return False
 
 
 def _line(server: type[Server]) -> str:
