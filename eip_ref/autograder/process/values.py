@@ -15,10 +15,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "Uncrossable", "class_named", "is_record", "name_of", "pack", "pack_inside", "unpack"]
+__all__ = ["MAX_DEPTH", "Uncrossable", "class_named", "fields_of", "name_of", "pack", "pack_inside", "unpack"]
 
 MAX_DEPTH = 60  #: of lists and dictionaries in each other
 MAX_BITS = 10_000  #: of a whole number
@@ -45,14 +46,17 @@ def class_named(module: object, name: object) -> type | None:
     return found if isinstance(found, type) else None
 
 
-def is_record(kind: type) -> bool:
-    """True for a named tuple or a frozen dataclass of `eip_ref` whose fields are all public."""
+@cache
+def fields_of(kind: type) -> tuple[str, ...] | None:
+    """The fields of a named tuple or frozen dataclass of `eip_ref` that are all public, else None."""
     if not kind.__module__.startswith("eip_ref."):
-        return False
+        return None
     if issubclass(kind, tuple):
-        return hasattr(kind, "_fields")
-    frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    return bool(frozen) and not any(each.name.startswith("_") for each in fields(kind))  # type: ignore[arg-type]
+        return getattr(kind, "_fields", None)
+    if not (is_dataclass(kind) and kind.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+        return None
+    names = tuple(each.name for each in fields(kind))
+    return None if any(name.startswith("_") for name in names) else names
 
 
 def pack(value: Any, refer: Refer, share: Share = None, depth: int = 0) -> Any:
@@ -88,7 +92,7 @@ def pack_inside(value: Any, refer: Refer, share: Share, depth: int = 0) -> Any:
 
 
 def _pack_tagged(value: Any, inside: Callable[[Any], Any], refer: Refer) -> Any:
-    kind = type(value)
+    kind: type = type(value)
     if isinstance(value, Enum) and kind.__module__.startswith("eip_ref."):
         return {"$enum": [*name_of(kind), value.name]}
     if isinstance(value, str | int | float) and not isinstance(value, Enum):
@@ -99,8 +103,7 @@ def _pack_tagged(value: Any, inside: Callable[[Any], Any], refer: Refer) -> Any:
         return {f"${kind.__name__}": sorted(map(inside, value), key=repr)}
     if kind in (bytes, bytearray):
         return {"$bytes": value.hex()}
-    if is_record(kind):
-        names = getattr(kind, "_fields", None) or [each.name for each in fields(kind)]
+    if (names := fields_of(kind)) is not None:
         return {"$record": [*name_of(kind), {name: inside(getattr(value, name)) for name in names}]}
     return refer(value)
 
@@ -178,6 +181,6 @@ def _class(module: object, name: object, base: type) -> type:
 
 def _record(module: object, name: object) -> type:
     kind = _class(module, name, object)
-    if not is_record(kind):
+    if fields_of(kind) is None:
         raise Uncrossable(f"{kind.__name__} is no record")
     return kind
