@@ -102,4 +102,5 @@ def judge(trace: Trace) -> kit.Symptoms:
         yield kit.seen("old-name", words, trace)
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.cases(one_order, every_order, judge), judge)
+# The seed chooses the amounts alone: each run plays every order.
+EXERCISE = kit.exercise(__name__, __doc__, kit.cases(one_order, every_order, judge), judge, seeds=(1,))
