@@ -38,7 +38,7 @@ from functools import partial
 from inspect import cleandoc
 
 from ...trace import Trace
-from ..exercise import LEVELS, Diagnosis, Ending, Exercise, Mistake, Part, Run, Vacuous
+from ..exercise import LEVELS, SEEDS, Diagnosis, Ending, Exercise, Mistake, Part, Run, Vacuous
 from ..forms import Form, a_class, async_function, function
 from .journeys import Symptom
 
@@ -61,7 +61,7 @@ MISTAKE = re.compile(r"([a-z0-9-]+)(?: \(([\w, ]+)\))?: ([^.]+)\.\s+(.+)", re.DO
 
 
 def exercise(
-    module: str, texts: str | None, run: Run, judge: Judge, *, seeds: tuple[int, ...] = (1, 2, 3)
+    module: str, texts: str | None, run: Run, judge: Judge, *, seeds: tuple[int, ...] = SEEDS
 ) -> Exercise:
     """Make the exercise of a module from its `__name__` and its `__doc__`.
 

@@ -179,5 +179,9 @@ BROKEN = {
 }
 
 EXERCISE = kit.exercise(
-    __name__, __doc__, kit.try_test(CORRECT, BROKEN), kit.judge_test("accuses-a-correct-page", BROKEN)
+    __name__,
+    __doc__,
+    kit.try_test(CORRECT, BROKEN),
+    kit.judge_test("accuses-a-correct-page", BROKEN),
+    seeds=(1,),
 )

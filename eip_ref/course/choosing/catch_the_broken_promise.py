@@ -155,5 +155,9 @@ BROKEN = {
 }
 
 EXERCISE = kit.exercise(
-    __name__, __doc__, kit.try_test(CORRECT, BROKEN), kit.judge_test("accuses-a-correct-shop", BROKEN)
+    __name__,
+    __doc__,
+    kit.try_test(CORRECT, BROKEN),
+    kit.judge_test("accuses-a-correct-shop", BROKEN),
+    seeds=(1,),
 )

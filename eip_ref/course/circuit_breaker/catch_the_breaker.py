@@ -150,5 +150,9 @@ BROKEN = {
 }
 
 EXERCISE = kit.exercise(
-    __name__, __doc__, kit.try_test(CORRECT, BROKEN), kit.judge_test("accuses-a-correct-breaker", BROKEN)
+    __name__,
+    __doc__,
+    kit.try_test(CORRECT, BROKEN),
+    kit.judge_test("accuses-a-correct-breaker", BROKEN),
+    seeds=(1,),
 )

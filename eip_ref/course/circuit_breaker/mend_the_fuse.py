@@ -244,5 +244,5 @@ def judge(trace: Trace) -> kit.Symptoms:
 
 
 EXERCISE = kit.exercise(
-    __name__, __doc__, kit.cases(a_script, lambda seed: SCRIPTS, judge), judge, seeds=(1, 2)
+    __name__, __doc__, kit.cases(a_script, lambda seed: SCRIPTS, judge), judge, seeds=(1, 5)
 )

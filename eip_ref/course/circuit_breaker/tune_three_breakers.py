@@ -130,5 +130,5 @@ EXERCISE = kit.exercise(
     __doc__,
     kit.cases(three_services_to_tune, lambda seed: SERVICES, judge, max_events=60_000),
     judge,
-    seeds=(1, 2),
+    seeds=(1, 5),
 )

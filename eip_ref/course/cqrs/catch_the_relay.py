@@ -216,4 +216,5 @@ EXERCISE = kit.exercise(
     __doc__,
     kit.try_test(CORRECT, BROKEN, max_events=10_000),
     kit.judge_test("accuses-a-correct-relay", BROKEN),
+    seeds=(1,),
 )

@@ -145,4 +145,6 @@ def judge(trace: Trace) -> kit.Symptoms:
         yield kit.seen("not-committed", words, trace.filter(Kind.STATE))
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.cases(a_log_and_a_crash, lambda seed: STEPS, judge), judge)
+EXERCISE = kit.exercise(
+    __name__, __doc__, kit.cases(a_log_and_a_crash, lambda seed: STEPS, judge), judge, seeds=(1, 5)
+)

@@ -133,5 +133,9 @@ BROKEN = {
 }
 
 EXERCISE = kit.exercise(
-    __name__, __doc__, kit.try_test(CORRECT, BROKEN), kit.judge_test("accuses-a-correct-store", BROKEN)
+    __name__,
+    __doc__,
+    kit.try_test(CORRECT, BROKEN),
+    kit.judge_test("accuses-a-correct-store", BROKEN),
+    seeds=(1,),
 )

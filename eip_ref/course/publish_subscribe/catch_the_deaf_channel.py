@@ -123,5 +123,9 @@ BROKEN = {
 }
 
 EXERCISE = kit.exercise(
-    __name__, __doc__, kit.try_test(CORRECT, BROKEN), kit.judge_test("accuses-a-correct-channel", BROKEN)
+    __name__,
+    __doc__,
+    kit.try_test(CORRECT, BROKEN),
+    kit.judge_test("accuses-a-correct-channel", BROKEN),
+    seeds=(1,),
 )

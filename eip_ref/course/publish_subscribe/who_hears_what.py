@@ -96,4 +96,4 @@ def judge(trace: Trace) -> kit.Symptoms:
                 yield kit.seen("hears-twice", f"{who} heard `{topic}` {number} times.", story)
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.play(eight_topics), judge)
+EXERCISE = kit.exercise(__name__, __doc__, kit.play(eight_topics), judge, seeds=(1,))
