@@ -33,6 +33,7 @@ from aio_pika.exceptions import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
 )
+from aiormq.exceptions import ConnectionInternalError
 
 from .. import values
 from ..message import Message
@@ -89,19 +90,19 @@ class RabbitStreamLog:
         """The connection, a new one when the last was lost."""
         async with self._one_at_a_time:
             if self._connection is None:
-                connection = await aio_pika.connect(self._url)
-                try:
-                    await _once_it_is_there(partial(self._declare, connection))
-                except BaseException:
-                    await connection.close()
-                    raise
-                self._connection = connection
+                self._connection = await _once_it_is_there(self._declared)
         return self._connection
 
-    async def _declare(self, connection: Any) -> None:
-        """Make the stream, unless it is there."""
-        async with await _channel(connection) as channel:
-            await channel.declare_queue(self.name, durable=True, arguments=self._arguments)
+    async def _declared(self) -> Any:
+        """A new connection, by which the stream was made, unless it was there."""
+        connection = await aio_pika.connect(self._url)
+        try:
+            async with await _channel(connection) as channel:
+                await channel.declare_queue(self.name, durable=True, arguments=self._arguments)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     async def _open(self) -> Any:
         """A channel, by a new connection when it turns out that the last was lost."""
@@ -314,12 +315,15 @@ class RabbitStreamGroup:
 
 
 async def _once_it_is_there(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask again while the broker, just started, has not begun all the streams that it knows."""
+    """Ask again while the broker, just started, has not begun all the streams that it knows.
+
+    Of such a stream it says that it is not there, or closes the connection with an internal error.
+    """
     end = anyio.current_time() + ANSWER
     while True:
         try:
             return await ask()
-        except (ChannelNotFoundEntity, ChannelPreconditionFailed) as error:
+        except (ChannelNotFoundEntity, ChannelPreconditionFailed, ConnectionInternalError) as error:
             if anyio.current_time() > end or "inequivalent" in str(error):
                 raise
         await asyncio.sleep(0.1)

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
+from aiormq.exceptions import ChannelNotFoundEntity, ConnectionInternalError
 
-from eip_ref.field import unbroken
+from eip_ref.field import rabbitmq_stream, unbroken
 
 
 def on_asyncio(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
@@ -71,3 +72,17 @@ async def test_work_that_its_client_cancels_is_cancelled() -> None:
     answer.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 5)
+
+
+@on_asyncio
+async def test_a_broker_that_has_not_begun_its_streams_is_asked_again() -> None:
+    """A stream of RabbitMQ is not there then, or the connection is closed with an internal error."""
+    for error in (ChannelNotFoundEntity("no stream"), ConnectionInternalError("INTERNAL_ERROR")):
+        answers: list[BaseException | str] = [error, "a consumer"]
+
+        async def ask(answers: list[BaseException | str] = answers) -> str:
+            if isinstance(answer := answers.pop(0), BaseException):
+                raise answer
+            return answer
+
+        assert await rabbitmq_stream._once_it_is_there(ask) == "a consumer"
