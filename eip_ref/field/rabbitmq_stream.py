@@ -7,6 +7,7 @@ counts as empty after `EMPTY` seconds. Where a group is, the broker keeps for cl
 only; here it is in a stream beside the log.
 
 Each segment of a stream takes its first offset for itself: from one segment to the next there is a gap.
+A stream that was made less than a second before its broker is killed is lost, with what was confirmed in it.
 
 `first` and `end` ask on a connection of their own, and stop the event loop for that time.
 

@@ -18,6 +18,8 @@ from eip_ref.storage import MemoryStore, OffsetGone, Record
 from .conftest import Servers
 from .promises import SOON, Site, promise
 
+OLD = 2.5  #: seconds after which no broker loses a log with its declaration
+
 
 async def fill(log: Any, *bodies: Any) -> list[int]:
     """Append these bodies, each after the confirm of the one before; return their offsets."""
@@ -354,7 +356,10 @@ async def test_a_view_is_rebuilt_from_the_log(site: Site) -> None:
 
 @promise
 async def test_what_was_confirmed_survives_a_kill_of_the_broker(site: Site) -> None:
-    """It freezes, and is killed, under a writer that goes on; no record that it confirmed is lost."""
+    """It freezes, and is killed, under a writer that goes on; no record that it confirmed is lost.
+
+    The log was made more than two seconds before.
+    """
     confirmed: list[int] = []
 
     async def write(log: Any) -> None:
@@ -368,6 +373,7 @@ async def test_what_was_confirmed_survives_a_kill_of_the_broker(site: Site) -> N
 
     async with site.open() as log, anyio.create_task_group() as tasks:
         tasks.start_soon(write, log)
+        await anyio.sleep(OLD)
         while len(confirmed) < 100:
             await anyio.sleep(0.01)
         site.server.freeze()
@@ -388,6 +394,7 @@ async def test_a_log_is_used_on_after_a_kill_of_the_broker(site: Site) -> None:
         await fill(log, 1, 2)
         await group.read()
         await group.commit()
+        await anyio.sleep(OLD)
         await site.restart()
         with anyio.fail_after(SOON * 3):
             while True:
