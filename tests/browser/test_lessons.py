@@ -42,9 +42,9 @@ def one_of_each_kind(paths: Iterable[Path]) -> Iterator[Path]:
     """Those that have stored something of which no earlier one has stored the like."""
     seen: set[str] = set()
     for path in paths:
-        if kinds(path) - seen:
+        if new := kinds(path) - seen:
             yield path
-        seen |= kinds(path)
+        seen |= new
 
 
 @pytest.mark.parametrize("path", [*one_of_each_kind(LESSONS)], ids=lambda path: path.stem)

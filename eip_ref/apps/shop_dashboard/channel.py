@@ -38,7 +38,7 @@ RETRY = 0.2  #: seconds until the projector asks again a log that was away
 
 
 class Reader(Protocol):
-    """What a channel needs of a group; it is opened at the place that it has committed."""
+    """A group as far as a channel needs it; it is opened at the place that it has committed."""
 
     position: int
 

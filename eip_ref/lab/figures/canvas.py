@@ -296,7 +296,7 @@ def time_axis(axes: Axes, start: float, end: float, *, name: str = "{}") -> None
 
 
 def round_numbers(most: int, *, whole: bool = False) -> MaxNLocator:
-    """Where an axis is numbered: at most so many steps, between numbers that people like."""
+    """The places of an axis that have numbers: at most so many steps, between numbers that people like."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(most, integer=whole, steps=[1, 2, 5, 10])
