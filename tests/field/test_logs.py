@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -385,6 +386,20 @@ async def test_what_was_confirmed_survives_a_kill_of_the_broker(site: Site) -> N
         found = set(bodies(await all_of(log)))
         lost = len(set(confirmed) - found)
         assert not lost, f"{lost} of {len(confirmed)} confirmed records are lost"
+
+
+@promise
+async def test_a_log_that_was_just_made_survives_a_kill_of_the_broker(site: Site) -> None:
+    """SIGKILL at the first confirm; the log is there afterwards, and so is the record."""
+    async with site.open() as log:
+        await fill(log, "order")
+        site.server.freeze()
+        await site.restart()
+    found = None
+    with suppress(ConnectionError), anyio.move_on_after(SOON * 3):
+        async with site.open() as log:
+            found = bodies(await all_of(log))
+    assert found == ["order"], "the log is gone, or cannot be used any more"
 
 
 @promise
