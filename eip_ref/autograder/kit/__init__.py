@@ -19,7 +19,7 @@ from .journeys import (
     story,
     when,
 )
-from .questions import Answered, answers, ask, counted, measured, unreadable
+from .questions import Answered, answers, ask, counted, measured, misread, numbers, readings, unreadable
 from .scenario import (
     Answer,
     as_program,
@@ -57,9 +57,12 @@ __all__ = [
     "journeys",
     "judge_test",
     "measured",
+    "misread",
     "mortal",
+    "numbers",
     "participants",
     "play",
+    "readings",
     "require",
     "seen",
     "story",

@@ -12,9 +12,19 @@ from typing import Any, NamedTuple
 from ...lab.clock import simulate
 from ...trace import Event, Kind, Trace
 from ..exercise import Run
-from .journeys import Symptom, seen
+from .journeys import Symptom, Symptoms, seen
 
-__all__ = ["Answered", "answers", "ask", "counted", "measured", "unreadable"]
+__all__ = [
+    "Answered",
+    "answers",
+    "ask",
+    "counted",
+    "measured",
+    "misread",
+    "numbers",
+    "readings",
+    "unreadable",
+]
 
 ANSWER = "answer"  #: the `where` of notes that hold what a learner said
 RETURNED = "returned"  #: the question of a note on an answer that is no dictionary
@@ -34,9 +44,23 @@ def measured(
     return measure
 
 
+def readings(
+    scenario: Callable[..., Awaitable[object]], questions: Mapping[str, Callable[[Trace], Any]]
+) -> dict[str, Measure]:
+    """Make measurements that are all of one run: by question, what its reading says of the trace."""
+    return {question: measured(scenario, reading=reading) for question, reading in questions.items()}
+
+
 def counted(count: Callable[[], Any]) -> Measure:
     """Make a measurement that has no trace to show: what `count()` returns, as JSON."""
     return lambda seed: (Trace(()), count())
+
+
+def numbers(question: str, said: object) -> list[int] | None:
+    """A readable prediction for `ask`: whole numbers, in any order."""
+    if isinstance(said, list | tuple | set) and all(type(number) is int for number in said):
+        return sorted(said)
+    return None
 
 
 def ask(questions: Mapping[str, Measure], readable: Callable[[str, Any], Any]) -> Run:
@@ -90,6 +114,24 @@ def unreadable(trace: Trace, mistake: str) -> list[Symptom]:
         for question, said, _ in _all(trace)
         if said is None or question == RETURNED
     ]
+
+
+def misread(
+    mistakes: Mapping[str, str] | Callable[[Answered], str], *, unread: str = "no-prediction"
+) -> Callable[[Trace], Symptoms]:
+    """Make a judge: a mistake for each question of which the learner said something else, and the trace.
+
+    `mistakes` has it by question, or tells it of what was answered. `unread` is that of a missing prediction.
+    """
+    mistake = mistakes if callable(mistakes) else lambda answered: mistakes[answered.question]
+
+    def judge(trace: Trace) -> Symptoms:
+        yield from unreadable(trace, unread)
+        for answered in answers(trace):
+            if answered.said != answered.really:
+                yield seen(mistake(answered), f"For {answered.question!r} you said {answered.said}.", trace)
+
+    return judge
 
 
 def _all(trace: Trace) -> list[Answered]:

@@ -155,20 +155,5 @@ def not_asked(trace: Trace) -> list[int]:
 
 
 READINGS = {NO_PAGE: no_page, PARTIAL: partial, TWICE: asked_twice, NOT_ASKED: not_asked}
-QUESTIONS = {name: kit.measured(seven_pages, reading=reading) for name, reading in READINGS.items()}
-
-
-def numbers(question: str, said: object) -> list[int] | None:
-    if isinstance(said, list | tuple | set) and all(type(number) is int for number in said):
-        return sorted(said)
-    return None
-
-
-def judge(trace: Trace) -> kit.Symptoms:
-    yield from kit.unreadable(trace, "no-prediction")
-    for question, said, really in kit.answers(trace):
-        if said != really:
-            yield kit.seen(MISTAKES[question], f"For {question!r} you said {said}.", trace)
-
-
-EXERCISE = kit.exercise(__name__, __doc__, kit.ask(QUESTIONS, numbers), judge, seeds=(1,))
+RUN = kit.ask(kit.readings(seven_pages, READINGS), kit.numbers)
+EXERCISE = kit.exercise(__name__, __doc__, RUN, kit.misread(MISTAKES), seeds=(1,))

@@ -92,15 +92,8 @@ def an_order(question: str, said: object) -> str | None:
     return said if isinstance(said, str) else None
 
 
-def judge(trace: Trace) -> kit.Symptoms:
-    yield from kit.unreadable(trace, "no-prediction")
-    for question, said, really in kit.answers(trace):
-        if said != really:
-            yield kit.seen(MISTAKES[question], f"For {question!r} you said {said}.", trace)
-
-
 run = kit.ask(
     {name: kit.measured(a_bad_night, reading=_reading(*which)) for name, which in QUESTIONS.items()}, an_order
 )
 
-EXERCISE = kit.exercise(__name__, __doc__, run, judge, seeds=(1,))
+EXERCISE = kit.exercise(__name__, __doc__, run, kit.misread(MISTAKES), seeds=(1,))

@@ -126,7 +126,6 @@ READINGS = {
     SILENCE: left_without_knowing,
 }
 MISTAKES = {CONFLICTS: "wrong-conflicts", KNOWN: "wrong-repetition", SILENCE: "wrong-silence"}
-QUESTIONS = {name: kit.measured(a_lunch, reading=reading) for name, reading in READINGS.items()}
 
 
 def numbers(question: str, said: object) -> list[int] | None:
@@ -136,12 +135,11 @@ def numbers(question: str, said: object) -> list[int] | None:
     return list(said) if question == IN_ORDER else sorted(set(said))
 
 
-def judge(trace: Trace) -> kit.Symptoms:
-    yield from kit.unreadable(trace, "no-prediction")
-    for question, said, really in kit.answers(trace):
-        if said != really:
-            stream = "order-of-sending" if sorted(said) == sorted(really) else "wrong-stream"
-            yield kit.seen(MISTAKES.get(question, stream), f"For {question!r} you said {said}.", trace)
+def mistake(answered: kit.Answered) -> str:
+    question, said, really = answered
+    stream = "order-of-sending" if sorted(said) == sorted(really) else "wrong-stream"
+    return MISTAKES.get(question, stream)
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.ask(QUESTIONS, numbers), judge, seeds=(1,))
+RUN = kit.ask(kit.readings(a_lunch, READINGS), numbers)
+EXERCISE = kit.exercise(__name__, __doc__, RUN, kit.misread(mistake), seeds=(1,))

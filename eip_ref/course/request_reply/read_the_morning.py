@@ -118,13 +118,7 @@ READINGS = {
     CERTAIN: certainly_not,
     LATE: lambda trace: _requests(trace, Kind.DROPPED, "shop"),
 }
-QUESTIONS = {name: kit.measured(a_strange_morning, reading=reading) for name, reading in READINGS.items()}
-
-
-def numbers(question: str, said: object) -> list[int] | None:
-    if isinstance(said, list | tuple | set) and all(type(number) is int for number in said):
-        return sorted(said)
-    return None
+RUN = kit.ask(kit.readings(a_strange_morning, READINGS), kit.numbers)
 
 
 def judge(trace: Trace) -> kit.Symptoms:
@@ -136,4 +130,4 @@ def judge(trace: Trace) -> kit.Symptoms:
             yield kit.seen(mistake, f"For {question!r} you said {said}.")
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.ask(QUESTIONS, numbers), judge, seeds=(1,))
+EXERCISE = kit.exercise(__name__, __doc__, RUN, judge, seeds=(1,))

@@ -121,7 +121,6 @@ def cannot_turn_back(trace: Trace) -> list[str]:
 
 
 READINGS = {DOUBT: in_doubt, UNDO: still_to_undo, PIVOT: cannot_turn_back}
-QUESTIONS = {name: kit.measured(a_night, reading=reading) for name, reading in READINGS.items()}
 
 
 def texts(question: str, said: object) -> list[str] | None:
@@ -132,14 +131,8 @@ def texts(question: str, said: object) -> list[str] | None:
     return [*said] if question == UNDO else sorted(said)
 
 
-def judge(trace: Trace) -> kit.Symptoms:
-    yield from kit.unreadable(trace, "no-answer")
-    for question, said, really in kit.answers(trace):
-        if said != really:
-            yield kit.seen(_mistake(question, said), f"For {question!r} you said {said}.", trace)
-
-
-def _mistake(question: str, said: list[str]) -> str:
+def mistake(answered: kit.Answered) -> str:
+    question, said, _ = answered
     if question == DOUBT:
         return "not-in-doubt"
     if question == PIVOT:
@@ -149,4 +142,5 @@ def _mistake(question: str, said: list[str]) -> str:
     return "undone-already" if "order 2/payment" in said else "wrong-undo"
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.ask(QUESTIONS, texts), judge, seeds=(1,))
+RUN = kit.ask(kit.readings(a_night, READINGS), texts)
+EXERCISE = kit.exercise(__name__, __doc__, RUN, kit.misread(mistake, unread="no-answer"), seeds=(1,))
