@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -49,13 +49,21 @@ class Store(ABC):
     def __enter__(self) -> Self: ...
     @abstractmethod
     def __exit__(self, *error: object) -> None: ...
-    @abstractmethod
-    def transaction(self) -> AbstractContextManager[Transaction]:
+
+    def transaction(self) -> Transaction:
         """All that is written inside is committed together, or none of it.
 
         Inside another one of the same task it is a savepoint. There must be no await inside. Raises
         `ForeignTransaction` where the transaction of another task is open.
         """
+        return Transaction(self, self._changing())
+
+    def reading(self) -> Transaction:
+        """The documents as they are at one moment, to be read and not written; it waits for no writer.
+
+        There must be no await inside. Raises `ForeignTransaction` as `transaction` does.
+        """
+        return Transaction(self, self._looking(), writes=False)
 
     @abstractmethod
     async def run(self, step: Callable[[Transaction], T]) -> T:
@@ -71,13 +79,6 @@ class Store(ABC):
         done = await self.run(step)
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return done
-
-    @abstractmethod
-    def reading(self) -> AbstractContextManager[Transaction]:
-        """The documents as they are at one moment, to be read and not written; it waits for no writer.
-
-        There must be no await inside. Raises `ForeignTransaction` as `transaction` does.
-        """
 
     @abstractmethod
     async def news(self) -> None:
@@ -96,6 +97,10 @@ class Store(ABC):
     @abstractmethod
     def after_commit(self, call: Callable[[], object]) -> None: ...
     @abstractmethod
+    def _changing(self) -> AbstractContextManager[object]: ...
+    @abstractmethod
+    def _looking(self) -> AbstractContextManager[object]: ...
+    @abstractmethod
     def _read(self, table: str, key: str) -> str | None: ...
     @abstractmethod
     def _write(self, table: str, key: str, text: str | None) -> None: ...
@@ -110,66 +115,80 @@ class Store(ABC):
 class Transaction:
     """The documents, as this transaction sees them: its own writes, and what is committed.
 
-    Each method raises RuntimeError once the transaction is over, and those that write also while it
-    is only read; ValueError for a table, a key or a limit that cannot be one.
+    Each method raises RuntimeError outside its `with` block, and those that write also while it is only
+    read; ValueError for a table, a key or a limit that cannot be one.
     """
 
-    def __init__(self, store: Store, *, writes: bool) -> None:
-        self.shift = store.shift
-        self.written = False
+    shift: float  #: that of the store
+
+    def __init__(self, store: Store, within: AbstractContextManager[object], *, writes: bool = True) -> None:
         self._store = store
+        self._within = within
         self._writes = writes
-        self._over = False
+        self._written = False
+        self._open = False
 
-    def close(self) -> None:
-        """It is over: whoever still holds it gets a clear error from now on."""
-        self._over = True
+    # No generator, since whatever is stored passes through here.
 
-    def _must_go_on(self) -> None:
-        if self._over:
+    def __enter__(self) -> Self:
+        self._within.__enter__()
+        self.shift = self._store.shift
+        self._open = True
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        self._open = False  # whoever still holds it gets a clear error from now on
+        if self._written and error[0] is None:
+            self._store.after_commit(self._store.changed.notify_all)
+        return self._within.__exit__(*error)
+
+    def _must_be_open(self) -> None:
+        if not self._open:
             raise RuntimeError("this transaction is over: read and write in a new one")
 
-    def _will_write(self) -> None:
-        self._must_go_on()
+    def _to_read(self, table: str, key: str | None = "any") -> Store:
+        self._must_be_open()
+        if not (values.is_name(table) and values.is_name(key)):
+            values.name("the name of a table", table)
+            values.name(f"the key of a document in {table}", key)  # type: ignore[arg-type]
+        return self._store
+
+    def _to_write(self, table: str, key: str = "any") -> Store:
+        store = self._to_read(table, key)
         if not self._writes:
             raise RuntimeError("documents are written inside a transaction; here they are only read")
-        self.written = True
+        self._written = True
+        return store
 
     def after_commit(self, call: Callable[[], object]) -> None:
         """Call this when the outermost transaction is committed, and never if this part is undone.
 
         An exception that it raises is recorded as a note. Raises TypeError for an `async def`.
         """
-        self._must_go_on()
+        self._must_be_open()
         self._store.after_commit(call)
 
     def get(self, table: str, key: str, default: Any = None) -> Any:
         """The document under this key, as a copy of its own, or `default`."""
-        self._must_go_on()
-        _check_place(table, key)
-        text = self._store._read(table, key)
+        text = self._to_read(table, key)._read(table, key)
         return default if text is None else json.loads(text)
 
     def put(self, table: str, key: str, document: Any) -> None:
         """Write a document. Raises TypeError for one that would come back changed."""
-        self._will_write()
-        _check_place(table, key)
+        store = self._to_write(table, key)
         if not values.is_json(document):
             values.check_json(f"{key!r} of {table}", document)
-        self._store._write(table, key, values.encode(document))
+        store._write(table, key, values.encode(document))
 
     def delete(self, table: str, key: str) -> None:
         """Remove the document under this key, if there is one."""
-        self._will_write()
-        _check_place(table, key)
-        self._store._write(table, key, None)
+        self._to_write(table, key)._write(table, key, None)
 
     def scan(self, table: str, *, after: str | None = None, limit: int = -1) -> list[tuple[str, Any]]:
         """Keys and documents in the order of the keys, those beyond `after`; -1 is no limit."""
-        self._must_go_on()
-        _check_place(table, "any" if after in (None, "") else after)
+        store = self._to_read(table, "any" if after in (None, "") else after)
         values.count("limit", limit, minimum=-1)
-        return [(key, json.loads(text)) for key, text in self._store._scan(table, after, limit)]
+        return [(key, json.loads(text)) for key, text in store._scan(table, after, limit)]
 
     def count(self, counter: str) -> int:
         """Add 1 to a counter, which begins at 0, and return it."""
@@ -190,15 +209,11 @@ class Transaction:
 
     def size(self, table: str) -> int:
         """The number of documents in the table."""
-        self._must_go_on()
-        _check_place(table)
-        return self._store._size(table)
+        return self._to_read(table)._size(table)
 
     def clear(self, table: str) -> None:
         """Remove every document of the table."""
-        self._will_write()
-        _check_place(table)
-        self._store._clear(table)
+        self._to_write(table)._clear(table)
 
 
 class Table:
@@ -225,12 +240,6 @@ class Table:
         return self.transaction.scan(self.name)
 
 
-def _check_place(table: str, key: str | None = "any") -> None:
-    if not (values.is_name(table) and values.is_name(key)):
-        values.name("the name of a table", table)
-        values.name(f"the key of a document in {table}", key)  # type: ignore[arg-type]
-
-
 # In memory
 
 
@@ -254,24 +263,24 @@ class MemoryStore(Transactional, Store):
     def __str__(self) -> str:
         return "a store in memory"
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        return _ChangingMemory(self)
-
     async def run(self, step: Callable[[Transaction], T]) -> T:
         values.must_not_be_async("a step of a transaction", step)
         with self.transaction() as transaction:
             return step(transaction)
-
-    @contextmanager
-    def reading(self) -> Iterator[Transaction]:
-        with self.looking(), closing(Transaction(self, writes=False)) as documents:
-            yield documents
 
     async def news(self) -> None:
         await self.changed.wait()
 
     async def erase(self) -> None:
         """There is no disk."""
+
+    # What a transaction asks of it
+
+    def _changing(self) -> AbstractContextManager[object]:
+        return self.changing()
+
+    def _looking(self) -> AbstractContextManager[object]:
+        return self.looking()
 
     def _table(self, name: str) -> _Table:
         """The documents of a table, which may be none."""
@@ -302,9 +311,8 @@ class MemoryStore(Transactional, Store):
         return len(self._undo)
 
     def _commit(self, nested: bool, mark: int) -> None:
-        if not nested and self._undo:
+        if not nested:
             self._undo.clear()
-            self.after_commit(self.changed.notify_all)
 
     def _roll_back(self, nested: bool, mark: int) -> None:
         while len(self._undo) > mark:
@@ -327,25 +335,6 @@ class _Table:
         if key not in self.texts:
             insort(self.keys, key)
         self.texts[key] = text
-
-
-class _ChangingMemory:
-    """A transaction of a store in memory. No generator, as `changing` is none."""
-
-    __slots__ = ("_changing", "_documents", "_store")
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-
-    def __enter__(self) -> Transaction:
-        self._changing = self._store.changing()
-        self._changing.__enter__()
-        self._documents = Transaction(self._store, writes=True)
-        return self._documents
-
-    def __exit__(self, *error: Any) -> bool | None:
-        self._documents.close()
-        return self._changing.__exit__(*error)
 
 
 # On SQLite
@@ -385,31 +374,14 @@ class SQLiteStore(Store):
         self.database.__exit__()
         self.changed.notify_all()  # whoever waits for more looks again, and is told
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        with self.database.transaction(), self._documents() as documents:
-            yield documents
-
     async def run(self, step: Callable[[Transaction], T]) -> T:
         values.must_not_be_async("a step of a transaction", step)
 
         def in_transaction() -> T:
-            with self._documents() as documents:
+            with Transaction(self, nullcontext()) as documents:
                 return step(documents)
 
         return await self.database.run(in_transaction)
-
-    @contextmanager
-    def _documents(self) -> Iterator[Transaction]:
-        with closing(Transaction(self, writes=True)) as rows:
-            yield rows
-            if rows.written:
-                self.database.after_commit(self.changed.notify_all)
-
-    @contextmanager
-    def reading(self) -> Iterator[Transaction]:
-        with self.database.reading(), closing(Transaction(self, writes=False)) as rows:
-            yield rows
 
     async def news(self) -> None:
         await self.database.news(self.changed)
@@ -421,6 +393,12 @@ class SQLiteStore(Store):
 
     def after_commit(self, call: Callable[[], object]) -> None:
         self.database.after_commit(call)
+
+    def _changing(self) -> AbstractContextManager[object]:
+        return self.database.transaction()
+
+    def _looking(self) -> AbstractContextManager[object]:
+        return self.database.reading()
 
     def _read(self, table: str, key: str) -> str | None:
         query = "SELECT document FROM documents WHERE tbl = ? AND key = ?"
