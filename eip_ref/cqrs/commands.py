@@ -9,8 +9,6 @@ A command with an idempotency key is carried out once: the key repeats its first
 by the decision included. A command that was not valid, or expected another version, decided nothing
 and is remembered by nobody.
 
-A `CommandQueue` answers as soon as a command is safely written down, and carries it out afterwards.
-
 *Left out:* decisions that look at two aggregates (that is a saga), and authorisation; in the queue,
 forgetting old outcomes, and carrying out commands of different aggregates at the same time.
 """

@@ -79,9 +79,9 @@ class Outbox:
         if not message.key:
             raise ValueError(f"message {message.id!r} must have a key, within which its order counts")
         facts: dict[str, Any] = {"key": message.key}
-        if self._versioned and message.deadline is not None:
-            raise ValueError(f"event {message.id} has a deadline, but what has happened does not expire")
         if self._versioned:
+            if message.deadline is not None:
+                raise ValueError(f"event {message.id} has a deadline, but what has happened does not expire")
             facts |= {"stream": message.key, "version": stream_version(message)}
         place = key_of(transaction.count(self.name))
         transaction.put(self.name, place, [message.key, message.to_json(shift=self.store.shift)])
@@ -123,24 +123,24 @@ class Outbox:
     def mark(self, claimed: ClaimedMessage) -> bool:
         """The message is published: remove it. False, and nothing is changed, when the claim is over."""
         with self.store.transaction() as transaction:
-            if removed := self._removed(transaction, claimed, "mark"):
-                self._say(transaction, Kind.ACKED, claimed)
-            return removed
+            return self._removed(transaction, claimed, "mark", Kind.ACKED)
 
     def drop(self, claimed: ClaimedMessage) -> bool:
         """The deadline of the message has passed: remove it. False as for `mark`."""
         with self.store.transaction() as transaction:
-            if removed := self._removed(transaction, claimed, "drop"):
-                self._say(transaction, Kind.RETURNED, claimed, reason=EXPIRED)
+            if removed := self._removed(transaction, claimed, "drop", Kind.RETURNED, reason=EXPIRED):
                 told = partial(record, Kind.DROPPED, self.name, claimed.message.id, who="", reason=EXPIRED)
                 transaction.after_commit(told)
             return removed
 
-    def _removed(self, transaction: Transaction, claimed: ClaimedMessage, attempted: str) -> bool:
+    def _removed(
+        self, transaction: Transaction, claimed: ClaimedMessage, attempted: str, kind: Kind, **facts: object
+    ) -> bool:
         if not self._holds(transaction, claimed):
             self._say(transaction, Kind.STALE, claimed, attempted=attempted)
             return False
         transaction.delete(self.name, claimed.place)
+        self._say(transaction, kind, claimed, **facts)
         return True
 
     def left(self, claimed: ClaimedMessage) -> float:
@@ -254,8 +254,9 @@ class Relay:
             while not self._stopped:
                 if await despite_faults(self.run_once, self.name) or self._stopped:
                     continue
-                with anyio.CancelScope() as self._pause:
-                    await self._back_off() if self.failures else await self._news()
+                until = math.inf if self.failures else self.outbox.free_at  # of another relay's claims
+                with anyio.CancelScope(deadline=until) as self._pause:
+                    await self._back_off() if self.failures else await self.outbox.store.news()
 
     async def run_once(self) -> int:
         """Publish one batch; returns how many messages of it were published and marked."""
@@ -298,8 +299,3 @@ class Relay:
 
     async def _back_off(self) -> None:
         await anyio.sleep(self._backoff.seconds(self.failures))
-
-    async def _news(self) -> None:
-        """Wait until a claim of another relay has run out, or something was committed, also elsewhere."""
-        with anyio.CancelScope(deadline=self.outbox.free_at):
-            await self.outbox.store.news()
