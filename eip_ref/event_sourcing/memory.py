@@ -21,6 +21,7 @@ import math
 from bisect import bisect_right, insort
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 import anyio
@@ -196,8 +197,7 @@ class MemoryEventStore:
         """The events of a stream whose versions are above `after`. See `EventStore`."""
         await anyio.lowlevel.checkpoint()
         check_reading(after, 1 if limit is None else limit, stream)
-        found = self._streams.get(stream, [])[after:]
-        return [_copied(event) for event in (found if limit is None else found[:limit])]
+        return [_copied(event) for event in self._streams.get(stream, [])[after:][:limit]]
 
     async def read_all(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
         """The events above the position `after`, up to the horizon. See `EventStore`."""
@@ -237,8 +237,7 @@ class MemoryEventStore:
             self._roll_back(unit)
 
 
-def _position(event: Recorded) -> int:
-    return event.position
+_position = attrgetter("position")
 
 
 def _copied(event: Recorded) -> Recorded:

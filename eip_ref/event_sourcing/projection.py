@@ -330,7 +330,9 @@ class Reactor:
         start = await self._positions.run(partial(self._start, events))
         async for batch in Reader(events, self.name, after=start, limit=1):
             for event in batch:
-                await self._react(event)
+                if (handler := self._handlers.get(event.message.type)) is not None:
+                    with acting(self.name), working(self.name, event.message.id, position=event.position):
+                        await values.finished(handler(event))
                 note = partial(self._note, event.position, events.name)
                 await despite_faults(partial(self._positions.run, note), self.name)
 
@@ -347,9 +349,3 @@ class Reactor:
         view.track(max(was, position))
         facts: dict[str, Any] = {"was": was, "now": position, "reason": "checkpoint", "store": source}
         transaction.after_commit(partial(record, Kind.STATE, self.name, who=self.name, **facts))
-
-    async def _react(self, event: Recorded) -> None:
-        handler = self._handlers.get(event.message.type)
-        if handler is not None:
-            with acting(self.name), working(self.name, event.message.id, position=event.position):
-                await values.finished(handler(event))

@@ -73,27 +73,22 @@ class EventStore(Protocol):
         ValueError and TypeError for what no store can keep. When it is cancelled the outcome is
         indefinite: append again, with the same ids.
         """
-        ...
 
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """The events of a stream whose versions are above `after`, in order; none without a stream."""
-        ...
 
     async def read_all(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
         """At most `limit` events of all streams above the position `after`, in order of position.
 
         None of them is above `committed_up_to`, so who goes on after the last one skips nothing.
         """
-        ...
 
     @property
     def committed_up_to(self) -> int:
         """The horizon: at and below this position nothing will appear any more."""
-        ...
 
     async def wait(self, *, after: int) -> None:
         """Wait until `read_all(after=after)` finds something, whoever has appended it."""
-        ...
 
 
 class Reader:

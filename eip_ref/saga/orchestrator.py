@@ -191,7 +191,9 @@ class Run:
     # Forward
 
     async def _forward(self) -> None:
-        deadline = self._deadline()
+        deadline = math.inf
+        if self.state.deadline is not None:
+            deadline = anyio.current_time() + self.state.deadline - self._log.now()
         for stage in self._saga.stages:
             if self._may_turn_back(stage) and anyio.current_time() >= deadline:
                 reason = f"not done within {self._saga.timeout:g} s"
@@ -204,10 +206,6 @@ class Run:
             self.note(LogRecord(RecordType.COMPLETED))
         if self.state.over:
             await self._write()
-
-    def _deadline(self) -> float:
-        deadline = self.state.deadline
-        return math.inf if deadline is None else anyio.current_time() + deadline - self._log.now()
 
     def _may_turn_back(self, stage: Sequence[Step]) -> bool:
         """Not once the pivot is begun, or what comes after it; and not over a stage that is done."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 import anyio
@@ -210,24 +211,19 @@ class SagaLog:
             name, place, length, before = self._row(transaction, saga, records)
             if number != length:
                 raise TakenOver(f"saga {saga} has {length} records and not {number}: who runs it?")
-            phase, changes = before, list[dict[str, Any]]()
+            phase = before
             for number, each in enumerate(records, length + 1):
                 was, phase = phase, _phase_after(phase, each)
-                if was is not phase:
-                    reason = each.data if isinstance(each.data, str) else ""
-                    changes.append({"was": was or "", "now": phase, "reason": reason})
                 transaction.put(self._records(saga), key_of(number), list(each))
+                if was is not phase:  # told at the commit: no crash comes between what is so and the trace
+                    reason = each.data if isinstance(each.data, str) else ""
+                    told = partial(record, Kind.STATE, name, saga, was=was or "", now=phase, reason=reason)
+                    transaction.after_commit(told)
             transaction.put(self._name, saga, [name, place, number, phase])
             if phase is not before:
                 transaction.put(self._in(phase), place, [saga, name])
                 if before is not None:
                     transaction.delete(self._in(before), place)
-
-            def tell() -> None:
-                for change in changes:
-                    record(Kind.STATE, name, saga, **change)
-
-            transaction.after_commit(tell)  # no crash comes between what is so and what the trace says
 
     def read(self, saga: str) -> list[LogRecord]:
         """The records of a saga; none when it is not known."""

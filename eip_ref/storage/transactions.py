@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVarTuple
 
@@ -25,11 +26,11 @@ class ForeignTransaction(RuntimeError):
     """The transaction of another task is open here: there is an await inside it, which must go."""
 
 
+@dataclass(eq=False, slots=True)
 class _Outermost:
     """A transaction that is in no other, or a look at everything, which writes nothing."""
 
-    def __init__(self, *, writes: bool) -> None:
-        self.writes = writes
+    writes: bool
 
 
 _mine: ContextVar[tuple[_Outermost, ...]] = ContextVar("transactions", default=())  # open in this context
@@ -96,7 +97,7 @@ class Transactional(ABC):
 class _Changing:
     """A transaction, or a savepoint. No generator, since whatever is stored passes through here."""
 
-    __slots__ = ("_entered", "_mark", "_noted", "_owner")
+    __slots__ = ("_entered", "_mark", "_nested", "_noted", "_owner")
 
     def __init__(self, owner: Transactional) -> None:
         self._owner = owner
@@ -104,6 +105,7 @@ class _Changing:
     def __enter__(self) -> None:
         self._noted = len(self._owner._after)
         self._entered = self._owner._enter(writes=True)
+        self._nested = self._entered is None
         try:
             self._mark = self._owner._begin(self._nested)
         except BaseException:
@@ -129,10 +131,6 @@ class _Changing:
             call()
         except Exception as error:
             record(Kind.NOTE, str(self._owner), who="", text=f"failed after the commit: {error!r}")
-
-    @property
-    def _nested(self) -> bool:
-        return self._entered is None
 
     def _commit(self) -> None:
         try:
