@@ -248,7 +248,7 @@ class Database(Transactional):
         Raises what sqlite3 raises, and `ForeignTransaction`. After an error of the commit itself, such
         as a full disk, the file is as it was before, as far as this process can tell.
         """
-        return self.changing()
+        return self._changing()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -257,7 +257,7 @@ class Database(Transactional):
         Inside a transaction of the same task they see what that has written. Raises
         `ForeignTransaction`, and RuntimeError for a transaction inside.
         """
-        with self.looking() as outermost:
+        with self._looking() as outermost:
             if outermost:
                 self.execute("BEGIN")
             try:

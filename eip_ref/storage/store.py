@@ -276,12 +276,6 @@ class MemoryStore(Transactional, Store):
 
     # What a transaction asks of it
 
-    def _changing(self) -> AbstractContextManager[object]:
-        return self.changing()
-
-    def _looking(self) -> AbstractContextManager[object]:
-        return self.looking()
-
     def _table(self, name: str) -> _Table:
         """The documents of a table, which may be none."""
         return self._tables.get(name) or self._tables.setdefault(name, _Table())

@@ -62,12 +62,12 @@ class Transactional(ABC):
         values.must_not_be_async("what is called after the commit", call)
         self._after.append(partial(call, *given) if given else call)
 
-    def changing(self) -> AbstractContextManager[None]:
+    def _changing(self) -> AbstractContextManager[None]:
         """A transaction, or inside one of the same task a savepoint. Raises `ForeignTransaction`."""
         return _Changing(self)
 
     @contextmanager
-    def looking(self) -> Iterator[bool]:
+    def _looking(self) -> Iterator[bool]:
         """Inside, nothing is written; true where it is in no transaction. Raises `ForeignTransaction`."""
         entered = self._enter(writes=False)
         try:
