@@ -29,16 +29,24 @@ calls find out whether to close. A result counts only in the generation that adm
 
     simulate(scenario)
 
-Read `breaker.py` first: the three ways to use it, and its states. `policies.py` says what a failure is
-and when there are enough of them to open, `recovery.py` how it closes again, `fallbacks.py` what to
-answer meanwhile.
+Read `breaker.py` first: its states, and the three ways to use it. `policies.py` says what a failure is,
+when there are enough of them to open, and how it closes again, `fallbacks.py` what to answer meanwhile.
 
 *Left out:* breakers that several processes share, use from threads outside the event loop, letting
 traffic back in bit by bit when it closes, and metrics; a production system exports what the trace and
 `health()` tell here.
 """
 
-from .breaker import Breakers, CircuitBreaker, Permit
+from .breaker import (
+    BreakerOpen,
+    Breakers,
+    CallRejected,
+    CircuitBreaker,
+    HalfOpenFull,
+    Permit,
+    State,
+    Transition,
+)
 from .fallbacks import (
     BadResult,
     Cached,
@@ -56,23 +64,16 @@ from .policies import (
     AnyOf,
     ConsecutiveFailures,
     FailureRate,
+    HalfOpen,
     LastCalls,
     LastSeconds,
+    OpenDuration,
     Policy,
     Predicates,
     SlowCallRate,
     Verdict,
     if_error,
     if_result,
-)
-from .recovery import (
-    BreakerOpen,
-    CallRejected,
-    HalfOpen,
-    HalfOpenFull,
-    OpenDuration,
-    State,
-    Transition,
 )
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The breaker itself: which calls are let in, what they say, and when the state changes.
+"""The breaker itself: its states, which calls are let in, what they say, and when the state changes.
 
 Between two awaits nothing else runs, so each method here is atomic and there is no lock. Nothing
 happens by itself either, there are no tasks and no timers: a breaker looks at the clock when a call
@@ -13,23 +13,77 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from random import Random
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
 
 from .. import values
 from ..trace import Kind, listening, record
-from .policies import FAILURE, NEUTRAL, SUCCESS, ConsecutiveFailures, Policy, Predicates, Verdict
-from .recovery import BreakerOpen, CallRejected, HalfOpen, HalfOpenFull, OpenDuration, State, Transition
+from .policies import (
+    FAILURE,
+    NEUTRAL,
+    SUCCESS,
+    ConsecutiveFailures,
+    HalfOpen,
+    OpenDuration,
+    Policy,
+    Predicates,
+    Verdict,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-CLOSED, OPEN, HALF_OPEN, FORCED_OPEN, DISABLED, OBSERVING = State  # as in policies.py
 _TICK = 0.001  # at the very end of the open duration the breaker is still open, so wait a moment longer
+
+
+class State(StrEnum):
+    """The three states of the pattern, and three that only an operator sets."""
+
+    CLOSED = "closed"  #: calls pass, and their results are counted
+    OPEN = "open"  #: calls are rejected, until the open duration is over
+    HALF_OPEN = "half-open"  #: a few calls pass as probes, and their results decide
+    FORCED_OPEN = "forced open"  #: calls are rejected, until somebody resets the breaker
+    DISABLED = "disabled"  #: calls pass and nothing is counted
+    OBSERVING = "observing"  #: calls pass and are counted; it says when it would have opened
+
+
+CLOSED, OPEN, HALF_OPEN, FORCED_OPEN, DISABLED, OBSERVING = State  # as in policies.py
+
+
+class Transition(NamedTuple):
+    """A change of state, as the callback of a breaker hears of it."""
+
+    breaker: str
+    was: State
+    now: State
+    reason: str
+    generation: int  #: the one that begins with this transition
+    at: float  #: on anyio's clock
+
+
+class CallRejected(Exception):
+    """The breaker did not let the call in: the dependency was certainly not called.
+
+    The last error of the dependency is the `__cause__`.
+    """
+
+    def __init__(self, breaker: str, words: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{breaker} {words}")
+        self.breaker = breaker
+        self.retry_after = retry_after  #: seconds until a call may be let in, or None: nobody can say
+
+
+class BreakerOpen(CallRejected):
+    """The breaker is open, by itself or by hand."""
+
+
+class HalfOpenFull(CallRejected):
+    """The breaker tries the dependency again, and as many probes as it allows are on their way."""
 
 
 @dataclass(eq=False, slots=True)

@@ -25,9 +25,8 @@ from ..bounded import LastN
 from ..message import Message
 from ..message_queue import Queue
 from ..trace import Kind, record
-from .breaker import CircuitBreaker
+from .breaker import CallRejected, CircuitBreaker
 from .policies import Verdict
-from .recovery import CallRejected
 
 _log = logging.getLogger(__name__)
 
