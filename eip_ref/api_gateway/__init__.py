@@ -40,9 +40,9 @@ exception said or what was meant for another.
 
     simulate(scenario)
 
-Read `fan_out.py` first; then `backend.py`, what stands before each backend, with `hedging.py`; then
-`gateway.py`, the door, with `edge.py` and `coalescing.py`. `http_edge.py` is the gateway over HTTP: it
-needs the extra `course`, and is not loaded from here. `eip app gateway` starts a small shop behind one.
+Read `fan_out.py` first; then `backend.py`, what stands before each backend; then `gateway.py`, the door,
+with `edge.py` and `coalescing.py`. `http_edge.py` is the gateway over HTTP: it needs the extra `course`,
+and is not loaded from here. `eip app gateway` starts a small shop behind one.
 
 In a trace, whatever takes time is a bar, from "started" to "finished", "failed", "timed out" or
 "cancelled", told apart by where and message: a request (where the gateway, message r1), a fan-out
@@ -56,7 +56,7 @@ follows another, `of` which its data tells. Breakers record as they always do.
 share or that survive a crash; streams, WebSockets, TLS, and a cache of answers.
 """
 
-from .backend import Backend, Bulkhead, RetryBudget, is_answer
+from .backend import Backend, Bulkhead, Hedging, RetryBudget, hedged, is_answer
 from .coalescing import Coalesced, Coalescer
 from .edge import SUBJECT, AdmittedRequest, Identity, Request, Response
 from .errors import (
@@ -76,7 +76,6 @@ from .errors import (
 )
 from .fan_out import Branch, BranchInput, ComposedAnswer, FanOut, FieldError
 from .gateway import Gateway, RateLimit, Route
-from .hedging import Hedging, hedged
 
 __all__ = [
     "SUBJECT",
