@@ -206,9 +206,14 @@ class Gateway:
             words = f"{self.under_way} requests are under way; this one was not begun"
             return self.refuse(request, RequestRefused(503, "overloaded", words, retry_after=1))
         self.under_way += 1
+        label = f"{request.method} {request.path}"
         try:
-            with acting(whoami() or self.name):
-                return await self._in_time(request, until, limits)
+            with (
+                acting(whoami() or self.name),
+                span(self.name, request.id, label=label, until=until),
+                in_time(until, f"{label} was not answered in time"),
+            ):
+                return _response(await self._answer(request, limits))
         except Exception as error:  # the edge: nobody further out could do more than this
             return self.refuse(request, error)
         finally:
@@ -235,14 +240,6 @@ class Gateway:
         if told.retry_after is not None:
             headers.append(("retry-after", str(max(1, math.ceil(told.retry_after)))))
         return Response(told.status, body, headers)
-
-    async def _in_time(self, request: Request, until: float, limits: list[Header]) -> Response:
-        label = f"{request.method} {request.path}"
-        with (
-            span(self.name, request.id, label=label, until=until),
-            in_time(until, f"{label} was not answered in time"),
-        ):
-            return _response(await self._answer(request, limits))
 
     async def _answer(self, request: Request, limits: list[Header]) -> Any:
         """The checks, in their order: what is cheap and needs no trust comes first."""
