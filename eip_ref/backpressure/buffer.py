@@ -196,8 +196,9 @@ class Buffer(ReceivingEnd[Message]):
             self._drop(message, TOO_SLOW)
             self._end(TOO_SLOW)
             return False
-        self._drop(evicted.message, evicted.reason, by=message.id)
-        return evicted.message is not message
+        superseded = self.when_full is WhenFull.LATEST_PER_KEY and evicted.key == message.key
+        self._drop(evicted, SUPERSEDED if superseded else FULL, by=message.id)
+        return evicted is not message
 
     def _turn_away(self, offer: Offer, reason: str) -> None:
         record(Kind.REFUSED, self.name, offer.message.id, who=offer.sender, reason=reason)
@@ -292,13 +293,6 @@ class Buffer(ReceivingEnd[Message]):
 # Drop policies
 
 
-class Evicted(NamedTuple):
-    """A message for which there is no place, and why."""
-
-    message: Message
-    reason: str
-
-
 class DropPolicy:
     """The messages that wait in a buffer, oldest first, and the choice of one when there is no room.
 
@@ -312,16 +306,16 @@ class DropPolicy:
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def add(self, message: Message) -> Evicted | None:
+    def add(self, message: Message) -> Message | None:
         """Take the message in, and return the one that is evicted for it, if one is."""
         if len(self.waiting) < self.capacity:
             self.waiting.append(message)
             return None
         return self.evict(message)
 
-    def evict(self, message: Message) -> Evicted:
+    def evict(self, message: Message) -> Message:
         """Choose between those that wait and this one."""
-        return Evicted(message, FULL)
+        return message
 
     def take(self) -> Message:
         """Hand out the oldest; there must be one."""
@@ -331,10 +325,9 @@ class DropPolicy:
 class DropOldest(DropPolicy):
     """Evicts the one that has waited longest."""
 
-    def evict(self, message: Message) -> Evicted:
-        oldest = self.waiting.popleft()
+    def evict(self, message: Message) -> Message:
         self.waiting.append(message)
-        return Evicted(oldest, FULL)
+        return self.waiting.popleft()
 
 
 class Sample(DropPolicy):
@@ -349,18 +342,18 @@ class Sample(DropPolicy):
         self._random = random
         self._crowd = 0.0
 
-    def add(self, message: Message) -> Evicted | None:
+    def add(self, message: Message) -> Message | None:
         self._crowd += 1
         return super().add(message)
 
-    def evict(self, message: Message) -> Evicted:
+    def evict(self, message: Message) -> Message:
         if self._random.random() * self._crowd >= self.capacity:
-            return Evicted(message, FULL)
+            return message
         place = self._random.randrange(self.capacity)
         unlucky = self.waiting[place]
         del self.waiting[place]
         self.waiting.append(message)
-        return Evicted(unlucky, FULL)
+        return unlucky
 
     def take(self) -> Message:
         self._crowd -= self._crowd / len(self.waiting)
@@ -380,12 +373,10 @@ class LatestPerKey(DropPolicy):
     def __len__(self) -> int:
         return len(self._latest)
 
-    def add(self, message: Message) -> Evicted | None:
-        evicted: Evicted | None = None
-        if (older := self._latest.get(message.key)) is not None:
-            evicted = Evicted(older, SUPERSEDED)
-        elif len(self) >= self.capacity:
-            evicted = Evicted(self.take(), FULL)
+    def add(self, message: Message) -> Message | None:
+        evicted = self._latest.get(message.key)
+        if evicted is None and len(self) >= self.capacity:
+            evicted = self.take()
         self._latest[message.key] = message
         return evicted
 

@@ -21,7 +21,6 @@ from eip_ref.backpressure import (
     Scaling,
     TokenBucket,
 )
-from eip_ref.backpressure.buffer import Evicted
 from eip_ref.message import Message
 from eip_ref.trace import Kind, record, whoami
 
@@ -271,10 +270,10 @@ class BurstSample(Buffer):
         self._waiting.evict = self._evict  # type: ignore[method-assign]
         self._random = random
 
-    def _evict(self, message: Message) -> Evicted:
+    def _evict(self, message: Message) -> Message:
         waiting = self._waiting.waiting
         place = self._random.randrange(self.capacity)
         unlucky = waiting[place]
         del waiting[place]
         waiting.append(message)
-        return Evicted(unlucky, "the buffer was full")
+        return unlucky
