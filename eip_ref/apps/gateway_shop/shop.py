@@ -28,7 +28,6 @@ from ...api_gateway import (
     Backend,
     Branch,
     BranchInput,
-    ComposedAnswer,
     FanOut,
     Forbidden,
     Gateway,
@@ -173,14 +172,9 @@ def gateway(
     """The gateway before the services at these URLs, which are called `through` these backends."""
     made = backends(timeout=timeout) if through is None else through
     behind = {name: HttpBackend(made[name], client, url) for name, url in urls.items()}
-    view = _order_view(behind)
-
-    async def order_view(call: AdmittedRequest) -> ComposedAnswer:
-        return await view(call)
-
     return Gateway(
         [
-            Route("GET", "/orders/{order}", order_view, coalesce=True),
+            Route("GET", "/orders/{order}", _order_view(behind), coalesce=True),
             Route("GET", "/users/{user}", behind["users"].forward, allow=_self_or_staff),
             Route("POST", "/orders", behind["orders"].forward),
         ],

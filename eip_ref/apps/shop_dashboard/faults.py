@@ -101,8 +101,7 @@ class Faults:
         return JSONResponse({"id": target, "version": self._shop.services["billing"].state(target)[0]})
 
     async def _target(self, request: Request) -> str:
-        target = (await body_of(request)).get("id")
-        return must_be_id(target)
+        return must_be_id((await body_of(request)).get("id"))
 
     async def rebuild(self, request: Request) -> Response:
         """Build the views again."""

@@ -16,6 +16,7 @@ will be. The header `Idempotency-Key` makes a repetition get the first answer, a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid4, uuid5
@@ -74,9 +75,9 @@ def routes(shop: ShopSystem) -> list[Route]:
         ("POST", "/users", doors.register),
         ("GET", "/users", doors.everybody),
         ("GET", "/users/{id}", doors.look),
-        ("PATCH", "/users/{id}", doors.rename),
-        ("POST", "/billing/{id}/charges", doors.charge),
-        ("POST", "/billing/{id}/payments", doors.pay),
+        ("PATCH", "/users/{id}", partial(doors.command, "users", "Rename")),
+        ("POST", "/billing/{id}/charges", partial(doors.command, "billing", "Charge")),
+        ("POST", "/billing/{id}/payments", partial(doors.command, "billing", "Pay")),
         ("GET", "/commands/{service}/{key:path}", doors.outcome),
         ("GET", "/standing", doors.standing),
         ("PUT", "/slow", faults.slow),
@@ -115,20 +116,10 @@ class Doors:
         made = uuid5(NAMESPACE_URL, f"users:{key}") if key else uuid4()
         return await self._command(request, "users", "Register", data.pop("id", made.hex[:12]), data)
 
-    async def rename(self, request: Request) -> Response:
-        return await self._command(
-            request, "users", "Rename", request.path_params["id"], await body_of(request)
-        )
-
-    async def charge(self, request: Request) -> Response:
-        return await self._command(
-            request, "billing", "Charge", request.path_params["id"], await body_of(request)
-        )
-
-    async def pay(self, request: Request) -> Response:
-        return await self._command(
-            request, "billing", "Pay", request.path_params["id"], await body_of(request)
-        )
+    async def command(self, service: str, type: str, request: Request) -> Response:
+        """A command about the one whom the path names."""
+        target, data = request.path_params["id"], await body_of(request)
+        return await self._command(request, service, type, target, data)
 
     async def _command(
         self, request: Request, service: str, type: str, target: Any, data: dict[str, Any]
