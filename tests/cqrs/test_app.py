@@ -23,9 +23,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from eip_ref.apps.loopback import serving
 from eip_ref.apps.shop_dashboard.graphql import ALIASES, GRAPHQL, Loads, schema
 from eip_ref.apps.shop_dashboard.request_parsing import MAX_TIMEOUT
+from eip_ref.apps.shop_dashboard.serve import application
 from eip_ref.apps.shop_dashboard.shop import ShopSystem
 from eip_ref.apps.shop_dashboard.stream import Stream
-from eip_ref.apps.shop_dashboard.web import application
 from eip_ref.field.doctor import INSTALL
 from eip_ref.message import Message
 from tests import slow_client

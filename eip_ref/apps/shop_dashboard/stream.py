@@ -18,7 +18,7 @@ import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...cqrs import Feed, RowChange, TooSlow
-from ..guard import POLICY_VIOLATION
+from ..loopback import POLICY_VIOLATION
 from .shop import ShopSystem
 
 __all__ = ["MAX_FOLLOWERS", "Stream"]
