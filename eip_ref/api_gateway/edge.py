@@ -95,8 +95,7 @@ class AdmittedRequest:
 # Paths
 
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
-_BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
-_ENCODED_SLASH = re.compile("%2f|%5c", re.IGNORECASE)
+_BROKEN_OR_SLASH = re.compile("%(?![0-9a-f]{2})|%2f|%5c", re.IGNORECASE)
 
 
 def normalise(path: str) -> str:
@@ -107,7 +106,7 @@ def normalise(path: str) -> str:
     """
     if not path.startswith("/"):
         raise BadRequest(f"a path begins with a slash; {path!r} does not")
-    if _BROKEN_ESCAPE.search(path) or _ENCODED_SLASH.search(path):
+    if _BROKEN_OR_SLASH.search(path):
         raise BadRequest(f"{path!r} has an encoded slash or a broken escape")
     try:
         decoded = unquote_to_bytes(path).decode()
