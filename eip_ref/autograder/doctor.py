@@ -162,7 +162,7 @@ def _required(extra: str) -> list[tuple[str, str]]:
         for each in metadata.requires(PACKAGE) or ():
             wanted, _, marker = each.partition(";")
             extras = re.findall(r"extra == [\"'](\w+)", marker) if marker else ["course"]
-            if extra in extras and not wanted.startswith(PACKAGE):  # which names another extra
+            if extra in extras and ">=" in wanted:  # others name another extra, or a version too new
                 found.append(_parsed(wanted))
     return found
 
@@ -252,7 +252,7 @@ def _metadata(key: str) -> str:
 
 
 def _parsed(wanted: str) -> tuple[str, str]:
-    """The name and the least version of "name>=version", which is all that our metadata says."""
+    """The name and the least version of "name>=version"."""
     name, _, least = wanted.strip().partition(">=")
     return name, least
 
