@@ -29,8 +29,8 @@ them can share it.
             print("in the end:", queue.counts)
 
 Read `queue.py` first, then `messages.py`; the rules that they follow are `message_queue/lease_rules.py`.
-Then `log.py` and `consumer_group.py`. `storage` holds transactions and time, `group_commit.py` the knob,
-`deduplication.py` the ids.
+Then `log.py`. `storage` holds transactions and time, `group_commit.py` the knob, `deduplication.py` the
+ids.
 
 *Left out:* threads for the disk (each call to sqlite3 blocks the event loop for the length of one
 short transaction, which also lets it run in virtual time); telling a receiver at once, and not after
@@ -38,8 +38,7 @@ short transaction, which also lets it run in virtual time); telling a receiver a
 and so the loss of the disk itself; removal of tombstones after compaction.
 """
 
-from .consumer_group import ConsumerGroup
-from .log import SQLiteLog
+from .log import ConsumerGroup, SQLiteLog
 from .queue import SQLiteQueue
 
 __all__ = ["ConsumerGroup", "SQLiteLog", "SQLiteQueue"]

@@ -19,30 +19,28 @@ SCHEMA = (
 
 
 class Deduplication:
-    """The last `capacity` ids of one channel."""
+    """The last `dedup` ids of one channel; 0 remembers none."""
 
-    def __init__(self, database: Database, channel: str, capacity: int) -> None:
+    def __init__(self, database: Database, channel: str, dedup: int) -> None:
         self._database = database
         self._channel = channel
-        self._capacity = capacity
-
-    @classmethod
-    def of_last(cls, dedup: int, database: Database, channel: str) -> Deduplication | None:
-        """The memory of the last `dedup` ids; None for 0, which remembers none."""
-        return cls(database, channel, dedup) if values.count("dedup", dedup, minimum=0) else None
+        self._capacity = values.count("dedup", dedup, minimum=0)
 
     def find(self, message_id: str) -> tuple[int, bool] | None:
         """The offset that the message was given, and whether it has died; None for an unknown id."""
+        if not self._capacity:
+            return None
         query = "SELECT offset, dead FROM accepted_ids WHERE channel = ? AND id = ?"
         row = self._database.execute(query, self._channel, message_id).fetchone()
         return None if row is None else (int(row[0]), bool(row[1]))
 
     def add(self, message_id: str, offset: int = 0) -> None:
         """Remember an id, and forget the oldest one beyond the capacity."""
-        last = "SELECT coalesce(max(number), 0) FROM accepted_ids WHERE channel = ?"
-        number = self._database.one(last, self._channel)[0] + 1
-        row = (self._channel, number, message_id, offset)
-        self._database.execute("INSERT OR REPLACE INTO accepted_ids VALUES (?, ?, ?, ?, 0)", *row)
+        if not self._capacity:
+            return
+        number = "SELECT coalesce(max(number), 0) + 1 FROM accepted_ids WHERE channel = ?1"
+        row = f"INSERT OR REPLACE INTO accepted_ids VALUES (?1, ({number}), ?2, ?3, 0) RETURNING number"
+        (number,) = self._database.one(row, self._channel, message_id, offset)
         forget = "DELETE FROM accepted_ids WHERE channel = ? AND number <= ?"
         self._database.execute(forget, self._channel, number - self._capacity)
 

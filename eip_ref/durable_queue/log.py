@@ -6,10 +6,11 @@ a message is retention (too old, or too much) or compaction (a later message of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -65,7 +66,7 @@ class SQLiteLog:
         self._keep_seconds = (
             None if keep_seconds is None else values.duration("keep_seconds", keep_seconds, zero=False)
         )
-        self._accepted = Deduplication.of_last(dedup, self.database, f"log {name}")
+        self._accepted = Deduplication(self.database, f"log {name}", dedup)
         self._appends = GroupCommit(self.database, self._add_all, size=group_commit, linger=linger)
         self._appended = Signal()
         self._open = False
@@ -127,7 +128,7 @@ class SQLiteLog:
         return offsets
 
     def _add(self, message: Message, envelope: str, who: str) -> int:
-        if self._accepted is not None and (known := self._accepted.find(message.id)) is not None:
+        if (known := self._accepted.find(message.id)) is not None:
             offset, _ = known
             self._tell(Kind.DUPLICATE, message.id, who=who, offset=offset)
             return offset
@@ -135,8 +136,7 @@ class SQLiteLog:
         (offset,) = self.database.one(grow, len(envelope), self.name)
         row = (self.name, offset, self.database.now(), message.id, message.key, envelope)
         self.database.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", *row)
-        if self._accepted is not None:
-            self._accepted.add(message.id, offset)
+        self._accepted.add(message.id, offset)
         self._tell(Kind.ACCEPTED, message.id, who=who, key=message.key, offset=offset)
         return int(offset)
 
@@ -232,3 +232,76 @@ class SQLiteLog:
     def _tell(self, kind: str, message_id: str, *, who: str, **data: object) -> None:
         if listening():
             self.database.after_commit(partial(record, kind, self.name, message_id, who=who, **data))
+
+
+class ConsumerGroup:
+    """A named reader of a log. What it had committed is where it goes on after a restart.
+
+    Work first and commit afterwards: then a crash between the two repeats what was read since the
+    last commit. Commit first: then a crash skips it. `position` is the offset that is read next.
+    """
+
+    def __init__(self, log: SQLiteLog, name: str) -> None:
+        self.log = log
+        self.name = values.name("name", name)
+        self.position = self.committed
+
+    @property
+    def committed(self) -> int:
+        """The offset before which everything is done. A new group begins at the oldest message kept."""
+        query = "SELECT offset FROM cursors WHERE log = ? AND name = ?"
+        row = self.log.database.execute(query, self.log.name, self.name).fetchone()
+        return self.log.first if row is None else int(row[0])
+
+    @property
+    def lag(self) -> int:
+        """The number of offsets that the group has not committed yet."""
+        with self.log.database.reading():  # at one moment: it is never below 0
+            return self.log.end - self.committed
+
+    async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
+        """The next messages, at least one, unless `timeout` seconds pass without any: then none.
+
+        Raises `OffsetGone` when retention has removed what this group had not read. It stays where
+        it is, and goes on after `seek(error.first)`, once somebody has decided that this is right.
+        """
+        values.duration("timeout", timeout, infinite=True)
+        found = await self.log.read(self.position, limit=limit)
+        if not found and timeout > 0:
+            with anyio.move_on_after(timeout):
+                await self.log.wait(self.log.end)
+            found = await self.log.read(self.position, limit=limit)
+        for offset, message, _ in found:
+            record(Kind.DELIVERED, self.log.name, message.id, lease=None, offset=offset, group=self.name)
+            self.position = offset + 1
+        return found
+
+    async def commit(self, offset: int | None = None) -> int:
+        """Everything before `offset`, by default all that was read, is done; returns what is committed.
+
+        A commit never moves back, whichever process has made the later one: then it changes nothing.
+        """
+        return await self.log.database.run(self._commit, self.position if offset is None else offset)
+
+    async def seek(self, offset: int) -> None:
+        """Go on from this offset, also after a restart: back for a replay, or forward to skip."""
+        self.position = await self.log.database.run(self._seek, offset)
+
+    def _commit(self, offset: int) -> int:
+        self._must_be_within(0, offset)
+        return self._write(max(offset, self.committed), "committed")
+
+    def _seek(self, offset: int) -> int:
+        self._must_be_within(self.log.first, offset)
+        return self._write(offset, "sought")
+
+    def _must_be_within(self, first: int, offset: int) -> None:
+        if type(offset) is not int or not first <= offset <= self.log.end:
+            raise ValueError(f"{self.log.name} has offsets from {first} to {self.log.end}, and not {offset}")
+
+    def _write(self, offset: int, reason: str) -> int:
+        facts: dict[str, Any] = {"was": self.committed, "now": offset, "reason": reason, "group": self.name}
+        row = (self.log.name, self.name, offset)
+        self.log.database.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", *row)
+        self.log.database.after_commit(partial(record, Kind.STATE, self.log.name, **facts))
+        return offset

@@ -80,7 +80,7 @@ class SQLiteQueue(LeaseQueue):
             backoff=backoff,
             dead_letters=dead_letters,
         )
-        self._accepted = Deduplication.of_last(dedup, self.database, f"queue {name}")
+        self._accepted = Deduplication(self.database, f"queue {name}", dedup)
         self._puts = GroupCommit(self.database, self._accept_all, size=group_commit, linger=linger)
 
     def _make_messages(self) -> SQLiteMessages:
@@ -134,14 +134,13 @@ class SQLiteQueue(LeaseQueue):
             self._tell(Kind.DUPLICATE, message.id, who=who)
             return None
         refusal = super()._accept(message, content, delay, who)
-        if self._accepted is not None and refusal is None:
+        if refusal is None:
             self._accepted.add(message.id)
         return refusal
 
     def _knows(self, message_id: str) -> bool:
         """True when this message is here, or was; not when it died and somebody now brings it back."""
-        known = None if self._accepted is None else self._accepted.find(message_id)
-        if known is None:
+        if (known := self._accepted.find(message_id)) is None:
             return False
         _, died = known
         dead = self._dead_letters_here
@@ -201,5 +200,4 @@ class SQLiteQueue(LeaseQueue):
     def _moved(self, stored: StoredMessage, to: str) -> None:
         if self._messages.has(stored):  # another process may have moved it too, when this one was slow
             super()._moved(stored, to)
-            if self._accepted is not None:
-                self._accepted.died(stored.id)
+            self._accepted.died(stored.id)
