@@ -64,6 +64,7 @@ class SQLiteMessages:
     def __init__(self, database: Database, queue: str) -> None:
         self.database = database
         self.ready, self.settled, self._due_earlier = Signal(), Signal(), Signal()
+        self.run, self.news, self.after_commit = database.run, database.news, database.after_commit
         self._queue = queue
         self._next_due: int | None = None  # not later than that; None when somebody else may have set one
         self._version = -1  # of the file, as this connection saw it last
@@ -81,18 +82,9 @@ class SQLiteMessages:
 
     # Steps
 
-    async def run(self, step: Callable[[*Given], T], *given: *Given) -> T:
-        return await self.database.run(step, *given)
-
     def run_nowait(self, step: Callable[[*Given], T], *given: *Given) -> T:
         with self.database.transaction():
             return step(*given)
-
-    def after_commit(self, call: Callable[[*Given], object], *given: *Given) -> None:
-        self.database.after_commit(call, *given)
-
-    async def news(self, signal: Signal) -> None:
-        await self.database.news(signal)
 
     async def sleep(self, until: float) -> None:
         """See `MessageTable`. What another process has changed is looked for every `poll` seconds."""

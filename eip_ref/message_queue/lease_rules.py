@@ -119,9 +119,7 @@ class LeaseQueue(ABC):
 
     def put_nowait(self, message: Message, *, delay: float = 0.0) -> None:
         """`put` for callers that cannot wait, and those in a transaction: that is its confirm."""
-        refusal = self._messages.run_nowait(self._send, *self._checked(message, delay))
-        if refusal is not None:
-            raise refusal
+        _returned(self._messages.run_nowait(self._send, *self._checked(message, delay)))
 
     def _checked(self, message: Message, delay: float) -> tuple[Message, object, float, str]:
         """The message, the content to keep of it, its delay, and who waits to see it accepted."""
@@ -166,7 +164,7 @@ class LeaseQueue(ABC):
         Those who wait are served in the order in which they came. Cancelling a waiting receive takes
         nothing. Raises `Empty` and `QueueClosed`.
         """
-        (granted,) = await self._wait(1, lease, timeout, consumer)
+        (granted,) = await self.receive_batch(1, lease=lease, timeout=timeout, consumer=consumer)
         return granted
 
     async def receive_batch(
@@ -181,13 +179,8 @@ class LeaseQueue(ABC):
 
         All are granted in one step, each with a lease of its own. Raises what `receive` raises.
         """
-        return await self._wait(values.count("max_messages", max_messages), lease, timeout, consumer)
-
-    async def _wait(
-        self, max_messages: int, lease: float | None, timeout: float, consumer: str | None
-    ) -> list[Lease]:
-        if timeout != math.inf:
-            values.duration("timeout", timeout)
+        values.count("max_messages", max_messages)
+        values.duration("timeout", timeout, infinite=True)
         take = partial(self._take, max_messages, self._seconds(lease), _consumer(consumer))
         await anyio.lowlevel.checkpoint()
         return await self._messages.ready.first(take, Empty, timeout=timeout)
@@ -536,7 +529,7 @@ def _must_be_text(parameter: str, text: str) -> str:
     raise ValueError(f"{parameter} must be text without half a character, not {text!r}")
 
 
-def _returned(answer: T | Empty | QueueClosed) -> T:
+def _returned(answer: T | Empty | QueueFull | QueueClosed) -> T:
     """Raise what a step returned instead of an answer: raised inside, it would have undone the step."""
     if isinstance(answer, Exception):
         raise answer
