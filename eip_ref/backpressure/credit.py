@@ -39,8 +39,9 @@ class Credit:
         """Allow that many more. Raises ValueError for less than 1."""
         values.count("number", number)
         self._change(number, requested=number)
-        for _ in range(min(number, len(self._signal))):
-            self._signal.notify()
+        if self._signal:
+            for _ in range(min(number, len(self._signal))):
+                self._signal.notify()
 
     async def take(self, message: str = "") -> None:
         """Wait for the right to send one message, and use it; cancelling the wait uses nothing.
