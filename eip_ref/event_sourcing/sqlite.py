@@ -21,6 +21,7 @@ import anyio.lowlevel
 
 from .. import values
 from ..message import Message
+from ..signal import Signal
 from ..storage import Database
 from ..trace import Kind, listening, record
 from .append_rules import check_batch, check_reading, decide, fits, say_accepted, say_repeated
@@ -71,12 +72,13 @@ class SQLiteEventStore:
         self.name = values.name("the name of a store", name)
         self.database = Database.at(path, synchronous=synchronous, clock=clock)
         self._strict = strict
-        self._appended = self.database.signal("events")
+        self._appended = Signal()
         self._users = 0
 
     async def __aenter__(self) -> Self:
         await anyio.lowlevel.checkpoint()
         self.database.open(SCHEMA)
+        self._appended = self.database.signal("events")  # of the event loop that runs now
         self._users += 1
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self

@@ -316,6 +316,20 @@ async def test_a_reader_hears_at_once_of_what_another_opener_of_the_file_appends
         assert anyio.current_time() == pytest.approx(2.5)
 
 
+def test_it_hears_at_once_too_of_a_store_that_was_made_elsewhere(tmp_path: Path) -> None:
+    """Two that open the file in one event loop hear of each other, wherever they were made."""
+    one = SQLiteEventStore(tmp_path / "shop.db")
+
+    async def scenario() -> None:
+        two = SQLiteEventStore(one.database.path, "two")
+        async with one, two, anyio.create_task_group() as group:
+            group.start_soon(anext, Reader(one, "dashboard"))
+            await anyio.sleep(2.5)
+            await two.append("one", events("a"))
+
+    simulate(scenario)
+
+
 def test_a_reader_finds_by_asking_what_another_process_appends(tmp_path: Path) -> None:
     """Nobody can call it, so it asks every `poll` seconds of its database; in real time."""
 
