@@ -2,8 +2,8 @@
 
 The row that says "this id is done" is written in the transaction that does it. A failed attempt
 leaves neither, so its retry is no duplicate; a repetition finds the row and changes nothing. An
-event type may have many handlers, which all share that transaction. What happens to a type that
-has none is a policy: it is acked and counted, or refused, so that the queue's own policy decides.
+event type may have many handlers, which all share that transaction; what happens to a type that
+has none is a policy.
 
 *Left out:* a transaction per handler. Handlers that must not fail each other are two inboxes.
 """
@@ -32,7 +32,7 @@ class WhenUnknown(StrEnum):
     """The fate of an event of a type that has no handler."""
 
     ACK = "ack"  #: it is none of our business: count it and go on
-    NACK = "nack"  #: it should have one: raise `UnknownEvent`, so that it is tried again, or dies visibly
+    NACK = "nack"  #: it should have one: raise `UnknownEvent`, so that the queue's own policy decides
 
 
 class Inbox:

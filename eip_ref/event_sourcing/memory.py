@@ -155,7 +155,10 @@ class MemoryEventStore:
             self._refuse(unit, str(error), expected=error.expected, actual=error.actual, stream=error.stream)
             raise
         for event in staged.values():
-            self._keep(event)
+            self._streams.setdefault(event.stream, []).append(event)
+            insort(self._all, event, key=_position)  # a late committer goes below others
+            self._by_id[event.message.id] = event
+            say_accepted(self.name, event.stream, event.message.id, event.version, event.position)
         for insert, answer in zip(unit.inserts, appended, strict=True):
             if answer.repeated:
                 say_repeated(self.name, insert.events, insert.stream, answer)
@@ -179,12 +182,6 @@ class MemoryEventStore:
         for version, (event, position) in enumerate(zip(events, positions, strict=True), actual + 1):
             staged[event.id] = Recorded(position, stream, version, event, now)
         return Appended(actual + len(events), positions[-1])
-
-    def _keep(self, event: Recorded) -> None:
-        self._streams.setdefault(event.stream, []).append(event)
-        insort(self._all, event, key=_position)  # a late committer goes below others
-        self._by_id[event.message.id] = event
-        say_accepted(self.name, event.stream, event.message.id, event.version, event.position)
 
     def _refuse(self, unit: UnitOfWork, reason: str, **facts: Any) -> None:
         for insert in unit.inserts:

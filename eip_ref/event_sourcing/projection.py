@@ -6,7 +6,6 @@ committed is known by the position. Positions only grow, also when two processes
 
 A handler is a plain function of the view and an event: it has nothing to wait for, and no effect but
 in the view. When one raises, the event is poison for this projection, and a policy says what to do.
-A parked event holds back the later ones of its stream and no other.
 
 A projector reads an event store, where the events are in order. From a channel they come in any
 order, and perhaps twice: put a `Resequencer` before it, and let that hand them to `take`. Whoever acts

@@ -324,7 +324,7 @@ class Database(Transactional):
         if nested:
             self.execute(f"RELEASE s{mark}")
             return
-        if self.connection.total_changes > mark and self._may_be_a_tick_later():
+        if self.connection.total_changes > mark:
             self._note_time()
         self.execute("COMMIT")
         self._begun = False
@@ -401,11 +401,10 @@ class Database(Transactional):
             raise ValueError(f"clock must return seconds, as time.time does, and not {now!r}")
         return now - _now()
 
-    def _may_be_a_tick_later(self) -> bool:
-        """False, at little cost, where the time was written down just now; virtual time is always asked."""
-        return alone.get() or time.monotonic() >= self._look_again
-
     def _note_time(self) -> None:
+        """Write the time down, once a tick; that it was just now costs little to find out."""
+        if time.monotonic() < self._look_again and not alone.get():  # virtual time goes its own way
+            return
         if (now := self.now()) >= self._written + TICK:
             self._written, self._look_again = now, time.monotonic() + TICK / 1e6
             self.execute("UPDATE time SET at = max(at, ?)", now)
