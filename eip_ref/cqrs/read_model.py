@@ -357,8 +357,9 @@ async def read(
 ) -> Reading:
     """The row, as soon as the view has seen these versions of these streams, or after `timeout` seconds.
 
-    Raises `NotYet` by policy, and ValueError for what is no version and no timeout.
+    Raises `NotYet` by policy, and ValueError for what is no version, no timeout and no policy.
     """
+    late = Late(late)
     wanted = dict(at_least or {})
     for stream, version in wanted.items():
         values.count(f"the version of {stream}", version, minimum=0)
@@ -369,12 +370,11 @@ async def read(
     with anyio.move_on_after(timeout):
         while _missing(model, wanted):
             await model.store.news()
-    missing = _missing(model, wanted)
-    if missing:
+    if missing := _missing(model, wanted):
         record(Kind.TIMED_OUT, model.name, name, after=timeout, **missing.__dict__)
-    if missing and Late(late) is Late.REFUSE:
-        record(Kind.FAILED, model.name, name, error="NotYet")
-        raise missing
+        if late is Late.REFUSE:
+            record(Kind.FAILED, model.name, name, error="NotYet")
+            raise missing
     versions = {stream: model.seen(stream) for stream in wanted}
     stale = missing is not None
     record(Kind.FINISHED, model.name, name, key=key, wanted=wanted, versions=versions, stale=stale)

@@ -92,11 +92,11 @@ def test_what_is_no_name_and_no_number_is_refused_when_it_is_given(wrong: Callab
         wrong()
 
 
-@pytest.mark.parametrize("seconds", [-1, math.nan])
-async def test_a_timeout_of_a_read_that_is_none_is_refused(seconds: float) -> None:
-    """Before it waits."""
-    with pytest.raises(ValueError, match="timeout must be"):
-        await read(ReadModel(MemoryStore(), "view", {}), "ann", timeout=seconds)
+@pytest.mark.parametrize("setting", [{"timeout": -1}, {"timeout": math.nan}, {"late": "never"}])
+async def test_a_setting_of_a_read_that_is_none_is_refused(setting: dict[str, Any]) -> None:
+    """Before it waits, and also where nothing is late."""
+    with pytest.raises(ValueError, match=r"timeout must be|'never' is not a valid Late"):
+        await read(ReadModel(MemoryStore(), "view", {}), "ann", **setting)
 
 
 @pytest.mark.parametrize("data", [{"cents": (1, 2)}, {1: "one"}, {"cents": math.inf}, {"name": "\ud800"}])
