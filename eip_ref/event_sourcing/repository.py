@@ -115,11 +115,8 @@ class Repository(Generic[S]):
         """The state of the stream as it is now. Raises what `EventTypes.decode` raises."""
         start = self._from_snapshot(stream)
         tail = await self._store.read(stream, after=start.version)
-        if (
-            start.version
-            and not tail
-            and not await self._store.read(stream, after=start.version - 1, limit=1)
-        ):
+        nothing_new = start.version and not tail
+        if nothing_new and not await self._store.read(stream, after=start.version - 1, limit=1):
             start = Loaded(self._fold.initial, 0)  # a snapshot of events that this store never had
             tail = await self._store.read(stream)
         state = self._fold([self._types.decode(event.message) for event in tail], start.state)
@@ -143,20 +140,21 @@ class Repository(Generic[S]):
         `WrongExpectedVersion`.
         """
         values.must_not_be_async("decide", decide)
-        for attempt in range(1, values.count("attempts", attempts) + 1):
+        left = values.count("attempts", attempts)
+        while True:
             state, version = await self.load(stream)
             events = decide(state)
             if not events:
                 return Loaded(state, version)
             try:
                 appended = await self.save(stream, events, expected=version)
+                break
             except WrongExpectedVersion as error:
-                if attempt == attempts or isinstance(error, IdTaken):
+                left -= 1
+                if not left or isinstance(error, IdTaken):
                     raise
-                continue
-            objects = [self._types.decode(e) if isinstance(e, Message) else e for e in events]
-            return Loaded(self._fold(objects, state), appended.version)
-        raise AssertionError("unreachable")
+        objects = [self._types.decode(e) if isinstance(e, Message) else e for e in events]
+        return Loaded(self._fold(objects, state), appended.version)
 
     def _from_snapshot(self, stream: str) -> Loaded[S]:
         """The beginning of the replay: the newest snapshot, if there is one that can be read."""
