@@ -13,7 +13,7 @@ from . import (
 from .bear_with_the_partner import many_calls
 from .choose_who_pays import five_bursts
 from .close_the_tills import three_tills
-from .labels_for_orders import two_hundred_orders
+from .labels_for_orders import sixty_one_orders
 from .room_for_patience import groups_of_customers
 from .rush import a_rush, compare_the_answers, the_rush_demo
 from .scaler import calm, ten_minutes, the_scaler_demo
@@ -32,12 +32,12 @@ __all__ = [
     "groups_of_customers",
     "many_calls",
     "served",
+    "sixty_one_orders",
     "ten_minutes",
     "the_rush_demo",
     "the_scaler_demo",
     "the_spike_demo",
     "three_tills",
-    "two_hundred_orders",
 ]
 
 NUMBER = 4

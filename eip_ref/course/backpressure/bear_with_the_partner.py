@@ -29,7 +29,7 @@ too-slow: Slower than the partner allows. It bears 10 calls a second, and somebo
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -39,24 +39,34 @@ from ...trace import Event, Trace
 
 __all__ = ["EXERCISE", "many_calls"]
 
-SECONDS = 20.0
 MOST = 15
-CASES = {  # callers, the seconds in which nobody has called before, and what far too many calls come from
-    "one caller": (1, 0.0, "no-throttle"),
-    "four callers": (4, 0.0, "each-for-itself"),
-    "four callers after a quiet time": (4, 40.0, "saved-without-end"),
+
+
+class Case(NamedTuple):
+    """Who calls the partner. Times in seconds."""
+
+    callers: int
+    quiet: float  #: nobody calls for so long before
+    seconds: float
+    mistake: str  #: what far too many calls come from
+
+
+CASES = {
+    "one caller": Case(1, 0.0, 8.0, "no-throttle"),
+    "four callers": Case(4, 0.0, 20.0, "each-for-itself"),
+    "four callers after a quiet time": Case(4, 40.0, 8.0, "saved-without-end"),
 }
 
 
 async def many_calls(throttle_class: kit.Answer, seed: int) -> None:
     """Let callers call the partner as often as the throttle lets them, with a new throttle in each case."""
-    for case, (callers, quiet, _) in CASES.items():
+    for name, case in CASES.items():
         throttle = throttle_class()
-        await anyio.sleep(quiet + 0.35)  # not at a full second
+        await anyio.sleep(case.quiet + 0.35)  # not at a full second
         async with kit.participants() as start:
-            for caller in range(1, callers + 1):
-                start(f"caller {caller}", _call, throttle, f"{case}: call {caller}.")
-            await anyio.sleep(SECONDS)
+            for caller in range(1, case.callers + 1):
+                start(f"caller {caller}", _call, throttle, f"{name}: call {caller}.")
+            await anyio.sleep(case.seconds)
     kit.write_down(cases=list(CASES))
 
 
@@ -69,21 +79,22 @@ async def _call(throttle: Any, name: str) -> None:
 
 def judge(trace: Trace) -> kit.Symptoms:
     happened = kit.effects(trace)
-    for case in kit.facts(trace)["cases"]:
-        calls = [call for call in happened if call.message.startswith(f"{case}: ")]
+    for name in kit.facts(trace)["cases"]:
+        case = CASES[name]
+        calls = [call for call in happened if call.message.startswith(f"{name}: ")]
         worst = max((_second_from(calls, first) for first in range(len(calls))), key=len, default=[])
         if len(worst) > MOST:
             mistake = "worst-second-forgotten"
             if len(worst) > 2 * MOST:
-                mistake = CASES[case][2]
+                mistake = case.mistake
             yield kit.seen(
-                mistake, f"{case}: {len(worst)} calls in the second from {worst[0].at:.2f} s.", worst
+                mistake, f"{name}: {len(worst)} calls in the second from {worst[0].at:.2f} s.", worst
             )
-        elif len(calls) > 10 * SECONDS + MOST:
-            words = f"{case}: {len(calls)} calls in {SECONDS:g} s."
+        elif len(calls) > 10 * case.seconds + MOST:
+            words = f"{name}: {len(calls)} calls in {case.seconds:g} s."
             yield kit.seen("too-fast-for-long", words, calls[:40])
-        elif len(calls) < 9 * SECONDS:
-            yield kit.seen("too-slow", f"{case}: {len(calls) / SECONDS:.1f} calls a second.", calls[:20])
+        elif len(calls) < 9 * case.seconds:
+            yield kit.seen("too-slow", f"{name}: {len(calls) / case.seconds:.1f} calls a second.", calls[:20])
 
 
 def _second_from(calls: list[Event], first: int) -> list[Event]:

@@ -3,7 +3,7 @@
 Repair · hard · 3 points · 10 minutes
 
 Answer: async def work(orders, pack, print_label)
-Called: Your `work(orders, pack, print_label)` on 203 orders that come quickly, through a buffer with room
+Called: Your `work(orders, pack, print_label)` on 61 orders that come quickly, through a buffer with room
     for 10. The shop waits when it is full, and closes it after the last order.
 Promised: Every order is packed once and then gets one label, which is printed at most 5 s after the
     packing. `work` returns when all of it is done.
@@ -37,14 +37,14 @@ from ...lab.faults import Faults, Uniform
 from ...message import Message
 from ...trace import Kind, Trace, acting
 
-__all__ = ["EXERCISE", "two_hundred_orders"]
+__all__ = ["EXERCISE", "sixty_one_orders"]
 
 LATEST = 5.0
-ORDERS = 203  #: no round number, so that an answer in batches must not forget its last one
+ORDERS = 61  #: no round number, so that an answer in batches must not forget its last one
 
 
-async def two_hundred_orders(work: kit.Answer, seed: int) -> None:
-    """Play 203 orders, 25 a second. To pack one takes 0.1 s, and to print a label 0.05 s."""
+async def sixty_one_orders(work: kit.Answer, seed: int) -> None:
+    """Play 61 orders, 25 a second. To pack one takes 0.1 s, and to print a label 0.05 s."""
     chance = Faults(seed)
 
     async def pack(order: Message) -> None:
@@ -92,4 +92,4 @@ def judge(trace: Trace) -> kit.Symptoms:
             yield order.seen("label-late", f"{order} was {times}.")
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.play(two_hundred_orders), judge)
+EXERCISE = kit.exercise(__name__, __doc__, kit.play(sixty_one_orders), judge)

@@ -39,7 +39,7 @@ from ...trace import Kind, Trace
 
 __all__ = ["EXERCISE", "four_lines"]
 
-ROUNDS = 80  #: orders that are packed at the end of each line
+ROUNDS = 60  #: orders that are packed at the end of each line
 
 
 class Line(NamedTuple):
@@ -65,7 +65,7 @@ WAYS: dict[str, tuple[Callable[[Line], float], ...]] = {  # what was divided by 
 
 
 async def four_lines(window: kit.Answer, seed: int) -> None:
-    """Play each line until 80 orders are packed, with the window of the answer."""
+    """Play each line until 60 orders are packed, with the window of the answer."""
     far = Random(seed).choice((1.0, 2.0, 3.0))
     lines = [
         Line("next town", 0.5, 0.125, 0.5),
