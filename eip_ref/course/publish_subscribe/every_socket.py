@@ -3,7 +3,7 @@
 Repair · hard · 4 points · 12 minutes
 
 Answer: async def stream(channel, sockets)
-Called: Your `stream(channel, sockets)` with six sockets and forty prices, one a second. One socket hangs
+Called: Your `stream(channel, sockets)` with six sockets and twenty prices, one a second. One socket hangs
     for 20 s at each price, and one breaks at its fifth.
 Promised: Each socket that works sees every price within 2 s. The hanging one sees some, none older than 45
     s. The shop never waits, and at most one `send` of a socket is under way. When the channel closes,
@@ -47,7 +47,7 @@ from ...trace import Event, Kind, Trace, acting, record
 
 __all__ = ["EXERCISE", "six_sockets"]
 
-PRICES = 40
+PRICES = 20
 LATE = 2.0
 OLD = 45.0
 PATIENCE = 100.0  #: seconds that the shop waits for room before it gives up and closes
@@ -77,7 +77,7 @@ class Socket:
 
 
 async def six_sockets(stream: kit.Answer, seed: int) -> None:
-    """Play forty prices, one a second, for six sockets of which one hangs and one breaks."""
+    """Play twenty prices, one a second, for six sockets of which one hangs and one breaks."""
     names = [f"browser {number}" for number in range(1, 7)]
     hangs, breaks = Random(seed).sample(names, 2)
     sockets = [Socket(name, 20.0 if name == hangs else 0.1, 5 if name == breaks else 0) for name in names]
