@@ -9,7 +9,7 @@ from . import (
     pay_once,
     read_the_morning,
 )
-from .end_the_storm import a_minute
+from .end_the_storm import half_a_minute
 from .ends import answering
 from .killed import for_real
 from .mend_the_dispatcher import ten_questions
@@ -25,7 +25,6 @@ __all__ = [
     "NUMBER",
     "PARTS",
     "a_day",
-    "a_minute",
     "a_spike",
     "a_strange_morning",
     "a_thousand",
@@ -36,6 +35,7 @@ __all__ = [
     "completeness",
     "five_customers",
     "for_real",
+    "half_a_minute",
     "paid_and_charged",
     "six_days",
     "ten_questions",

@@ -3,9 +3,9 @@
 Choose · medium · 3 points · 8 minutes
 
 Answer: def remedy()
-Called: A minute with the settings that you choose. Six customers a second ask a bank that answers ten a
-    second. From 10 s to 14 s there are 25 a second.
-Promised: Before the spike and from 40 s on, at least 90 of 100 customers have their answer. At no time does
+Called: Half a minute with the settings that you choose. Six customers a second ask a bank that answers ten a
+    second. From 5 s to 8 s there are 25 a second.
+Promised: Before the spike and from 23 s on, at least 90 of 100 customers have their answer. At no time does
     anybody wait longer than 3 s for a single answer.
 Hint: How many questions a second are there after the spike, when each customer asks again?
 Hint: Which questions can the bank leave out without harm to anybody? It must know which they are, or say no
@@ -31,12 +31,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...autograder import kit
+from ...lab import Uniform
 from ...trace import Kind, Trace
 from .storm import a_spike, answered
 
-__all__ = ["EXERCISE", "a_minute"]
+__all__ = ["EXERCISE", "half_a_minute"]
 
-SPIKE, CALM_AGAIN, END = (10.0, 14.0), 40.0, 58.0
+SPIKE, CALM_AGAIN, END = (5.0, 8.0), 23.0, 28.0
 LIMIT = 3.0
 ALLOWED = {
     "retries": (int, 0, 3),
@@ -46,9 +47,9 @@ ALLOWED = {
 }
 
 
-async def a_minute(remedy: kit.Answer, seed: int) -> None:
-    """Play a minute with a spike, and the settings that `remedy()` returns."""
-    await a_spike(**_settings(remedy()), spike=SPIKE, seconds=60.0)
+async def half_a_minute(remedy: kit.Answer, seed: int) -> None:
+    """Play half a minute with a spike, and the settings that `remedy()` returns."""
+    await a_spike(**_settings(remedy()), spike=SPIKE, seconds=29.0, gaps=lambda mean: Uniform(0.0, 2 * mean))
     kit.write_down(played=True)
 
 
@@ -79,4 +80,4 @@ def judge(trace: Trace) -> kit.Symptoms:
         yield kit.seen("kept-waiting", words, [longest])
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.play(a_minute, max_events=400_000), judge, seeds=(1, 2, 10))
+EXERCISE = kit.exercise(__name__, __doc__, kit.play(half_a_minute, max_events=400_000), judge, seeds=(1, 2))

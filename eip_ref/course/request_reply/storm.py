@@ -5,9 +5,12 @@ Customers come at 6 a second, and the bank answers 10 a second. From 20 s to 25 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 
 from ...lab import Exponential, Faults
+from ...lab.faults import Latency
 from ...request_reply import RequestError, Requestor
 from ...trace import Kind, Trace, acting, record
 from .ends import answering
@@ -28,8 +31,12 @@ async def a_spike(
     load: float = 6.0,
     spike: tuple[float, float] = (20.0, 25.0),
     seconds: float = SECONDS,
+    gaps: Callable[[float], Latency] = Exponential,
 ) -> None:
-    """Play a minute and a half. Who has no answer after `timeout` seconds asks again, `retries` times."""
+    """Play a minute and a half. Who has no answer after `timeout` seconds asks again, `retries` times.
+
+    `gaps` makes of a mean the chance by which one customer comes after the other.
+    """
     chance = Faults()
 
     async def answer(request: object) -> str:
@@ -63,7 +70,7 @@ async def a_spike(
                 number += 1
                 group.start_soon(customer, bank, number)
                 rate = 25.0 if spike[0] <= now < spike[1] else load
-                await chance.sleep("street", Exponential(1 / rate))
+                await chance.sleep("street", gaps(1 / rate))
 
 
 def answered(trace: Trace, since: float = 0.0, until: float = SECONDS) -> int:
