@@ -11,7 +11,7 @@ from . import (
     sell_once,
     what_becomes_of_it,
 )
-from .as_of import forty_positions
+from .as_of import all_positions
 from .climb_the_ladder import old_bodies
 from .day import a_day, the_log_demo
 from .follow_the_store import sales_and_a_desk
@@ -38,10 +38,10 @@ __all__ = [
     "a_day",
     "a_file",
     "a_lunch",
+    "all_positions",
     "delays",
     "five_rows",
     "forty_facts",
-    "forty_positions",
     "four_tills",
     "four_users",
     "in_words",

@@ -3,7 +3,7 @@
 Complete · easy · 3 points · 10 minutes
 
 Answer: def as_of(events, position)
-Called: Your `as_of(events, position)` on a log of 40 facts about three cards, for positions from 0 to
+Called: Your `as_of(events, position)` on a log of 24 facts about three cards, for positions from 0 to
     beyond the end.
 Promised: You return what was on each card when the log had come to that position: a dictionary from card to
     euros. A card without a fact up to there is missing, or has 0. The facts stay as they are.
@@ -43,7 +43,7 @@ import anyio
 from ...autograder import kit
 from ...trace import Kind, Trace, record
 
-__all__ = ["EXERCISE", "forty_positions"]
+__all__ = ["EXERCISE", "all_positions"]
 
 CARDS = ("card 7", "card 8", "card 9")
 LOADED, SOLD, COUNTED, OTHERS = "CardLoaded", "TeaSold", "CardCounted", ("TeaRefused", "CardPrinted")
@@ -51,12 +51,13 @@ Fact = dict[str, Any]
 
 
 def a_log(chance: Random) -> list[Fact]:
-    """40 facts; some positions are left out, and the clock of till 2 is behind.
+    """24 facts; some positions are left out, and the clock of till 2 is behind.
 
-    On the first card tea is sold before it is loaded, and then less is found than was believed.
+    On the first card tea is sold before it is loaded, and then less is found than was believed. Then tea is
+    sold at till 2, whose clock says that this was before.
     """
-    begin = [(SOLD, CARDS[0], 8), (LOADED, CARDS[0], 30), (COUNTED, CARDS[0], 7)]
-    types = [COUNTED] * 5 + [LOADED] * 9 + [SOLD] * 17 + [*OTHERS] * 3
+    begin = [(SOLD, CARDS[0], 8), (LOADED, CARDS[0], 30), (COUNTED, CARDS[0], 7), (SOLD, CARDS[0], 5)]
+    types = [COUNTED] * 4 + [LOADED] * 5 + [SOLD] * 7 + [*OTHERS] * 2
     chance.shuffle(types)
     rest = [(type_, chance.choice(CARDS), chance.randint(5, 30)) for type_ in types]
     position, facts = 0, list[Fact]()
@@ -107,7 +108,7 @@ WRONG: dict[str, tuple[Callable[[list[Fact], int], dict[str, int]], ...]] = {
 """For each mistake, what it would have said."""
 
 
-async def forty_positions(as_of: kit.Answer, seed: int) -> None:
+async def all_positions(as_of: kit.Answer, seed: int) -> None:
     """Ask for each position of a log."""
     facts = a_log(Random(seed))
     said: dict[int, dict[str, float] | None] = {}
@@ -154,4 +155,4 @@ def judge(trace: Trace) -> kit.Symptoms:
             return
 
 
-EXERCISE = kit.exercise(__name__, __doc__, kit.play(forty_positions), judge)
+EXERCISE = kit.exercise(__name__, __doc__, kit.play(all_positions), judge)
