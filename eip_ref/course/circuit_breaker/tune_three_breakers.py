@@ -53,7 +53,7 @@ class Service(NamedTuple):
 
 SERVICES = {
     "payments": Service(1.0, 240.0, ((60.0, 130.0),), 0, 10, 20),
-    "search": Service(0.1, 300.0, ((200.0, 237.0),), 10, 40, 160),
+    "search": Service(0.1, 150.0, ((80.0, 117.0),), 10, 40, 160),
     "stock": Service(0.25, 240.0, tuple((30.0 * n, 30.0 * n + 2) for n in range(1, 8)), 0, 60, 60),
 }
 
