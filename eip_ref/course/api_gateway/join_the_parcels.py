@@ -48,6 +48,7 @@ from ...trace import Kind, Trace, acting
 __all__ = ["EXERCISE", "six_orders"]
 
 PATIENCE = 15.0
+END = 80.0
 LOADED_SLOWLY = "order 5"
 
 
@@ -63,14 +64,14 @@ def _timetable(seed: int) -> list[tuple[float, int, int, int]]:
             (2.1, 3, second, 3),
             (4.3, 3, first, 3),
             (27.7, 3, third, 3),  # too late
-            (40.2, 4, 1, 1),
-            (43.6, 4, 1, 1),
-            (60.4, 5, third, 3),
-            (72.9, 5, first, 3),
-            (73.8, 5, first, 3),
-            (74.2, 5, second, 3),  # in time
-            (100.6, 6, 2, 2),  # its other parcel never comes
-            (110.1, 6, 2, 2),
+            (29.2, 4, 1, 1),
+            (32.6, 4, 1, 1),
+            (34.4, 5, third, 3),
+            (46.9, 5, first, 3),
+            (47.8, 5, first, 3),
+            (48.2, 5, second, 3),  # in time
+            (52.6, 6, 2, 2),  # its other parcel never comes
+            (62.1, 6, 2, 2),
         ]
     )
 
@@ -98,7 +99,7 @@ async def six_orders(desk_class: kit.Answer, seed: int) -> None:
                 message = _parcel(order, number, of)
                 came.append([at, message.correlation_id, message.id, number, of])
                 await desk.receive(message)
-        await anyio.sleep_until(200)
+        await anyio.sleep_until(END)
     kit.write_down(came=came, out=out, late=late)
 
 
@@ -133,7 +134,7 @@ def judge(trace: Trace) -> kit.Symptoms:
 
 def _handing_out(order: str, expected: Expected, out: list[list[Any]]) -> list[tuple[str, str]]:
     if not out:
-        return [("not-handed-out", f"{order} was not handed out by 200 s")]
+        return [("not-handed-out", f"{order} was not handed out by {END:g} s")]
     at, _, parcels = out[0]
     found, told = [], f"{order} went out at {at:.1f} s with {', '.join(parcels)}"
     if len(out) > 1:
