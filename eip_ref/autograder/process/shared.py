@@ -63,8 +63,8 @@ class Shared:
                 held = self._held[number]
                 if not isinstance(held, kind):
                     raise Uncrossable("a list that became a dictionary")
-                if self._last.get(number) != json.dumps(said):
-                    self._last[number] = json.dumps(said)
+                if self._last.get(number) != (text := json.dumps(said)):
+                    self._last[number] = text
                     _fill(held, self._understand(said))
                 return held
         raise Uncrossable("nothing is shared under that number")
@@ -86,8 +86,8 @@ class Shared:
                 content = self._content(number)
             except Uncrossable:
                 continue
-            if json.dumps(content) != self._last.get(number):
-                self._last[number] = json.dumps(content)
+            if (text := json.dumps(content)) != self._last.get(number):
+                self._last[number] = text
                 yield {"$shared": [number, content]}
 
 
