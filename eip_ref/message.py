@@ -92,7 +92,10 @@ class Message:
         if "body" not in changes and not isinstance(self.body, _UNCHANGEABLE):
             changes["body"] = deepcopy(self.body)
         if "headers" not in changes and self.headers:
-            changes["headers"] = deepcopy(dict(self.headers))
+            for each in self.headers.values():  # the mapping is read only, and mostly all that is in it
+                if not isinstance(each, _UNCHANGEABLE):
+                    changes["headers"] = deepcopy(dict(self.headers))
+                    break
         return replace(self, **changes) if changes else self
 
     def reply(self, body: Any, type: str = "") -> Message:

@@ -12,8 +12,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,19 +40,22 @@ alone: ContextVar[bool] = ContextVar("alone", default=False)
 """True where no other process can write to a file: in a simulation. There nobody polls for news."""
 
 
-@contextmanager
-def on_death(leave: Callable[[], object]) -> Iterator[None]:
+class on_death:
     """Call `leave` if whoever runs the block dies in it. An exception is no death: the block sees it."""
-    dying = orphans.get()
-    if dying is None:
-        yield
-        return
-    place = object()
-    dying[place] = leave
-    try:
-        yield
-    finally:
-        dying.pop(place, None)
+
+    __slots__ = ("_dying", "_leave")
+
+    def __init__(self, leave: Callable[[], object]) -> None:
+        self._leave = leave
+
+    def __enter__(self) -> None:
+        self._dying = orphans.get()
+        if self._dying is not None:
+            self._dying[self] = self._leave
+
+    def __exit__(self, *error: object) -> None:
+        if self._dying is not None:
+            self._dying.pop(self, None)
 
 
 @dataclass(eq=False, slots=True)

@@ -178,14 +178,19 @@ def new_id(prefix: str = "m") -> str:
     return uuid4().hex if recorder is None else recorder.next_id(prefix)
 
 
-@contextmanager
-def acting(name: str) -> Iterator[None]:
+class acting:
     """Whatever is recorded inside, and in tasks started inside, was done by participant `name`."""
-    token = _who.set(name)
-    try:
-        yield
-    finally:
-        _who.reset(token)
+
+    __slots__ = ("_name", "_token")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._token = _who.set(self._name)
+
+    def __exit__(self, *error: object) -> None:
+        _who.reset(self._token)
 
 
 def whoami() -> str:
@@ -193,22 +198,27 @@ def whoami() -> str:
     return _who.get()
 
 
-@contextmanager
-def working(where: str, message: str, **facts: Any) -> Iterator[None]:
+class working:
     """Record that a handler begins to work on a message, and how that ended; the exception goes on.
 
     Ended are finished, failed and cancelled; `facts` are told with each of them.
     """
-    record(Kind.STARTED, where, message, **facts)
-    try:
-        yield
-    except Exception as error:
-        record(Kind.FAILED, where, message, **facts, error=repr(error))
-        raise
-    except anyio.get_cancelled_exc_class():
-        record(Kind.CANCELLED, where, message, **facts)
-        raise
-    record(Kind.FINISHED, where, message, **facts)
+
+    __slots__ = ("_facts", "_message", "_where")
+
+    def __init__(self, where: str, message: str, **facts: Any) -> None:
+        self._where, self._message, self._facts = where, message, facts
+
+    def __enter__(self) -> None:
+        record(Kind.STARTED, self._where, self._message, **self._facts)
+
+    def __exit__(self, kind: object, error: BaseException | None, place: object) -> None:
+        if error is None:
+            record(Kind.FINISHED, self._where, self._message, **self._facts)
+        elif isinstance(error, Exception):
+            record(Kind.FAILED, self._where, self._message, **self._facts, error=repr(error))
+        elif isinstance(error, anyio.get_cancelled_exc_class()):
+            record(Kind.CANCELLED, self._where, self._message, **self._facts)
 
 
 @contextmanager

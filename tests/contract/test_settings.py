@@ -179,7 +179,7 @@ ONLY_WE_MAKE = frozenset(
         *("Attempt", "DurableSubscriber", "LocalTransaction", "Member", "MessageState"),
         *("MessagesInMemory", "NumberedView", "Offer", "PartitionGroup", "Receiver", "Recorder"),
         *("Reservation", "Signal", "Sleeper", "Subscription", "Table", "Transaction", "UnitOfWork", "View"),
-        "reaching",
+        *("acting", "on_death", "reaching", "working"),
     }
 )  #: public for their methods and as types; no user calls their constructors
 
