@@ -42,7 +42,8 @@ class Beside(NamedTuple):
     fraction: int = 1  #: of the messages of a round, for a slow system
 
 
-REPLIES = "each operation is carried out once, deadlines end it, and errors keep their types"
+REPLIES = "each operation carried out once, at most until its deadline, and errors with their types"
+MORE_REPLIES = "its errors say what was certainly not done, and it refuses what is too much"
 MEMORY = "an emulator: kept in its memory"
 CLIENTS = {
     "rabbitmq-classic": Beside(clients.aio_pika_queue, "persistent, confirmed when on the disk"),
@@ -70,8 +71,8 @@ CLIENTS = {
     "kafka-channel": Beside(clients.kafka_topic, "acks=all of one replica, confirmed before fsync"),
     "sns-sqs": Beside(clients.sns_topic, MEMORY, fraction=10),
     "pubsub-channel": Beside(clients.pubsub_topic, MEMORY),
-    "rabbitmq-requests": Beside(clients.aio_pika_requests, "in memory, answered", REPLIES),
-    "nats-requests": Beside(clients.nats_requests, "in no store, answered", REPLIES),
+    "rabbitmq-requests": Beside(clients.aio_pika_requests, f"in memory; {REPLIES}", MORE_REPLIES),
+    "nats-requests": Beside(clients.nats_requests, f"in no store; {REPLIES}", MORE_REPLIES),
 }
 
 

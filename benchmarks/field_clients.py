@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,9 +24,11 @@ import nats
 import redis.asyncio
 import stomp
 
+from eip_ref import values
 from eip_ref.field import decoded, encoded, kafka, postgresql, pubsub, redis_log, redis_streams, sqs
 from eip_ref.field.rabbitmq_exchange import REPLY_TO
 from eip_ref.message import Message
+from eip_ref.trace import new_id
 
 __all__ = ["TOPIC", "Way", "each", "in_turn", "nothing", "times"]
 
@@ -414,51 +417,163 @@ async def pubsub_topic(url: str, name: str) -> AsyncIterator[Way]:
         yield Way(each(put), in_turn(partial(pubsub_take, subscriber, subscription)))
 
 
-# Request–reply
+# Request–reply, by hand to the promise of the adapters: an operation is carried out once, while it is wanted,
+# and whoever asked gets the answer to its own request, the error that the handler raised, or a timeout
+
+OUTCOME, OPERATION = "outcome", "operation"  #: headers
+ERRORS = {kind.__name__: kind for kind in (KeyError, LookupError, TimeoutError, TypeError, ValueError)}
+
+
+class Result(NamedTuple):
+    """How an operation ended: "answer" and the body, or the name of the error's type and its arguments."""
+
+    outcome: str
+    body: Any
+
+
+class Operations:
+    """The server: at most ten handlers at a time, and the results of the last operations by their keys."""
+
+    def __init__(self, handle: Callable[[Message], Awaitable[Any]], *, remember: int = 10_000) -> None:
+        self.handle, self.remember = handle, remember
+        self.slots = asyncio.Semaphore(10)
+        self.known: OrderedDict[str, tuple[Any, asyncio.Future[Result]]] = OrderedDict()
+
+    async def answer(self, request: Message) -> Message:
+        """The reply to this attempt: with the result that its operation has, will have, or now gets."""
+        key = str(request.headers.get(OPERATION) or request.id)
+        asked = (request.type, request.body)
+        known = self.known.get(key)
+        if known is None:
+            result = await self.begin(key, asked, request)
+        elif known[0] != asked:
+            result = Result("ValueError", ["the key belongs to another operation"])
+        else:
+            result = await asyncio.shield(known[1])
+        return Message(
+            result.body,
+            id=f"{request.id}.reply",
+            correlation_id=request.id,
+            causation_id=request.id,
+            headers={OUTCOME: result.outcome},
+        )
+
+    async def begin(self, key: str, asked: Any, request: Message) -> Result:
+        heard = asyncio.get_running_loop().create_future()
+        self.known[key] = asked, heard
+        async with self.slots:
+            result = await self.carried_out(request)
+        if result.outcome == "TimeoutError":
+            del self.known[key]
+        elif len(self.known) > self.remember:
+            self.known.popitem(last=False)
+        heard.set_result(result)
+        return result
+
+    async def carried_out(self, request: Message) -> Result:
+        if request.has_expired():
+            return Result("TimeoutError", ["the deadline had passed before the work began"])
+        try:
+            body = await self.handle(request)
+            values.check_json("the answer", body)
+        except Exception as error:
+            return Result(type(error).__name__, [str(each) for each in error.args])
+        return Result("answer", body)
+
+
+class Asker:
+    """The client: `exchange` sends an attempt and brings its reply; at most 1,000 wait for theirs."""
+
+    def __init__(self, exchange: Callable[[Message], Awaitable[Message]]) -> None:
+        self.exchange = exchange
+        self.waiting = 0
+
+    async def ask(self, body: Any, *, timeout: float, operation: str | None = None) -> Message:
+        """The reply. Raises TimeoutError, and what the handler raised."""
+        if self.waiting >= 1_000:
+            raise RuntimeError("1,000 requests wait for their replies")
+        id, end = new_id(), asyncio.get_running_loop().time() + timeout
+        headers = {} if operation is None else {OPERATION: operation}
+        attempt = Message(body, id=id, correlation_id=id, deadline=end, headers=headers)
+        self.waiting += 1
+        try:
+            async with asyncio.timeout_at(end):
+                reply = await self.exchange(attempt)
+        finally:
+            self.waiting -= 1
+        outcome = reply.headers[OUTCOME]
+        if outcome != "answer":
+            raise ERRORS.get(outcome, RuntimeError)(*reply.body)
+        return reply
+
+
+def asked_of(asker: Asker) -> Way:
+    async def ask(message: Message) -> None:
+        await asker.ask(message.body, timeout=60)
+
+    return Way(each(ask), nothing)
+
+
+async def echo(request: Message) -> Any:
+    return request.body
 
 
 @asynccontextmanager
 async def nats_requests(url: str, name: str) -> AsyncIterator[Way]:
-    client = await nats.connect(url)
+    """The client itself knows which reply belongs to which request, and drops one that is late."""
+    client, server = await nats.connect(url), await nats.connect(url)
+    operations, tasks = Operations(echo), set[asyncio.Task[None]]()
 
     async def serve(request: Any) -> None:
-        asked = decoded(request.data)
-        await request.respond(encoded(asked.reply(asked.body)))
+        await request.respond(encoded(await operations.answer(decoded(request.data))))
 
-    async def ask(message: Message) -> None:
-        decoded((await client.request(name, encoded(message), timeout=LEASE)).data)
+    async def arrives(request: Any) -> None:
+        tasks.add(task := asyncio.create_task(serve(request)))
+        task.add_done_callback(tasks.discard)
 
-    await client.subscribe(name, cb=serve)
-    await client.flush()
-    yield Way(each(ask), nothing)
+    async def exchange(attempt: Message) -> Message:
+        assert attempt.deadline is not None
+        left = attempt.deadline - asyncio.get_running_loop().time()
+        return decoded((await client.request(name, encoded(attempt), timeout=left)).data)
+
+    await server.subscribe(name, queue="repliers", cb=arrives)
+    await server.flush()
+    yield asked_of(Asker(exchange))
     await client.close()
+    await server.close()
 
 
 @asynccontextmanager
 async def aio_pika_requests(url: str, name: str) -> AsyncIterator[Way]:
+    """The client runs a task for each delivery."""
     async with await aio_pika.connect(url) as asking, await aio_pika.connect(url) as serving:
-        channel, answers = await asking.channel(), await serving.channel()
+        channel = await asking.channel(on_return_raises=True)
+        answers = await serving.channel()
         await answers.set_qos(100)
+        operations = Operations(echo)
         waiting: dict[str, asyncio.Future[Message]] = {}
 
         async def serve(request: Any) -> None:
-            asked = decoded(request.body)
-            content = encoded(asked.reply(asked.body))
+            content = encoded(await operations.answer(decoded(request.body)))
             answer = aio_pika.Message(content, correlation_id=request.correlation_id)
             await answers.default_exchange.publish(answer, request.reply_to, mandatory=False)
             await request.ack()
 
         async def answered(reply: Any) -> None:
-            waiting.pop(reply.correlation_id).set_result(decoded(reply.body))
+            if (heard := waiting.get(reply.correlation_id)) is not None and not heard.done():
+                heard.set_result(decoded(reply.body))
 
-        async def ask(message: Message) -> None:
-            waiting[message.id] = asyncio.get_running_loop().create_future()
-            request = aio_pika.Message(encoded(message), reply_to=REPLY_TO, correlation_id=message.id)
-            heard = waiting[message.id]
-            await channel.default_exchange.publish(request, name)
-            await heard
+        async def exchange(attempt: Message) -> Message:
+            heard: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+            waiting[attempt.id] = heard
+            request = aio_pika.Message(encoded(attempt), reply_to=REPLY_TO, correlation_id=attempt.id)
+            try:
+                await channel.default_exchange.publish(request, name)
+                return await heard
+            finally:
+                del waiting[attempt.id]
 
         replies = await channel.get_queue(REPLY_TO, ensure=False)
         await replies.consume(answered, no_ack=True)
         await (await answers.declare_queue(name, auto_delete=True)).consume(serve)
-        yield Way(each(ask), nothing)
+        yield asked_of(Asker(exchange))

@@ -13,18 +13,19 @@ from typing import Any
 
 import anyio
 import nats
-from nats.errors import Error, MaxPayloadError, NoRespondersError
+from nats.errors import Error, MaxPayloadError
+from nats.js.api import Header
 
 from ..message import Handler, Message
 from ..publish_subscribe import Published, TopicMessage
-from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
-from ..tasks import background
+from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..trace import Kind, record
 from .queue import decoded, encoded, published, reaching
+from .serving import each_in_a_task
 
 __all__ = ["LOST", "NatsChannel", "NatsSubscription", "connected", "nats_replier", "nats_requestor"]
 
-LAST = 3600.0  #: seconds after which a request without a deadline is given up
+NOBODY = "503"  #: the status with which the server answers a request that nobody can hear
 LEAVE = 5.0  #: seconds that a reconnection has to close what it opened, when the client closes
 
 
@@ -139,22 +140,32 @@ class NatsChannel:
 async def nats_requestor(
     url: str, subject: str, *, name: str = "", errors: RemoteErrors | None = None
 ) -> AsyncIterator[Requestor]:
-    """A `Requestor` whose requests go to a subject, each with an inbox of its own for the reply."""
+    """A `Requestor` whose requests go to a subject, each with an inbox of its own for the reply.
+
+    The table of the requestor knows whose reply it is, so the client's own requests are not used.
+    """
     async with connected(url, subject) as client:
+        inbox = client.new_inbox()
 
         async def send(attempt: Message) -> None:
-            left = LAST if attempt.deadline is None else attempt.deadline - anyio.current_time()
             try:
-                answer = await client.request(subject, encoded(attempt), timeout=max(0.001, left))
-            except NoRespondersError as error:
-                raise NoResponder(f"nobody serves {subject}") from error
-            except TimeoutError:
-                return  # the requestor's own deadline has ended it
+                await client.publish(subject, encoded(attempt), reply=f"{inbox}.{attempt.id}")
             except Error as error:
                 raise ConnectionError(f"{subject}: {error}") from error
-            await requestor.receive(decoded(answer.data))
+
+        async def arrives(reply: Any) -> None:
+            attempt_id = reply.subject.rpartition(".")[2]
+            if reply.headers and reply.headers.get(Header.STATUS) == NOBODY:
+                requestor.refuse(attempt_id, NoResponder(f"nobody serves {subject}"))
+                return
+            try:
+                requestor.receive_nowait(decoded(reply.data))
+            except (KeyError, TypeError, ValueError) as error:
+                requestor.refuse(attempt_id, TransportError(f"what came back is no reply: {error!r}"))
 
         with Requestor(send, name=name, errors=errors) as requestor:
+            with reaching(subject, LOST):
+                await client.subscribe(f"{inbox}.*", cb=arrives)
             yield requestor
 
 
@@ -170,11 +181,7 @@ async def nats_replier(
             if reply is not None:
                 await request.respond(encoded(reply))
 
-        async with background() as tasks:
-
-            async def arrives(request: Any) -> None:
-                tasks.start_soon(serve, request)
-
+        async with each_in_a_task(serve) as arrives:
             served = await client.subscribe(subject, queue="repliers", cb=arrives)
             await carried_out(client)
             try:

@@ -20,9 +20,9 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryErr
 from ..message import Handler, Message
 from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
-from ..tasks import background
 from ..trace import Kind, record
 from .queue import decoded, encoded, opening, published, reaching
+from .serving import each_in_a_task
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
 
@@ -135,7 +135,7 @@ async def rabbit_requestor(
         with Requestor(send, name=name, errors=errors) as requestor:
 
             async def arrives(reply: Any) -> None:
-                await requestor.receive(decoded(reply.body))
+                requestor.receive_nowait(decoded(reply.body))
 
             async def hear(*_: object) -> None:
                 replies = await channel.get_queue(REPLY_TO, ensure=False)
@@ -163,11 +163,7 @@ async def rabbit_replier(
                 await channel.default_exchange.publish(answer, request.reply_to, mandatory=False)
             await request.ack()
 
-        async with background() as tasks:
-
-            async def arrives(request: Any) -> None:
-                tasks.start_soon(serve, request)
-
+        async with each_in_a_task(serve) as arrives:
             queue = await channel.declare_queue(name_of_queue, auto_delete=True)
             await queue.consume(arrives)
             yield replier

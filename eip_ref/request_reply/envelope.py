@@ -77,10 +77,11 @@ def reply_id(request: Message, by: str) -> str:
 
 def outcome(reply: Message, errors: RemoteErrors) -> Message | Exception:
     """The reply itself when it is an answer, else the error that it stands for."""
+    status = reply.headers.get(OUTCOME)
+    if status == ReplyStatus.ANSWER:
+        return reply
     name = str(reply.headers.get(ERROR, ""))
-    match reply.headers.get(OUTCOME):
-        case ReplyStatus.ANSWER:
-            return reply
+    match status:
         case _ if not isinstance(reply.body, list):
             pass
         case ReplyStatus.ERROR:
@@ -91,9 +92,7 @@ def outcome(reply: Message, errors: RemoteErrors) -> Message | Exception:
             return InDoubt(
                 f"the replier does not know whether it happened: {', '.join(map(str, reply.body))}"
             )
-    return TransportError(
-        f"this is no reply that can be read: {reply.headers.get(OUTCOME)!r} {name}".rstrip()
-    )
+    return TransportError(f"this is no reply that can be read: {status!r} {name}".rstrip())
 
 
 def idempotency_key(request: Message) -> str:

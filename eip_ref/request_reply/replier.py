@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -38,7 +38,7 @@ class Operation:
     asked: tuple[str, Any]  #: what for: the request's type and body
     attempts: set[str] = field(default_factory=set)  #: those that wait for it while it runs
     answer: ReplyContent | None = None
-    over: anyio.Event = field(default_factory=anyio.Event)
+    over: anyio.Event | None = None  #: made by the first who waits for it
 
 
 class IdempotencyCache:
@@ -93,7 +93,8 @@ class IdempotencyCache:
             operation.answer = answer
             self._answered[operation.key] = operation
         operation.attempts.clear()
-        operation.over.set()
+        if operation.over is not None:
+            operation.over.set()
 
     def refuse(self, request: Message, refusal: NotDone) -> None:
         """This attempt was told that it is not carried out."""
@@ -235,6 +236,7 @@ class Replier:
     async def _join(self, operation: Operation, request: Message) -> None:
         """Wait until the attempt that runs is over."""
         self._must_have_room()
+        operation.over = operation.over or anyio.Event()
         operation.attempts.add(request.id)
         self._pending += 1
         try:
@@ -249,7 +251,10 @@ class Replier:
         record(Kind.ACCEPTED, self.name, request.id, who=self.name)
         answer = None
         try:
-            await self._slot(request)
+            if self._slots.value:
+                self._slots.acquire_nowait()
+            else:
+                await self._slot(request)
             try:
                 answer = await self._work(request)
             finally:
@@ -260,9 +265,7 @@ class Replier:
         return answer
 
     async def _slot(self, request: Message) -> None:
-        """Take the slot of a handler that is free, now or later. Refuses what is not wanted by then."""
-        with suppress(anyio.WouldBlock):
-            return self._slots.acquire_nowait()
+        """Wait for the slot of a handler and take it. Refuses what is not wanted by then."""
         with anyio.CancelScope(deadline=_deadline(request)) as wait:
             self._in_backlog[wait] = None
             try:

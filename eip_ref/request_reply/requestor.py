@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -23,6 +21,7 @@ from .errors import (
     DeadlinePassed,
     NotDelivered,
     RemoteErrors,
+    RequestError,
     RequestorClosed,
     TimedOut,
     TooManyWaiting,
@@ -42,6 +41,7 @@ class PendingReply:
     end: str = ""  #: answered, timed out, closed, cancelled, died or failed; once, and for good
     ended: anyio.Event = field(default_factory=anyio.Event)
     sending: anyio.CancelScope | None = None  #: while it is being sent; cut short by `close`
+    refusal: RequestError | None = None  #: of the way there, which told it after it had been sent
 
     @property
     def deadline(self) -> float:
@@ -68,12 +68,8 @@ class PendingReplies:
         """The number of attempts that wait now."""
         return len(self._table)
 
-    @contextmanager
-    def waiting(self, attempt: Message, expected_replies: int) -> Iterator[PendingReply]:
-        """An attempt that waits inside the block; whatever ends the block ends its waiting.
-
-        Raises `TooManyWaiting` and `RequestorClosed`.
-        """
+    def begin(self, attempt: Message, expected_replies: int) -> PendingReply:
+        """From now on this attempt waits, until `end`. Raises `TooManyWaiting` and `RequestorClosed`."""
         if self._closed:
             raise RequestorClosed(f"{self._name} is closed and asks for nothing more")
         if len(self._table) >= self._max_waiting:
@@ -84,14 +80,7 @@ class PendingReplies:
         self._record(
             pending, was="", now="waiting", until=pending.deadline, expected_replies=expected_replies
         )
-        with on_death(partial(self.end, pending, "died")):
-            try:
-                yield pending
-            except anyio.get_cancelled_exc_class():
-                self.end(pending, "cancelled")
-                raise
-            finally:
-                self.end(pending, "failed")
+        return pending
 
     def offer(self, reply: Message) -> None:
         """Give the reply to the attempt that it answers; drop and count one that nobody waits for."""
@@ -108,6 +97,13 @@ class PendingReplies:
             pending.replies[reply.id] = reply.copy()
             if len(pending.replies) == pending.expected_replies:
                 self.end(pending, "answered")
+
+    def refuse(self, attempt_id: str, refusal: RequestError) -> None:
+        """End the waiting of this attempt, if it still waits, with the error."""
+        pending = self._table.get(attempt_id)
+        if pending is not None:
+            pending.refusal = refusal
+            self.end(pending, "failed")
 
     def end(self, pending: PendingReply, how: str) -> None:
         """End the waiting of one attempt and wake it. Only the first end counts."""
@@ -246,7 +242,8 @@ class Requestor:
         operation: str | None = None,
     ) -> Message:
         values.duration("timeout", timeout, infinite=True)
-        end = min(deadline, anyio.current_time() + timeout, anyio.current_effective_deadline())
+        now = anyio.current_time()
+        end = min(deadline, now + timeout, anyio.current_effective_deadline())
         if end == math.inf:
             raise ValueError("a request needs a timeout or a deadline, or it may wait for ever")
         if operation is not None and len(values.name("idempotency_key", operation)) > MAX_KEY:
@@ -262,47 +259,70 @@ class Requestor:
             reply_to=self.name,
             deadline=end,
             headers={} if operation is None else {KEY: operation},
+            created=now,
         )
 
     async def _ask(self, attempt: Message, expected_replies: int) -> PendingReply:
-        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         try:
             attempt.check_json()
         except TypeError as error:
             raise NotDelivered(f"the request was not sent: {error}") from error
-        # Wait before sending: an answer may be quick.
-        with self._pending.waiting(attempt, expected_replies) as pending:
-            if anyio.current_time() >= pending.deadline:
-                raise DeadlinePassed(f"the deadline of {attempt.label} had passed; nothing was sent")
-            with anyio.CancelScope(deadline=pending.deadline):
-                await self._dispatch(pending)
-                await pending.ended.wait()
-            if not pending.end:
-                after = pending.deadline - attempt.created
-                record(Kind.TIMED_OUT, self.name, attempt.id, who=self.name, after=after)
-                self._pending.end(pending, "timed out")
+        pending = self._pending.begin(attempt, expected_replies)  # before sending: an answer may be quick
+        with on_death(partial(self._pending.end, pending, "died")):
+            try:
+                await self._until_it_ends(pending)
+            except anyio.get_cancelled_exc_class():
+                self._pending.end(pending, "cancelled")
+                raise
+            finally:
+                self._pending.end(pending, "failed")
+        if pending.refusal is not None:
+            raise pending.refusal
         if pending.end == "closed":
             raise ClosedWhileWaiting(f"{self.name} was closed while {attempt.label} waited for its answer")
         return pending
 
+    async def _until_it_ends(self, pending: PendingReply) -> None:
+        attempt = pending.attempt
+        if anyio.current_time() >= pending.deadline:
+            raise DeadlinePassed(f"the deadline of {attempt.label} had passed; nothing was sent")
+        with anyio.CancelScope(deadline=pending.deadline) as pending.sending:
+            await self._dispatch(pending)
+            await pending.ended.wait()
+        if not pending.end:
+            after = pending.deadline - attempt.created
+            record(Kind.TIMED_OUT, self.name, attempt.id, who=self.name, after=after)
+            self._pending.end(pending, "timed out")
+
     async def _dispatch(self, pending: PendingReply) -> None:
         """Send, unless this is closed meanwhile. An error is none when the answer has come all the same."""
-        with anyio.CancelScope() as pending.sending:
-            try:
-                with acting(self.name):
-                    await values.finished(self._send(pending.attempt))
-            except Exception as error:
-                if not pending.end:
-                    raise why_not_sent(error) from error
-            finally:
-                pending.sending = None
+        try:
+            with acting(self.name):
+                await values.finished(self._send(pending.attempt))
+        except Exception as error:
+            if not pending.end:
+                raise why_not_sent(error) from error
+        finally:
+            pending.sending = None
 
     # Hearing
 
-    async def receive(self, reply: Message) -> None:
+    def receive_nowait(self, reply: Message) -> None:
         """Take a reply from the way back. One that nobody waits for is dropped and counted."""
         self._pending.offer(reply)
+
+    async def receive(self, reply: Message) -> None:
+        """As `receive_nowait`, for a way back that hands its messages to an `async` function."""
+        self.receive_nowait(reply)
         await anyio.lowlevel.checkpoint()
+
+    def refuse(self, attempt_id: str, refusal: RequestError) -> None:
+        """End the request with this error: the way there tells late, after `send`, that it took nothing.
+
+        Does nothing for one that no longer waits.
+        """
+        self._pending.refuse(attempt_id, refusal)
 
     def close(self) -> None:
         """Ask no more; every request that waits ends with `ClosedWhileWaiting`. Idempotent."""

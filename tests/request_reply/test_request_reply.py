@@ -413,6 +413,30 @@ async def test_a_full_channel_or_queue_certainly_did_not_take_the_request() -> N
 
 
 @everywhere
+def test_a_way_that_says_late_that_it_took_nothing_ends_the_request(play: Play) -> None:
+    """At once, with the error that it gives, and nobody waits any more; the next one is not concerned."""
+
+    async def scenario() -> Any:
+        async def send(message: Message) -> None:
+            if message.body == "price":
+                group.start_soon(tell, message)
+
+        async def tell(message: Message) -> None:
+            await anyio.sleep(0.1)
+            shop.refuse(message.id, NoResponder("nobody is there"))
+            shop.refuse(message.id, NoResponder("nobody is there"))
+
+        with Requestor(send, name="shop") as shop:
+            async with anyio.create_task_group() as group:
+                found = await fate(shop.request("price", timeout=1))
+                return found, anyio.current_time(), shop.waiting, await fate(shop.request("stock", timeout=1))
+
+    found, at, waiting, other = holds(play(scenario)).result
+    assert (found, waiting, other) == (NoResponder, 0, TimedOut)
+    assert at < 1
+
+
+@everywhere
 def test_a_failure_to_send_is_none_when_the_answer_has_come(play: Play) -> None:
     """The connection breaks after the reply: the reply counts."""
 
