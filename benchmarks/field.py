@@ -63,7 +63,7 @@ CLIENTS = {
     "kafka-log": Beside(
         clients.kafka_topic,
         "acks=all of one replica, confirmed before fsync",
-        "each read asks for the bounds, so that a reader who comes too late is told",
+        "a read that gets too little asks for the bounds, and each record has its time and its offset",
     ),
     "rabbitmq-topics": Beside(clients.aio_pika_topic, "in memory, confirmed"),
     "nats-core": Beside(clients.nats_subject, "nothing: in no store, not confirmed"),

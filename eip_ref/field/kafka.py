@@ -11,8 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -48,15 +47,20 @@ NOT_YET = (
 RETRY = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "log_level": 0}
 
 
-@contextmanager
-def connection(name: str) -> Iterator[None]:
+class connection:
     """Turn what the client raises into a ConnectionError; a message that is too large is a ValueError."""
-    try:
-        yield
-    except KafkaException as error:
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, place: object) -> None:
+        if not isinstance(error, KafkaException):
+            return
         if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            raise ValueError(f"{name} takes no message of this size: {error.args[0].str()}") from error
-        raise ConnectionError(f"{name}: {error.args[0].str()}") from error
+            raise ValueError(f"{self._name} takes no message of this size: {error.args[0].str()}") from error
+        raise ConnectionError(f"{self._name}: {error.args[0].str()}") from error
 
 
 async def in_thread(call: Callable[..., T], *args: Any, **keywords: Any) -> T:

@@ -26,6 +26,8 @@ from .queue import decoded, encoded
 __all__ = ["KafkaGroup", "KafkaLog"]
 
 POLL = 0.05  #: seconds between two looks for a message that is waited for
+NOT_THERE = KafkaError._AUTO_OFFSET_RESET  #: nothing is kept at the offset of the reader
+PATIENCE = 0.01  #: seconds in which a message that is there comes, mostly
 
 
 class KafkaLog:
@@ -49,7 +51,7 @@ class KafkaLog:
         self._timeout = ANSWER if timeout is None else values.duration("timeout", timeout, zero=False)
         self._writer = Writer(url, acks=acks, max_bytes=max_bytes, timeout=self._timeout)
         self._place = 0  # the offset that the reader brings next
-        self._reading = anyio.Lock()
+        self._reading = anyio.Lock(fast_acquire=True)
 
     async def __aenter__(self) -> Self:
         with connection(self.name):
@@ -103,33 +105,52 @@ class KafkaLog:
         return offset
 
     async def read(self, offset: int, *, limit: int = 100) -> list[Record]:
-        """At most `limit` messages from `offset` on, in order. Raises `OffsetGone` and ValueError."""
+        """At most `limit` messages from `offset` on, in order. Raises `OffsetGone` and ValueError.
+
+        The broker refuses to read what is not kept, so the bounds are asked for only where too little
+        comes. What the client has here already, ahead of a reader that goes on, is still read.
+        """
         values.count("offset", offset, minimum=0)
         values.count("limit", limit)
         async with self._reading:
-            end, arrived = await in_thread(self._begin_to_read, offset, limit)
+            arrived, end = await in_thread(self._begin_to_read, offset, limit)
             while self._place < end and len(arrived) < limit:
-                arrived += await in_thread(self._consume, min(limit - len(arrived), end - self._place))
+                more = await in_thread(self._consume, min(limit - len(arrived), end - self._place), TICK)
+                if not more:
+                    end = await in_thread(self._end_of_what_is_kept)
+                arrived += more
         return [_record(each) for each in arrived]
 
-    def _begin_to_read(self, offset: int, limit: int) -> tuple[int, list[Any]]:
-        """The end of the log, and what comes at once: one visit to a thread is enough for most."""
-        first, end = self._bounds()
-        if offset < first:
-            raise OffsetGone(self.name, offset, first)
-        if offset > end:
-            raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
+    def _begin_to_read(self, offset: int, limit: int) -> tuple[list[Any], int]:
+        """What comes at once, and the end of the log: one visit to a thread is enough for most."""
         if offset != self._place:
-            self._reader.assign([TopicPartition(self.name, 0, offset)])
-            self._place = offset
-        return end, self._consume(min(limit, end - offset)) if offset < end else []
+            self._go_to(offset)
+        arrived = self._consume(1, PATIENCE)
+        if arrived and limit > 1:
+            arrived += self._consume(limit - 1, 0)
+        return arrived, self._place if len(arrived) == limit else self._end_of_what_is_kept()
 
-    def _consume(self, count: int) -> list[Any]:
+    def _go_to(self, offset: int) -> None:
+        self._reader.assign([TopicPartition(self.name, 0, offset)])
+        self._place = offset
+
+    def _consume(self, count: int, seconds: float) -> list[Any]:
         """At most so many messages: for more than there are, the client would wait."""
         with connection(self.name):
-            arrived = self._reader.consume(count, TICK)
+            arrived = self._reader.consume(count, seconds)
             self._place = max([self._place, *map(_place_after, arrived)])
+        if any(each.error() is not None and each.error().code() == NOT_THERE for each in arrived):
+            self._go_to(self._place)  # the client asks no more by itself, and what was beyond may come
         return [each for each in arrived if each.error() is None]
+
+    def _end_of_what_is_kept(self) -> int:
+        """The end of the log. Raises `OffsetGone` and ValueError for the place of the reader."""
+        first, end = self._bounds()
+        if self._place < first:
+            raise OffsetGone(self.name, self._place, first)
+        if self._place > end:
+            raise ValueError(f"the next offset of {self.name} is {end}, not {self._place}")
+        return end
 
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended, by whomever."""
@@ -230,6 +251,8 @@ def _place_after(arrived: Any) -> int:
         return int(arrived.offset()) + 1
     if error.code() == KafkaError._PARTITION_EOF:
         return int(arrived.offset())
+    if error.code() == NOT_THERE:
+        return 0
     raise KafkaException(error)
 
 

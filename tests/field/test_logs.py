@@ -11,8 +11,9 @@ import anyio.to_thread
 import pytest
 
 from eip_ref.event_sourcing import Projection, Projector, Recorded, View
+from eip_ref.field.kafka_log import KafkaLog
 from eip_ref.field.rabbitmq_stream import RabbitStreamLog
-from eip_ref.field.servers import RabbitMQ
+from eip_ref.field.servers import Kafka, RabbitMQ
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, OffsetGone, Record
 
@@ -220,6 +221,31 @@ def test_a_stream_of_rabbitmq_that_has_evicted_names_its_oldest_offset(servers: 
             assert (await log.read(gone.value.first, limit=2))[0].offset == gone.value.first
             assert gone.value.first <= log.first < log.end
             assert (await all_of(log, log.first))[-1].offset == log.end - 1
+
+    anyio.run(main, backend="asyncio")
+
+
+def test_a_reader_of_kafka_that_goes_on_misses_nothing_in_silence(servers: Servers) -> None:
+    """What its client had before it was removed is read; a record that it had not is told to be gone."""
+    if missing := Kafka.missing():
+        pytest.skip(missing)
+    url = servers.running(Kafka).url
+
+    async def main() -> None:
+        async with KafkaLog(url, f"small-{uuid4()}") as log, KafkaLog(url, log.name) as late:
+            await fill(log, *range(10))
+            found = await late.read(0, limit=3)
+            await log.forget(6)
+            with suppress(OffsetGone):
+                while found[-1].offset < 9:
+                    found += await late.read(found[-1].offset + 1, limit=1)
+            assert bodies(found) == list(range(len(found)))
+            for place in (2, 2, 5):  # the second time the client has heard of it too
+                with pytest.raises(OffsetGone) as gone:
+                    await late.read(place, limit=1)
+                assert gone.value.first == 6
+                await anyio.sleep(1)
+            assert bodies(await all_of(late, 6)) == [6, 7, 8, 9]
 
     anyio.run(main, backend="asyncio")
 
