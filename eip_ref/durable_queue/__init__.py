@@ -29,8 +29,7 @@ them can share it.
             print("in the end:", queue.counts)
 
 Read `queue.py` first, then `messages.py`; the rules that they follow are `message_queue/lease_rules.py`.
-Then `log.py`. `storage` holds transactions and time, `group_commit.py` the knob, `deduplication.py` the
-ids.
+Then `log.py`. `confirm.py` shares commits and knows what is sent again; `storage` has transactions and time.
 
 *Left out:* threads for the disk (each call to sqlite3 blocks the event loop for the length of one
 short transaction, which also lets it run in virtual time); telling a receiver at once, and not after

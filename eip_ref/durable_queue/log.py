@@ -20,9 +20,7 @@ from ..message import Message
 from ..signal import Signal
 from ..storage import Database, OffsetGone, Record, microseconds
 from ..trace import Kind, listening, record, whoami
-from .deduplication import SCHEMA as DEDUPLICATION
-from .deduplication import Deduplication
-from .group_commit import GroupCommit
+from .confirm import ACCEPTED_IDS, Deduplication, GroupCommit
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS logs (
@@ -76,7 +74,7 @@ class SQLiteLog:
         if self._open:
             raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
         row = "INSERT OR IGNORE INTO logs (name) VALUES (?)"
-        self.database.open(SCHEMA + DEDUPLICATION, row, self.name)
+        self.database.open(SCHEMA + ACCEPTED_IDS, row, self.name)
         self._open = True
         self._appended = self.database.signal(f"appended to {self.name}")
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)

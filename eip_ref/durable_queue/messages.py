@@ -17,7 +17,7 @@ from ..message import Message
 from ..message_queue import Counts, Lease, MessageState, StoredMessage
 from ..signal import Signal, alone
 from ..storage import FOREVER, Database, microseconds
-from .deduplication import SCHEMA as DEDUPLICATION
+from .confirm import ACCEPTED_IDS
 
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
@@ -71,7 +71,7 @@ class SQLiteMessages:
 
     def __enter__(self) -> None:
         row = "INSERT OR IGNORE INTO queues (name) VALUES (?)"
-        self.database.open(SCHEMA + DEDUPLICATION, row, self._queue)
+        self.database.open(SCHEMA + ACCEPTED_IDS, row, self._queue)
         self.ready = self.database.signal(f"ready in {self._queue}")
         self.settled = self.database.signal(f"settled in {self._queue}")
         self._due_earlier = self.database.signal(f"due earlier in {self._queue}")

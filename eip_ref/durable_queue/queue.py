@@ -27,8 +27,7 @@ from ..message_queue import (
 )
 from ..storage import Database, despite_faults
 from ..trace import Kind, record
-from .deduplication import Deduplication
-from .group_commit import GroupCommit
+from .confirm import Deduplication, GroupCommit
 from .messages import SQLiteMessages
 
 
