@@ -115,8 +115,8 @@ class Store(ABC):
 class Transaction:
     """The documents, as this transaction sees them: its own writes, and what is committed.
 
-    Each method raises RuntimeError outside its `with` block, and those that write also while it is only
-    read; ValueError for a table, a key or a limit that cannot be one.
+    Each method raises RuntimeError outside its `with` block, and `after_commit` and those that write also
+    while it is only read; ValueError for a table, a key or a limit that cannot be one.
     """
 
     shift: float  #: that of the store
@@ -142,30 +142,30 @@ class Transaction:
             self._store.after_commit(self._store.changed.notify_all)
         return self._within.__exit__(*error)
 
-    def _must_be_open(self) -> None:
+    def _must_be_open(self, *, writes: bool) -> None:
         if not self._open:
             raise RuntimeError("this transaction is over: read and write in a new one")
+        if writes and not self._writes:
+            raise RuntimeError("documents are written inside a transaction; here they are only read")
 
     def _to_read(self, table: str, key: str | None = "any") -> Store:
-        self._must_be_open()
+        self._must_be_open(writes=False)
         if not (values.is_name(table) and values.is_name(key)):
             values.name("the name of a table", table)
             values.name(f"the key of a document in {table}", key)  # type: ignore[arg-type]
         return self._store
 
     def _to_write(self, table: str, key: str = "any") -> Store:
-        store = self._to_read(table, key)
-        if not self._writes:
-            raise RuntimeError("documents are written inside a transaction; here they are only read")
+        self._must_be_open(writes=True)
         self._written = True
-        return store
+        return self._to_read(table, key)
 
     def after_commit(self, call: Callable[[], object]) -> None:
         """Call this when the outermost transaction is committed, and never if this part is undone.
 
         An exception that it raises is recorded as a note. Raises TypeError for an `async def`.
         """
-        self._must_be_open()
+        self._must_be_open(writes=True)
         self._store.after_commit(call)
 
     def get(self, table: str, key: str, default: Any = None) -> Any:

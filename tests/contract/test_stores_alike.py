@@ -109,8 +109,8 @@ class Stores(Alike):
     @rule()
     def tells_after_the_commit(self) -> None:
         self.steps += 1
-        for told, transaction in zip(self.told, self.open[-1][1], strict=True):
-            transaction.after_commit(partial(told.append, self.steps))
+        told = iter(self.told)
+        self.now(lambda transaction: transaction.after_commit(partial(next(told).append, self.steps)))
 
 
 TestStores = Stores.TestCase

@@ -98,6 +98,7 @@ def test_reading_sees_one_moment_and_writes_nothing(store: Store) -> None:
             lambda: documents.delete("t", "k"),
             lambda: documents.clear("t"),
             lambda: documents.count("c"),
+            lambda: documents.after_commit(lambda: None),  # the commit would be somebody else's
         ):
             with pytest.raises(RuntimeError, match="inside a transaction"):
                 write()
