@@ -263,7 +263,7 @@ class Requestor:
         )
 
     async def _ask(self, attempt: Message, expected_replies: int) -> PendingReply:
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint()
         try:
             attempt.check_json()
         except TypeError as error:
