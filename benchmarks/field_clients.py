@@ -143,7 +143,7 @@ async def redis_queue(url: str, name: str) -> AsyncIterator[Way]:
 @asynccontextmanager
 async def asyncpg_queue(url: str, name: str) -> AsyncIterator[Way]:
     put_and_tell = f"with put as ({postgresql.PUT}) select pg_notify('field_messages', $1)"
-    async with asyncpg.create_pool(url, min_size=1, max_size=4) as pool:
+    async with asyncpg.create_pool(url, min_size=1, max_size=4, server_settings=postgresql.PLANS) as pool:
 
         async def put(message: Message) -> None:
             await pool.execute(put_and_tell, name, message.id, message.key, encoded(message), 0.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -44,6 +44,7 @@ create table if not exists field_messages (
     failures int not null default 0,
     unique (queue, id)
 );
+create index if not exists field_messages_order on field_messages (queue, sequence);
 create index if not exists field_messages_due on field_messages (queue, due);
 create index if not exists field_messages_key on field_messages (queue, key, sequence);
 create sequence if not exists field_tokens;
@@ -63,13 +64,20 @@ update field_messages set
     token = nextval('field_tokens')
 where sequence = (
     select sequence from field_messages as each
-    where queue = $1 and due <= clock_timestamp() and not exists (
+    where queue = $1 and due <= clock_timestamp() and (each.key is null or not exists (
         select from field_messages as before
         where before.queue = $1 and before.key = each.key and before.sequence < each.sequence
-    )
+    ))
     order by sequence for update skip locked limit 1
 )
 returning sequence, token, content, deliveries, failures
+"""
+
+PLANS = dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_sort"), "off")
+"""Settings of a connection: go along the order of a queue, and take the first message that is ready.
+
+A statement is planned when the table is empty, and the plan is kept. It would read all that is there, and
+all that has been, for each message taken.
 """
 
 HELD = "where sequence = $1 and token = $2 and due > clock_timestamp()"
@@ -111,7 +119,7 @@ class PostgresQueue(BrokerQueue):
         self._told = asyncio.Event()  # something is ready
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        self._pool = await opened(stack, self._url, TABLES, "field_messages", self._hear)
+        self._pool = await opened(stack, self._url, TABLES, "field_messages", self._hear, PLANS)
 
     def _hear(self, connection: object, process: int, channel: str, queue: str) -> None:
         if queue == self.name:
@@ -179,10 +187,15 @@ class PostgresQueue(BrokerQueue):
 
 
 async def opened(
-    stack: AsyncExitStack, url: str, tables: str, channel: str, hear: Callable[..., None]
+    stack: AsyncExitStack,
+    url: str,
+    tables: str,
+    channel: str,
+    hear: Callable[..., None],
+    settings: Mapping[str, str] | None = None,
 ) -> Any:
     """A pool of connections to a database that has these tables, and one that hears a channel."""
-    pool = await asyncpg.create_pool(url, min_size=1, max_size=4)
+    pool = await asyncpg.create_pool(url, min_size=1, max_size=4, server_settings=dict(settings or {}))
     stack.push_async_callback(close, pool)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("select pg_advisory_xact_lock(7)")  # two who come first would both make them
