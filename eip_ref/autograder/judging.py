@@ -15,7 +15,8 @@ import inspect
 import linecache
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -137,12 +138,28 @@ def judge_apart(
 def _whole(verdicts: Iterable[Verdict]) -> Verdict:
     """All of them as one. No more are asked for when there are no points to lose."""
     whole: Verdict | None = None
-    for verdict in verdicts:
-        whole = whole.then(verdict) if whole else verdict
-        if not whole.points:
-            break
+    with _only_new_objects_collected():
+        for verdict in verdicts:
+            whole = whole.then(verdict) if whole else verdict
+            if not whole.points:
+                break
     assert whole, "an exercise has a seed"
     return whole
+
+
+@contextmanager
+def _only_new_objects_collected() -> Iterator[None]:
+    """Keep the garbage collector from all that was there before: runs make many objects, and it would look
+    again and again through what a kernel has loaded.
+    """
+    if gc.get_freeze_count():  # by somebody else, whose it is to end
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _judged(exercise: Exercise, text: str, seed: int) -> Verdict:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,36 @@ def test_an_error_keeps_the_trace_until_then() -> None:
 def test_a_deadlock_says_where_the_learners_task_waits() -> None:
     """The words name the task and the line where it waits."""
     assert "waits_for_ever, line" in judge_answer(WORKER, answers.waits_for_ever).seen
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """The collector looks at all objects, as in a kernel; workers of these tests keep it from some."""
+    kept = gc.get_freeze_count()
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+    if kept:
+        gc.freeze()
+
+
+def test_old_objects_are_not_collected_while_an_answer_is_judged(collected: None) -> None:
+    """A kernel holds many, and runs make more. Afterwards they are collected as before."""
+    frozen = []
+
+    async def looks(orders: object, charge: object) -> None:
+        frozen.append(gc.get_freeze_count())
+
+    judge_answer(WORKER, looks)
+    assert min(frozen) > 10_000
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_somebody_else_keeps_from_the_collector_stays_so(collected: None) -> None:
+    """Judging ends nothing that it has not begun."""
+    gc.freeze()
+    judge_answer(WORKER, answers.ack_last)
+    assert gc.get_freeze_count() > 10_000
 
 
 def test_an_interrupt_is_not_the_answers_fault() -> None:
