@@ -30,7 +30,7 @@ from google.api_core.exceptions import (
     GoogleAPICallError,
     ServiceUnavailable,
 )
-from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient
+from google.pubsub_v1 import PublisherAsyncClient, PullResponse, SubscriberAsyncClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
@@ -176,7 +176,7 @@ class PubSubQueue(BrokerQueue):
             answer = await pull(timeout=wait + EARLY)
         except DeadlineExceeded:  # how the service may say that there is no message
             return None
-        for found in answer.received_messages:
+        for found in PullResponse.pb(answer).received_messages:  # as it came: the library's view costs more
             if seconds != self._deadline:
                 await self._modify(found.ack_id, seconds)
             return found
@@ -200,7 +200,7 @@ class PubSubQueue(BrokerQueue):
             content=found.message.data,
             handle=found.ack_id,
             token=self._granted,
-            sequence=int(found.message.publish_time.timestamp() * 1e6),
+            sequence=found.message.publish_time.ToMicroseconds(),
             deliveries=deliveries,
             failures=deliveries - 1,
             headers=dict(found.message.attributes),
