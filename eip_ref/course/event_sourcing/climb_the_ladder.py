@@ -3,7 +3,7 @@
 Complete · medium · 3 points · 10 minutes
 
 Answer: def upcast(body, version)
-Called: Your `upcast(body, version)` on 400 stored bodies of sales, of the versions 1, 2 and 3.
+Called: Your `upcast(body, version)` on 300 stored bodies of sales, of the versions 1, 2 and 3.
 Promised: You return the body as version 3 would have it, to the cent. The stored body stays as it is.
 Hint: There are two steps, from 1 to 2 and from 2 to 3. Which bodies need which of them?
 Hint: 19.99 times 100 is 1998.9999999999998 for a computer. And a body of version 2 may know its currency.
@@ -40,7 +40,7 @@ from ...trace import Kind, Trace, record
 
 __all__ = ["EXERCISE", "old_bodies"]
 
-BODIES = 400
+BODIES = 300
 TEAS = ("Assam", "Darjeeling", "Sencha")
 BEGIN = ((1, 19.99, ""), (1, 0.29, ""), (2, 12.5, ""), (2, 8.2, "CHF"), (3, 9.0, "CHF"))
 
