@@ -13,6 +13,7 @@ import asyncio
 import ctypes
 import inspect
 import types
+import warnings
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
@@ -156,7 +157,14 @@ def closing_the_dead() -> Iterator[None]:
         yield
     finally:
         _laid_out.reset(token)
-        for coro in dead:
-            with suppress(BaseException):  # whatever its last blocks raise, where no loop runs
-                coro.close()
-        bury(coro for coro in dead if inspect.getcoroutinestate(coro) != inspect.CORO_CLOSED)
+        dead.reverse()
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            while dead:  # who died before the first step goes with a warning that nobody awaited it
+                _close(dead.pop())
+
+
+def _close(coro: Coroutine[Any, Any, Any]) -> None:
+    with suppress(BaseException):  # whatever its last blocks raise, where no loop runs
+        coro.close()
+    if inspect.getcoroutinestate(coro) != inspect.CORO_CLOSED:
+        bury([coro])

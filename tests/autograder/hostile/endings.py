@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from .submissions import MEND, Hostile, inside, speaking
 
 ATTACKS = (
@@ -24,8 +26,8 @@ ATTACKS = (
     Hostile("`os.abort` before the answer is defined", "died", "its process ended", "import os\nos.abort()"),
     Hostile(
         "a stack that overflows in C",
-        "died",
-        "Python itself ends",
+        "died" if sys.version_info < (3, 12) else "raised",
+        "Python itself ends, until it counts the calls in C as well",
         """
         import sys
 
