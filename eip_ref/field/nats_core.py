@@ -177,9 +177,10 @@ async def nats_replier(
     async with connected(url, subject) as client, Replier(handle, name=name, errors=errors) as replier:
 
         async def serve(request: Any) -> None:
-            reply = await replier.answer(decoded(request.data))
-            if reply is not None:
+            async def send(reply: Message) -> None:
                 await request.respond(encoded(reply))
+
+            await replier.respond(decoded(request.data), send)
 
         async with each_in_a_task(serve) as arrives:
             served = await client.subscribe(subject, queue="repliers", cb=arrives)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aio_pika
@@ -122,8 +122,10 @@ async def rabbit_requestor(
 ) -> AsyncIterator[Requestor]:
     """A `Requestor` whose requests go to a queue; replies come straight to its channel."""
     async with _connected(url, name_of_queue) as channel:
+        hears = asyncio.Event()  # before it does, the broker closes a channel that asks for replies
 
         async def send(attempt: Message) -> None:
+            await hears.wait()
             request = aio_pika.Message(encoded(attempt), reply_to=REPLY_TO, correlation_id=attempt.id)
             try:
                 await channel.default_exchange.publish(request, name_of_queue)
@@ -140,7 +142,12 @@ async def rabbit_requestor(
             async def hear(*_: object) -> None:
                 replies = await channel.get_queue(REPLY_TO, ensure=False)
                 await replies.consume(arrives, no_ack=True)
+                hears.set()
 
+            def is_lost(*_: object) -> None:
+                hears.clear()
+
+            channel.close_callbacks.add(is_lost)
             await hear()
             channel.reopen_callbacks.add(hear)  # the client brings back queues, and this is none
             yield requestor
@@ -157,11 +164,13 @@ async def rabbit_replier(
     ):
 
         async def serve(request: Any) -> None:
-            reply = await replier.answer(decoded(request.body))
-            if reply is not None:
+            async def send(reply: Message) -> None:
                 answer = aio_pika.Message(encoded(reply), correlation_id=request.correlation_id)
                 await channel.default_exchange.publish(answer, request.reply_to, mandatory=False)
-            await request.ack()
+
+            await replier.respond(decoded(request.body), send)
+            with suppress(*LOST):  # then the broker hands the request out again, and it gets its first answer
+                await request.ack()
 
         async with each_in_a_task(serve) as arrives:
             queue = await channel.declare_queue(name_of_queue, auto_delete=True)

@@ -188,19 +188,24 @@ class Replier:
 
     async def _serve(self, request: Message) -> None:
         try:
-            reply = await self.answer(request)
-            if reply is not None:
-                await self._send_back(reply)
+            await self.respond(request, self._send_back)
         finally:
             self._hands.release()
 
     async def _send_back(self, reply: Message) -> None:
         send = self._send
+        if isinstance(send, Mapping):
+            send = send[reply.headers[TO]]
+        if send is not None:
+            await values.finished(send(reply))
+
+    async def respond(self, request: Message, send: Handler) -> None:
+        """Answer this attempt over a way back of its own. A reply that it does not take is counted."""
+        reply = await self.answer(request)
+        if reply is None:
+            return
         try:
-            if isinstance(send, Mapping):
-                send = send[reply.headers[TO]]
-            if send is not None:
-                await values.finished(send(reply))
+            await values.finished(send(reply))
         except Exception as error:  # whatever is wrong on the way back, others must be answered
             self.unsent += 1
             reason = f"the way back refused it: {error!r}"

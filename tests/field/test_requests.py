@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import anyio
+import anyio.to_thread
 import pytest
 
+from eip_ref.field.rabbitmq_exchange import rabbit_replier, rabbit_requestor
+from eip_ref.field.servers import RabbitMQ
 from eip_ref.message import Message
 from eip_ref.request_reply import Indefinite, NoResponder, RemoteError, RequestError, TimedOut
 
+from .conftest import Servers
 from .promises import SOON, Site, promise
 
 
@@ -158,6 +163,48 @@ async def test_a_request_is_answered_after_a_restart_of_the_broker(site: Site) -
             with suppress(Indefinite, NoResponder):
                 answer = (await shop.request(2, timeout=1)).body
             await anyio.sleep(0.05)
+
+
+def test_a_replier_of_rabbitmq_whose_reply_is_lost_serves_on(servers: Servers) -> None:
+    """Its broker dies while it works, and takes the way back along."""
+    if missing := RabbitMQ.missing():
+        pytest.skip(missing)
+    server = servers.running(RabbitMQ)
+    name = f"requests-{uuid4()}"
+
+    async def main() -> None:
+        begun, go_on = anyio.Event(), anyio.Event()
+
+        async def handle(request: Message) -> Any:
+            begun.set()
+            await go_on.wait()
+            return request.body
+
+        async with (
+            rabbit_replier(server.url, name, handle) as replier,
+            rabbit_requestor(server.url, name) as shop,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(_ask_in_vain, shop)
+            await begun.wait()
+            await anyio.to_thread.run_sync(server.kill)
+            go_on.set()
+            with anyio.fail_after(SOON):
+                while not replier.unsent:
+                    await anyio.sleep(0.05)
+            await anyio.to_thread.run_sync(server.start)
+            answer = None
+            with anyio.fail_after(SOON * 3):
+                while answer != "again":
+                    with suppress(Indefinite, NoResponder):
+                        answer = (await shop.request("again", timeout=1)).body
+
+    anyio.run(main, backend="asyncio")
+
+
+async def _ask_in_vain(shop: Any) -> None:
+    with suppress(Indefinite, NoResponder):
+        await shop.request("lost", timeout=2)
 
 
 @promise
