@@ -43,7 +43,7 @@ class Beside(NamedTuple):
 
 
 REPLIES = "each operation carried out once, at most until its deadline, and errors with their types"
-MORE_REPLIES = "its errors say what was certainly not done, and it refuses what is too much"
+MORE_REPLIES = "facts for a trace, one turn for others, errors that say what was certainly not done: 20 µs"
 MEMORY = "an emulator: kept in its memory"
 CLIENTS = {
     "rabbitmq-classic": Beside(clients.aio_pika_queue, "persistent, confirmed when on the disk"),
