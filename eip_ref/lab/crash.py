@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import inspect
 import types
-import warnings
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
@@ -157,14 +157,16 @@ def closing_the_dead() -> Iterator[None]:
         yield
     finally:
         _laid_out.reset(token)
-        dead.reverse()
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-            while dead:  # who died before the first step goes with a warning that nobody awaited it
-                _close(dead.pop())
+        for coro in dead:
+            with suppress(BaseException):  # whatever its last blocks raise, where no loop runs
+                _forget_what_never_began(coro)
+                coro.close()
+        bury(coro for coro in dead if inspect.getcoroutinestate(coro) != inspect.CORO_CLOSED)
 
 
-def _close(coro: Coroutine[Any, Any, Any]) -> None:
-    with suppress(BaseException):  # whatever its last blocks raise, where no loop runs
-        coro.close()
-    if inspect.getcoroutinestate(coro) != inspect.CORO_CLOSED:
-        bury([coro])
+def _forget_what_never_began(coro: Coroutine[Any, Any, Any]) -> None:
+    """Close what anyio's task was to await, or Python says one day that nobody has awaited it."""
+    if inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+        for held in gc.get_referents(*gc.get_referents(coro)):
+            if inspect.iscoroutine(held):
+                held.close()
