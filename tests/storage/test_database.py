@@ -34,7 +34,7 @@ def write(database: Database, word: str) -> None:
 
 
 def everything(path: Path) -> tuple[Any, ...]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         pragmas = ("journal_mode", "application_id", "user_version")
         return (
             *(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas),
@@ -47,7 +47,7 @@ def everything(path: Path) -> tuple[Any, ...]:
 )
 def test_the_file_of_another_program_is_refused_by_name_and_left_as_it_is(path: Path, statement: str) -> None:
     """Its tables, its version and its journal mode are not ours to change."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
     before = everything(path)
     with pytest.raises(ValueError, match=r"shop\.db is the file of another program"), Database(path):
