@@ -20,11 +20,12 @@ Why: Ids tell copies, and the orders that are out are remembered. The time of an
 
 copy-counted: A copy was counted as a parcel. An order went out before all of it was there, or with one
     parcel twice.
-handed-out-twice: An order was handed out twice: for a parcel that is late, for a copy, or since its clock ran
-    out while it was being handed out. The van comes a second time.
+handed-out-twice: An order was handed out twice: for a parcel that is late, for a copy, or since its time was
+    over while it was being handed out. The van comes a second time.
 not-handed-out: An order was never handed out. Its parcels lie in the desk.
-too-long: An order was handed out too late. An order to which nothing comes any more has nobody to look at
-    the clock, and what comes in between does not make it younger.
+too-long: An order was handed out too late. It goes as soon as all of it is there, as many parcels as its
+    header `of` says, and else when its time is over: somebody must look at the clock, and often, for nothing
+    else may come. What comes in between does not make it younger.
 gave-up-early: An order went out before its time, and before all of it was there. The parcels that were on
     their way come too late now.
 other-things: The desk handed out something else than the bodies of the parcels. The van takes a list such as
@@ -144,7 +145,8 @@ def _handing_out(order: str, expected: Expected, out: list[list[Any]]) -> list[t
     elif at < expected.at - 0.01:
         found.append(("gave-up-early", f"{told}; {_to_come(expected, parcels)}"))
     elif at > expected.at + 0.5:
-        found.append(("too-long", f"{told}; its time was over at {expected.at:.1f} s"))
+        due = "all of it was there" if expected.complete else "its time was over"
+        found.append(("too-long", f"{told}; {due} at {expected.at:.1f} s"))
     elif parcels != expected.parcels:
         others = not {*parcels} <= {*expected.parcels}
         lacking = "other-things" if others else "not-handed-out"

@@ -6,7 +6,8 @@ Answer: def as_of(events, position)
 Called: Your `as_of(events, position)` on a log of 24 facts about three cards, for positions from 0 to
     beyond the end.
 Promised: You return what was on each card when the log had come to that position: a dictionary from card to
-    euros. A card without a fact up to there is missing, or has 0. The facts stay as they are.
+    euros. A card without a fact up to there is missing, or has 0. A balance is below 0 where tea was sold
+    before the card was loaded. The facts stay as they are.
 Hint: Which facts belong to the past of this position? And in which order did they happen?
 Hint: A position is a number in the fact, and no place in the list: there are gaps. Two of the types add, and
     one sets.
@@ -19,14 +20,14 @@ changes-history: The facts are not what they were. Whoever reads the log next fo
 sorts-by-clock: The facts were put in the order of their clocks. The clocks of the tills differ, and a fact
     that sets then meets others.
 forgets-the-position: It folds the whole log, whatever the position. This is the state of now.
-counts-places: It takes so many facts, or one too few or too many. A position is written in the fact, and
-    some positions are not there.
+counts-places: It counts facts, as `events[:position]` does, or stops one too early or too late. A position is
+    written in the fact, and some positions are not there.
 misreads-the-count: It takes `CardCounted` for another thing. That fact says what is on the card, whatever
     was believed before.
 counts-a-stranger: A fact of a fourth type changed a balance. A tea that was refused has a price, too, and
     takes nothing from the card.
 wrong-balance: A balance is another one. Look at each type of fact by itself, and begin each call with
-    nothing.
+    nothing. Where no fact has the position, what was true before still is.
 no-balances: What came back is no dictionary from card to euros. A balance is a number.
 stumbles (raised): An error came out. A fact of a type that one does not know is no error.
 """
@@ -112,7 +113,8 @@ async def all_positions(as_of: kit.Answer, seed: int) -> None:
     """Ask for each position of a log."""
     facts = a_log(Random(seed))
     said: dict[int, dict[str, float] | None] = {}
-    for position in (0, *(fact["position"] for fact in facts), facts[-1]["position"] + 5):
+    last = facts[-1]["position"]
+    for position in (*range(last + 1), last + 5):
         given = deepcopy(facts)
         answer = as_of(given, position)
         said[position] = _balances(answer)

@@ -119,16 +119,17 @@ def judge(trace: Trace) -> kit.Symptoms:
         if name == facts["hangs"]:
             yield from _old(name, seen, sent)
         elif name != facts["breaks"]:
-            yield from _quick(name, seen, sent)
+            yield from _quick(name, seen, sent, PRICES if not waits else 0)
 
 
-def _quick(name: str, seen: list[Event], sent: dict[str, float]) -> kit.Symptoms:
+def _quick(name: str, seen: list[Event], sent: dict[str, float], least: int) -> kit.Symptoms:
+    """Each price in time; and all of them, unless the shop itself had to wait."""
     late = [event for event in seen if event.at > sent[event.message] + LATE]
     if late:
         price = late[0].message
         words = f"{name} showed {price} {late[0].at - sent[price]:.1f} s after it was published."
         yield kit.seen("quick-ones-wait", words, late[:3])
-    elif len(seen) < PRICES:
+    elif len(seen) < least:
         mistake = "prices-shared-out" if 0 < len(seen) < PRICES * 0.6 else "a-socket-is-left-out"
         yield kit.seen(mistake, f"{name} works, and it showed {len(seen)} of {PRICES} prices.", seen[:5])
 

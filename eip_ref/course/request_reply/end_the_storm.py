@@ -18,7 +18,7 @@ Why: The storm lives on answers for people who have left. Told the deadline, the
 
 no-such-setting (ValueError): A setting that there is not. `retries` is 0 to 3, `told` True or False,
     `backlog` 0 to 10,000, `timeout` 0.2 to 10 s.
-calm-is-disturbed: Customers are turned away while nothing is wrong. Customers come by chance, two at a time
+calm-is-disturbed: Customers go without an answer while nothing is wrong. They come by chance, two at a time
     now and then, and somebody must be able to wait for a moment.
 storm-goes-on: The storm does not end. The bank works without a break, for people who have left.
 kept-waiting: Somebody waited for more than 3 s. All have their answer in the end, and the line was moved
@@ -69,10 +69,10 @@ def judge(trace: Trace) -> kit.Symptoms:
     ends = trace.filter(Kind.EFFECT)
     waits = [event.data["waited"] for event in ends]
     if calm < 90:
-        words = f"of the customers before the spike, {calm} of 100 had their answer."
+        words = f"{calm} % of the customers before the spike had their answer."
         yield kit.seen("calm-is-disturbed", words, ends[:20])
     elif after < 90:
-        words = f"of the customers from {CALM_AGAIN:g} s on, {after} of 100 had their answer."
+        words = f"{after} % of the customers from {CALM_AGAIN:g} s on had their answer."
         yield kit.seen("storm-goes-on", words, ends[-20:])
     if max(waits) > LIMIT + 0.001:  # the clock counts in fractions
         longest = ends[waits.index(max(waits))]
