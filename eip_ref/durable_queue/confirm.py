@@ -133,9 +133,9 @@ class Deduplication:
         """Remember an id, and forget the oldest one beyond the capacity."""
         if not self._capacity:
             return
-        number = "SELECT coalesce(max(number), 0) + 1 FROM accepted_ids WHERE channel = ?1"
-        row = f"INSERT OR REPLACE INTO accepted_ids VALUES (?1, ({number}), ?2, ?3, 0) RETURNING number"
-        (number,) = self._database.one(row, self._channel, message_id, offset)
+        number = "SELECT coalesce(max(number), 0) + 1 FROM accepted_ids WHERE channel = ?"
+        row = f"INSERT OR REPLACE INTO accepted_ids VALUES (?, ({number}), ?, ?, 0) RETURNING number"
+        (number,) = self._database.one(row, self._channel, self._channel, message_id, offset)
         forget = "DELETE FROM accepted_ids WHERE channel = ? AND number <= ?"
         self._database.execute(forget, self._channel, number - self._capacity)
 

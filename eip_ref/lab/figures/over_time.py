@@ -238,7 +238,7 @@ def lag(
     reader is where its checkpoint is or, when it has none, at the last position that it got.
     """
     title = title or f"How far readers are behind{f' {where}' if where else ''}, over time"
-    lags = {name: steps for name, steps in _lags(trace, where).items() if who is None or name in who}
+    lags = {name: points for name, points in _lags(trace, where).items() if who is None or name in who}
     shown, hidden = list(lags)[:MAX_READERS], list(lags)[MAX_READERS:]
     if not shown:
         return empty(title, "Nobody read anything with a position.")
