@@ -15,6 +15,7 @@ from .rows import Bar, Diagram, Row, read
 from .style import BLACK, BLUE, GREEN, GREY, MARGIN, ORANGE, PAPER, PURPLE, RED, WIDTH, Dash, fit, width_of
 
 _HEAD = 26.0  # height of a lifeline's box
+NAMELESS = "(no name)"  #: who acts outside `acting`
 _STEP = 17.0  # from one row to the next at the same instant
 _LATER = 4.0  # more, when time has passed
 _SILENCE = 18.0  # more, when much time has passed
@@ -121,7 +122,7 @@ class _Page:
             channel = name in self.diagram.channels
             fill = "#fdeadd" if name in self.diagram.dead_letters else "#e3f0fa" if channel else "#f3f4f6"
             kinds[fill].append(box(x - half, _BOXES, x + half, _BOXES + _HEAD, 8 if channel else 0))
-            lines = _two_lines(name, 2 * half - 6)
+            lines = _two_lines(name or NAMELESS, 2 * half - 6)
             for number, line in enumerate(lines):
                 y = _BOXES + _HEAD / 2 + (number - (len(lines) - 1) / 2) * 11
                 self.canvas.text(x, y, line, align="center", bold=True)
@@ -337,7 +338,7 @@ def _alt_text(diagram: Diagram, title: str) -> str:
     ]
     said = ", ".join(f"{number} {what}" for number, what in counts if number)
     crashes = [f"{r.label} at {seconds(r.at)}" for r in diagram.rows if r.form == Kind.CRASHED]
-    who = listing([*diagram.lifelines], max_items=10)
+    who = listing([name or NAMELESS for name in diagram.lifelines], max_items=10)
     when = f"from {seconds(diagram.rows[0].at)} to {seconds(diagram.until)}"
     what = f"{title}. Message sequence diagram of {who}, {when}: {said or plural(diagram.shown, 'event')}."
     return " ".join([what, *(f"{crash}." for crash in crashes), *_notes(diagram)])
