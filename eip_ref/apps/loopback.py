@@ -52,6 +52,8 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     bounds: dict[str, Any] = {"timeout_graceful_shutdown": 1, "ws_max_size": MAX_BYTES}
     config = uvicorn.Config(app, log_level="critical", lifespan="auto", **bounds)
     with socket.create_server(("127.0.0.1", port)) as listener:  # from here on, clients can connect
+        # asyncio does so for its own sockets only: a response of two parts would wait 40 ms for its second
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = uvicorn.Server(config)
         async with background(grace=5) as group:
 

@@ -141,6 +141,8 @@ async def serve(replier: Replier, path: str = "/") -> AsyncIterator[str]:
         service(replier, path), log_level="critical", lifespan="off", timeout_graceful_shutdown=grace
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:  # from here on, clients can connect
+        # asyncio does so for its own sockets only: a response of two parts would wait 40 ms for its second
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = uvicorn.Server(config)
         async with replier, background(grace=math.inf) as group:
             group.start_soon(server.serve, [listener])
