@@ -16,11 +16,15 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import anyio
+from grpc.aio import insecure_channel
 
 from benchmarks import field_clients as clients
-from benchmarks.field_clients import TOPIC, Way, each, in_turn, nothing, times
+from benchmarks.field_clients import TOPIC, Way, each, echo, in_turn, nothing, times
 from eip_ref.field.servers import Server
 from eip_ref.message import Message
+from eip_ref.request_reply import Replier, grpc, http
+from eip_ref.request_reply.grpc import GrpcRequestor
+from eip_ref.request_reply.http import HttpRequestor
 from tests.field.systems import SYSTEMS
 from tests.field.verdicts import System
 
@@ -68,11 +72,21 @@ CLIENTS = {
     "rabbitmq-topics": Beside(clients.aio_pika_topic, "in memory, confirmed"),
     "nats-core": Beside(clients.nats_subject, "nothing: in no store, not confirmed"),
     "postgresql-notify": Beside(clients.asyncpg_notify, "committed, in no store"),
+    "kafka-share": Beside(
+        clients.kafka_share,
+        "acks=all of one replica, confirmed before fsync; acks confirmed too",
+        fraction=10,
+    ),
+    "rabbitmq-stream": Beside(
+        clients.aio_pika_stream, "confirmed before fsync, with an offset, which the writer reads back"
+    ),
     "kafka-channel": Beside(clients.kafka_topic, "acks=all of one replica, confirmed before fsync"),
     "sns-sqs": Beside(clients.sns_topic, MEMORY, fraction=10),
     "pubsub-channel": Beside(clients.pubsub_topic, MEMORY),
     "rabbitmq-requests": Beside(clients.aio_pika_requests, f"in memory; {REPLIES}", MORE_REPLIES),
     "nats-requests": Beside(clients.nats_requests, f"in no store; {REPLIES}", MORE_REPLIES),
+    "http": Beside(clients.httpx_requests, REPLIES, MORE_REPLIES),
+    "grpc": Beside(clients.grpc_requests, REPLIES, MORE_REPLIES),
 }
 
 
@@ -122,16 +136,34 @@ BY = {
 }
 
 
-async def echo(request: Message) -> object:
-    return request.body
+@asynccontextmanager
+async def over_http(name: str) -> AsyncIterator[HttpRequestor]:
+    async with http.serve(Replier(echo), f"/{name}") as url, clients.http_client() as client:
+        with HttpRequestor(client, url) as requestor:
+            yield requestor
+
+
+@asynccontextmanager
+async def over_grpc(name: str) -> AsyncIterator[GrpcRequestor]:
+    async with grpc.serve(Replier(echo), name) as address, insecure_channel(address) as channel:
+        with GrpcRequestor(channel, service=name) as requestor:
+            yield requestor
+
+
+DIRECT: dict[str, Callable[[str], AbstractAsyncContextManager[Any]]] = {"http": over_http, "grpc": over_grpc}
+"""Served by this process: the service of the tests asks its handlers here, by a way of its own."""
 
 
 @asynccontextmanager
 async def adapter(system: System, server: Server, name: str) -> AsyncIterator[Way]:
     async with AsyncExitStack() as stack:
-        if system.pattern == "request–reply":
-            await stack.enter_async_context(system.open(server, name, handle=echo))
-        yield await BY[system.pattern](await stack.enter_async_context(system.open(server, name)))
+        if system.id in DIRECT:
+            opened = DIRECT[system.id](name)
+        else:
+            if system.pattern == "request–reply":
+                await stack.enter_async_context(system.open(server, name, handle=echo))
+            opened = system.open(server, name)
+        yield await BY[system.pattern](await stack.enter_async_context(opened))
 
 
 # Measured

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,17 +22,35 @@ import aio_pika
 import anyio
 import asyncpg
 import confluent_kafka
+import grpc
+import grpc.aio
+import httpx
 import nats
 import redis.asyncio
 import stomp
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from eip_ref import values
 from eip_ref.field import decoded, encoded, kafka, postgresql, pubsub, redis_log, redis_streams, sqs
 from eip_ref.field.rabbitmq_exchange import REPLY_TO
+from eip_ref.field.rabbitmq_stream import OFFSET
 from eip_ref.message import Message
+from eip_ref.request_reply.envelope import (
+    KEY,
+    OUTCOME,
+    TIMEOUT,
+    read_reply,
+    read_request,
+    write_reply,
+    write_request,
+)
 from eip_ref.trace import new_id
 
-__all__ = ["TOPIC", "Way", "each", "in_turn", "nothing", "times"]
+__all__ = ["TOPIC", "Way", "each", "echo", "http_client", "in_turn", "nothing", "times"]
 
 TOPIC = "orders"
 LEASE = 30  #: seconds
@@ -255,6 +275,51 @@ async def pubsub_take(subscriber: Any, subscription: str) -> None:
     await subscriber.acknowledge(subscription=subscription, ack_ids=[found[0].ack_id], **ONCE)
 
 
+class ShareConsumers:
+    """Members of a share group with one record each, which are made as they are needed.
+
+    The client knows nothing of asyncio, and of one thread only.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        one = {"share.acknowledgement.mode": "explicit", "max.poll.records": 1}
+        self.settings = {"bootstrap.servers": url, "group.id": name, "log_level": 0, **one}
+        self.name = name
+        self.free: list[tuple[Any, ThreadPoolExecutor]] = []
+
+    async def take(self) -> None:
+        consumer, thread = self.free.pop() if self.free else self.joined()
+        run = asyncio.get_running_loop().run_in_executor
+        while not (found := await run(thread, consumer.poll, 1.0)):
+            pass
+        decoded(found[0].value())
+        await run(thread, self.accept, consumer, found[0])
+        self.free.append((consumer, thread))
+
+    def joined(self) -> tuple[Any, ThreadPoolExecutor]:
+        consumer = confluent_kafka.ShareConsumer(self.settings)
+        consumer.subscribe([self.name])
+        return consumer, ThreadPoolExecutor(1)
+
+    def accept(self, consumer: Any, record: Any) -> None:
+        consumer.acknowledge(record, confluent_kafka.AcknowledgeType.ACCEPT)
+        consumer.commit_sync(LEASE)
+
+    async def close(self) -> None:
+        run = asyncio.get_running_loop().run_in_executor
+        await asyncio.gather(*(run(thread, consumer.close) for consumer, thread in self.free))
+        for _, thread in self.free:
+            thread.shutdown()
+
+
+@asynccontextmanager
+async def kafka_share(url: str, name: str) -> AsyncIterator[Way]:
+    consumers = ShareConsumers(url, name)
+    async with kafka_writer(url, name, batch=1) as put:  # a share group takes a batch whole
+        yield Way(each(put), times(consumers.take))
+    await consumers.close()
+
+
 # Logs
 
 
@@ -282,13 +347,66 @@ async def redis_stream(url: str, name: str) -> AsyncIterator[Way]:
 
 
 @asynccontextmanager
+async def aio_pika_stream(url: str, name: str) -> AsyncIterator[Way]:
+    """A confirm tells no offset: the writer reads its records back."""
+    async with await aio_pika.connect(url) as connection:
+        channel, reading = await connection.channel(on_return_raises=True), await connection.channel()
+        await channel.set_qos(1_000)
+        await reading.set_qos(1_000)
+        is_stream: dict[str, Any] = {"x-queue-type": "stream"}
+        written = await channel.declare_queue(name, durable=True, arguments=is_stream)
+        offsets: dict[str, asyncio.Future[int]] = {}
+        arrived: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def read_back(record: Any) -> None:
+            if (offset := offsets.pop(record.correlation_id, None)) is not None:
+                offset.set_result(record.headers[OFFSET])
+            await record.ack()
+
+        async def put(message: Message) -> None:
+            offset = offsets[message.id] = asyncio.get_running_loop().create_future()
+            sent = aio_pika.Message(encoded(message), correlation_id=message.id)
+            await channel.default_exchange.publish(sent, name)
+            await offset
+
+        async def take(count: int) -> None:
+            for _ in range(count):
+                record = await arrived.get()
+                decoded(record.body)
+            await record.ack(multiple=True)
+
+        await written.consume(read_back, arguments={OFFSET: "next"})
+        records = await reading.get_queue(name)
+        await records.consume(arrived.put, arguments={OFFSET: "first"})
+        yield Way(each(put), take)
+
+
+@asynccontextmanager
 async def kafka_topic(url: str, name: str) -> AsyncIterator[Way]:
-    """The client knows nothing of asyncio: one thread hears its confirms, another waits for messages."""
     await kafka.make_topic(url, name, config={})
-    careful = {"acks": "all", "enable.idempotence": True, "linger.ms": 0, "log_level": 0}
-    producer = confluent_kafka.Producer({"bootstrap.servers": url, **careful})
     consumer = kafka.consumer(url, "client")
     consumer.assign([confluent_kafka.TopicPartition(name, 0, 0)])
+
+    async def take(count: int) -> None:
+        while count:
+            for arrived in await asyncio.to_thread(consumer.consume, count, 1):
+                if arrived.error() is None:
+                    decoded(arrived.value())
+                    count -= 1
+
+    async with kafka_writer(url, name) as put:
+        yield Way(each(put), take)
+    consumer.close()
+
+
+@asynccontextmanager
+async def kafka_writer(
+    url: str, name: str, *, batch: int = 10_000
+) -> AsyncIterator[Callable[[Message], Coroutine[Any, Any, None]]]:
+    """The client knows nothing of asyncio: a thread hears its confirms."""
+    careful = {"acks": "all", "enable.idempotence": True, "linger.ms": 0, "log_level": 0}
+    settings = {"bootstrap.servers": url, "batch.num.messages": batch, **careful}
+    producer = confluent_kafka.Producer(settings)
     loop, ended = asyncio.get_running_loop(), threading.Event()
 
     def hear() -> None:
@@ -304,18 +422,10 @@ async def kafka_topic(url: str, name: str) -> AsyncIterator[Way]:
         producer.produce(name, encoded(message), on_delivery=confirmed)
         await told
 
-    async def take(count: int) -> None:
-        while count:
-            for arrived in await asyncio.to_thread(consumer.consume, count, 1):
-                if arrived.error() is None:
-                    decoded(arrived.value())
-                    count -= 1
-
     hearing = asyncio.create_task(asyncio.to_thread(hear))
-    yield Way(each(put), take)
+    yield put
     ended.set()
     await hearing
-    consumer.close()
 
 
 # Publish–subscribe
@@ -420,7 +530,6 @@ async def pubsub_topic(url: str, name: str) -> AsyncIterator[Way]:
 # Request–reply, by hand to the promise of the adapters: an operation is carried out once, while it is wanted,
 # and whoever asked gets the answer to its own request, the error that the handler raised, or a timeout
 
-OUTCOME, OPERATION = "outcome", "operation"  #: headers
 ERRORS = {kind.__name__: kind for kind in (KeyError, LookupError, TimeoutError, TypeError, ValueError)}
 
 
@@ -441,7 +550,7 @@ class Operations:
 
     async def answer(self, request: Message) -> Message:
         """The reply to this attempt: with the result that its operation has, will have, or now gets."""
-        key = str(request.headers.get(OPERATION) or request.id)
+        key = str(request.headers.get(KEY) or request.id)
         asked = (request.type, request.body)
         known = self.known.get(key)
         if known is None:
@@ -493,7 +602,7 @@ class Asker:
         if self.waiting >= 1_000:
             raise RuntimeError("1,000 requests wait for their replies")
         id, end = new_id(), asyncio.get_running_loop().time() + timeout
-        headers = {} if operation is None else {OPERATION: operation}
+        headers = {} if operation is None else {KEY: operation}
         attempt = Message(body, id=id, correlation_id=id, deadline=end, headers=headers)
         self.waiting += 1
         try:
@@ -577,3 +686,69 @@ async def aio_pika_requests(url: str, name: str) -> AsyncIterator[Way]:
         await replies.consume(answered, no_ack=True)
         await (await answers.declare_queue(name, auto_delete=True)).consume(serve)
         yield asked_of(Asker(exchange))
+
+
+def http_client() -> httpx.AsyncClient:
+    """The client of both ways over HTTP, which keeps the connections of all that are in flight."""
+    return httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_keepalive_connections=1_000))
+
+
+@asynccontextmanager
+async def httpx_requests(_: str, name: str) -> AsyncIterator[Way]:
+    operations = Operations(echo)
+
+    async def answer(request: Request) -> Response:
+        try:
+            asked = read_request(await request.body(), request.headers)
+        except (KeyError, TypeError, ValueError) as error:
+            return Response(str(error), 400)
+        reply, content = write_reply(await operations.answer(asked))
+        status = 200 if reply.headers[OUTCOME] == "answer" else 500
+        return Response(content, status, media_type="application/json")
+
+    async def exchange(attempt: Message) -> Message:
+        content, headers = write_request(attempt)
+        headers["content-type"] = "application/json"
+        response = await client.post(url, content=content, headers=headers, timeout=None)
+        return read_reply(attempt, response.content)
+
+    app = Starlette(routes=[Route(f"/{name}", answer, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/{name}"
+        serving = asyncio.create_task(server.serve([listener]))
+        async with http_client() as client:
+            yield asked_of(Asker(exchange))
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def grpc_requests(_: str, name: str) -> AsyncIterator[Way]:
+    """The server cancels its own task when a client gives up, so that another one carries out."""
+    operations, tasks = Operations(echo), set[asyncio.Task[Message]]()
+
+    async def answer(content: bytes, context: Any) -> bytes:
+        try:
+            asked = read_request(content, dict(context.invocation_metadata()), left=context.time_remaining())
+        except (KeyError, TypeError, ValueError) as error:
+            raise await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+        tasks.add(task := asyncio.create_task(operations.answer(asked)))
+        task.add_done_callback(tasks.discard)
+        return write_reply(await asyncio.shield(task))[1]
+
+    async def exchange(attempt: Message) -> Message:
+        content, headers = write_request(attempt)
+        left = float(headers[TIMEOUT])
+        return read_reply(attempt, await call(content, metadata=[*headers.items()], timeout=left))
+
+    server = grpc.aio.server()
+    methods: Any = {"Ask": grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call: Any = channel.unary_unary(f"/{name}/Ask")
+        yield asked_of(Asker(exchange))
+    await server.stop(None)
