@@ -3,8 +3,9 @@
 A confirm of AMQP tells no offset, so a writer reads its records back, and hears at which offsets they are.
 Nor does AMQP tell where a stream ends: whoever reads there waits. So the last piece of the stream is read,
 which comes at once, and in one go. Only of an empty stream nothing comes: one that has had no record yet
-counts as empty after `EMPTY` seconds. Where a group is, the broker keeps for clients of its own protocol
-only; here it is in a stream beside the log.
+counts as empty after `EMPTY` seconds. Whoever reads on where the last read ended has the same consumer,
+to which at most as many records are under way as that read wanted. Where a group is, the broker keeps for
+clients of its own protocol only; here it is in a stream beside the log.
 
 Each segment of a stream takes its first offset for itself: from one segment to the next there is a gap.
 A stream that was made less than a second before its broker is killed is lost, with what was confirmed in it.
@@ -22,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, TypeVar
 from uuid import uuid4
@@ -72,6 +74,7 @@ class RabbitStreamLog:
         self._channel: Any = None  # for appends
         self._one_at_a_time, self._one_writer = asyncio.Lock(), asyncio.Lock()
         self._places: dict[str, asyncio.Future[int]] = {}  # of appends whose offsets are not known yet
+        self._kept: Reader | None = None  # of the last read
 
     async def __aenter__(self) -> Self:
         with self._reaching():
@@ -191,6 +194,7 @@ class RabbitStreamLog:
         place = self._places.get(arrived.correlation_id)
         if place is not None and not place.done():
             place.set_result(_offset(arrived))
+        self._known = max(self._known, _offset(arrived) + 1)
         await arrived.ack()
 
     def _lost(self, channel: object, error: BaseException | None) -> None:
@@ -209,38 +213,64 @@ class RabbitStreamLog:
                 if offset > end:
                     raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
                 return []
-            found = await self._batch(offset, min(limit, ALL), ANSWER)
+            found = await self._go_on(offset, min(limit, ALL))
             if found[0].offset > offset and (first := await self._first()) > offset:
                 raise OffsetGone(self.name, offset, first)
-        return found[:limit]
+        return found
+
+    async def _go_on(self, offset: int, limit: int) -> list[Record]:
+        """Some of the records from there on, by the consumer of the last read where it has come so far.
+
+        One whose read failed or was cancelled is closed, since it may have lost what it had taken.
+        """
+        reader, self._kept = self._kept, None
+        if reader is not None and not reader.can_go_on(offset, limit):
+            await unbroken(_close(reader))
+            reader = None
+        if reader is None:
+            reader = await self._open_reader(offset, limit)
+        try:
+            with anyio.fail_after(ANSWER):
+                found = await reader.take(limit, self._known)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await _close(reader)
+            raise
+        self._known = max(self._known, reader.place)
+        other, self._kept = self._kept, reader
+        if other is not None:  # of somebody who reads at the same time
+            await unbroken(_close(other))
+        return [_record(each) for each in found]
 
     async def _first(self) -> int:
         return (await self._batch("first", 1, ANSWER))[0].offset
 
     async def _batch(self, place: int | str, limit: int, timeout: float) -> list[Record]:
         """The records that come in one go from there on. Raises TimeoutError when nothing does in time."""
-        async with self._reader(place, limit) as (queue, tag, arrived):
+        async with self._reader(place, limit) as reader:
             with anyio.fail_after(timeout):
-                found = [await _next(arrived)]
-            await unbroken(queue.cancel(tag))  # the answer comes after all that was sent before it
-            while not arrived.empty():
-                found.append(await _next(arrived))
+                found = [await reader.next()]
+            # The answer comes after all that was sent before it.
+            await unbroken(reader.queue.cancel(reader.tag))
+            while not reader.arrived.empty():
+                found.append(await reader.next())
         self._known = max(self._known, _offset(found[-1]) + 1)
         return [_record(each) for each in found]
 
     @asynccontextmanager
-    async def _reader(self, place: int | str, limit: int) -> AsyncIterator[tuple[Any, str, Any]]:
-        """A consumer with a channel of its own, so that whoever is cancelled leaves nothing behind."""
-        arrived: asyncio.Queue[Any] = asyncio.Queue()
-        consume = partial(self._consume, place, limit, arrived)
-        queue, tag = await unbroken(_once_it_is_there(consume), _close)
+    async def _reader(self, place: int | str, limit: int) -> AsyncIterator[Reader]:
+        reader = await self._open_reader(place, limit)
         try:
-            yield queue, tag, arrived
+            yield reader
         finally:
             with anyio.CancelScope(shield=True):
-                await _close((queue, tag))
+                await _close(reader)
 
-    async def _consume(self, place: int | str, limit: int, arrived: asyncio.Queue[Any]) -> tuple[Any, str]:
+    async def _open_reader(self, place: int | str, limit: int) -> Reader:
+        return await unbroken(_once_it_is_there(partial(self._consume, place, limit)), _close)
+
+    async def _consume(self, place: int | str, limit: int) -> Reader:
+        arrived: asyncio.Queue[Any] = asyncio.Queue()
         channel = await self._open()
         await channel.set_qos(limit)
         queue = await channel.get_queue(self.name, ensure=False)
@@ -248,7 +278,7 @@ class RabbitStreamLog:
         channel.close_callbacks.add(lambda *_: arrived.put_nowait(None))
         if channel.is_closed:
             raise ConnectionError("the connection was lost")
-        return queue, tag
+        return Reader(queue, tag, arrived, limit)
 
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended, by whomever."""
@@ -256,8 +286,8 @@ class RabbitStreamLog:
         with self._reaching():
             if offset < self._known:
                 return
-            async with self._reader(offset, 100) as (_, _, arrived):
-                while _offset(message := await _next(arrived)) < offset:
+            async with self._reader(offset, 100) as reader:
+                while _offset(message := await reader.next()) < offset:
                     await message.ack()
 
     async def forget(self, before: int) -> None:
@@ -277,6 +307,34 @@ class RabbitStreamLog:
             yield group
         finally:
             await places.__aexit__()
+
+
+@dataclass(eq=False, slots=True)
+class Reader:
+    """A consumer with a channel of its own, so that whoever is cancelled leaves nothing behind."""
+
+    queue: Any
+    tag: str
+    arrived: asyncio.Queue[Any]  #: None after the connection was lost
+    limit: int  #: of the records that are under way to it
+    place: int = -1  #: after what was taken
+
+    def can_go_on(self, offset: int, limit: int) -> bool:
+        return self.place == offset and limit <= self.limit and not self.queue.channel.is_closed
+
+    async def next(self) -> Any:
+        if (message := await self.arrived.get()) is None:
+            raise ConnectionError("the connection was lost")
+        return message
+
+    async def take(self, limit: int, end: int) -> list[Any]:
+        """So many records, or those before `end` and what has come beyond them: one at least."""
+        found = [await self.next()]
+        while len(found) < limit and (_offset(found[-1]) + 1 < end or not self.arrived.empty()):
+            found.append(await self.next())
+        await found[-1].ack(multiple=True)
+        self.place = _offset(found[-1]) + 1
+        return found
 
 
 class RabbitStreamGroup:
@@ -337,15 +395,9 @@ async def _channel(connection: Any) -> Any:
         raise ConnectionError(str(error)) from error
 
 
-async def _close(consumer: tuple[Any, str]) -> None:
+async def _close(reader: Reader) -> None:
     with suppress(*LOST):
-        await consumer[0].channel.close()
-
-
-async def _next(arrived: asyncio.Queue[Any]) -> Any:
-    if (message := await arrived.get()) is None:
-        raise ConnectionError("the connection was lost")
-    return message
+        await reader.queue.channel.close()
 
 
 def _offset(arrived: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -221,6 +222,32 @@ def test_a_stream_of_rabbitmq_that_has_evicted_names_its_oldest_offset(servers: 
             assert (await log.read(gone.value.first, limit=2))[0].offset == gone.value.first
             assert gone.value.first <= log.first < log.end
             assert (await all_of(log, log.first))[-1].offset == log.end - 1
+
+    anyio.run(main, backend="asyncio")
+
+
+def test_a_reader_of_a_stream_of_rabbitmq_goes_on_with_what_comes_next(servers: Servers) -> None:
+    """However much it wants, whoever reads at the same time, and also after a read that was cancelled."""
+    if missing := RabbitMQ.missing():
+        pytest.skip(missing)
+    url = servers.running(RabbitMQ).url
+
+    async def main() -> None:
+        async with RabbitStreamLog(url, f"small-{uuid4()}") as log:
+            await fill(log, *range(30))
+
+            async def read_on(patience: float) -> None:
+                seen: list[Record] = []
+                for limit in (3, 2, 20, 1, 4):
+                    with anyio.move_on_after(patience):
+                        seen += await log.read(len(seen), limit=limit)
+                    seen += await log.read(len(seen), limit=limit)
+                assert bodies(seen) == [*range(30)]
+
+            await read_on(math.inf)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read_on, math.inf)
+                tasks.start_soon(read_on, 0)
 
     anyio.run(main, backend="asyncio")
 
