@@ -47,7 +47,8 @@ class Beside(NamedTuple):
 
 
 REPLIES = "each operation carried out once, at most until its deadline, and errors with their types"
-MORE_REPLIES = "facts for a trace, one turn for others, errors that say what was certainly not done: 20 µs"
+FACTS = "facts for a trace, one turn for others, errors that say what was certainly not done"
+MORE_REPLIES = f"{FACTS}: 20 µs"
 MEMORY = "an emulator: kept in its memory"
 CLIENTS = {
     "rabbitmq-classic": Beside(clients.aio_pika_queue, "persistent, confirmed when on the disk"),
@@ -78,15 +79,23 @@ CLIENTS = {
         fraction=10,
     ),
     "rabbitmq-stream": Beside(
-        clients.aio_pika_stream, "confirmed before fsync, with an offset, which the writer reads back"
+        clients.aio_pika_stream,
+        "confirmed before fsync, with an offset, which the writer reads back",
+        "no more records are under way to a reader than it wants",
     ),
     "kafka-channel": Beside(clients.kafka_topic, "acks=all of one replica, confirmed before fsync"),
     "sns-sqs": Beside(clients.sns_topic, MEMORY, fraction=10),
     "pubsub-channel": Beside(clients.pubsub_topic, MEMORY),
     "rabbitmq-requests": Beside(clients.aio_pika_requests, f"in memory; {REPLIES}", MORE_REPLIES),
     "nats-requests": Beside(clients.nats_requests, f"in no store; {REPLIES}", MORE_REPLIES),
-    "http": Beside(clients.httpx_requests, REPLIES, MORE_REPLIES),
-    "grpc": Beside(clients.grpc_requests, REPLIES, MORE_REPLIES),
+    "http": Beside(
+        clients.httpx_requests, REPLIES, f"a bound for the length and the time of a body, {FACTS}"
+    ),
+    "grpc": Beside(
+        clients.grpc_requests,
+        REPLIES,
+        f"a connection before anything is sent, and work in a group that outlives a call, {FACTS}",
+    ),
 }
 
 
