@@ -90,7 +90,8 @@ def store(tables: list[Table], path: Path = STORED) -> None:
 
 def words(promise: str) -> str:
     """The name of a test as a sentence."""
-    return promise.removeprefix("test_").replace("_", " ").capitalize().replace("fifo", "FIFO")
+    said = promise.removeprefix("test_").replace("_", " ").capitalize()
+    return said.replace("fifo", "FIFO").replace("json", "JSON")
 
 
 def _section(table: Table) -> Iterator[str]:
