@@ -122,7 +122,7 @@ class KafkaLog:
         return [_record(each) for each in arrived]
 
     def _begin_to_read(self, offset: int, limit: int) -> tuple[list[Any], int]:
-        """What comes at once, and the end of the log: one visit to a thread is enough for most."""
+        """The records that come at once, and the end of the log: one visit to a thread is enough for most."""
         if offset != self._place:
             self._go_to(offset)
         arrived = self._consume(1, PATIENCE)

@@ -45,7 +45,7 @@ MOST = 15
 
 
 class Case(NamedTuple):
-    """Who calls the partner. Times in seconds."""
+    """The calls of a while: by how many callers, and after how long a silence. Times in seconds."""
 
     callers: int
     quiet: float  #: nobody calls for so long before
@@ -95,7 +95,7 @@ def judge(trace: Trace) -> kit.Symptoms:
 
 
 def _too_many(worst: list[Event], calls: list[Event]) -> str:
-    """What so many calls in a second come from."""
+    """The mistake behind so many calls in a second."""
     if len(worst) <= 2 * MOST:
         return "worst-second-forgotten"
     callers = Counter(call.message.rpartition(".")[0] for call in worst)
