@@ -7,34 +7,38 @@ network loses, doubles or delays. There is no isolation: see `countermeasures.py
 
     import anyio
     from eip_ref.lab import simulate
-    from eip_ref.saga import Orchestrator, SagaLog
-    from eip_ref.saga.order_story import OrderServices, order_saga
+    from eip_ref.saga import Orchestrator, Participant, Refused, Saga, SagaLog, Step, add, pivot
     from eip_ref.storage import MemoryStore
 
-    FIRST = {"customers": {"credit ann": 100}, "payments": {"card ann": 100}, "inventory": {"stock tea": 1}}
+    ORDER = Saga("order", [Step("money", "Reserve", undo="Release"), pivot("tea", "Take")])
+
+    def reserved(amount):
+        return lambda command, books: add(books, "reserved", amount)
+
+    def take(command, books):
+        if books.get("taken by"):
+            raise Refused("there was tea for one")
+        books.put("taken by", command.correlation_id)
 
     async def scenario():
-        shop, log = OrderServices(FIRST), SagaLog(MemoryStore())
-
+        payments = Participant("payments", MemoryStore(), {"Reserve": reserved(30), "Release": reserved(-30)})
+        stock = Participant("stock", MemoryStore(), {"Take": take})
         async def execute(command):
             await anyio.sleep(0.5)
-            answer = await shop.execute(command)
-            print(f"{anyio.current_time():4} s  {command.id:17} {command.type}")
-            return answer
+            print(f"{anyio.current_time():4} s  {command.id:18} {command.type}")
+            return await (stock if command.type == "Take" else payments)(command)
 
-        orchestrator = Orchestrator(order_saga(), log, execute)
-        for number in ("order-1", "order-2"):  # and there is tea for one
-            order = {"customer": "ann", "item": "tea", "quantity": 1, "price": 30}
-            ended = await orchestrator.run(number, order)
+        orchestrator = Orchestrator(ORDER, SagaLog(MemoryStore()), execute)
+        for number in ("order-1", "order-2"):
+            ended = await orchestrator.run(number, None)
             print(f"{number} is {ended.phase}. {ended.reason}")
-        print("card:", shop.business()["payments"]["card ann"])
+        print(payments.business(), stock.business())
 
     simulate(scenario)
 
 Read `definition.py` first, then `state.py`, which is the log too, and `orchestrator.py`.
-`participant.py` is the other side. `choreography.py` and `monitor.py` do without a coordinator, and
-`order_story.py` tells one story both ways. Commands may leave through an outbox and its relay, which
-are those of `eip_ref.cqrs`.
+`participant.py` is the other side. `choreography.py` and `monitor.py` do without a coordinator.
+Commands may leave through an outbox and its relay, which are those of `eip_ref.cqrs`.
 
 In a trace, where = the saga's name, message = the saga's id: "state" with was, now and reason, told
 with the commit of the log. Each attempt is "started", then "finished", "failed" (outcome:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from eip_ref.course.saga.order_story import PLACE_ORDER, REACTIONS, TIMED_OUT, order_choreography
 from eip_ref.message import Message
 from eip_ref.saga import (
     Choreography,
@@ -30,7 +31,6 @@ from eip_ref.saga import (
     compensation,
 )
 from eip_ref.saga.orchestrator import Item, Run
-from eip_ref.saga.order_story import PLACE_ORDER, REACTIONS, TIMED_OUT, order_choreography
 from eip_ref.trace import Kind, record
 from eip_ref.values import finished
 

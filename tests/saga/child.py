@@ -15,10 +15,10 @@ from typing import Any
 
 import anyio
 
+from eip_ref.course.saga.order_story import OrderServices, order_saga
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
 from eip_ref.saga import NotDone, Orchestrator, Retry, SagaLog, SagaState
-from eip_ref.saga.order_story import OrderServices, order_saga
 from eip_ref.storage import SQLiteStore
 
 FIRST: dict[str, dict[str, Any]] = {

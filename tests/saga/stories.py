@@ -11,12 +11,12 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from eip_ref.course.saga.order_story import OrderServices, order_saga
 from eip_ref.lab import invariants
 from eip_ref.lab.invariants.sagas import saga_outcome
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
 from eip_ref.saga import NotDone, Refused, Retry, Saga, SagaState
-from eip_ref.saga.order_story import OrderServices, order_saga
 from eip_ref.trace import Trace
 
 ORDER = {"customer": "ann", "item": "tea", "quantity": 2, "price": 30}

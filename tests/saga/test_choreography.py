@@ -10,10 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.message import Message
-from eip_ref.message_queue import MessageQueue, Worker
-from eip_ref.saga import Choreography, EventCycle, Monitor, Phase, Reaction, Refused, Service, event
-from eip_ref.saga.order_story import (
+from eip_ref.course.saga.order_story import (
     PLACE_ORDER,
     REACTIONS,
     TIMED_OUT,
@@ -21,6 +18,9 @@ from eip_ref.saga.order_story import (
     OrderServices,
     order_choreography,
 )
+from eip_ref.message import Message
+from eip_ref.message_queue import MessageQueue, Worker
+from eip_ref.saga import Choreography, EventCycle, Monitor, Phase, Reaction, Refused, Service, event
 from tests.backends import recorded
 from tests.saga.stories import (
     COMPLETED,

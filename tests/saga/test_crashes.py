@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 
+from eip_ref.course.saga.order_story import OrderServices
 from eip_ref.cqrs import Outbox, Relay
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
@@ -28,7 +29,6 @@ from eip_ref.saga import (
     Step,
     answering,
 )
-from eip_ref.saga.order_story import OrderServices
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
 from eip_ref.trace import Trace
 from tests.saga.child import expected, open_shop

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import anyio
 
+from eip_ref.course.saga.order_story import OrderServices
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.figures import gantt
 from eip_ref.saga import Orchestrator, Parallel, Saga, SagaLog, Step
-from eip_ref.saga.order_story import OrderServices
 from eip_ref.storage import MemoryStore
 from eip_ref.trace import Kind, Trace, record
 from tests.backends import recorded, virtual_time_only

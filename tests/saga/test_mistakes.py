@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref.course.saga.order_story import PLACE_ORDER, TIMED_OUT, OrderServices, order_choreography
 from eip_ref.cqrs import Outbox, Relay
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
@@ -26,7 +27,6 @@ from eip_ref.saga import (
     event,
 )
 from eip_ref.saga import Participant as ParticipantOfSagas
-from eip_ref.saga.order_story import PLACE_ORDER, TIMED_OUT, OrderServices, order_choreography
 from eip_ref.storage import MemoryStore
 from eip_ref.trace import Trace
 from tests.broken import saga as broken

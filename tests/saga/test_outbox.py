@@ -11,11 +11,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from eip_ref.course.saga.order_story import OrderServices
 from eip_ref.cqrs import Outbox, Relay
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.saga import LogRecord, Orchestrator, Phase, RecordType, SagaEnded, SagaLog, TakenOver, answering
-from eip_ref.saga.order_story import OrderServices
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
 from tests.backends import recorded
 from tests.saga.stories import COMPLETED, NO_TEA, ORDER, amounts, first, holds, saga, untouched, without_zeros

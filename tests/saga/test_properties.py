@@ -9,6 +9,7 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eip_ref.course.saga.order_story import PLACE_ORDER, OrderServices
 from eip_ref.lab.clock import simulate
 from eip_ref.saga import (
     IllegalRecord,
@@ -21,7 +22,6 @@ from eip_ref.saga import (
     SagaState,
     event,
 )
-from eip_ref.saga.order_story import PLACE_ORDER, OrderServices
 from eip_ref.storage import MemoryStore
 from tests.saga.stories import Network, holds, saga
 from tests.saga.test_choreography import Bus

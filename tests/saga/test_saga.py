@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 import eip_ref.saga
+from eip_ref.course.saga.order_story import OrderServices
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
 from eip_ref.saga import (
@@ -30,7 +31,6 @@ from eip_ref.saga import (
     pivot,
     retriable,
 )
-from eip_ref.saga.order_story import OrderServices
 from eip_ref.storage import MemoryStore
 from tests.backends import Play, everywhere, recorded
 from tests.saga.stories import (
@@ -946,10 +946,10 @@ def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> 
     lines = ["import anyio", *block.splitlines()[1:]]
     exec("\n".join(line.removeprefix("    ") for line in lines), {})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[6:8] == [" 3.5 s  order-1/confirm   ConfirmOrder", "order-1 is completed. "]
+    assert printed[1:3] == [" 1.0 s  order-1/tea        Take", "order-1 is completed. "]
     assert printed[-3:] == [
-        " 7.0 s  order-2/order/undo RejectOrder",
-        "order-2 is compensated. stock: stock tea is 0, which does not allow -1",
-        "card: 70",
+        " 2.5 s  order-2/money/undo Release",
+        "order-2 is compensated. tea: there was tea for one",
+        "{'reserved': 30} {'taken by': 'order-1'}",
     ]
     assert len(lines) <= 30

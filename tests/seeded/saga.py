@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
+from eip_ref.course.saga.order_story import PLACE_ORDER, STEPS, TIMED_OUT, OrderServices, order_choreography
 from eip_ref.cqrs import Outbox, Relay
 from eip_ref.lab import invariants
 from eip_ref.lab.clock import simulate
@@ -29,7 +30,6 @@ from eip_ref.saga import (
     answering,
     event,
 )
-from eip_ref.saga.order_story import PLACE_ORDER, STEPS, TIMED_OUT, OrderServices, order_choreography
 from eip_ref.storage import MemoryStore
 from eip_ref.trace import Trace
 

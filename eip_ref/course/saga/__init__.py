@@ -13,6 +13,7 @@ from . import (
 from .finish_the_order import STEPS, Case, an_order
 from .halves import holds, in_turn
 from .in_any_order import Way, arrivals
+from .order_story import PLACE_ORDER, REACTIONS, order_choreography, order_saga
 from .order_the_steps import a_thousand_orders
 from .race import a_race, card, one_rung, undo_race_demo
 from .read_the_log import a_night, lines
@@ -25,6 +26,8 @@ __all__ = [
     "NUMBER",
     "ORDER",
     "PARTS",
+    "PLACE_ORDER",
+    "REACTIONS",
     "STEPS",
     "Case",
     "Shop",
@@ -48,6 +51,8 @@ __all__ = [
     "mixed_sagas",
     "one_order",
     "one_rung",
+    "order_choreography",
+    "order_saga",
     "told",
     "told_by_events",
     "two_styles_demo",

@@ -35,9 +35,9 @@ import anyio
 from ...autograder import kit
 from ...lab import Crash, Participant
 from ...saga import LogRecord, Orchestrator, RecordType, SagaLog, SagaState
-from ...saga.order_story import OrderServices, order_saga
 from ...storage import MemoryStore
 from ...trace import Kind, Trace, record
+from .order_story import OrderServices, order_saga
 from .shop import TRAVEL
 
 __all__ = ["EXERCISE", "a_night", "lines"]

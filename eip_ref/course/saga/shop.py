@@ -14,9 +14,9 @@ import anyio
 from ...lab import Crash, Participant, simulate
 from ...message import Message
 from ...saga import NotDone, Refused, SagaLog, action, compensation
-from ...saga.order_story import OrderServices, order_saga
 from ...storage import MemoryStore
 from ...trace import Kind, Trace, record
+from .order_story import OrderServices, order_saga
 
 __all__ = [
     "ORDER",

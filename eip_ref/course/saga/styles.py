@@ -21,9 +21,9 @@ from ...lab.figures import Figure, gantt
 from ...message import Message
 from ...message_queue import Backoff
 from ...saga import Choreography, Monitor, NotDone, Orchestrator, Phase, Retry, Saga, SagaLog, Service, event
-from ...saga.order_story import PLACE_ORDER, STEPS, OrderServices, order_choreography
 from ...storage import MemoryStore
 from ...trace import Kind, Trace, record
+from .order_story import PLACE_ORDER, STEPS, OrderServices, order_choreography
 from .shop import ORDER, TRAVEL, first
 
 __all__ = [

@@ -17,13 +17,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..message import Message
-from ..storage import MemoryStore, Store
-from .choreography import Choreography, Reaction
-from .countermeasures import add
-from .definition import Saga, Step, pivot, retriable
-from .participant import LocalHandler, LocalTransaction, Participant, Refused
-from .state import Phase
+from ...message import Message
+from ...saga import (
+    Choreography,
+    LocalHandler,
+    LocalTransaction,
+    Participant,
+    Phase,
+    Reaction,
+    Refused,
+    Saga,
+    Step,
+    add,
+    pivot,
+    retriable,
+)
+from ...storage import MemoryStore, Store
 
 STEPS = (
     Step("order", "CreateOrder", undo="RejectOrder"),
