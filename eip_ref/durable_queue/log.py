@@ -55,7 +55,7 @@ class SQLiteLog:
         dedup: int = 0,
         group_commit: int = 1,
         linger: float = 0.0,
-        synchronous: str = "FULL",
+        synchronous: str | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = values.name("name", name)

@@ -67,7 +67,7 @@ class SQLiteQueue(LeaseQueue):
         dedup: int = 0,
         group_commit: int = 1,
         linger: float = 0.0,
-        synchronous: str = "FULL",
+        synchronous: str | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.database = Database.at(path, synchronous=synchronous, clock=clock)

@@ -84,8 +84,8 @@ class EventTypes:
         to the person whose id is in the field `subject`. Raises ValueError for a name that is taken.
         """
         values.count("a schema version", version)
-        if personal and not subject:
-            raise ValueError(f"{name} has personal fields: name the field whose value is their subject")
+        if bool(personal) != bool(subject):
+            raise ValueError(f"{name}: personal fields and the subject to whom they belong go together")
 
         def decorate(cls: C) -> C:
             kept = _Type(name, version, cls, personal, subject)

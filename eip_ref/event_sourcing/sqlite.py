@@ -66,7 +66,7 @@ class SQLiteEventStore:
         name: str = "events",
         *,
         strict: bool = False,
-        synchronous: str = "FULL",
+        synchronous: str | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = values.name("the name of a store", name)

@@ -204,7 +204,7 @@ async def process(
     cancelled when the lease is lost all the same.
     """
     values.duration("timeout", timeout, infinite=True)
-    if AckMode(ack) is AckMode.FIRST:
+    if _mode(ack, heartbeat) is AckMode.FIRST:
         settled = await lease.ack()
         if settled:
             await _handled(lease, handle, timeout, extending=False)
@@ -213,6 +213,12 @@ async def process(
     with anyio.CancelScope(shield=True):  # the effect has happened: the queue must hear of it
         settled = await (lease.ack() if failure is None else lease.nack(reason=failure))
     return settled
+
+
+def _mode(ack: AckMode | str, heartbeat: bool) -> AckMode:
+    if heartbeat and AckMode(ack) is AckMode.FIRST:
+        raise ValueError("a heartbeat extends a lease, and ack='first' settles it before the work begins")
+    return AckMode(ack)
 
 
 async def _handled(lease: Lease, handle: Handler, timeout: float, *, extending: bool) -> str | None:
@@ -259,7 +265,7 @@ class Worker:
         self._prefetch = values.count("prefetch", prefetch)
         values.duration("timeout", timeout, infinite=True)
         self._process = partial(
-            process, handle=handle, ack=AckMode(ack), timeout=timeout, heartbeat=heartbeat
+            process, handle=handle, ack=_mode(ack, heartbeat), timeout=timeout, heartbeat=heartbeat
         )
         self._consumer: Consumer | None = None
         self._deadline = math.inf

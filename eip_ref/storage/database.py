@@ -113,8 +113,16 @@ class Database(Transactional):
 
     @classmethod
     def at(cls, path: str | Path | Database, **settings: Any) -> Database:
-        """The database at a path, made with these settings, or the one that is given already."""
-        return path if isinstance(path, Database) else cls(path, **settings)
+        """The database at a path, made with those settings that are not None, or the one that is given.
+
+        Raises ValueError for settings beside a database: it has its own.
+        """
+        settings = {name: setting for name, setting in settings.items() if setting is not None}
+        if not isinstance(path, Database):
+            return cls(path, **settings)
+        if settings:
+            raise ValueError(f"the Database that is given has its own {' and '.join(settings)}: say it there")
+        return path
 
     def __str__(self) -> str:
         return str(self.path)

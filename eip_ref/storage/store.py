@@ -349,7 +349,7 @@ class SQLiteStore(Store):
         self,
         path: str | Path | Database,
         *,
-        synchronous: str = "FULL",
+        synchronous: str | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.database = Database.at(path, synchronous=synchronous, clock=clock)

@@ -171,8 +171,8 @@ def _ask(call: Call) -> Answer:
 class TwoProcesses:
     """A queue whose messages are put and settled by another process than the one that receives them."""
 
-    def __init__(self, path: Path, name: str, **settings: Any) -> None:
-        self.one = SQLiteQueue(path, name, **settings)
+    def __init__(self, path: Path, name: str, *, synchronous: str, **settings: Any) -> None:
+        self.one = SQLiteQueue(path, name, synchronous=synchronous, **settings)
         self._path, self._settings = path, settings
         self._alone = "dead_letters" in settings  # a queue of this process, which no other can reach
 

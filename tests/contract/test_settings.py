@@ -13,6 +13,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import time
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -366,3 +367,23 @@ def test_an_argument_that_nobody_would_wait_for_is_refused(slot: str, give: Call
     """A coroutine would count as true, or be no time."""
     with pytest.raises(TypeError, match=slot):
         give()
+
+
+DATABASE = storage.Database(":memory:")
+SILENCED: dict[str, Callable[[], Any]] = {
+    "synchronous, SQLiteQueue": lambda: durable_queue.SQLiteQueue(DATABASE, "q", synchronous="OFF"),
+    "synchronous, SQLiteLog": lambda: durable_queue.SQLiteLog(DATABASE, "log", synchronous="OFF"),
+    "clock, SQLiteEventStore": lambda: event_sourcing.SQLiteEventStore(DATABASE, clock=time.time),
+    "clock, SQLiteStore": lambda: storage.SQLiteStore(DATABASE, clock=time.time),
+    "subject, register": lambda: event_sourcing.EventTypes().register("Paid", subject="customer"),
+    "heartbeat, Worker": lambda: message_queue.Worker(
+        message_queue.MessageQueue("q"), nothing, ack="first", heartbeat=True
+    ),
+}  #: a setting that another one beside it would silence
+
+
+@pytest.mark.parametrize("setting", SILENCED)
+def test_a_setting_that_would_be_ignored_beside_another_is_refused(setting: str) -> None:
+    """Whoever sets it would believe that it holds."""
+    with pytest.raises(ValueError, match=setting.partition(",")[0]):
+        SILENCED[setting]()
