@@ -20,6 +20,7 @@ import anyio.to_thread
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from .. import values
 from .queue import clock_shift
 
 __all__ = [
@@ -86,11 +87,16 @@ def consumer(url: str, group: str, **settings: Any) -> Consumer:
     return Consumer({"bootstrap.servers": url, "group.id": group, **RETRY, **careful, **settings})
 
 
+def _answer_time(seconds: float | None) -> float:
+    """The time that the broker has to answer: so many seconds, or `ANSWER`."""
+    return ANSWER if seconds is None else values.duration("timeout", seconds, zero=False)
+
+
 async def make_topic(
     url: str, name: str, *, partitions: int = 1, config: Mapping[str, str], timeout: float | None = None
 ) -> None:
-    """Make a topic with one replica, unless it is there. The broker has `timeout` seconds, or `ANSWER`."""
-    timeout = ANSWER if timeout is None else timeout
+    """Make a topic with one replica, unless it is there."""
+    timeout = _answer_time(timeout)
     admin = AdminClient({"bootstrap.servers": url, **RETRY})
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config))
     made = admin.create_topics([topic], operation_timeout=timeout, request_timeout=timeout)[name]
@@ -120,8 +126,9 @@ class Writer:
         acks: int | str = "all",
         max_bytes: int,
         max_batch: int = 10_000,
-        timeout: float = ANSWER,
+        timeout: float | None = None,
     ) -> None:
+        self.timeout = _answer_time(timeout)  #: seconds
         self._settings = {
             "bootstrap.servers": url,
             "acks": acks,
@@ -129,7 +136,7 @@ class Writer:
             "linger.ms": 0,
             "message.max.bytes": max_bytes,
             "batch.num.messages": max_batch,
-            "message.timeout.ms": int(timeout * 1000),
+            "message.timeout.ms": int(self.timeout * 1000),
             **RETRY,
         }
         self._open = False

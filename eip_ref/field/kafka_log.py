@@ -20,7 +20,7 @@ from .. import values
 from ..message import Handler, Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
-from .kafka import ANSWER, TICK, Writer, connection, consumer, in_thread, make_topic, on_anyio, once_it_leads
+from .kafka import TICK, Writer, connection, consumer, in_thread, make_topic, on_anyio, once_it_leads
 from .queue import decoded, encoded
 
 __all__ = ["KafkaGroup", "KafkaLog"]
@@ -48,8 +48,8 @@ class KafkaLog:
     ) -> None:
         self.name = values.name("name", name)
         self._url, self._max_bytes = url, values.count("max_bytes", max_bytes)
-        self._timeout = ANSWER if timeout is None else values.duration("timeout", timeout, zero=False)
-        self._writer = Writer(url, acks=acks, max_bytes=max_bytes, timeout=self._timeout)
+        self._writer = Writer(url, acks=acks, max_bytes=max_bytes, timeout=timeout)
+        self._timeout = self._writer.timeout
         self._place = 0  # the offset that the reader brings next
         self._reading = anyio.Lock(fast_acquire=True)
 
@@ -165,7 +165,7 @@ class KafkaLog:
         admin = AdminClient({"bootstrap.servers": self._url})
         place = TopicPartition(self.name, 0, before)
         with connection(self.name):
-            await in_thread(admin.delete_records([place], request_timeout=ANSWER)[place].result)
+            await in_thread(admin.delete_records([place], request_timeout=self._timeout)[place].result)
 
     def group(self, name: str) -> KafkaGroup:
         """A reader whose progress the broker keeps."""
