@@ -232,16 +232,18 @@ class KafkaGroup:
 
     async def commit(self, offset: int | None = None) -> int:
         """Everything before `offset`, by default all that was read, is done; returns what is committed."""
-        now = self.position if offset is None else values.count("offset", offset, minimum=0)
-        place = TopicPartition(self.log.name, 0, now)
-        with connection(self.log.name):
-            await in_thread(self._committer.commit, offsets=[place], asynchronous=False)
-        record(Kind.STATE, self.log.name, now=now, reason="committed", group=self.name)
-        return now
+        return await self._write(self.position if offset is None else offset, "committed")
 
     async def seek(self, offset: int) -> None:
         """Go on from this offset, also after a restart: back for a replay, or forward to skip."""
-        self.position = await self.commit(offset)
+        self.position = await self._write(offset, "sought")
+
+    async def _write(self, offset: int, reason: str) -> int:
+        place = TopicPartition(self.log.name, 0, values.count("offset", offset, minimum=0))
+        with connection(self.log.name):
+            await in_thread(self._committer.commit, offsets=[place], asynchronous=False)
+        record(Kind.STATE, self.log.name, now=offset, reason=reason, group=self.name)
+        return offset
 
 
 def _place_after(arrived: Any) -> int:

@@ -17,6 +17,7 @@ from eip_ref.field.rabbitmq_stream import RabbitStreamLog
 from eip_ref.field.servers import Kafka, RabbitMQ
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, OffsetGone, Record
+from eip_ref.trace import recording
 
 from .conftest import Servers
 from .promises import SOON, Site, promise
@@ -342,6 +343,25 @@ async def test_a_group_can_go_back(site: Site) -> None:
             await group.seek(2)
         async with log.group("billing") as group:
             assert bodies(await group.read()) == [2, 3, 4]
+
+
+def test_a_trace_tells_a_seek_of_kafka_from_a_commit(servers: Servers) -> None:
+    """In the words of the log on a disk: a figure draws a seek as a reader who goes elsewhere."""
+    if missing := Kafka.missing():
+        pytest.skip(missing)
+    url = servers.running(Kafka).url
+
+    async def main() -> None:
+        async with KafkaLog(url, f"sought-{uuid4()}") as log, log.group("billing") as group:
+            await fill(log, *range(3))
+            with recording() as recorder:
+                await group.commit(2)
+                await group.seek(1)
+            moves = [(event.data["now"], event.data["reason"]) for event in recorder.trace]
+            assert moves == [(2, "committed"), (1, "sought")]
+            assert (group.position, await group.committed()) == (1, 1)
+
+    anyio.run(main, backend="asyncio")
 
 
 @promise
