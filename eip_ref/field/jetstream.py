@@ -63,6 +63,7 @@ class JetStreamQueue(BrokerQueue):
         self._inboxes: list[Inbox] = []  # those that wait for no answer
 
     async def _connect(self, stack: AsyncExitStack) -> None:
+        stack.callback(self._inboxes.clear)  # they end with the connection
         self._nats = await stack.enter_async_context(connected(self._url, self.name))
         self._stream = self._nats.jetstream()
         await self._make_stream()
