@@ -19,6 +19,7 @@ from nats.errors import Error, MaxPayloadError, NoRespondersError, TimeoutError
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 from nats.js.errors import APIError
 
+from .. import values
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
 from .nats_core import LOST, connected
@@ -53,6 +54,7 @@ class JetStreamQueue(BrokerQueue):
         dedup: float = 120.0,
         dead_letters: bool = True,
     ) -> None:
+        values.duration("lease", lease, zero=False)
         super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
         if dead_letters:
             self.dead_letters = JetStreamQueue(

@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
+from .. import values
 from ..message import Message
 from ..message_queue import Backoff
 from ..trace import new_id
@@ -35,12 +36,10 @@ for _, content in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', now, 'LIMIT'
     redis.call('XADD', stream, '*', 'content', content)
     redis.call('ZREM', later, content)
 end
-if ARGV[3] ~= '' then
-    local claimed = redis.call('XAUTOCLAIM', stream, group, consumer, ARGV[3], '0-0', 'COUNT', 1)[2][1]
-    if claimed then
-        local pending = redis.call('XPENDING', stream, group, claimed[1], claimed[1], 1)[1]
-        return {claimed[1], claimed[2][2], pending[4]}
-    end
+local claimed = redis.call('XAUTOCLAIM', stream, group, consumer, ARGV[3], '0-0', 'COUNT', 1)[2][1]
+if claimed then
+    local pending = redis.call('XPENDING', stream, group, claimed[1], claimed[1], 1)[1]
+    return {claimed[1], claimed[2][2], pending[4]}
 end
 local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
 return read and {read[1][2][1][1], read[1][2][1][2][2], 1}
@@ -72,6 +71,7 @@ class RedisQueue(BrokerQueue):
         max_failures: int | None = 5,
         dead_letters: bool = True,
     ) -> None:
+        values.duration("lease", lease, zero=False)
         backoff = backoff or Backoff(max_delay=min(60.0, lease))
         super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
         if capacity is not None:
@@ -107,7 +107,7 @@ class RedisQueue(BrokerQueue):
         return await unbroken(self._take_or_wait(seconds, min(BLOCK, timeout)), self._give_back)
 
     async def _take_or_wait(self, seconds: float, wait: float) -> Delivery | None:
-        lease = "" if self.lease == math.inf else math.ceil(self.lease * 1000)
+        lease = math.ceil(self.lease * 1000)
         taken = await self._redis.eval(TAKE, 2, self.name, self._later, GROUP, self._consumer, lease)
         if taken is None and wait > 0:
             taken = await self._next(wait)

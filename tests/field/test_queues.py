@@ -8,7 +8,11 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+import pytest
 
+from eip_ref.field.jetstream import JetStreamQueue
+from eip_ref.field.kafka_queue import KafkaQueue
+from eip_ref.field.redis_streams import RedisQueue
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff, Empty, Lease, QueueFull, Settled
 
@@ -63,6 +67,13 @@ def stalled(lease: Lease) -> None:
 
 
 # Handed out and settled
+
+
+@pytest.mark.parametrize("made", [JetStreamQueue, KafkaQueue, RedisQueue])
+def test_a_lease_without_an_end_is_refused_where_the_system_has_none(made: Any) -> None:
+    """When the queue is made, and not when a message is nacked."""
+    with pytest.raises(ValueError, match="lease"):
+        made("", "orders", lease=math.inf)
 
 
 @promise
