@@ -20,12 +20,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-import aiobreaker
-import circuitbreaker
-import purgatory
-import pybreaker
-
-from benchmarks.core import line
+from benchmarks.core import line, peer
 from eip_ref.circuit_breaker import (
     CircuitBreaker,
     ConsecutiveFailures,
@@ -35,6 +30,10 @@ from eip_ref.circuit_breaker import (
     OpenDuration,
     Policy,
     SlowCallRate,
+)
+
+aiobreaker, circuitbreaker, purgatory, pybreaker = map(
+    peer, ("aiobreaker", "circuitbreaker", "purgatory", "pybreaker")
 )
 
 Work = Callable[[], Awaitable[None]]

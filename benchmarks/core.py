@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -37,6 +38,14 @@ class Line(NamedTuple):
 
 
 LINES: list[Line] = []  #: all that were told so far, for `benchmarks.plot`
+
+
+def peer(name: str) -> Any:
+    """A library to compare with. Raises ModuleNotFoundError, which says how to get it."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{name} is not installed; `make bench` installs it", name=name) from error
 
 
 def best(work: Callable[[], object]) -> float:

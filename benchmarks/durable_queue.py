@@ -35,7 +35,7 @@ from eip_ref.durable_queue import SQLiteLog, SQLiteQueue
 from eip_ref.message import Message
 from eip_ref.storage import Database
 
-from .core import ROUNDS, line
+from .core import ROUNDS, line, peer
 
 NUMBER = itertools.count()
 
@@ -101,9 +101,7 @@ Life = Callable[[int], object]  #: puts, takes and settles so many messages, one
 
 
 def life_of_litequeue(folder: Path, synchronous: str) -> Life:
-    from litequeue import LiteQueue
-
-    queue = LiteQueue(folder / f"lite-{next(NUMBER)}.db")
+    queue = peer("litequeue").LiteQueue(folder / f"lite-{next(NUMBER)}.db")
     queue.conn.execute(f"PRAGMA synchronous = {synchronous}")
 
     def life(count: int) -> None:
@@ -115,11 +113,8 @@ def life_of_litequeue(folder: Path, synchronous: str) -> Life:
 
 
 def life_of_persist_queue(folder: Path, synchronous: str) -> Life:
-    from persistqueue import SQLiteAckQueue
-
-    queue = SQLiteAckQueue(str(folder / f"persist-{next(NUMBER)}"))
+    queue = peer("persistqueue").SQLiteAckQueue(str(folder / f"persist-{next(NUMBER)}"))
     for connection in (queue._getter, queue._putter):
-        assert connection is not None  # it is typed so, and open
         connection.execute(f"PRAGMA synchronous = {synchronous}")
 
     def life(count: int) -> None:
@@ -199,6 +194,8 @@ def measured(works: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def main(folder: Path) -> None:
+    for name in ("litequeue", "persistqueue"):
+        peer(name)  # a missing one is told now, and not after all the rest
     count = 300
     run = anyio.run
     took = measured(

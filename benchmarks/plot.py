@@ -58,12 +58,12 @@ def compared(module: str, disk: Path | None) -> list[Line]:
     print(f"\n{MODULES[module]}\n")
     try:
         main = import_module(f"benchmarks.{module}").main
+        core.LINES.clear()
+        with tempfile.TemporaryDirectory(dir=disk) as folder:
+            main(*[Path(folder)] * len(inspect.signature(main).parameters))
     except ModuleNotFoundError as error:
-        print(f"left out: {error.name} is not installed")
+        print(f"left out: {error}")
         return []
-    core.LINES.clear()
-    with tempfile.TemporaryDirectory(dir=disk) as folder:
-        main(*[Path(folder)] * len(inspect.signature(main).parameters))
     return list(core.LINES)
 
 

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from benchmarks.core import peer
 from eip_ref.autograder.registry import outlines
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +160,13 @@ def _requires(name: str) -> list[str]:
         return importlib.metadata.requires(name) or []
     except importlib.metadata.PackageNotFoundError:
         return []
+
+
+def test_a_benchmark_whose_libraries_are_missing_names_the_command_that_installs_them() -> None:
+    """It is run by itself, in an environment that has what the tests need."""
+    assert "bench" in targets()
+    with pytest.raises(ModuleNotFoundError, match="`make bench`"):
+        peer("a_library_that_is_missing")
 
 
 def test_the_dev_container_installs_with_a_target_that_exists() -> None:
