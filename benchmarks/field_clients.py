@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -48,6 +47,7 @@ from eip_ref.request_reply.envelope import (
     write_reply,
     write_request,
 )
+from eip_ref.sockets import listening_socket
 from eip_ref.trace import new_id
 
 __all__ = ["TOPIC", "Way", "each", "echo", "http_client", "in_turn", "nothing", "times"]
@@ -714,8 +714,7 @@ async def httpx_requests(_: str, name: str) -> AsyncIterator[Way]:
 
     app = Starlette(routes=[Route(f"/{name}", answer, methods=["POST"])])
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with listening_socket() as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/{name}"
         serving = asyncio.create_task(server.serve([listener]))
         async with http_client() as client:

@@ -8,7 +8,6 @@ uvicorn); `serving` runs on asyncio.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from html import escape
@@ -23,6 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from ..sockets import listening_socket
 from ..tasks import background
 
 __all__ = ["LOOPBACK", "MAX_BYTES", "Guard", "page", "serving"]
@@ -51,9 +51,7 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     """
     bounds: dict[str, Any] = {"timeout_graceful_shutdown": 1, "ws_max_size": MAX_BYTES}
     config = uvicorn.Config(app, log_level="critical", lifespan="auto", **bounds)
-    with socket.create_server(("127.0.0.1", port)) as listener:  # from here on, clients can connect
-        # asyncio does so for its own sockets only: a response of two parts would wait 40 ms for its second
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with listening_socket(port) as listener:
         server = uvicorn.Server(config)
         async with background(grace=5) as group:
 

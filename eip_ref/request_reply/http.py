@@ -12,7 +12,6 @@ asyncio.
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..message import Message
+from ..sockets import listening_socket
 from ..tasks import background
 from .envelope import (
     CORRELATION,
@@ -140,9 +140,7 @@ async def serve(replier: Replier, path: str = "/") -> AsyncIterator[str]:
     config = uvicorn.Config(
         service(replier, path), log_level="critical", lifespan="off", timeout_graceful_shutdown=grace
     )
-    with socket.create_server(("127.0.0.1", 0)) as listener:  # from here on, clients can connect
-        # asyncio does so for its own sockets only: a response of two parts would wait 40 ms for its second
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with listening_socket() as listener:
         server = uvicorn.Server(config)
         async with replier, background(grace=math.inf) as group:
             group.start_soon(server.serve, [listener])

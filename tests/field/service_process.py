@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -31,6 +30,7 @@ from eip_ref.message import Handler, Message
 from eip_ref.request_reply import Replier
 from eip_ref.request_reply import grpc as over_grpc
 from eip_ref.request_reply import http as over_http
+from eip_ref.sockets import listening_socket
 from eip_ref.tasks import background
 
 __all__ = ["working"]
@@ -126,7 +126,7 @@ class HttpAddress:
     async def open(self, port: int, tasks: anyio.abc.TaskGroup) -> None:
         quiet: Any = {"log_level": "critical", "lifespan": "off"}
         server = uvicorn.Server(uvicorn.Config(self._app, interface="asgi3", **quiet))
-        tasks.start_soon(server.serve, [socket.create_server((HOST, port))])
+        tasks.start_soon(server.serve, [listening_socket(port)])
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = scope["path"].removeprefix("/")

@@ -41,7 +41,7 @@ COMMANDS = {
     "source",
     "sudo",
 }
-GROUND = {"message", "trace", "signal", "tasks", "timers", "bounded", "values", "storage"}
+GROUND = {"message", "trace", "signal", "tasks", "timers", "bounded", "values", "sockets", "storage"}
 HEAVY = {"matplotlib", "numpy", "ipywidgets", "IPython", "anywidget", "jinja2"}  # what shows
 ABOVE = {"lab", "autograder", "course", "apps", "field"}  # what shows, judges, fills, serves, connects
 PATTERNS = sorted(

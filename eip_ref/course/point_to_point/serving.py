@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ...sockets import listening_socket
+
 __all__ = ["serving"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -24,7 +25,7 @@ def serving(endpoints: Mapping[str, Endpoint]) -> Iterator[httpx.Client]:
     """Serve each "METHOD /path" on a free port of this machine only; yields a client. Stopped afterwards."""
     routes = [Route(name.split()[1], each, methods=[name.split()[0]]) for name, each in endpoints.items()]
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error"))
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening_socket()
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
