@@ -19,9 +19,9 @@ from nats.js.api import Header
 from ..message import Handler, Message
 from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
+from ..tasks import asyncio_tasks
 from ..trace import Kind, record
 from .queue import decoded, encoded, published, reaching
-from .serving import each_in_a_task
 
 __all__ = ["LOST", "NatsChannel", "NatsSubscription", "connected", "nats_replier", "nats_requestor"]
 
@@ -182,7 +182,11 @@ async def nats_replier(
 
             await replier.respond(decoded(request.data), send)
 
-        async with each_in_a_task(serve) as arrives:
+        async with asyncio_tasks() as start:
+
+            async def arrives(request: Any) -> None:
+                start(serve(request))
+
             served = await client.subscribe(subject, queue="repliers", cb=arrives)
             await carried_out(client)
             try:

@@ -20,9 +20,9 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryErr
 from ..message import Handler, Message
 from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
+from ..tasks import asyncio_tasks
 from ..trace import Kind, record
 from .queue import decoded, encoded, opening, published, reaching
-from .serving import each_in_a_task
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
 
@@ -172,7 +172,11 @@ async def rabbit_replier(
             with suppress(*LOST):  # then the broker hands the request out again, and it gets its first answer
                 await request.ack()
 
-        async with each_in_a_task(serve) as arrives:
+        async with asyncio_tasks() as start:
+
+            async def arrives(request: Any) -> None:
+                start(serve(request))
+
             queue = await channel.declare_queue(name_of_queue, auto_delete=True)
             await queue.consume(arrives)
             yield replier

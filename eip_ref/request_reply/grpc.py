@@ -21,10 +21,9 @@ from typing import Any
 import anyio.lowlevel
 import grpc
 import grpc.aio
-from anyio.abc import TaskGroup
 
 from ..message import Message
-from ..tasks import background
+from ..tasks import Start, asyncio_tasks
 from .envelope import TIMEOUT, read_reply, read_request, write_reply, write_request
 from .errors import NoResponder, TransportError
 from .replier import Replier
@@ -64,7 +63,7 @@ class GrpcRequestor(Requestor):
             if task is not None and task.cancelling():
                 raise
             raise TransportError("the channel was closed while the answer was awaited") from error
-        await self.receive(read_reply(attempt, answer))
+        self.receive_nowait(read_reply(attempt, answer))
 
     async def _connect(self) -> None:
         """Wait until the channel stands. Raises NoResponder when nobody is at its other end."""
@@ -74,11 +73,11 @@ class GrpcRequestor(Requestor):
             await self._channel.wait_for_state_change(state)
 
 
-def service(replier: Replier, group: TaskGroup, name: str = SERVICE) -> grpc.GenericRpcHandler:
+def service(replier: Replier, start: Start, name: str = SERVICE) -> grpc.GenericRpcHandler:
     """A handler for a gRPC server; `replier` must be open while it is served.
 
-    The work runs in `group`: gRPC cancels its own task when the client gives up, and what has been begun
-    is to be finished all the same, since the next attempt will ask for its answer.
+    `start` runs the work: gRPC cancels its own task when the client gives up, and what has been begun is
+    to be finished all the same, since the next attempt will ask for its answer.
     """
 
     async def ask(content: bytes, context: Any) -> bytes:
@@ -88,26 +87,13 @@ def service(replier: Replier, group: TaskGroup, name: str = SERVICE) -> grpc.Gen
         except (ValueError, KeyError, TypeError) as error:
             words = f"this is not a request: {error!r}"
             raise await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words) from error
-        reply = await _in_group(group, replier, asked)
+        reply = await asyncio.shield(start(replier.answer(asked)))
         if reply is None:
             words = "a copy of this very attempt is being worked on"
             raise await context.abort(grpc.StatusCode.ALREADY_EXISTS, words)
         return write_reply(reply)[1]
 
     return grpc.method_handlers_generic_handler(name, {METHOD: grpc.unary_unary_rpc_method_handler(ask)})
-
-
-async def _in_group(group: TaskGroup, replier: Replier, asked: Message) -> Message | None:
-    replies: list[Message | None] = []
-    done = anyio.Event()
-
-    async def answer() -> None:
-        replies.append(await replier.answer(asked))
-        done.set()
-
-    group.start_soon(answer)
-    await done.wait()
-    return replies[0]
 
 
 @asynccontextmanager
@@ -118,8 +104,8 @@ async def serve(replier: Replier, name: str = SERVICE) -> AsyncIterator[str]:
     """
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
-    async with replier, background() as group:
-        server.add_generic_rpc_handlers((service(replier, group, name),))
+    async with replier, asyncio_tasks() as start:
+        server.add_generic_rpc_handlers((service(replier, start, name),))
         await server.start()
         try:
             yield f"127.0.0.1:{port}"

@@ -73,7 +73,7 @@ class HttpRequestor(Requestor):
             raise NotDelivered(f"the request was not sent to {self._url}: {error!r}") from error
         except httpx.TransportError as error:
             raise TransportError(f"the connection to {self._url} broke down: {error!r}") from error
-        await self.receive(reply)
+        self.receive_nowait(reply)
 
 
 async def _reply(attempt: Message, response: httpx.Response) -> Message:

@@ -39,7 +39,7 @@ class PendingReply:
     expected_replies: int
     replies: dict[str, Message] = field(default_factory=dict)  #: by the id of the reply
     end: str = ""  #: answered, timed out, closed, cancelled, died or failed; once, and for good
-    ended: anyio.Event = field(default_factory=anyio.Event)
+    ended: anyio.Event | None = None  #: made when the answer is not there as soon as it was sent
     sending: anyio.CancelScope | None = None  #: while it is being sent; cut short by `close`
     refusal: RequestError | None = None  #: of the way there, which told it after it had been sent
 
@@ -114,7 +114,8 @@ class PendingReplies:
         if pending.replies:
             self._answered[pending.attempt.id] = frozenset(pending.replies)
         self._record(pending, was="waiting", now=how, replies=len(pending.replies))
-        pending.ended.set()
+        if pending.ended is not None:
+            pending.ended.set()
 
     def close(self) -> None:
         """End the waiting of all attempts and begin no more. Idempotent."""
@@ -289,7 +290,9 @@ class Requestor:
             raise DeadlinePassed(f"the deadline of {attempt.label} had passed; nothing was sent")
         with anyio.CancelScope(deadline=pending.deadline) as pending.sending:
             await self._dispatch(pending)
-            await pending.ended.wait()
+            if not pending.end:
+                pending.ended = anyio.Event()
+                await pending.ended.wait()
         if not pending.end:
             after = pending.deadline - attempt.created
             record(Kind.TIMED_OUT, self.name, attempt.id, who=self.name, after=after)

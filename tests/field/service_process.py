@@ -31,7 +31,7 @@ from eip_ref.request_reply import Replier
 from eip_ref.request_reply import grpc as over_grpc
 from eip_ref.request_reply import http as over_http
 from eip_ref.sockets import listening_socket
-from eip_ref.tasks import background
+from eip_ref.tasks import asyncio_tasks, background
 
 __all__ = ["working"]
 
@@ -156,8 +156,8 @@ class GrpcAddress(grpc.GenericRpcHandler):
         return None if found is None else found.service(details)
 
     async def serve(self, name: str, replier: Replier, stack: AsyncExitStack) -> None:
-        group = await stack.enter_async_context(background())
-        self.services[name] = over_grpc.service(replier, group, name)
+        start = await stack.enter_async_context(asyncio_tasks())
+        self.services[name] = over_grpc.service(replier, start, name)
         stack.callback(self.services.pop, name)
 
 

@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from eip_ref.message import Message
 from eip_ref.request_reply import (
     DeadlinePassed,
     NoResponder,
@@ -141,6 +142,36 @@ def test_shutting_down_lets_what_has_begun_finish_and_answers_it() -> None:
         return learned
 
     assert run(scenario).result == ["answer 1 to tea"]
+
+
+def test_what_still_runs_when_the_grace_is_over_is_cancelled_and_ends_before_the_block() -> None:
+    """Nobody waits for its answer any more."""
+
+    async def scenario() -> list[str]:
+        begun, ended = anyio.Event(), list[str]()
+
+        async def handle(request: Message) -> None:
+            begun.set()
+            try:
+                await anyio.sleep_forever()
+            except anyio.get_cancelled_exc_class():
+                await anyio.sleep(0.01)
+                ended.append("cancelled")
+                raise
+
+        async def ask(address: str) -> None:
+            async with grpc.aio.insecure_channel(address) as channel:
+                await fate(GrpcRequestor(channel, name="shop").request("tea", timeout=LONG))
+
+        async with anyio.create_task_group() as group:
+            async with serve(Replier(handle, name="stock", grace=0)) as address:
+                group.start_soon(ask, address)
+                await begun.wait()
+            ended.append("served")
+            group.cancel_scope.cancel()
+        return ended
+
+    assert run(scenario).result == ["cancelled", "served"]
 
 
 def test_a_copy_of_an_attempt_is_not_carried_out_a_second_time() -> None:

@@ -1,4 +1,4 @@
-"""Each message of a subscription is worked on in a task of its own, and the tasks end with the block."""
+"""Tasks of asyncio that a client starts beside a block end with it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 
 import pytest
 
-from eip_ref.field.serving import each_in_a_task
-
-from .test_unbroken import on_asyncio
+from eip_ref.tasks import asyncio_tasks
+from tests.field.test_unbroken import on_asyncio
 
 
 @on_asyncio
-async def test_a_slow_message_holds_up_no_other() -> None:
+async def test_a_slow_task_holds_up_no_other() -> None:
     done: list[str] = []
     slow = asyncio.Event()
 
@@ -22,9 +21,9 @@ async def test_a_slow_message_holds_up_no_other() -> None:
         done.append(message)
         slow.set()
 
-    async with each_in_a_task(serve) as arrives:
-        await arrives("slow")
-        await arrives("quick")
+    async with asyncio_tasks() as start:
+        start(serve("slow"))
+        start(serve("quick"))
         await asyncio.wait_for(slow.wait(), 5)
         await asyncio.sleep(0)
     assert done == ["quick", "slow"]
@@ -42,9 +41,9 @@ async def test_the_end_of_the_block_cancels_what_runs_and_waits_for_it() -> None
             except asyncio.CancelledError:
                 ended.append(message)
 
-    async with each_in_a_task(serve) as arrives:
-        await arrives("gentle")
-        await arrives("stubborn")
+    async with asyncio_tasks() as start:
+        start(serve("gentle"))
+        start(serve("stubborn"))
         await asyncio.sleep(0)
     assert sorted(ended) == ["gentle", "stubborn", "stubborn"]
 
@@ -55,10 +54,26 @@ async def test_an_error_of_a_task_ends_the_block() -> None:
         raise LookupError(message)
 
     async def block() -> None:
-        async with each_in_a_task(serve) as arrives:
-            await arrives("order 1")
+        async with asyncio_tasks() as start:
+            start(serve("order 1"))
             await asyncio.sleep(60)
 
     with pytest.raises(ExceptionGroup) as caught:
         await block()
     assert caught.group_contains(LookupError, match="order 1")
+
+
+@on_asyncio
+async def test_a_task_that_is_started_after_the_block_begins_nothing() -> None:
+    """A client that is not closed yet may still call."""
+    begun: list[str] = []
+
+    async def serve(message: str) -> None:
+        begun.append(message)
+
+    async with asyncio_tasks() as start:
+        pass
+    late = start(serve("order 1"))
+    await asyncio.wait([late])
+    assert late.cancelled()
+    assert begun == []
