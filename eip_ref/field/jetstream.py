@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any
@@ -166,8 +166,16 @@ class Inbox:
         """The message that will come, or None when the server says that there is none."""
         loop = asyncio.get_running_loop()
         self._answer = loop.create_future()
-        self._end = loop.call_later(seconds, self._settle, TimeoutError())
+        self._end = loop.call_later(seconds, self._give_up)
         return self._answer
+
+    def _give_up(self) -> None:
+        self._settle(TimeoutError())
+        self._leaving = asyncio.ensure_future(self._leave())
+
+    async def _leave(self) -> None:
+        with suppress(*LOST):  # what is lost has ended
+            await self._subscription.unsubscribe()
 
     async def _hear(self, message: Any) -> None:
         self._end.cancel()
@@ -177,7 +185,7 @@ class Inbox:
             self._settle(message)
             return
         self._settle(NoRespondersError() if status == NO_RESPONDERS else None)
-        await self._subscription.unsubscribe()
+        await self._leave()
 
     def _settle(self, answer: Any) -> None:
         if self._answer.done():

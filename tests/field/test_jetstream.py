@@ -1,4 +1,4 @@
-"""JetStream: what its queue keeps between two connections."""
+"""JetStream: what its queue keeps of a connection and of a pull that have ended."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
+from eip_ref.field import jetstream
 from eip_ref.field.jetstream import JetStreamQueue
 from eip_ref.field.servers import NATS
 from eip_ref.message import Message
@@ -31,3 +32,23 @@ def test_a_queue_that_is_opened_again_receives_at_once(servers: Servers) -> None
                 assert await lease.ack()
 
     anyio.run(main, backend="asyncio")
+
+
+def test_a_pull_that_nobody_answers_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or else whoever asks again and again would have the server send to each of these subjects for ever."""
+    if missing := NATS.missing():
+        pytest.skip(missing)
+    monkeypatch.setattr(jetstream, "ANSWER", 0.1)
+
+    async def main(server: NATS) -> None:
+        async with JetStreamQueue(server.url, "orders") as queue:
+            before = len(queue._nats._subs)
+            server.freeze()
+            for _ in range(3):
+                with pytest.raises(ConnectionError, match="timeout"):
+                    await queue.receive(timeout=0.1)
+            assert len(queue._nats._subs) == before
+            server.kill()
+
+    with NATS.running() as server:
+        anyio.run(main, server, backend="asyncio")
