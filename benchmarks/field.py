@@ -94,7 +94,7 @@ CLIENTS = {
     "grpc": Beside(
         clients.grpc_requests,
         REPLIES,
-        f"a connection before anything is sent, and work in a group that outlives a call, {FACTS}",
+        f"a connection before anything is sent, and work in a task that outlives a call, {FACTS}",
     ),
 }
 

@@ -54,10 +54,10 @@ _REFUSED = {"DeadlinePassed": 504, "KeyReused": 422}  # every other refusal is a
 class HttpRequestor(Requestor):
     """Asks the service at `url` with the client that it is given; the settings are those of `Requestor`."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str, **settings: Any) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: httpx.URL | str, **settings: Any) -> None:
         super().__init__(self._post, **settings)
         self._client = client
-        self._url = url
+        self._url = httpx.URL(url)  # read once, and not for each request
 
     async def _post(self, attempt: Message) -> None:
         content, headers = write_request(attempt)

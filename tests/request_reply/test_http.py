@@ -92,7 +92,7 @@ def test_no_responder_fails_fast() -> None:
 
     async def scenario() -> list[Any]:
         async with online(echo) as shop:
-            elsewhere = HttpRequestor(shop._client, shop._url.replace("/stock", "/nothing"), name="lost")
+            elsewhere = HttpRequestor(shop._client, str(shop._url).replace("/stock", "/nothing"), name="lost")
             learned = [await fate(elsewhere.request(1, timeout=LONG))]
         async with httpx.AsyncClient() as client:
             away = HttpRequestor(client, shop._url, name="away")
@@ -270,6 +270,12 @@ def test_close_ends_a_request_that_waits_for_its_response() -> None:
         return learned
 
     assert run(scenario).result == [ClosedWhileWaiting]
+
+
+def test_what_is_no_url_is_refused_where_it_is_given() -> None:
+    """Not when somebody asks."""
+    with pytest.raises(httpx.InvalidURL):
+        HttpRequestor(httpx.AsyncClient(), "http://127.0.0.1:no port/")
 
 
 def test_a_request_that_is_no_json_is_certainly_not_sent() -> None:
