@@ -64,8 +64,8 @@ class IdempotencyCache:
         """The number of finished operations that are remembered."""
         return len(self._answered)
 
-    def find(self, request: Message) -> Operation | None:
-        """The operation that this attempt is for, if it is known.
+    def find(self, key: str, request: Message) -> Operation | None:
+        """The operation with this key, which the attempt is for, if it is known.
 
         Raises `KeyReused` when the key belongs to something else, and the refusal of this very
         attempt again: who was told "not done" must be able to rely on it when a copy comes.
@@ -73,17 +73,15 @@ class IdempotencyCache:
         if request.id in self._refused:
             kind, words = self._refused[request.id]
             raise kind(words)
-        key = idempotency_key(request)
         operation = self._running.get(key) or self._answered.get(key)
         if operation is not None and operation.asked != (request.type, request.body):
             raise KeyReused(f"key {key} belongs to an operation that asked for something else")
         return operation
 
-    def begin(self, request: Message) -> Operation:
+    def begin(self, key: str, request: Message) -> Operation:
         """From now on this operation runs."""
-        kept = request.copy()
-        operation = Operation(idempotency_key(request), (kept.type, kept.body), {request.id})
-        self._running[operation.key] = operation
+        operation = Operation(key, (request.type, deepcopy(request.body)), {request.id})
+        self._running[key] = operation
         return operation
 
     def end(self, operation: Operation, answer: ReplyContent | None) -> None:
@@ -226,7 +224,8 @@ class Replier:
 
     async def _first_answer(self, request: Message) -> ReplyContent | None:
         """The answer that the operation has, will have, or now gets. Raises `NotDone` to refuse."""
-        while (operation := self._operations.find(request)) is not None:
+        key = idempotency_key(request)
+        while (operation := self._operations.find(key, request)) is not None:
             if operation.answer is not None:
                 self._record(Kind.DUPLICATE, request)
                 return operation.answer
@@ -236,7 +235,7 @@ class Replier:
             await self._join(operation, request)
         self._must_be_wanted(request)
         self._must_have_room()
-        return await self._begin(request)
+        return await self._begin(key, request)
 
     async def _join(self, operation: Operation, request: Message) -> None:
         """Wait until the attempt that runs is over."""
@@ -250,8 +249,8 @@ class Replier:
             self._pending -= 1
             operation.attempts.discard(request.id)
 
-    async def _begin(self, request: Message) -> ReplyContent:
-        operation = self._operations.begin(request)
+    async def _begin(self, key: str, request: Message) -> ReplyContent:
+        operation = self._operations.begin(key, request)
         self._pending += 1
         record(Kind.ACCEPTED, self.name, request.id, who=self.name)
         answer = None
