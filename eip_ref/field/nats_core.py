@@ -6,8 +6,9 @@ request is answered with *no responders* when nobody serves its subject.
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -26,30 +27,43 @@ from .queue import decoded, encoded, published, reaching
 __all__ = ["LOST", "NatsChannel", "NatsSubscription", "connected", "nats_replier", "nats_requestor"]
 
 NOBODY = "503"  #: the status with which the server answers a request that nobody can hear
-LEAVE = 5.0  #: seconds that a reconnection has to close what it opened, when the client closes
-
 
 LOST = (Error, OSError)
 
 
 @asynccontextmanager
-async def connected(url: str, name: str, **settings: Any) -> AsyncIterator[Any]:
-    """A connection that comes back by itself when the server does. Who finds no server is told at once."""
+async def connected(
+    url: str, name: str, on_error: Callable[[Exception], None] | None = None
+) -> AsyncIterator[Any]:
+    """A connection that comes back by itself when the server does. Who finds no server is told at once.
 
-    async def quiet(error: Exception) -> None:
-        """Let the client reconnect by itself; whoever asks meanwhile is told."""
+    `on_error` hears of what the client does not raise; it reconnects by itself, and whoever asks meanwhile
+    is told.
+    """
+    client = nats.NATS()
 
-    with reaching(name, LOST):
-        client = await nats.connect(
-            url, **{"error_cb": quiet, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.1, **settings}
-        )
-    client.options["max_reconnect_attempts"] = -1  # for ever, and not for the first time only
+    async def failed(error: Exception) -> None:
+        if client.is_connecting:  # it opens another one, and forgets this
+            client._transport.close()
+        if on_error is not None:
+            on_error(error)
+
     try:
+        with reaching(name, LOST):
+            await client.connect(url, error_cb=failed, max_reconnect_attempts=1, reconnect_time_wait=0.1)
+        client.options["max_reconnect_attempts"] = -1  # for ever, and not for the first time only
         yield client
     finally:
-        client.options["reconnect_time_wait"] = LEAVE
         with anyio.CancelScope(shield=True):
+            await reconnects_no_more(client)
             await client.close()
+
+
+async def reconnects_no_more(client: Any) -> None:
+    """Return when a reconnection under way has ended, which may overhear that it is cancelled."""
+    while (under_way := client._reconnection_task) is not None and not under_way.done():
+        under_way.cancel()
+        await asyncio.wait([under_way], timeout=0.1)
 
 
 async def carried_out(client: Any, timeout: int = 10) -> None:
@@ -92,7 +106,7 @@ class NatsChannel:
         self._url = url
 
     async def __aenter__(self) -> NatsChannel:
-        self._connection = connected(self._url, self.name, error_cb=self._error)
+        self._connection = connected(self._url, self.name, self._on_error)
         self._client = await self._connection.__aenter__()
         record(Kind.OPENED, self.name, who="", role="channel")
         return self
@@ -100,7 +114,7 @@ class NatsChannel:
     async def __aexit__(self, *error: Any) -> None:
         await self._connection.__aexit__(None, None, None)
 
-    async def _error(self, error: Exception) -> None:
+    def _on_error(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
             self.dropped += 1
 

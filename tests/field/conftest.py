@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import cast
@@ -54,6 +55,13 @@ def server(system: System, servers: Servers) -> Server:
     if missing := system.server.missing():
         pytest.skip(missing)
     return servers.running(system.server)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """A connection that nobody has closed is told of at the test that opened it, not at a later one."""
+    yield
+    gc.collect()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -126,6 +134,8 @@ def _label(system: System, old: table.Table | None) -> str:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the garbage collector all modules, and find a place for what `--table` stores."""
+    gc.freeze()
     if session.config.getoption("table"):
         items = [item for item in session.items if isinstance(item, pytest.Function)]
         session.config.pluginmanager.register(Cells(session.config.stash.get(PROMISES, {}), items), "cells")

@@ -14,7 +14,7 @@ import anyio
 import asyncpg
 import pytest
 
-from eip_ref.field import kafka, postgresql, reaching
+from eip_ref.field import kafka, nats_core, postgresql, reaching
 from eip_ref.field.servers import SERVERS, Envoy, KurrentDB, Server
 from eip_ref.field.servers.server import HOST, place_on_loopback
 from eip_ref.tasks import background
@@ -116,5 +116,32 @@ def test_a_database_that_ends_while_it_is_asked_nothing_is_a_connection_error() 
                 await one.execute("select 1")
             one.terminate()
             await ended.wait()
+
+    asyncio.run(main())
+
+
+def test_a_client_of_nats_leaves_no_connection_open_that_came_to_nothing() -> None:
+    """It connects anew until a server speaks to it, and forgets those that only let it in."""
+    met = 0
+    tried = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal met
+        met += 1
+        if met == 1:
+            writer.write(b"INFO {}\r\n")
+            await reader.readuntil(b"PING\r\n")
+            writer.write(b"PONG\r\n")
+        writer.close()
+        await writer.wait_closed()
+        if met == 3:
+            tried.set()
+
+    async def main() -> None:
+        async with await asyncio.start_server(serve, HOST, 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with nats_core.connected(f"nats://{HOST}:{port}", "orders"):
+                with anyio.fail_after(SOON):
+                    await tried.wait()
 
     asyncio.run(main())
