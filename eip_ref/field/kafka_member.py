@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import anyio
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 ROUND = 0.25  #: seconds in which a member hears whether there is a record
 GOODBYE = 5.0  #: seconds for a request that nobody answers, and so for a goodbye
+IDLE = 10.0  #: seconds after which a member that is asked nothing calls its client
 DAY = 24 * 60 * 60  #: seconds that a member may be idle before its group forgets it
 
 
@@ -59,8 +60,9 @@ class Member:
 
     async def joined(self) -> None:
         """Return when the group has it as a member, so that it gets a share of the records."""
-        with anyio.fail_after(ANSWER):
-            await self._joined.wait()
+        if not self._joined.is_set():
+            with anyio.fail_after(ANSWER):
+                await self._joined.wait()
 
     async def take(self) -> Any:
         """The next record, or None when there is none in a `ROUND`."""
@@ -101,9 +103,9 @@ class Member:
                 self._tell(_unless_done, told, told.set_result, answer)
 
         self._calls.put(call)
-        with anyio.fail_after(2 * ANSWER, shield=True):
-            await told
-        return told.result()
+        with anyio.CancelScope(deadline=self._loop.time() + 2 * ANSWER, shield=True):
+            return await told
+        raise TimeoutError
 
     def _tell(self, *call: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
@@ -119,12 +121,20 @@ class Member:
                 consumer.commit_async()  # for the news alone: a poll would take a record
                 time.sleep(TICK)
             self._tell(self._joined.set)
-            for call in iter(self._calls.get, None):
+            while (call := self._next(consumer)) is not None:
                 call(consumer)
         finally:
             with suppress(KafkaException):
                 consumer.close()
             self._tell(self._gone.set)
+
+    def _next(self, consumer: ShareConsumer) -> Callable[[ShareConsumer], object] | None:
+        """The next call. The client keeps its statistics until it is called: so it is, now and then."""
+        while True:
+            with suppress(Empty):
+                return self._calls.get(timeout=IDLE)
+            with suppress(KafkaException):
+                consumer.commit_async()
 
     def _hear(self, statistics: str) -> None:
         if not self._is_member:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from eip_ref.field import Unsupported
+from eip_ref.field import Unsupported, kafka_member
 from eip_ref.field.kafka_queue import KafkaQueue
 from eip_ref.field.servers import Kafka
 from eip_ref.message import Message
@@ -31,6 +31,37 @@ def test_a_record_rests_no_longer_than_its_lock_lasts(servers: Servers) -> None:
             with pytest.raises(Unsupported, match="lock"):
                 await lease.nack(delay=3)
             assert await lease.nack(delay=1) is Settled.DONE
+
+    anyio.run(main)
+
+
+def test_a_member_that_is_asked_nothing_does_not_grow(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's statistics, which wait until it is called, are heard of meanwhile; its record is kept."""
+    if missing := Kafka.no_fresh_one():
+        pytest.skip(missing)
+    kafka = servers.running(Kafka)
+    monkeypatch.setattr(kafka_member, "IDLE", 0.1)
+    heard = 0
+    hear = kafka_member.Member._hear
+
+    def count(member: kafka_member.Member, statistics: str) -> None:
+        nonlocal heard
+        heard += 1
+        hear(member, statistics)
+
+    monkeypatch.setattr(kafka_member.Member, "_hear", count)
+
+    async def main() -> None:
+        async with KafkaQueue(kafka.url, f"orders-{uuid4().hex[:8]}") as queue:
+            await queue.put(Message("order"))
+            lease = await queue.receive()
+            enough = heard + 10
+            with anyio.fail_after(SOON):
+                while heard < enough:
+                    await anyio.sleep(0.01)
+            assert await lease.ack() is Settled.DONE
 
     anyio.run(main)
 
