@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -359,20 +360,22 @@ async def aio_pika_stream(url: str, name: str) -> AsyncIterator[Way]:
         arrived: asyncio.Queue[Any] = asyncio.Queue()
 
         async def read_back(record: Any) -> None:
-            if (offset := offsets.pop(record.correlation_id, None)) is not None:
+            if (offset := offsets.pop(record.message_id, None)) is not None:
                 offset.set_result(record.headers[OFFSET])
-            await record.ack()
+            if record.delivery_tag % 100 == 0:
+                await record.ack(multiple=True)
 
         async def put(message: Message) -> None:
             offset = offsets[message.id] = asyncio.get_running_loop().create_future()
-            sent = aio_pika.Message(encoded(message), correlation_id=message.id)
+            at = {"at": repr(time.time())}
+            sent = aio_pika.Message(encoded(message), message_id=message.id, headers=at)
             await channel.default_exchange.publish(sent, name)
             await offset
 
         async def take(count: int) -> None:
             for _ in range(count):
                 record = await arrived.get()
-                decoded(record.body)
+                decoded(record.body), float(record.headers["at"])
             await record.ack(multiple=True)
 
         await written.consume(read_back, arguments={OFFSET: "next"})

@@ -18,6 +18,7 @@ A stream that was made less than a second before its broker is killed is lost, w
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -52,6 +53,7 @@ T = TypeVar("T")
 ANSWER = 10.0  #: seconds in which the broker answers, or has gone
 EMPTY = 0.5  #: seconds without a record after which a stream is empty that has told of none yet
 ALL = 65_535  #: records that may be under way to one reader; AMQP knows no larger number
+READ_BACK, TOGETHER = 1_000, 100  #: records that may be under way to a writer, and that it acks at once
 OFFSET = "x-stream-offset"
 
 
@@ -73,6 +75,7 @@ class RabbitStreamLog:
         self._connection: Any = None
         self._channel: Any = None  # for appends
         self._one_at_a_time, self._one_writer = asyncio.Lock(), asyncio.Lock()
+        self._mark, self._appends = uuid4().hex, itertools.count()
         self._places: dict[str, asyncio.Future[int]] = {}  # of appends whose offsets are not known yet
         self._kept: Reader | None = None  # of the last read
 
@@ -165,14 +168,15 @@ class RabbitStreamLog:
         return offset
 
     async def _append(self, content: bytes) -> int:
-        mark = uuid4().hex
+        mark = f"{self._mark}-{next(self._appends)}"
         place: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._places[mark] = place
-        sent = aio_pika.Message(content, correlation_id=mark, headers={"at": repr(time.time())})
+        sent = aio_pika.Message(content, message_id=mark, headers={"at": repr(time.time())})
         try:
             with self._reaching():
-                exchange = (await unbroken(self._writing())).default_exchange
-                await exchange.publish(sent, self.name)
+                if (channel := self._channel) is None or channel.is_closed:
+                    channel = await unbroken(self._writing())
+                await channel.default_exchange.publish(sent, self.name)
                 return await place
         finally:
             del self._places[mark]
@@ -183,7 +187,7 @@ class RabbitStreamLog:
         async with self._one_writer:
             if self._channel is None or self._channel.is_closed:
                 channel = await self._open()
-                await channel.set_qos(1_000)
+                await channel.set_qos(READ_BACK)
                 queue = await channel.get_queue(self.name, ensure=False)
                 await queue.consume(self._read_back, arguments={OFFSET: "next"})
                 channel.close_callbacks.add(self._lost)
@@ -191,11 +195,12 @@ class RabbitStreamLog:
         return self._channel
 
     async def _read_back(self, arrived: Any) -> None:
-        place = self._places.get(arrived.correlation_id)
+        place = self._places.get(arrived.message_id)
         if place is not None and not place.done():
             place.set_result(_offset(arrived))
         self._known = max(self._known, _offset(arrived) + 1)
-        await arrived.ack()
+        if arrived.delivery_tag % TOGETHER == 0:
+            await arrived.ack(multiple=True)
 
     def _lost(self, channel: object, error: BaseException | None) -> None:
         for place in self._places.values():
