@@ -368,14 +368,16 @@ class RabbitStreamGroup:
 
     async def commit(self, offset: int | None = None) -> int:
         """Everything before `offset`, by default all that was read, is done; returns what is committed."""
-        now = self.position if offset is None else values.count("offset", offset, minimum=0)
-        await self._places._append(encoded(Message(now)))
-        record(Kind.STATE, self.log.name, now=now, reason="committed", group=self.name)
-        return now
+        return await self._write(self.position if offset is None else offset, "committed")
 
     async def seek(self, offset: int) -> None:
         """Go on from this offset, also after a restart: back for a replay, or forward to skip."""
-        self.position = await self.commit(offset)
+        self.position = await self._write(offset, "sought")
+
+    async def _write(self, offset: int, reason: str) -> int:
+        await self._places._append(encoded(Message(values.count("offset", offset, minimum=0))))
+        record(Kind.STATE, self.log.name, now=offset, reason=reason, group=self.name)
+        return offset
 
 
 async def _once_it_is_there(ask: Callable[[], Awaitable[T]]) -> T:

@@ -14,7 +14,7 @@ import pytest
 from eip_ref.event_sourcing import Projection, Projector, Recorded, View
 from eip_ref.field.kafka_log import KafkaLog
 from eip_ref.field.rabbitmq_stream import RabbitStreamLog
-from eip_ref.field.servers import Kafka, RabbitMQ
+from eip_ref.field.servers import Kafka, RabbitMQ, Server
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, OffsetGone, Record
 from eip_ref.trace import recording
@@ -345,14 +345,15 @@ async def test_a_group_can_go_back(site: Site) -> None:
             assert bodies(await group.read()) == [2, 3, 4]
 
 
-def test_a_trace_tells_a_seek_of_kafka_from_a_commit(servers: Servers) -> None:
+@pytest.mark.parametrize(("broker", "opened"), [(Kafka, KafkaLog), (RabbitMQ, RabbitStreamLog)])
+def test_a_trace_tells_a_seek_from_a_commit(servers: Servers, broker: type[Server], opened: Any) -> None:
     """In the words of the log on a disk: a figure draws a seek as a reader who goes elsewhere."""
-    if missing := Kafka.missing():
+    if missing := broker.missing():
         pytest.skip(missing)
-    url = servers.running(Kafka).url
+    url = servers.running(broker).url
 
     async def main() -> None:
-        async with KafkaLog(url, f"sought-{uuid4()}") as log, log.group("billing") as group:
+        async with opened(url, f"sought-{uuid4()}") as log, log.group("billing") as group:
             await fill(log, *range(3))
             with recording() as recorder:
                 await group.commit(2)
