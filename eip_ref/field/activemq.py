@@ -74,11 +74,15 @@ class ActiveMQQueue(BrokerQueue):
         heartbeat: float = 60.0,
         dead_letters: bool = True,
     ) -> None:
-        super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
+        super().__init__(
+            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+        )
         if capacity is not None:
             raise Unsupported("a queue of ActiveMQ is bounded by the memory of all messages, not by a count")
         if dead_letters:
-            self.dead_letters = ActiveMQQueue(url, f"{name}.dead", lease=lease, dead_letters=False)
+            self.dead_letters = ActiveMQQueue(
+                url, f"{name}.dead", lease=lease, max_failures=None, dead_letters=False
+            )
         self._address = urlsplit(url)
         self._heartbeat, self._persistent = math.ceil(heartbeat * 1000), str(persistent).lower()
         self._numbers = itertools.count(1)

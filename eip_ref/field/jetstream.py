@@ -55,7 +55,9 @@ class JetStreamQueue(BrokerQueue):
         dead_letters: bool = True,
     ) -> None:
         values.duration("lease", lease, zero=False)
-        super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
+        super().__init__(
+            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+        )
         if dead_letters:
             self.dead_letters = JetStreamQueue(
                 url, f"{name}-dead", lease=lease, max_failures=None, dead_letters=False

@@ -51,7 +51,10 @@ class KafkaQueue(BrokerQueue):
         max_bytes: int = 1_000_000,
         dead_letters: bool = True,
     ) -> None:
-        super().__init__(name, lease=lease, backoff=backoff or Backoff(0.0), max_failures=max_failures)
+        backoff = backoff or Backoff(0.0)
+        super().__init__(
+            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+        )
         if not 1 <= lease <= LONGEST:
             raise ValueError(f"Kafka leases for 1 to {LONGEST:g} s, not for {lease} s")
         if capacity is not None:

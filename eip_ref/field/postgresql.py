@@ -110,7 +110,9 @@ class PostgresQueue(BrokerQueue):
         max_failures: int | None = 5,
         dead_letters: bool = True,
     ) -> None:
-        super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
+        super().__init__(
+            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+        )
         if dead_letters:
             self.dead_letters = PostgresQueue(
                 url, f"{name}.dead", lease=lease, max_failures=None, dead_letters=False

@@ -110,15 +110,18 @@ class PubSubQueue(BrokerQueue):
         lease: float = 30.0,
         backoff: Backoff | None = None,
         capacity: int | None = None,
-        max_failures: int = MOST_FAILURES,
+        max_failures: int | None = None,
         dead_letters: bool = True,
     ) -> None:
-        super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
+        super().__init__(
+            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+        )
         if capacity is not None:
             raise Unsupported("a subscription of Pub/Sub has no bound")
-        if max_failures > MOST_FAILURES:
+        if (max_failures or 0) > MOST_FAILURES:
             raise Unsupported(f"Pub/Sub counts at most {MOST_DELIVERIES} deliveries of a message")
         if dead_letters:
+            self.max_failures = max_failures or MOST_FAILURES
             self.dead_letters = PubSubQueue(url, f"{name}-dead", lease=lease, dead_letters=False)
         self._url, self._exactly_once = url, exactly_once
         self._topic = f"{PROJECT}/topics/{topic or name}"

@@ -78,11 +78,14 @@ class BrokerQueue(ABC):
         lease: float = 30.0,
         backoff: Backoff | None = None,
         max_failures: int | None = None,
+        dead_letters: bool = True,
     ) -> None:
         self.name = values.name("name", name)
         self.lease = values.duration("lease", lease, zero=False, infinite=True)
         self.backoff = backoff or Backoff()
         self.max_failures = None if max_failures is None else values.count("max_failures", max_failures)
+        if max_failures is not None and not dead_letters:
+            raise ValueError("a queue without dead letters tries for ever: it takes max_failures=None")
         self.dead_letters: BrokerQueue | None = None
         self._out: dict[Lease, Delivery] = {}  # leased here and not over
         self._stack: AsyncExitStack | None = None
@@ -198,8 +201,7 @@ class BrokerQueue(ABC):
 
     async def _bury(self, delivery: Delivery, reason: str, failures: int) -> bool:
         """Put, then forget: a crash between the two repeats the dead letter, and loses nothing."""
-        if self.dead_letters is None:
-            raise RuntimeError(f"{self.name} has no dead letters; ack what shall not come again")
+        assert self.dead_letters is not None
         message = decoded(delivery.content)
         now = self._loop.time()
         letter = dead_letter(
@@ -227,6 +229,8 @@ class BrokerQueue(ABC):
         return await self._settle(lease, "nacked", nack, delay=rest, reason=reason)
 
     async def reject(self, lease: Lease, *, reason: str = "") -> Settled:
+        if self.dead_letters is None:
+            raise RuntimeError(f"{self.name} has no dead letters; ack what shall not come again")
         reject = partial(self._reject, reason=reason)
         return await self._settle(lease, "rejected", reject, reason=f"rejected: {reason}")
 

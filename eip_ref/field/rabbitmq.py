@@ -51,7 +51,9 @@ class RabbitQueue(BrokerQueue):
         heartbeat: int = 60,
         dead_letters: bool = True,
     ) -> None:
-        super().__init__(name, lease=lease, backoff=backoff)
+        super().__init__(
+            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+        )
         if max_failures is not None and kind == "classic":
             raise Unsupported("a classic queue counts no failures")
         if dead_letters:
@@ -59,22 +61,22 @@ class RabbitQueue(BrokerQueue):
         self._url, self._heartbeat = url, heartbeat
         self._kind, self._confirms, self._durable = kind, confirms, durable
         self._delivery_mode = aio_pika.DeliveryMode(2 if persistent else 1)
-        self._arguments = self._arguments_of(capacity, max_failures)
+        self._arguments = self._arguments_of(capacity)
         self._waiting: set[asyncio.Future[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _dead_letters_of(self, url: str, kind: Kind) -> RabbitQueue:
         return RabbitQueue(url, f"{self.name}.dead", kind=kind, lease=self.lease, dead_letters=False)
 
-    def _arguments_of(self, capacity: int | None, max_failures: int | None) -> dict[str, Any]:
+    def _arguments_of(self, capacity: int | None) -> dict[str, Any]:
         arguments: dict[str, Any] = {"x-queue-type": self._kind}
         if self.dead_letters is not None:
             to = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.dead_letters.name}
             arguments.update(to)
         if capacity is not None:
             arguments.update({"x-max-length": capacity, "x-overflow": "reject-publish"})
-        if max_failures is not None:
-            arguments["x-delivery-limit"] = max_failures - 1  # it counts what failed before
+        if self.max_failures is not None:
+            arguments["x-delivery-limit"] = self.max_failures - 1  # it counts what failed before
         return arguments
 
     async def _connect(self, stack: AsyncExitStack) -> None:
@@ -194,6 +196,9 @@ class RabbitQueue(BrokerQueue):
     async def _nack_later(self, delivery: Delivery, delay: float) -> None:
         await asyncio.sleep(delay)
         await delivery.handle.nack(requeue=True)
+
+    def _has_failed(self, failures: int) -> bool:
+        return False  # the broker counts, and moves
 
     async def _reject(self, delivery: Delivery, reason: str) -> bool:
         await delivery.handle.reject(requeue=False)

@@ -73,7 +73,9 @@ class RedisQueue(BrokerQueue):
     ) -> None:
         values.duration("lease", lease, zero=False)
         backoff = backoff or Backoff(max_delay=min(60.0, lease))
-        super().__init__(name, lease=lease, backoff=backoff, max_failures=max_failures)
+        super().__init__(
+            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+        )
         if capacity is not None:
             raise Unsupported("a stream with a length evicts its oldest entries, and refuses none")
         if dead_letters:

@@ -81,7 +81,9 @@ class SqsQueue(BrokerQueue):
         max_failures: int | None = None,
         dead_letters: bool = True,
     ) -> None:
-        super().__init__(name, lease=lease, backoff=backoff)
+        super().__init__(
+            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+        )
         if capacity is not None:
             raise Unsupported("a queue of SQS has no bound")
         self.dead_letters: SqsQueue | None = None
@@ -90,7 +92,7 @@ class SqsQueue(BrokerQueue):
                 url, f"{name}-dead", fifo=fifo, region=region, lease=lease, dead_letters=False
             )
         self._endpoint, self._region = url, region
-        self._fifo, self._max_receives = fifo, max_failures
+        self._fifo = fifo
         self._polls = Pulls(self._return)
         self._granted = 0  # leases: a receipt handle is no number
 
@@ -104,10 +106,10 @@ class SqsQueue(BrokerQueue):
 
     async def _attributes(self) -> dict[str, str]:
         attributes = {"FifoQueue": "true"} if self._fifo else {}
-        if self.dead_letters is not None and self._max_receives is not None:
+        if self.dead_letters is not None and self.max_failures is not None:
             policy = {
                 "deadLetterTargetArn": await self.dead_letters.arn(),
-                "maxReceiveCount": self._max_receives,
+                "maxReceiveCount": self.max_failures,
             }
             attributes["RedrivePolicy"] = json.dumps(policy)
         return attributes
@@ -200,6 +202,9 @@ class SqsQueue(BrokerQueue):
 
     async def _nack(self, delivery: Delivery, delay: float, *, failed: bool) -> bool:
         return await self._extend(delivery, delay)
+
+    def _has_failed(self, failures: int) -> bool:
+        return False  # the service counts, and moves
 
     async def _extend(self, delivery: Delivery, seconds: float) -> bool:
         change = partial(self._sqs.change_message_visibility, VisibilityTimeout=math.ceil(seconds))

@@ -10,14 +10,32 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref.field.activemq import ActiveMQQueue
 from eip_ref.field.jetstream import JetStreamQueue
 from eip_ref.field.kafka_queue import KafkaQueue
+from eip_ref.field.postgresql import PostgresQueue
+from eip_ref.field.pubsub import PubSubQueue
+from eip_ref.field.rabbitmq import RabbitQueue
 from eip_ref.field.redis_streams import RedisQueue
+from eip_ref.field.servers import RabbitMQ
+from eip_ref.field.sqs import SqsQueue
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff, Empty, Lease, QueueFull, Settled
 
+from .conftest import Servers
 from .consumer_process import another_consumer
 from .promises import SOON, Site, promise
+
+QUEUES = [
+    ActiveMQQueue,
+    JetStreamQueue,
+    KafkaQueue,
+    PostgresQueue,
+    PubSubQueue,
+    RabbitQueue,
+    RedisQueue,
+    SqsQueue,
+]
 
 
 async def fill(queue: Any, *bodies: Any) -> None:
@@ -74,6 +92,32 @@ def test_a_lease_without_an_end_is_refused_where_the_system_has_none(made: Any) 
     """When the queue is made, and not when a message is nacked."""
     with pytest.raises(ValueError, match="lease"):
         made("", "orders", lease=math.inf)
+
+
+@pytest.mark.parametrize("made", QUEUES)
+def test_a_count_of_failures_beside_no_dead_letters_is_refused(made: Any) -> None:
+    """Whoever sets it would believe that a poison message is moved; RabbitMQ would drop it."""
+    with pytest.raises(ValueError, match="max_failures"):
+        made("", "orders", max_failures=2, dead_letters=False)
+    assert made("", "orders", max_failures=None, dead_letters=False).dead_letters is None
+
+
+def test_a_queue_without_dead_letters_rejects_nothing(servers: Servers) -> None:
+    """RabbitMQ would drop the message, and say that it is done."""
+    if missing := RabbitMQ.missing():
+        pytest.skip(missing)
+    url = servers.running(RabbitMQ).url
+
+    async def main() -> None:
+        async with RabbitQueue(url, "rejecting", dead_letters=False) as queue:
+            await queue.put(Message("order"))
+            with pytest.raises(RuntimeError, match="no dead letters"):
+                await (await received(queue)).reject()
+            assert await taken(queue, timeout=0) is None, "the lease goes on"
+        async with RabbitQueue(url, "rejecting", dead_letters=False) as queue:
+            assert (await received(queue)).message.body == "order"
+
+    anyio.run(main, backend="asyncio")
 
 
 @promise
