@@ -56,6 +56,8 @@ class RabbitQueue(BrokerQueue):
         )
         if max_failures is not None and kind == "classic":
             raise Unsupported("a classic queue counts no failures")
+        if capacity is not None and not confirms:
+            raise ValueError("a full queue refuses by a confirm: a capacity takes confirms=True")
         if dead_letters:
             self.dead_letters = self._dead_letters_of(url, kind)
         self._url, self._heartbeat = url, heartbeat

@@ -102,6 +102,12 @@ def test_a_count_of_failures_beside_no_dead_letters_is_refused(made: Any) -> Non
     assert made("", "orders", max_failures=None, dead_letters=False).dead_letters is None
 
 
+def test_a_capacity_that_nobody_would_hear_of_is_refused() -> None:
+    """Without confirms RabbitMQ drops in silence what is too many."""
+    with pytest.raises(ValueError, match="confirms"):
+        RabbitQueue("", "orders", capacity=1, confirms=False)
+
+
 def test_a_queue_without_dead_letters_rejects_nothing(servers: Servers) -> None:
     """RabbitMQ would drop the message, and say that it is done."""
     if missing := RabbitMQ.missing():
