@@ -61,11 +61,13 @@ class Loaded(NamedTuple, Generic[S]):
 class Snapshots:
     """The newest snapshot of each stream, in a store of documents, which may be lost.
 
-    A snapshot is a state as `EventTypes` has encoded it, and its version.
+    A snapshot is a state as `EventTypes` has encoded it, and its version. One is written whenever a load
+    had to replay at least `interval` events.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, interval: int = 100) -> None:
         self._store = store
+        self.interval = values.count("interval", interval)
 
     def get(self, stream: str) -> Loaded[Message] | None:
         """The snapshot of this stream, or None."""
@@ -93,7 +95,7 @@ class Snapshots:
 class Repository(Generic[S]):
     """Loads states from a store, and appends what was decided on them.
 
-    With `snapshots`, one is written whenever a load had to replay at least `snapshot_interval` events.
+    With `snapshots`, a load that had to replay many events writes one.
     """
 
     def __init__(
@@ -103,13 +105,11 @@ class Repository(Generic[S]):
         fold: Fold[S],
         *,
         snapshots: Snapshots | None = None,
-        snapshot_interval: int = 100,
     ) -> None:
         self._store = store
         self._types = types
         self._fold = fold
         self._snapshots = snapshots
-        self._snapshot_interval = values.count("snapshot_interval", snapshot_interval)
 
     async def load(self, stream: str) -> Loaded[S]:
         """The state of the stream as it is now. Raises what `EventTypes.decode` raises."""
@@ -121,7 +121,7 @@ class Repository(Generic[S]):
             tail = await self._store.read(stream)
         state = self._fold([self._types.decode(event.message) for event in tail], start.state)
         loaded = Loaded(state, start.version + len(tail))
-        if self._snapshots is not None and len(tail) >= self._snapshot_interval:
+        if self._snapshots is not None and len(tail) >= self._snapshots.interval:
             self._write_snapshot(stream, loaded, self._snapshots)
         return loaded
 

@@ -113,9 +113,8 @@ def test_fold_of_snapshot_and_tail_is_fold_of_all_whenever_it_is_loaded(
 
     async def scenario() -> None:
         store = MemoryEventStore()
-        cached = Repository(
-            store, shop_types(), FOLD, snapshots=Snapshots(MemoryStore()), snapshot_interval=interval
-        )
+        snapshots = Snapshots(MemoryStore(), interval=interval)
+        cached = Repository(store, shop_types(), FOLD, snapshots=snapshots)
         plain = Repository(store, shop_types(), FOLD)
         await plain.save("order", [Placed("order", 100)], expected=0)
         for cents in history:

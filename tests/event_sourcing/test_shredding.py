@@ -93,8 +93,8 @@ async def test_forgetting_a_key_makes_a_person_unreadable_everywhere(tmp_path: P
     keys, views = SQLiteStore(tmp_path / "keys.db"), SQLiteStore(tmp_path / "views.db")
     async with SQLiteEventStore(tmp_path / "shop.db") as store:
         with keys, views, SQLiteStore(store.database) as documents:
-            types, snapshots = shop_types(keys), Snapshots(documents)
-            customers = Repository(store, types, FOLD, snapshots=snapshots, snapshot_interval=1)
+            types, snapshots = shop_types(keys), Snapshots(documents, interval=1)
+            customers = Repository(store, types, FOLD, snapshots=snapshots)
             for stream, name in (("anna", ANNA), ("bert", BERT)):
                 await customers.save(stream, [Registered(stream, name, "a@b.c"), Moved("Lund")], expected=0)
                 assert (await customers.load(stream)).state == Customer(stream, name, "Lund")
@@ -221,8 +221,8 @@ async def test_an_event_that_is_encrypted_again_is_the_same_event() -> None:
 @virtual_time_only
 async def test_no_snapshot_is_made_of_a_forgotten_person() -> None:
     """Its state can be folded from what is left, and nothing new is written about it."""
-    store, keys, snapshots = MemoryEventStore(), MemoryStore(), Snapshots(MemoryStore())
-    customers = Repository(store, shop_types(keys), FOLD, snapshots=snapshots, snapshot_interval=1)
+    store, keys, snapshots = MemoryEventStore(), MemoryStore(), Snapshots(MemoryStore(), interval=1)
+    customers = Repository(store, shop_types(keys), FOLD, snapshots=snapshots)
     await customers.save("anna", [Registered("anna", ANNA)], expected=0)
     await Shredder(keys).forget("anna")
     assert (await customers.load("anna")).state.name == FORGOTTEN

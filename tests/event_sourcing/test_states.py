@@ -161,17 +161,17 @@ async def test_a_change_takes_whole_messages_and_answers_the_new_state() -> None
 
 
 @contextmanager
-def in_memory(path: Path) -> Iterator[Snapshots]:
-    yield Snapshots(MemoryStore())
+def in_memory(path: Path, **settings: Any) -> Iterator[Snapshots]:
+    yield Snapshots(MemoryStore(), **settings)
 
 
 @contextmanager
-def on_sqlite(path: Path) -> Iterator[Snapshots]:
+def on_sqlite(path: Path, **settings: Any) -> Iterator[Snapshots]:
     with SQLiteStore(path, synchronous="OFF") as store:
-        yield Snapshots(store)
+        yield Snapshots(store, **settings)
 
 
-Place = Callable[[Path], Any]
+Place = Callable[..., Any]
 both = pytest.mark.parametrize("place", [in_memory, on_sqlite])
 
 
@@ -190,8 +190,8 @@ class Counting(MemoryEventStore):
 async def test_fold_of_snapshot_and_tail_is_fold_of_all(tmp_path: Path, place: Place) -> None:
     """A snapshot shortens the replay and changes nothing else."""
     store = Counting()
-    with place(tmp_path / "snapshots.db") as snapshots:
-        orders = Repository(store, shop_types(), FOLD, snapshots=snapshots, snapshot_interval=5)
+    with place(tmp_path / "snapshots.db", interval=5) as snapshots:
+        orders = Repository(store, shop_types(), FOLD, snapshots=snapshots)
         plain = Repository(store, shop_types(), FOLD)
         await orders.save("order-17", [Placed("17", 100)], expected=0)
         for n in range(1, 23):
@@ -213,8 +213,8 @@ async def test_fold_of_snapshot_and_tail_is_fold_of_all(tmp_path: Path, place: P
 @both
 async def test_a_snapshot_can_be_thrown_away_at_any_time(tmp_path: Path, place: Place) -> None:
     """It is a cache: dropping one, or all, changes no state."""
-    with place(tmp_path / "snapshots.db") as snapshots:
-        orders = Repository(MemoryEventStore(), shop_types(), FOLD, snapshots=snapshots, snapshot_interval=1)
+    with place(tmp_path / "snapshots.db", interval=1) as snapshots:
+        orders = Repository(MemoryEventStore(), shop_types(), FOLD, snapshots=snapshots)
         for stream in ("one", "two", "three"):
             await orders.save(stream, [Placed("17", 100), Paid(1)], expected=0)
             await orders.load(stream)
@@ -268,8 +268,8 @@ async def test_a_snapshot_of_an_old_schema_is_upcast() -> None:
 )
 async def test_a_snapshot_that_cannot_be_read_is_not_used(state: Message) -> None:
     """The events are the truth: everything is replayed, and a new snapshot is made."""
-    store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
-    orders = Repository(store, shop_types(order_version=2), FOLD, snapshots=snapshots, snapshot_interval=2)
+    store, snapshots = MemoryEventStore(), Snapshots(MemoryStore(), interval=2)
+    orders = Repository(store, shop_types(order_version=2), FOLD, snapshots=snapshots)
     await orders.save("order-17", [Placed("17", 4000), Paid(1500)], expected=0)
     snapshots.put("order-17", Loaded(state, 2))
     assert await orders.load("order-17") == (Order("17", 2500, 2), 2)
@@ -292,9 +292,9 @@ async def test_a_snapshot_of_events_that_the_store_never_had_is_not_used() -> No
 
 
 def test_a_snapshot_of_no_events_is_refused() -> None:
-    """`snapshot_interval` counts events."""
+    """`interval` counts events."""
     with pytest.raises(ValueError, match="from 1 on"):
-        Repository(MemoryEventStore(), shop_types(), FOLD, snapshot_interval=0)
+        Snapshots(MemoryStore(), interval=0)
 
 
 def test_functions_that_nobody_would_wait_for_are_refused() -> None:

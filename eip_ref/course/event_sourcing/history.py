@@ -72,7 +72,7 @@ async def snapshots_of_a_wrong_fold(version: int) -> dict[str, int]:
     A card with n sales of 2 euros has been loaded with 5 n. The wrong fold forgets to subtract. The right
     one says that its state has this `version` of the schema.
     """
-    store, snapshots = MemoryEventStore("cards"), Snapshots(MemoryStore())
+    store, snapshots = MemoryEventStore("cards"), Snapshots(MemoryStore(), interval=5)
     wrong, right = EventTypes(), EventTypes()
     for types, of_state in ((wrong, 1), (right, version)):
         types.register("Changed")(Changed)
@@ -85,7 +85,7 @@ async def snapshots_of_a_wrong_fold(version: int) -> dict[str, int]:
         return Balance(state.euros + event.euros)
 
     def cards(types: EventTypes, apply: Any) -> Repository[Balance]:
-        return Repository(store, types, Fold(Balance(0), apply), snapshots=snapshots, snapshot_interval=5)
+        return Repository(store, types, Fold(Balance(0), apply), snapshots=snapshots)
 
     for events in (2, 6, 12):
         for number in range(events):
