@@ -33,7 +33,7 @@ def gateway(
     max_concurrent: int | None = 10,
     retries: int = 0,
     rate: float | None = None,
-    burst: int = 1,
+    burst: int | None = None,
     max_body: int | None = 64 * 1024,
     normalise: bool = True,
     retry_by_method: bool = True,
@@ -45,15 +45,21 @@ def gateway(
 ) -> Config:
     """The path `/name` and what is below it lead to the service of that name, at its URL.
 
-    `clients` are names by key. `timeouts` are seconds by service; `rate` is requests a second of each client.
+    `clients` are names by key. `timeouts` are seconds by service; `rate` is requests a second of each client,
+    and `burst` how many it may make at once, by default one. Raises ValueError for what is about a rate, or
+    about retries, where there are none.
     """
+    if rate is None and not (burst is None and bucket_of_each and retry_after):
+        raise ValueError("burst, bucket_of_each and retry_after are about a rate: give one")
+    if not retries and not retry_by_method:
+        raise ValueError("retry_by_method is about retries: give some")
     own = clients.values() if bucket_of_each else ()
     wanted = [
         (own_words, _own_words()),
         (True, _known(clients)),
         (
             rate is not None,
-            _limited(own, rate or 1, burst, retry_after),
+            _limited(own, rate or 1, burst or 1, retry_after),
         ),
         (max_body is not None, _filter("buffer", "buffer.v3.Buffer", max_request_bytes=max_body)),
         (True, _filter("router", "router.v3.Router")),

@@ -8,7 +8,10 @@ from typing import Any
 
 import anyio
 import httpx
+import pytest
 from starlette.responses import JSONResponse, Response
+
+from eip_ref.field.envoy import gateway
 
 from .promises import SOON, Site, promise
 from .services import Answer, Asked, Service, served, well
@@ -247,6 +250,15 @@ async def test_the_words_of_a_failure_stay_inside(site: Site) -> None:
 
 
 # Rates
+
+
+@pytest.mark.parametrize(
+    "ignored", [{"burst": 5}, {"bucket_of_each": False}, {"retry_after": False}, {"retry_by_method": False}]
+)
+def test_a_setting_of_envoy_that_would_be_ignored_is_refused(ignored: dict[str, Any]) -> None:
+    """What is about a rate, or about retries, where there are none."""
+    with pytest.raises(ValueError, match=next(iter(ignored))):
+        gateway(80, {}, clients={}, timeouts={}, **ignored)
 
 
 RATE = {"rate": 1.0, "burst": 3}
