@@ -70,8 +70,9 @@ def bare_lives(folder: Path, count: int, synchronous: str = "FULL") -> None:
 
 async def puts(folder: Path, count: int, group_commit: int, synchronous: str = "FULL") -> None:
     path = folder / f"queue-{next(NUMBER)}.db"
+    linger = 1 if group_commit > 1 else 0
     async with SQLiteQueue(
-        path, "orders", group_commit=group_commit, linger=1, synchronous=synchronous
+        path, "orders", group_commit=group_commit, linger=linger, synchronous=synchronous
     ) as queue:
 
         async def produce() -> None:

@@ -56,6 +56,8 @@ class GroupCommit(Generic[Item, Answer]):
         self._write = write
         self._size = values.count("group_commit", size)
         self._linger = values.duration("linger", linger)
+        if linger and size == 1:
+            raise ValueError("linger waits for others that share the commit: it takes a group_commit above 1")
         self._batch: _Batch[Item, Answer] | None = None
 
     async def add(self, item: Item) -> Answer:

@@ -379,6 +379,8 @@ SILENCED: dict[str, Callable[[], Any]] = {
     "heartbeat, Worker": lambda: message_queue.Worker(
         message_queue.MessageQueue("q"), nothing, ack="first", heartbeat=True
     ),
+    "linger, SQLiteQueue": lambda: durable_queue.SQLiteQueue(":memory:", "q", linger=1),
+    "linger, SQLiteLog": lambda: durable_queue.SQLiteLog(":memory:", "log", group_commit=1, linger=1),
 }  #: a setting that another one beside it would silence
 
 

@@ -526,7 +526,8 @@ def test_several_puts_share_one_commit(play: Play, orders: Open, group_commit: i
 
     async def scenario() -> list[int]:
         statements: list[str] = []
-        async with orders(group_commit=group_commit, linger=1) as queue:
+        linger = 1 if group_commit > 1 else 0
+        async with orders(group_commit=group_commit, linger=linger) as queue:
             queue.database.connection.set_trace_callback(statements.append)
             async with anyio.create_task_group() as group:
                 for n in range(30):
@@ -1051,13 +1052,13 @@ async def test_receive_and_send_are_one_commit(path: Path) -> None:
             assert await bodies(invoices) == ["invoice of order 1"]
 
 
-@pytest.mark.parametrize("group_commit", [1, 2])
+@pytest.mark.parametrize("shared", [{}, {"group_commit": 2, "linger": 0.01}])
 async def test_a_put_that_falls_into_the_transaction_of_another_task_is_refused(
-    path: Path, group_commit: int
+    path: Path, shared: dict[str, Any]
 ) -> None:
     """Never confirmed and then undone with that task's error; the next put is the first."""
     with Database(path) as database:
-        async with SQLiteQueue(database, "orders", group_commit=group_commit, linger=0.01) as queue:
+        async with SQLiteQueue(database, "orders", **shared) as queue:
 
             async def fails_later() -> None:
                 with suppress(ConnectionError), database.transaction():
