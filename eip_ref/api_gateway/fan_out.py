@@ -54,6 +54,8 @@ class Branch:
         values.duration(f"the timeout of branch {self.name}", self.timeout, zero=False, infinite=True)
         if isinstance(self.needs, str):
             raise ValueError(f"branch {self.name} needs a list of names; write needs=[{self.needs!r}]")
+        if self.fails_without and not self.needs:
+            raise ValueError(f"branch {self.name}: fails_without is about the branches that it needs")
 
 
 def check_branches(branches: Sequence[Branch], timeout: float) -> None:

@@ -381,6 +381,7 @@ SILENCED: dict[str, Callable[[], Any]] = {
     ),
     "linger, SQLiteQueue": lambda: durable_queue.SQLiteQueue(":memory:", "q", linger=1),
     "linger, SQLiteLog": lambda: durable_queue.SQLiteLog(":memory:", "log", group_commit=1, linger=1),
+    "fails_without, Branch": lambda: api_gateway.Branch("price", nothing, fails_without=True),
 }  #: a setting that another one beside it would silence
 
 
