@@ -24,12 +24,6 @@ STORED = Path(__file__).parent / "measured" / "promises.json"
 PAGES = Path(__file__).parents[2] / "docs" / "field"
 
 Found = str
-SIGNS: Mapping[Found, str] = {
-    "kept": "✅",
-    "kept with a setting": "🔧",
-    "not kept": "❌",
-    "not applicable": "–",
-}
 COLOURS = {
     "kept": "#2a9d5c",
     "kept with a setting": "#8cc63f",
@@ -102,8 +96,8 @@ def _section(table: Table) -> Iterator[str]:
     yield f"| promise | {' | '.join(table.systems.values())} |"
     yield "|---" * (1 + len(table.systems)) + "|"
     for promise in table.promises:
-        signs = (_sign(table.cells.get((system, promise))) for system in table.systems)
-        yield f"| {words(promise)} | {' | '.join(signs)} |"
+        found = (_linked(table.cells.get((system, promise))) for system in table.systems)
+        yield f"| {words(promise)} | {' | '.join(found)} |"
     for system, label in table.systems.items():
         yield ""
         yield f"**{label}**"
@@ -111,13 +105,13 @@ def _section(table: Table) -> Iterator[str]:
         for promise in table.promises:
             cell = table.cells.get((system, promise))
             if cell is not None and cell.words:
-                yield f"- {SIGNS[cell.found]} *{words(promise)}:* {cell.words}."
+                yield f"- *{words(promise)}* is {cell.found}: {cell.words}."
 
 
-def _sign(cell: Cell | None) -> str:
+def _linked(cell: Cell | None) -> str:
     if cell is None:
         return NOT_RUN
-    return f'[{SIGNS[cell.found]}](../../{cell.test.partition("::")[0]} "{cell.found}: {cell.test}")'
+    return f'[{cell.found}](../../{cell.test.partition("::")[0]} "{cell.test}")'
 
 
 def picture_name(table: Table) -> str:
@@ -168,7 +162,7 @@ def shown(pattern: str) -> Figure:
 def _in_words(table: Table) -> Iterator[str]:
     for system, label in table.systems.items():
         found = Counter(cell.found for (of, _), cell in table.cells.items() if of == system)
-        words = [f"{found[sign]} {sign}" for sign in SIGNS]
+        words = [f"{found[verdict]} {verdict}" for verdict in MARKS]
         if missing := len(table.promises) - found.total():
             words.append(f"{missing} {NOT_RUN}")
         yield f"{label}: {', '.join(words)}"
@@ -194,10 +188,10 @@ HEAD = """\
 # The same patterns on real systems
 
 Each promise of a pattern was asked of each system by a test, in real time, on one node of it. `make field`
-asks again, and writes these tables. {signs}. A system was given the settings of a careful operator; what a
-setting changes is proved with it and without it. The sign of a cell leads to its test; where none of a
-column was ever run, it says *not run*. [compose.yaml](compose.yaml) has the systems as containers; on its
-Kafka, `eip app dashboard --kafka localhost:9092` runs the application of CQRS.
+asks again, and writes these tables. A system was given the settings of a careful operator; what a setting
+changes is proved with it and without it. A cell leads to its test; where none of a column was ever run, it
+says *not run*. [compose.yaml](compose.yaml) has the systems as containers; on its Kafka,
+`eip app dashboard --kafka localhost:9092` runs the application of CQRS.
 
 `make bench-field` compares the rate of each adapter with that of its client alone, and says beside it what
 both promised in that run. Rates of different systems are not compared with each other: one has a message on
@@ -207,9 +201,8 @@ its disk where another has it in its memory.
 
 def page(tables: list[Table], runs: list[faults.Row]) -> str:
     """All tables, and the runs with a fault, as one page of Markdown."""
-    signs = ", ".join(f"{sign} {found}" for found, sign in SIGNS.items())
     lines = (line for table in tables for line in ("", *_section(table)))
-    return HEAD.format(signs=signs) + "\n".join([*lines, "", *faults.section(runs)]) + "\n"
+    return HEAD + "\n".join([*lines, "", *faults.section(runs)]) + "\n"
 
 
 def main() -> None:

@@ -53,3 +53,10 @@ def test_the_doctor_names_each_system_and_what_brings_it() -> None:
         assert server.name in line
         assert line.startswith("missing" if server.missing() else "ready")
         assert server.install in line or not server.missing()
+
+
+def test_the_page_says_its_verdicts_in_words() -> None:
+    """A screen reader calls an emoji by its own name, such as wrench, and not by what it stands for."""
+    page = table.page(table.load(), faults.load())
+    assert not {sign for sign in page if sign.isprintable() and ord(sign) >= 0x2600}
+    assert all(f"[{found}](../../" in page for found in table.MARKS)
