@@ -24,6 +24,7 @@ __all__ = [
     "Scenario",
     "everywhere",
     "in_two_runs",
+    "on_asyncio",
     "on_trio",
     "on_virtual_asyncio",
     "recorded",
@@ -36,6 +37,16 @@ Play = Callable[[Scenario], Trace]
 
 def on_virtual_asyncio(scenario: Scenario) -> Trace:
     return simulate(scenario)
+
+
+def on_asyncio(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """The test as one that runs on asyncio alone, in real time."""
+
+    def run() -> None:
+        anyio.run(test, backend="asyncio")
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
 
 
 def on_trio(scenario: Scenario) -> Trace:

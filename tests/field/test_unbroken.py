@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity, ConnectionInternalError
 
 from eip_ref.field import rabbitmq_stream, unbroken
-
-
-def on_asyncio(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        anyio.run(test, backend="asyncio")
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
+from tests.backends import on_asyncio
 
 
 @on_asyncio

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from eip_ref.tasks import asyncio_tasks
-from tests.field.test_unbroken import on_asyncio
+from tests.backends import on_asyncio
 
 
 @on_asyncio
