@@ -93,10 +93,16 @@ def lab(page: LabPage) -> Iterator[LabPage]:
 
 
 @pytest.fixture(scope="module", params=LESSONS, ids=lambda path: path.stem)
-def lesson(page: LabPage, request: pytest.FixtureRequest) -> Iterator[LabPage]:
-    """Each lesson of a learner's copy in turn, run once from top to bottom for all that is tried on it."""
+def opened(page: LabPage, request: pytest.FixtureRequest) -> Iterator[LabPage]:
+    """Each lesson of a learner's copy in turn, open and not yet run."""
     page.open(f"my/notebooks/{request.param.name}")
-    page.run_all()
-    page.screenshot(request.param.stem)
     yield page
+    page.screenshot(request.param.stem)
     page.leave()
+
+
+@pytest.fixture(scope="module")
+def lesson(opened: LabPage) -> LabPage:
+    """The same lesson, run once from top to bottom for all that is tried on it."""
+    opened.run_all()
+    return opened

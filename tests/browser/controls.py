@@ -16,12 +16,11 @@ __all__ = [
     "wait_until_still",
 ]
 
-OUTPUT = ".jp-OutputArea-output"
 NOT_IN_A_PLAYER = ":not(.eip-player *)"
-CONTROLS = ", ".join(
-    f"{OUTPUT} .jupyter-widgets {control}{NOT_IN_A_PLAYER}"
+KINDS = [
+    control + NOT_IN_A_PLAYER
     for control in ("[role=slider]", "select", "input[type=checkbox]", "input[type=number]")
-)
+]
 # The keys that set a control one further and one back, and a slider then to its ends. JupyterLab takes
 # arrows from a closed list, and presses of letters too, so that a list is opened first.
 FORTH, BACK = ["Space", "ArrowDown", "Enter"], ["Space", "ArrowUp", "Enter"]
@@ -46,16 +45,17 @@ PICTURE = """control => {
 
 
 # To find a control by what it is takes 10 ms in a page with 30,000 nodes, each time that it is used.
-MARK = """controls => {
-    const found = document.querySelectorAll(controls);
+MARK = """kinds => {
+    const demos = Array.from(document.querySelectorAll(".eip-demo"));
+    const found = demos.flatMap(demo => kinds.map(kind => demo.querySelector(kind))).filter(it => it);
     found.forEach((control, number) => { control.dataset.control = number; });
     return found.length;
 }"""
 
 
 def controls_of(page: Page) -> list[Locator]:
-    """All that can be moved in demos, but not in players."""
-    return [page.locator(f"[data-control='{number}']") for number in range(page.evaluate(MARK, CONTROLS))]
+    """The first control of each kind in each demo, outside of its player."""
+    return [page.locator(f"[data-control='{number}']") for number in range(page.evaluate(MARK, KINDS))]
 
 
 def picture(part: Locator) -> int:

@@ -85,6 +85,32 @@ def test_the_seed_of_a_demo_is_a_control_where_it_changes_something(path: Path) 
 
 
 @each_lesson
+def test_each_control_of_a_demo_changes_its_picture(path: Path) -> None:
+    """At one of its ends, seen from the start or from a preset: it may rest until another one is set."""
+    assert [idle for each in played(path) if (idle := _idle(each))] == []
+
+
+def _idle(played: Played) -> set[str]:
+    """The controls that change no picture."""
+    demo, presets, others = played
+    known, idle = [*others, *presets], {*demo.controls}
+    for values, trace in [*others[:1], *presets]:
+        before = _drawn(demo, trace) if idle else []
+        for name in sorted(idle):
+            for moved in ({**values, name: end} for end in demo.controls[name].ends if end != values[name]):
+                again = next((each for at, each in known if at == moved), None) or demo.run(**moved)
+                if _drawn(demo, again) != before:
+                    idle.discard(name)
+                    break
+    return idle
+
+
+def _drawn(demo: Demo, trace: Trace) -> list[object]:
+    """The figures of a trace, and for a player the trace itself."""
+    return [*(figure(trace).svg for figure in demo.figures), trace if demo.player else None]
+
+
+@each_lesson
 def test_the_label_of_a_control_leaves_room_to_its_slider(path: Path) -> None:
     """Two columns on 1280 pixels: a label of 37 signs left a slider of 20 pixels, which no hand can set."""
     labels = [c.label_of(name) for demo in demos_of(path) for name, c in demo.controls.items()]
