@@ -40,7 +40,7 @@ test: $(VENV)/.test ## Prove all of it: lint, types, notebooks, tests
 
 quick: $(VENV)/.test ## Lint, types, and ground and patterns in virtual time: no trio, properties, seeds, pictures, grader, notebooks, browser
 	@$(MAKE) --no-print-directory -j 2 lint
-	$(BIN)/python -m pytest -q -n $(WORKERS) -p no:nbval --quick $(SLOW:%=--ignore=%) $(ROOMS) $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --quick $(SLOW:%=--ignore=%) $(ROOMS) $(ARGS)
 
 flakes: $(VENV)/.test ## Run each async test ROUNDS=50 times, shuffled; ROOMS=tests/saga for one room
 	$(BIN)/python -m pytest -q -n $(WORKERS) -o tmp_path_retention_policy=failed \
@@ -61,7 +61,7 @@ check-notebooks: $(VENV)/.test ## The stored form of the notebooks
 	$(BIN)/python -m eip_ref.autograder.notebooks --check
 
 pytest: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n $(WORKERS) --nbval --nbval-current-env tests solutions $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests $(ARGS)
 
 field: $(VENV)/.field build/kafka.done build/quixstreams/.done ## Ask the promises of real systems, those that are installed, and write the table of docs/field
 	@$(BIN)/eip field doctor

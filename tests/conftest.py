@@ -48,7 +48,7 @@ def pytest_configure() -> None:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
-    """A file to a worker: cells of a notebook share a kernel, and small files of a browser one JupyterLab."""
+    """A file to a worker, and the small files of a browser, which share one JupyterLab, to one as well."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SEEDED):

@@ -7,7 +7,7 @@ What is stored must be equal in every run and readable without a kernel. So a st
 the static picture and the text of a widget, and leaves out the reference to its model, which lives
 only as long as the kernel: JupyterLab would show an error in its place.
 
-*Left out:* comparing outputs with a new run. The tests do that: of solutions by `pytest --nbval`.
+*Left out:* comparing outputs with a new run. The tests do that.
 """
 
 from __future__ import annotations

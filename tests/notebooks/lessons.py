@@ -6,13 +6,14 @@ import ast
 import io
 import linecache
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
-import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from eip_ref.autograder.notebooks import read
@@ -20,16 +21,7 @@ from eip_ref.autograder.notebooks import read
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-UNDER_WAY: tuple[str, ...] = ()  #: lessons that are being written; what they still lack is no failure
-
 Cell = dict[str, Any]
-
-
-def marks(path: Path) -> list[pytest.MarkDecorator]:
-    """The marks of a test of this lesson."""
-    return (
-        [pytest.mark.xfail(reason="being written", strict=False)] if path.stem.startswith(UNDER_WAY) else []
-    )
 
 
 class Ran(NamedTuple):
@@ -42,8 +34,15 @@ class Ran(NamedTuple):
 
 @cache
 def run(path: Path) -> Ran:
-    """Run the cells of a notebook, once for all tests. Nobody may change what it left."""
-    ran = Ran({"__name__": "lesson"}, [], [])
+    """Run the cells of a notebook, once for all tests. Nobody may change what it left.
+
+    They are one module, as in a script, so that a check finds an answer there and runs it in another process.
+    """
+    module = ModuleType(f"{path.parent.name}_{path.stem}")
+    sys.modules[module.__name__] = module
+    module.__file__ = f"<{module.__name__}>"
+    _keep(module.__file__, "\n".join(code(path)))
+    ran = Ran(vars(module), [], [])
     for number, cell in enumerate(read(path)["cells"]):
         if cell["cell_type"] == "code":
             printed = {name: io.StringIO() for name in ("stdout", "stderr")}
@@ -56,12 +55,17 @@ def run(path: Path) -> Ran:
 
 def _run(source: str, where: str, names: dict[str, Any]) -> Iterator[object]:
     """Run a cell, and yield the value of its last line if it has one."""
-    linecache.cache[where] = (len(source), None, source.splitlines(True), where)
+    _keep(where, source)
     tree = ast.parse(source)
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, where, "exec", dont_inherit=True), names)  # as a kernel does
     if isinstance(last, ast.Expr):
         yield eval(compile(ast.Expression(last.value), where, "eval"), names)
+
+
+def _keep(where: str, source: str) -> None:
+    """For tracebacks, and for those who ask for the source of a thing."""
+    linecache.cache[where] = (len(source), None, source.splitlines(True), where)
 
 
 def _outputs(shown: list[object], printed: dict[str, str]) -> Iterator[dict[str, Any]]:

@@ -12,13 +12,11 @@ import pytest
 from eip_ref.autograder.exercise import Exercise
 from eip_ref.autograder.notebooks import read
 from eip_ref.autograder.registry import Lesson, lessons
-from tests.notebooks.lessons import LESSONS, ROOT, asked, cells, code, marks, prose, section
+from tests.notebooks.lessons import LESSONS, ROOT, asked, cells, code, prose, section
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-each_lesson = pytest.mark.parametrize(
-    "path", [pytest.param(path, marks=marks(path)) for path in LESSONS], ids=lambda path: path.stem
-)
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 BOOK = """
 File Transfer, Shared Database, Remote Procedure Invocation, Messaging, Message Channel, Message, Pipes

@@ -12,13 +12,11 @@ import pytest
 from eip_ref.autograder.predict import predict, predictions
 from eip_ref.autograder.registry import lessons
 from eip_ref.course._proof import Proved
-from tests.notebooks.lessons import LESSONS, asked, marks, run
+from tests.notebooks.lessons import LESSONS, asked, run
 
 ASKED = [(path, name) for path in LESSONS for name in asked(path)]
 each_prediction = pytest.mark.parametrize(
-    ("path", "name"),
-    [pytest.param(path, name, marks=marks(path)) for path, name in ASKED],
-    ids=lambda value: getattr(value, "stem", value),
+    ("path", "name"), ASKED, ids=lambda value: getattr(value, "stem", value)
 )
 
 
