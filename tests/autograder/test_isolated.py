@@ -66,7 +66,7 @@ def cell(source: str) -> dict[str, Any]:
 
 
 def _notebooks(found: Lesson) -> list[dict[str, Kept]]:
-    """The kept answers of a lesson, one for each exercise to a notebook: a wrong one of each mistake."""
+    """Kept answers of a lesson, one for each exercise to a notebook, and each with another mistake."""
     mine = {exercise.name for exercise in found.exercises}
     chosen = {
         (kept.exercise.name, kept.mistake or kept.name): kept
@@ -75,13 +75,14 @@ def _notebooks(found: Lesson) -> list[dict[str, Kept]]:
     }
     waiting = [*chosen.values()]
     notebooks = list[dict[str, Kept]]()
-    while waiting:
+    while waiting and len(notebooks) < NOTEBOOKS:
         each = {kept.exercise.name: kept for kept in waiting}
         notebooks.append(each)
         waiting = [kept for kept in waiting if kept not in each.values()]
     return notebooks
 
 
+NOTEBOOKS = 3  #: of each lesson: all kept answers are judged elsewhere, and here only the way is new
 MANY_STARTS = {"cqrs/both_or_neither", "choosing/run_the_whole_shop"}
 """Here a run starts 70 processes and more, so the model answer is the only right one that is graded."""
 LESSONS = [found for found in lessons() if found.exercises]
