@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,11 +38,6 @@ HOW_TO_GET_ONE = (
     "no Chromium was found: install it (Debian, Ubuntu: apt-get install chromium), "
     "or set EIP_CHROMIUM to the path of Chromium, Chrome or Edge"
 )
-
-
-def first_of_each_pattern(paths: Sequence[Path]) -> list[Path]:
-    """The first of those sorted notebooks that share a number."""
-    return [next(same) for _, same in groupby(paths, key=lambda path: path.stem[:2])]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from eip_ref.autograder.notebooks import read
-from tests.browser.conftest import first_of_each_pattern
 from tests.browser.lab import ROOT, LabPage
 
 EXERCISES = sorted((ROOT / "exercises").glob("*.ipynb"))
@@ -38,11 +37,11 @@ def the_check(lab: LabPage, after: int) -> int:
     return next(n for n, source in enumerate(lab.sources()) if n > after and source.startswith("check("))
 
 
-@pytest.mark.parametrize("path", first_of_each_pattern(EXERCISES), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXERCISES[::8], ids=lambda path: path.stem)
 def test_the_first_exercise_fails_with_its_stub_and_passes_with_the_right_answer(
     lab: LabPage, path: Path
 ) -> None:
-    """The learner sees the verdict in both cases, and never an error. All stubs are run in a kernel."""
+    """The learner sees the verdict in both cases, and never an error. All are run without a browser too."""
     name, answer = next(iter(answer_cells(path.name).items()))
     lab.open(f"my/exercises/{path.name}")
     check = the_check(lab, answer)
