@@ -23,6 +23,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import anyio.lowlevel
 import grpc.aio
 from google.api_core.exceptions import (
     AlreadyExists,
@@ -69,7 +70,11 @@ async def clients(url: str) -> AsyncIterator[tuple[PublisherAsyncClient, Subscri
 
 async def asked(call: Callable[..., Any], timeout: float = ANSWER, **request: Any) -> Any:
     """The answer to a call, which is not sent twice: whoever heard none decides."""
-    return await call(request=request, retry=None, timeout=timeout)
+    try:
+        return await call(request=request, retry=None, timeout=timeout)
+    except asyncio.CancelledError:
+        await anyio.lowlevel.checkpoint_if_cancelled()  # gRPC's own error says of no scope that it was it
+        raise
 
 
 async def made(create: Callable[..., Any], **request: Any) -> None:
