@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -348,8 +349,13 @@ async def opening(name: str, lost: tuple[type[Exception], ...]) -> AsyncIterator
     Whoever has them all keeps them by `pop_all`. Raises ConnectionError when the system is gone.
     """
     with reaching(name, lost):
-        async with AsyncExitStack() as stack:
+        stack = AsyncExitStack()
+        try:
             yield stack
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await stack.__aexit__(*sys.exc_info())
+            raise
 
 
 async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | None = None) -> T:

@@ -29,6 +29,7 @@ __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requ
 LOST = (AMQPError, ChannelInvalidStateError, OSError)
 REPLY_TO = "amq.rabbitmq.reply-to"  #: the name by which a channel gets replies without a queue
 RECONNECT = 0.2  #: seconds between two tries to reach a broker that has gone
+UNDER_WAY = 1.0  #: seconds for a connection that nobody waits for any more
 
 
 # Publish–subscribe
@@ -67,8 +68,7 @@ class RabbitChannel:
 
     async def __aenter__(self) -> RabbitChannel:
         async with opening(self.name, LOST) as stack:
-            self._connection = await aio_pika.connect_robust(self._url, reconnect_interval=RECONNECT)
-            await stack.enter_async_context(self._connection)
+            self._connection = await stack.enter_async_context(_connection(self._url))
             channel = await self._connection.channel(on_return_raises=True)
             self._exchange = await channel.declare_exchange(self.name, aio_pika.ExchangeType.TOPIC)
             self._stack = stack.pop_all()
@@ -185,12 +185,30 @@ async def rabbit_replier(
 @asynccontextmanager
 async def _connected(url: str, name: str) -> AsyncIterator[Any]:
     """A channel that comes back by itself, with its queues and consumers, when the broker does."""
-    with reaching(name, LOST):
-        connection = await aio_pika.connect_robust(url, reconnect_interval=RECONNECT)
-    try:
+    async with opening(name, LOST) as stack:
+        connection = await stack.enter_async_context(_connection(url))
         channel = await connection.channel(on_return_raises=True)
         await channel.set_qos(100)
+        opened = stack.pop_all()
+    async with opened:
         yield channel
+
+
+@asynccontextmanager
+async def _connection(url: str) -> AsyncIterator[Any]:
+    """A connection that comes back by itself. It is closed also for whoever is cancelled meanwhile.
+
+    The client forgets a connection that comes while it closes, so one that is under way is waited for.
+    """
+    connection = aio_pika.RobustConnection(url, reconnect_interval=RECONNECT)
+    try:
+        try:
+            await connection.connect()
+        except asyncio.CancelledError:
+            with anyio.move_on_after(UNDER_WAY, shield=True):
+                await connection.connected.wait()
+            raise
+        yield connection
     finally:
         with anyio.CancelScope(shield=True):
             await connection.close()

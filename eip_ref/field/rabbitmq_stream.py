@@ -81,7 +81,7 @@ class RabbitStreamLog:
 
     async def __aenter__(self) -> Self:
         with self._reaching():
-            await unbroken(self._connect())
+            await self._connect()
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
 
@@ -107,7 +107,8 @@ class RabbitStreamLog:
             async with await _channel(connection) as channel:
                 await channel.declare_queue(self.name, durable=True, arguments=self._arguments)
         except BaseException:
-            await connection.close()
+            with anyio.CancelScope(shield=True):
+                await connection.close()
             raise
         return connection
 
