@@ -147,12 +147,17 @@ def _whole(verdicts: Iterable[Verdict]) -> Verdict:
     return whole
 
 
+_frozen_by_others = False  #: not asked again when it is true: to count goes through all of them
+
+
 @contextmanager
 def _only_new_objects_collected() -> Iterator[None]:
     """Keep the garbage collector from all that was there before: runs make many objects, and it would look
     again and again through what a kernel has loaded.
     """
-    if gc.get_freeze_count():  # by somebody else, whose it is to end
+    global _frozen_by_others
+    _frozen_by_others = _frozen_by_others or gc.get_freeze_count() > 0
+    if _frozen_by_others:  # whose it is to end
         yield
         return
     gc.freeze()

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
 
-from eip_ref.autograder import mistakes, registry
+from eip_ref.autograder import judging, mistakes, registry
 from eip_ref.autograder.exercise import Diagnosis, Exercise
 from eip_ref.autograder.forms import Form, a_class, async_function, function, one_of
 from eip_ref.autograder.judging import judge_answer, judge_trace, run_answer
@@ -76,8 +77,9 @@ def test_a_deadlock_says_where_the_learners_task_waits() -> None:
 
 
 @pytest.fixture
-def collected() -> Iterator[None]:
+def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The collector looks at all objects, as in a kernel; workers of these tests keep it from some."""
+    monkeypatch.setattr(judging, "_frozen_by_others", False)
     kept = gc.get_freeze_count()
     gc.unfreeze()
     yield
@@ -103,6 +105,18 @@ def test_what_somebody_else_keeps_from_the_collector_stays_so(collected: None) -
     gc.freeze()
     judge_answer(WORKER, answers.ack_last)
     assert gc.get_freeze_count() > 10_000
+
+
+def test_what_is_kept_from_the_collector_is_counted_once(
+    collected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To count goes through all of it: a worker of these tests would need 50 ms for each verdict."""
+    gc.freeze()
+    count = Mock(wraps=gc.get_freeze_count)
+    monkeypatch.setattr(gc, "get_freeze_count", count)
+    for _ in range(3):
+        judge_answer(WORKER, answers.ack_last)
+    assert count.call_count == 1
 
 
 def test_an_interrupt_is_not_the_answers_fault() -> None:
