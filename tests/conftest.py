@@ -21,8 +21,8 @@ from tests.backends import SCHEDULERS, on_trio, on_virtual_asyncio
 
 BROWSER, NOTEBOOKS, SEEDED = "tests/browser/", "tests/notebooks/", "tests/seeded/"
 LESSON = re.compile(NOTEBOOKS + r".*\[(?:\w+/)?(\w+)")  #: a test of one lesson, by the name of its notebook
-LESSONS = "tests/browser/test_lessons.py"  #: which takes twice as long as all others in a browser together
-SECOND_HALF = "06"  #: the lessons from here on take as long as those before
+LESSONS = "tests/browser/test_lessons.py"
+SECOND_HALF = "06b"  #: the lessons from here on take as long in a browser as all else there
 HOMES = pytest.StashKey[dict[Path, str]]()
 
 settings.register_profile("promises", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,17 +48,16 @@ def pytest_configure() -> None:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
-    """A file to a worker, and the small files of a browser, which share one JupyterLab, to one as well."""
+    """A file to a worker; those of a browser to two, which have a JupyterLab each."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(SEEDED):
             return nodeid.partition("[")[2]  # a run, which is played once for all that is asked of it
         if lesson := LESSON.match(nodeid):
             return NOTEBOOKS + lesson[1]  # which is run once for all that is asked of it
-        if nodeid.startswith(LESSONS):
-            return f"{LESSONS} {nodeid.partition('[')[2] < SECOND_HALF}"
         if nodeid.startswith(BROWSER):
-            return BROWSER
+            later = nodeid.startswith(LESSONS) and nodeid.partition("[")[2] >= SECOND_HALF
+            return f"{BROWSER} {later}"
         return str(super()._split_scope(nodeid))
 
 
