@@ -17,7 +17,6 @@ import pytest
 from eip_ref.field import kafka, nats_core, postgresql, reaching
 from eip_ref.field.servers import SERVERS, Envoy, KurrentDB, Server
 from eip_ref.field.servers.server import HOST, place_on_loopback
-from eip_ref.tasks import background
 
 from .promises import SOON
 from .systems import SYSTEMS
@@ -35,17 +34,17 @@ async def nobody(server: Server) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def somebody_who_hangs_up(server: Server) -> AsyncIterator[None]:
-    """As a server does that is about to begin, or to end: whoever comes is let in, and sent away."""
+    """As a server does that is about to begin, or to end: whoever comes is let in, and sent away.
 
-    async def hang_up(place: socket.socket) -> None:
-        while True:
-            (await asyncio.get_running_loop().sock_accept(place))[0].close()
-
+    In one step: a task that is cancelled between the two would leave the connection open.
+    """
+    loop = asyncio.get_running_loop()
     with socket.create_server((HOST, server.port)) as place:
-        place.setblocking(False)
-        async with background() as tasks:
-            tasks.start_soon(hang_up, place)
+        loop.add_reader(place, lambda: place.accept()[0].close())
+        try:
             yield
+        finally:
+            loop.remove_reader(place)
 
 
 @pytest.mark.parametrize("who", [nobody, somebody_who_hangs_up], ids=lambda who: who.__name__)
