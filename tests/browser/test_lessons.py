@@ -18,7 +18,6 @@ from tests.browser.controls import (
 )
 from tests.browser.lab import PATIENCE, LabPage
 
-TAG = re.compile(r"<([a-z]\w*)")
 SMALL_SCREEN = 599  # pixels that JupyterLab leaves a notebook on 1280 × 720
 HEIGHTS = """() => Array.from(document.querySelectorAll(".eip-demo"), (demo) =>
     demo.querySelector(".eip-player, .eip-first").getBoundingClientRect().bottom
@@ -88,7 +87,7 @@ def test_a_player_is_wound_and_stepped_by_keyboard(lesson: LabPage, player: Loca
 
 
 def test_a_control_of_each_kind_changes_the_picture_of_its_demo(lesson: LabPage) -> None:
-    """By keyboard alone, and without an error. That each does is asked without a browser, at its ends."""
+    """By keyboard alone, and without an error. All controls are set to their ends without a browser."""
     controls = controls_of(lesson.page)
     idle = {name_of(control) for control in controls if not matters(lesson, control)}
     assert idle - MAY_BE_IDLE == set()
