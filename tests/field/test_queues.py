@@ -6,6 +6,7 @@ import math
 import signal
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -106,6 +107,38 @@ def test_a_capacity_that_nobody_would_hear_of_is_refused() -> None:
     """Without confirms RabbitMQ drops in silence what is too many."""
     with pytest.raises(ValueError, match="confirms"):
         RabbitQueue("", "orders", capacity=1, confirms=False)
+
+
+def test_a_message_outlives_more_consumers_than_a_broker_allows_by_itself(servers: Servers) -> None:
+    """RabbitMQ 4 drops it at the 21st of them, unless the queue was told otherwise; 3 was told so too."""
+    if missing := RabbitMQ.missing():
+        pytest.skip(missing)
+    url, name = servers.running(RabbitMQ).url, f"crashing-{uuid4().hex[:8]}"
+
+    async def main() -> None:
+        async with RabbitQueue(url, name) as queue:
+            await queue.put(Message("order"))
+        for _ in range(25):
+            async with RabbitQueue(url, name) as queue:
+                await received(queue)
+
+    anyio.run(main, backend="asyncio")
+
+
+def test_a_queue_that_is_there_with_other_settings_is_told_from_one_that_is_gone(servers: Servers) -> None:
+    """To connect again would not help."""
+    if missing := RabbitMQ.missing():
+        pytest.skip(missing)
+    url, name = servers.running(RabbitMQ).url, f"declared-{uuid4().hex[:8]}"
+
+    async def main() -> None:
+        async with RabbitQueue(url, name, max_failures=2):
+            pass
+        with pytest.raises(ValueError, match=f"{name} is there with other settings.*x-delivery-limit"):
+            async with RabbitQueue(url, name):
+                raise AssertionError("it was opened")
+
+    anyio.run(main, backend="asyncio")
 
 
 def test_a_queue_without_dead_letters_rejects_nothing(servers: Servers) -> None:

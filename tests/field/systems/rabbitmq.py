@@ -93,10 +93,11 @@ QUORUM = System(
     {
         **BOTH,
         "test_a_returned_message_has_its_old_place": kept_with(
-            "x-delivery-limit: without it a returned message goes to the end", without={"max_failures": None}
+            "an x-delivery-limit, however high: without one a returned message goes to the end"
         ),
         "test_a_cancelled_receive_takes_no_message": kept_with(
-            "no x-delivery-limit: each cancelled get counts as a failed delivery", {"max_failures": None}
+            "an x-delivery-limit that nobody reaches: each cancelled get counts as a failed delivery",
+            {"max_failures": None},
         ),
         "test_a_put_that_raised_was_not_accepted": not_kept("x-max-length is soft: some more are taken"),
         "test_a_queue_that_was_just_made_survives_a_kill_of_the_broker": not_kept(
