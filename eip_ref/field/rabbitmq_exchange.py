@@ -2,7 +2,9 @@
 
 An exchange stores nothing: each subscription is a queue of its own, which is bound to it by a pattern, and
 whatever no queue is bound for comes back to its publisher. A replier's queue is there as long as somebody
-serves it, so a request that comes back has no responder.
+serves it, so a request that comes back has no responder. Several share it, and the broker refuses what is
+shared and not durable from version 4.3 on, so it is durable; one whose users have gone with the broker is
+removed a minute later.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
 from ..tasks import asyncio_tasks
 from ..trace import Kind, record
 from .queue import decoded, encoded, opening, published, reaching
+from .rabbitmq import declaring
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
 
@@ -30,6 +33,7 @@ LOST = (AMQPError, ChannelInvalidStateError, OSError)
 REPLY_TO = "amq.rabbitmq.reply-to"  #: the name by which a channel gets replies without a queue
 RECONNECT = 0.2  #: seconds between two tries to reach a broker that has gone
 UNDER_WAY = 1.0  #: seconds for a connection that nobody waits for any more
+UNUSED = 60_000  #: milliseconds after which a queue goes whose users have gone with the broker
 
 
 # Publish–subscribe
@@ -93,15 +97,18 @@ class RabbitChannel:
         """Each publish was confirmed: there is nothing to wait for."""
 
     async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> RabbitSubscription:
-        """Hear everything from the instant at which this returns; the members of a group share one queue."""
+        """Hear everything from the instant at which this returns; the members of a group share one queue.
+
+        Raises ValueError for a group that is there with another capacity.
+        """
         name = f"{self.name}.{group}" if group else None
-        arguments = {"x-max-length": capacity}
+        arguments = {"x-max-length": capacity, "x-expires": UNUSED}
         arrived: asyncio.Queue[Any] = asyncio.Queue()
-        with reaching(self.name, LOST):
+        with reaching(self.name, LOST), declaring(f"the queue of {group or pattern}"):
             channel = await self._connection.channel()
             await channel.set_qos(capacity)
             queue = await channel.declare_queue(
-                name, auto_delete=True, exclusive=not group, arguments=arguments
+                name, durable=bool(group), auto_delete=True, exclusive=not group, arguments=arguments
             )
             await queue.bind(self._exchange, f"{self.name}.{_in_words_of_amqp(pattern)}")
             tag = await queue.consume(arrived.put)
@@ -177,7 +184,9 @@ async def rabbit_replier(
             async def arrives(request: Any) -> None:
                 start(serve(request))
 
-            queue = await channel.declare_queue(name_of_queue, auto_delete=True)
+            queue = await channel.declare_queue(
+                name_of_queue, durable=True, auto_delete=True, arguments={"x-expires": UNUSED}
+            )
             await queue.consume(arrives)
             yield replier
 
