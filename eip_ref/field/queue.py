@@ -5,6 +5,9 @@ the protocol of `message_queue`: times on the clock of this process, answers for
 was settled before, the facts for the trace. A lease is over here when its time is, as the clock of this
 process sees it; the system may see it otherwise, and then its answer counts.
 
+What another producer has put, and cannot be read as a message, is a dead letter, with its content as the
+body. A queue without dead letters hands it out as such a letter.
+
 *Left out:* counts, and closing for receivers: a broker offers neither to its clients.
 """
 
@@ -39,10 +42,12 @@ __all__ = [
     "published",
     "reaching",
     "received_once",
+    "requested",
     "unbroken",
 ]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 
 class Unsupported(Exception):
@@ -178,24 +183,39 @@ class BrokerQueue(ABC):
             with self._connection():
                 delivery = await self._take(seconds, max(0.0, end - self._loop.time()))
             if delivery is not None:
-                message = decoded(delivery.content, delivery.headers)
-                if not await self._is_over_before_it_begins(delivery, message):
+                if (message := await self._deliverable(delivery)) is not None:
                     return self._grant(delivery, message, seconds, who)
             elif self._loop.time() >= end:
                 raise Empty(f"no message is ready in {self.name}")
 
-    async def _is_over_before_it_begins(self, delivery: Delivery, message: Message) -> bool:
-        """True for a message that is delivered to nobody: it has failed too often, or is needed no more."""
+    async def _deliverable(self, delivery: Delivery) -> Message | None:
+        """The message, or None when it goes elsewhere: it cannot be read, failed too often, or is late."""
+        try:
+            message = decoded(delivery.content, delivery.headers)
+        except ValueError as error:
+            dies = str(error), delivery.failures + 1
+            if self.dead_letters is None:
+                return self._letter(delivery, *dies)
+            await self._settle_here(delivery, self._bury(delivery, *dies))
+            return None
         if self._has_failed(delivery.failures):
-            with self._connection():
-                await self._bury(delivery, f"{delivery.failures} failures", delivery.failures)
-            return True
+            reason = f"{delivery.failures} failures"
+            await self._settle_here(delivery, self._bury(delivery, reason, delivery.failures))
+            return None
         if message.has_expired():
-            with self._connection():
-                await self._ack(delivery)
+            await self._settle_here(delivery, self._ack(delivery))
             record(Kind.DROPPED, self.name, message.id, who="", reason=EXPIRED)
-            return True
-        return False
+            return None
+        return message
+
+    async def _settle_here(self, delivery: Delivery, work: Awaitable[object]) -> None:
+        """Settle what has no lease, whatever happens to the receiver; when it fails, it comes again."""
+        try:
+            with self._connection():
+                await unbroken(work)
+        except Exception:
+            self._expired(delivery)
+            raise
 
     def _has_failed(self, failures: int) -> bool:
         return self.dead_letters is not None and failures >= (self.max_failures or math.inf)
@@ -203,20 +223,26 @@ class BrokerQueue(ABC):
     async def _bury(self, delivery: Delivery, reason: str, failures: int) -> bool:
         """Put, then forget: a crash between the two repeats the dead letter, and loses nothing."""
         assert self.dead_letters is not None
-        message = decoded(delivery.content)
-        now = self._loop.time()
-        letter = dead_letter(
+        letter = self._letter(delivery, reason, failures)
+        await self.dead_letters.put(letter)
+        record(Kind.DEAD, self.name, letter.id, who="", reason=reason, to=self.dead_letters.name)
+        return await self._ack(delivery)
+
+    def _letter(self, delivery: Delivery, reason: str, failures: int) -> Message:
+        """The dead letter; of what cannot be read, one with its content as text."""
+        try:
+            message = decoded(delivery.content)
+        except ValueError:
+            message = Message(delivery.content.decode(errors="backslashreplace"))
+        return dead_letter(
             message,
             reason=reason,
             source=self.name,
             deliveries=delivery.deliveries,
             failures=failures,
             first=message.created,
-            last=now,
+            last=self._loop.time(),
         )
-        await self.dead_letters.put(letter)
-        record(Kind.DEAD, self.name, message.id, who="", reason=reason, to=self.dead_letters.name)
-        return await self._ack(delivery)
 
     async def ack(self, lease: Lease) -> Settled:
         return await self._settle(lease, "acked", self._ack)
@@ -400,14 +426,35 @@ def encoded(message: Message) -> bytes:
 
 
 def decoded(content: bytes, headers: dict[str, Any] | None = None) -> Message:
-    """The message from a wire, its times on the clock of this process, with these headers more."""
-    message = Message.from_json(content.decode(), shift=clock_shift())
+    """The message from a wire, its times on the clock of this process, with these headers more.
+
+    Raises ValueError for what is none, whoever has sent it.
+    """
+    message = _read(Message, content)
     return message.copy(headers={**message.headers, **headers}) if headers else message
 
 
 def published(topic: str, content: bytes) -> TopicMessage:
     """The message from a wire, as `decoded` reads it, with the topic to which it was published."""
-    return TopicMessage.from_json(content.decode(), shift=clock_shift(), topic=topic)
+    return _read(TopicMessage, content, topic=topic)
+
+
+def requested(name: str, content: bytes) -> Message | None:
+    """The request from a wire; None for what is none: it is dropped, for nobody waits for a reply to it."""
+    try:
+        return decoded(content)
+    except ValueError as error:
+        record(Kind.DROPPED, name, who="", reason=str(error))
+        return None
+
+
+def _read(kind: type[M], content: bytes, **more: str) -> M:
+    try:
+        message = kind.from_json(content.decode(), shift=clock_shift(), **more)
+        message.check_json()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"this is no message: {type(error).__name__}: {values.shown(str(error))}") from error
+    return message
 
 
 def clock_shift() -> float:

@@ -39,6 +39,16 @@ QUEUES = [
 ]
 
 
+NO_MESSAGES = [
+    b"order 17",
+    b'{"order": 17}',
+    b'{"body": NaN, "id": "m1", "headers": {}}',
+    b'{"body": 1, "id": 17, "headers": {}}',
+    b'{"body": 1, "id": "m1", "headers": null}',
+    b"[" * 10_000,
+]
+
+
 async def fill(queue: Any, *bodies: Any) -> None:
     for body in bodies:
         await queue.put(Message(body))
@@ -478,6 +488,34 @@ async def test_a_dead_letter_keeps_everything_and_gains_the_facts(site: Site) ->
         assert letter.headers["tenant"] == "t1"
         assert letter.headers["dead-letter-source"] == queue.name
         assert "no such customer" in letter.headers["dead-letter-reason"], "the reason is not told"
+
+
+@promise
+async def test_what_is_no_message_is_a_dead_letter_and_others_are_delivered(site: Site) -> None:
+    """Of a producer that writes otherwise. Its content is in the letter, and nobody fails on it again."""
+    async with site.open(lease=site.unit) as queue:
+        for content in NO_MESSAGES:
+            await queue._put(content, Message(), 0.0)
+        await queue.put(Message("order"))
+        assert await drain(queue) == ["order"]
+        bodies = []
+        for _ in NO_MESSAGES:
+            letter = await received(queue.dead_letters)
+            assert "no message" in letter.message.headers["dead-letter-reason"]
+            bodies.append(letter.message.body)
+            await letter.ack()
+        assert sorted(bodies) == sorted(content.decode() for content in NO_MESSAGES)
+
+
+@promise
+async def test_what_is_no_message_can_be_read_where_it_has_come_to_rest(site: Site) -> None:
+    """The system itself may have moved it to the dead letters, and they have none of their own."""
+    async with site.open() as queue:
+        await queue.dead_letters._put(NO_MESSAGES[0], Message(), 0.0)
+        letter = await received(queue.dead_letters)
+        assert letter.message.body == NO_MESSAGES[0].decode()
+        assert await letter.ack() is Settled.DONE
+        assert await taken(queue.dead_letters, timeout=0) is None
 
 
 # Order after a failure

@@ -73,6 +73,12 @@ BY_THE_ADAPTER = {
         "the adapter looks at the deadline when it receives"
     ),
     "test_a_nack_without_a_delay_makes_no_hot_loop": kept_with("the adapter chooses the delay"),
+    "test_what_is_no_message_is_a_dead_letter_and_others_are_delivered": kept_with(
+        "the adapter puts its content into a dead letter, then acks it"
+    ),
+    "test_what_is_no_message_can_be_read_where_it_has_come_to_rest": kept_with(
+        "the adapter hands out its content as a dead letter"
+    ),
 }
 """What the adapter of every queue brings."""
 
