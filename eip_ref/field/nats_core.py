@@ -22,7 +22,7 @@ from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
 from ..trace import Kind, record
-from .queue import decoded, encoded, published, reaching
+from .queue import decoded, encoded, published, reaching, requested
 
 __all__ = ["LOST", "NatsChannel", "NatsSubscription", "connected", "nats_replier", "nats_requestor"]
 
@@ -174,8 +174,8 @@ async def nats_requestor(
                 return
             try:
                 requestor.receive_nowait(decoded(reply.data))
-            except (KeyError, TypeError, ValueError) as error:
-                requestor.refuse(attempt_id, TransportError(f"what came back is no reply: {error!r}"))
+            except ValueError as error:
+                requestor.refuse(attempt_id, TransportError(f"what came back is no reply: {error}"))
 
         with Requestor(send, name=name, errors=errors) as requestor:
             with reaching(subject, LOST):
@@ -194,7 +194,8 @@ async def nats_replier(
             async def send(reply: Message) -> None:
                 await request.respond(encoded(reply))
 
-            await replier.respond(decoded(request.data), send)
+            if (attempt := requested(subject, request.data)) is not None:
+                await replier.respond(attempt, send)
 
         async with asyncio_tasks() as start:
 

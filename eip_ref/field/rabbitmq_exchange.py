@@ -21,10 +21,10 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryErr
 
 from ..message import Handler, Message
 from ..publish_subscribe import Published, TopicMessage
-from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor
+from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
 from ..trace import Kind, record
-from .queue import decoded, encoded, opening, published, reaching
+from .queue import decoded, encoded, opening, published, reaching, requested
 from .rabbitmq import declaring
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
@@ -144,7 +144,11 @@ async def rabbit_requestor(
         with Requestor(send, name=name, errors=errors) as requestor:
 
             async def arrives(reply: Any) -> None:
-                requestor.receive_nowait(decoded(reply.body))
+                try:
+                    requestor.receive_nowait(decoded(reply.body))
+                except ValueError as error:
+                    refusal = TransportError(f"what came back is no reply: {error}")
+                    requestor.refuse(reply.correlation_id, refusal)
 
             async def hear(*_: object) -> None:
                 replies = await channel.get_queue(REPLY_TO, ensure=False)
@@ -175,7 +179,8 @@ async def rabbit_replier(
                 answer = aio_pika.Message(encoded(reply), correlation_id=request.correlation_id)
                 await channel.default_exchange.publish(answer, request.reply_to, mandatory=False)
 
-            await replier.respond(decoded(request.body), send)
+            if (attempt := requested(name_of_queue, request.body)) is not None:
+                await replier.respond(attempt, send)
             with suppress(*LOST):  # then the broker hands the request out again, and it gets its first answer
                 await request.ack()
 

@@ -6,12 +6,14 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
+import aio_pika
 import anyio
 import anyio.to_thread
 import pytest
 
+from eip_ref.field.nats_core import connected, nats_replier, nats_requestor
 from eip_ref.field.rabbitmq_exchange import rabbit_replier, rabbit_requestor
-from eip_ref.field.servers import RabbitMQ
+from eip_ref.field.servers import NATS, RabbitMQ, Server
 from eip_ref.message import Message
 from eip_ref.request_reply import Indefinite, NoResponder, RemoteError, RequestError, TimedOut
 
@@ -163,6 +165,41 @@ async def test_a_request_is_answered_after_a_restart_of_the_broker(site: Site) -
             with suppress(Indefinite, NoResponder):
                 answer = (await shop.request(2, timeout=1)).body
             await anyio.sleep(0.05)
+
+
+async def sent_to_rabbitmq(url: str, name: str, content: bytes) -> None:
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        await channel.default_exchange.publish(aio_pika.Message(content), name)
+
+
+async def sent_to_nats(url: str, name: str, content: bytes) -> None:
+    async with connected(url, name) as client:
+        await client.publish(name, content)
+        await client.flush()
+
+
+@pytest.mark.parametrize(
+    ("kind", "replier", "requestor", "send"),
+    [
+        (NATS, nats_replier, nats_requestor, sent_to_nats),
+        (RabbitMQ, rabbit_replier, rabbit_requestor, sent_to_rabbitmq),
+    ],
+)
+def test_what_is_no_request_ends_no_replier(
+    kind: type[Server], replier: Any, requestor: Any, send: Any, servers: Servers
+) -> None:
+    """Whoever may send to it could end it for all others."""
+    if missing := kind.missing():
+        pytest.skip(missing)
+    url, name = servers.running(kind).url, f"requests-{uuid4()}"
+
+    async def main() -> None:
+        async with replier(url, name, double), requestor(url, name) as shop:
+            for content in (b"", b"17", b'{"body": 17}'):
+                await send(url, name, content)
+            assert (await shop.request(2, timeout=SOON)).body == 4
+
+    anyio.run(main, backend="asyncio")
 
 
 def test_a_replier_of_rabbitmq_whose_reply_is_lost_serves_on(servers: Servers) -> None:
