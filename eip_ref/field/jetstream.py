@@ -8,6 +8,7 @@ pull asks for one message and is answered by one, so a message that nobody waits
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import math
 from contextlib import AsyncExitStack, suppress
@@ -93,12 +94,12 @@ class JetStreamQueue(BrokerQueue):
     # In
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
-        headers = {"Nats-Msg-Id": message.id}
+        headers = {"Nats-Msg-Id": self._deduplication_id(message)}
         subject = self.name
         if delay:
             due = datetime.now(UTC) + timedelta(seconds=delay)
             headers.update({"Nats-Schedule": f"@at {due.isoformat()}", "Nats-Schedule-Target": self.name})
-            subject = f"{self.name}.later.{message.id}"
+            subject = f"{self.name}.later.{hashlib.sha256(message.id.encode()).hexdigest()}"
         try:
             await self._stream.publish(subject, content, headers=headers, timeout=ANSWER)
         except MaxPayloadError as error:

@@ -14,7 +14,9 @@ body. A queue without dead letters hands it out as such a letter.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
+import re
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -39,6 +41,7 @@ __all__ = [
     "decoded",
     "encoded",
     "opening",
+    "printable",
     "published",
     "reaching",
     "received_once",
@@ -171,6 +174,16 @@ class BrokerQueue(ABC):
             record(Kind.REFUSED, self.name, message.id, reason="full")
             raise
         record(Kind.ACCEPTED, self.name, message.id, key=message.key)
+
+    def _deduplication_id(self, message: Message) -> str:
+        """The id by which a system knows what is sent again; each death and each replay has its own."""
+        id, died = message.id, message.headers.get("dead-letter-last")
+        if died is not None:
+            id = f"{id}/{died}"
+        for letter in self.dead_letters._out if self.dead_letters else ():
+            if letter.message.id == message.id:
+                id = f"{id}/{letter.sequence}"
+        return printable(id)
 
     async def receive(
         self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
@@ -455,6 +468,11 @@ def _read(kind: type[M], content: bytes, **more: str) -> M:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"this is no message: {type(error).__name__}: {values.shown(str(error))}") from error
     return message
+
+
+def printable(text: str) -> str:
+    """The text itself, or its hash where it is long or has signs that a header or a name may not have."""
+    return text if re.fullmatch(r"[!-~]{1,128}", text) else hashlib.sha256(text.encode()).hexdigest()
 
 
 def clock_shift() -> float:

@@ -30,7 +30,7 @@ from aio_pika.exceptions import (
 
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
-from .queue import BrokerQueue, Delivery, Unsupported, unbroken
+from .queue import BrokerQueue, Delivery, Unsupported, printable, unbroken
 
 __all__ = ["RabbitQueue", "declaring"]
 
@@ -132,7 +132,8 @@ class RabbitQueue(BrokerQueue):
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
         to = self.name if not delay else await self._delaying(math.ceil(delay * 1000))
-        sent = aio_pika.Message(content, message_id=message.id, delivery_mode=self._delivery_mode)
+        id = printable(message.id)  # for others who read it; AMQP takes 255 bytes
+        sent = aio_pika.Message(content, message_id=id, delivery_mode=self._delivery_mode)
         try:
             await self._channel.default_exchange.publish(sent, to)
         except PublishError as error:

@@ -8,10 +8,8 @@ letters by the redrive policy, when somebody asks for a message the next time.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import math
-import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import cache, partial
@@ -26,7 +24,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 from ..message import Message
 from ..message_queue import Backoff
 from .pulls import Pulls
-from .queue import BrokerQueue, Delivery, Unsupported
+from .queue import BrokerQueue, Delivery, Unsupported, printable
 
 __all__ = ["SqsQueue", "client"]
 
@@ -146,8 +144,8 @@ class SqsQueue(BrokerQueue):
         if self._fifo and delay:
             raise Unsupported("a FIFO queue has one delay for all messages")
         if self._fifo:
-            group = allowed(message.key or message.id)
-            facts = {"MessageGroupId": group, "MessageDeduplicationId": allowed(message.id)}
+            group = printable(message.key or message.id)
+            facts = {"MessageGroupId": group, "MessageDeduplicationId": self._deduplication_id(message)}
         await self._sqs.send_message(QueueUrl=self.url, MessageBody=content.decode(), **facts)
 
     # Out
@@ -218,10 +216,3 @@ class SqsQueue(BrokerQueue):
                 raise
             return False
         return True
-
-
-def allowed(text: str) -> str:
-    """The text itself, or its hash where it has signs that the name of a group may not have."""
-    if re.fullmatch(r"[!-~]{1,128}", text):
-        return text
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -52,3 +52,17 @@ def test_a_pull_that_nobody_answers_leaves_nothing_behind(monkeypatch: pytest.Mo
 
     with NATS.running() as server:
         anyio.run(main, server, backend="asyncio")
+
+
+def test_a_message_with_an_odd_id_can_be_put_for_later(servers: Servers) -> None:
+    """Its place is a subject of the stream, and an id may have signs which a subject may not have."""
+    if missing := NATS.missing():
+        pytest.skip(missing)
+
+    async def main() -> None:
+        async with JetStreamQueue(servers.running(NATS).url, f"orders-{uuid4()}") as queue:
+            for id in ("a.b", "a b", "a\r\nb", "*", ".", "x" * 5_000):
+                await queue.put(Message(id=id), delay=0.01)
+                assert (await queue.receive(timeout=SOON)).message.id == id
+
+    anyio.run(main, backend="asyncio")

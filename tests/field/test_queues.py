@@ -21,7 +21,7 @@ from eip_ref.field.redis_streams import RedisQueue
 from eip_ref.field.servers import RabbitMQ
 from eip_ref.field.sqs import SqsQueue
 from eip_ref.message import Message
-from eip_ref.message_queue import Backoff, Empty, Lease, QueueFull, Settled
+from eip_ref.message_queue import Backoff, Empty, Lease, QueueFull, Settled, replay
 
 from .conftest import Servers
 from .consumer_process import another_consumer
@@ -233,6 +233,18 @@ async def test_odd_text_is_kept_exactly(site: Site) -> None:
             assert (lease.message.id, lease.message.body) == (message.id, message.body)
             assert (lease.message.type, lease.message.key) == (message.type, message.key)
             assert lease.message.headers == message.headers
+            await lease.ack()
+
+
+@promise
+async def test_an_odd_id_is_kept_and_confused_with_no_other(site: Site) -> None:
+    """Neither spaces nor line ends, wildcards or its length are anything to the system."""
+    async with site.open() as queue:
+        for id in ("a b", " a b", "a\r\nX: 1", "a\r\nX: 2", "a.b", "*", ">", "\N{HOT BEVERAGE}", "x" * 300):
+            await queue.put(Message(id=id))
+            lease = await taken(queue)
+            assert lease is not None, f"{id!r} was confirmed, and did not come"
+            assert lease.message.id == id
             await lease.ack()
 
 
@@ -469,6 +481,22 @@ async def test_a_rejected_message_is_a_dead_letter_at_once(site: Site) -> None:
         assert await (await received(queue)).reject("no such customer") is Settled.DONE
         assert (await received(queue.dead_letters)).message.body == "poison"
         assert await taken(queue, timeout=0) is None
+
+
+@promise
+async def test_a_dead_letter_can_be_put_back_as_often_as_it_dies(site: Site) -> None:
+    """A replay is not the same message sent again, nor is its second death the first."""
+    async with site.open() as queue:
+        await fill(queue, "order")
+        for _ in range(2):
+            await (await received(queue)).reject("no such customer")
+            with anyio.fail_after(SOON):
+                while not await replay(queue.dead_letters, queue):
+                    await anyio.sleep(site.unit / 4)
+        lease = await taken(queue)
+        assert lease is not None, "it is lost"
+        assert lease.message.body == "order"
+        assert not await taken(queue.dead_letters, timeout=0), "it is still dead, too"
 
 
 @promise
