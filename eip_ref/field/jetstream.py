@@ -42,6 +42,7 @@ class JetStreamQueue(BrokerQueue):
     """
 
     _lost = LOST
+    _may_lease_for_ever = False
 
     def __init__(
         self,
@@ -55,7 +56,6 @@ class JetStreamQueue(BrokerQueue):
         dedup: float = 120.0,
         dead_letters: bool = True,
     ) -> None:
-        values.duration("lease", lease, zero=False)
         super().__init__(
             name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
         )
@@ -63,7 +63,8 @@ class JetStreamQueue(BrokerQueue):
             self.dead_letters = JetStreamQueue(
                 url, f"{name}-dead", lease=lease, max_failures=None, dead_letters=False
             )
-        self._url, self._capacity, self._dedup = url, capacity, dedup
+        self._url, self._capacity = url, capacity
+        self._dedup = values.duration("dedup", dedup)
         self._pulls = Pulls(_return)
         self._inboxes: list[Inbox] = []  # those that wait for no answer
 

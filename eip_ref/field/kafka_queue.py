@@ -38,6 +38,7 @@ class KafkaQueue(BrokerQueue):
     """
 
     _lost = (KafkaException, OSError)
+    _may_lease_for_ever = False
 
     def __init__(
         self,

@@ -104,6 +104,7 @@ class PubSubQueue(BrokerQueue):
     """
 
     _lost = LOST
+    _may_lease_for_ever = False
 
     def __init__(
         self,

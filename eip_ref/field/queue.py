@@ -79,6 +79,7 @@ class BrokerQueue(ABC):
     """
 
     _lost: ClassVar[tuple[type[Exception], ...]]  #: what the client raises when the broker is gone
+    _may_lease_for_ever: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class BrokerQueue(ABC):
         dead_letters: bool = True,
     ) -> None:
         self.name = values.name("name", name)
-        self.lease = values.duration("lease", lease, zero=False, infinite=True)
+        self.lease = self._checked(lease)
         self.backoff = backoff or Backoff()
         self.max_failures = None if max_failures is None else values.count("max_failures", max_failures)
         if max_failures is not None and not dead_letters:
@@ -99,6 +100,9 @@ class BrokerQueue(ABC):
         self._out: dict[Lease, Delivery] = {}  # leased here and not over
         self._stack: AsyncExitStack | None = None
         self._loop: asyncio.AbstractEventLoop  # asked for its time: that is anyio's, and costs less
+
+    def _checked(self, lease: float) -> float:
+        return values.duration("lease", lease, zero=False, infinite=self._may_lease_for_ever)
 
     # The operations of the system
 
@@ -189,7 +193,7 @@ class BrokerQueue(ABC):
         self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
     ) -> Lease:
         """Wait at most `timeout` seconds for a message. Raises `Empty`."""
-        seconds = self.lease if lease is None else values.duration("lease", lease, zero=False, infinite=True)
+        seconds = self.lease if lease is None else self._checked(lease)
         end = self._loop.time() + values.duration("timeout", timeout, infinite=True)
         who = whoami() if consumer is None else consumer
         while True:

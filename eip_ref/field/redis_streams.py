@@ -16,7 +16,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
-from .. import values
 from ..message import Message
 from ..message_queue import Backoff
 from ..trace import new_id
@@ -59,6 +58,7 @@ class RedisQueue(BrokerQueue):
     """
 
     _lost = LOST
+    _may_lease_for_ever = False
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class RedisQueue(BrokerQueue):
         max_failures: int | None = 5,
         dead_letters: bool = True,
     ) -> None:
-        values.duration("lease", lease, zero=False)
-        backoff = backoff or Backoff(max_delay=min(60.0, lease))
         super().__init__(
             name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
         )
+        if backoff is None:
+            self.backoff = Backoff(max_delay=min(60.0, lease))
         if capacity is not None:
             raise Unsupported("a stream with a length evicts its oldest entries, and refuses none")
         if dead_letters:

@@ -65,6 +65,7 @@ class SqsQueue(BrokerQueue):
     """
 
     _lost = LOST
+    _may_lease_for_ever = False
 
     def __init__(
         self,

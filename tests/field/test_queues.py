@@ -98,7 +98,7 @@ def stalled(lease: Lease) -> None:
 # Handed out and settled
 
 
-@pytest.mark.parametrize("made", [JetStreamQueue, KafkaQueue, RedisQueue])
+@pytest.mark.parametrize("made", [JetStreamQueue, KafkaQueue, PubSubQueue, RedisQueue, SqsQueue])
 def test_a_lease_without_an_end_is_refused_where_the_system_has_none(made: Any) -> None:
     """When the queue is made, and not when a message is nacked."""
     with pytest.raises(ValueError, match="lease"):
