@@ -18,7 +18,7 @@ from typing import Any
 
 from nats.errors import Error, MaxPayloadError, NoRespondersError, TimeoutError
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
-from nats.js.errors import APIError
+from nats.js.errors import APIError, BadRequestError
 
 from .. import values
 from ..message import Message
@@ -72,11 +72,12 @@ class JetStreamQueue(BrokerQueue):
         stack.callback(self._inboxes.clear)  # they end with the connection
         self._nats = await stack.enter_async_context(connected(self._url, self.name))
         self._stream = self._nats.jetstream()
-        await self._make_stream()
-        await self._stream.add_consumer(
-            self.name,
-            ConsumerConfig(durable_name="workers", ack_wait=self.lease, filter_subject=self.name),
-        )
+        workers = ConsumerConfig(durable_name="workers", ack_wait=self.lease, filter_subject=self.name)
+        try:
+            await self._make_stream()
+            await self._stream.add_consumer(self.name, workers)
+        except BadRequestError as error:
+            raise ValueError(f"{self.name} cannot have this name, or is there otherwise: {error}") from error
         stack.push_async_callback(self._pulls.close)
 
     async def _make_stream(self) -> None:

@@ -95,7 +95,7 @@ def _answer_time(seconds: float | None) -> float:
 async def make_topic(
     url: str, name: str, *, partitions: int = 1, config: Mapping[str, str], timeout: float | None = None
 ) -> None:
-    """Make a topic with one replica, unless it is there."""
+    """Make a topic with one replica, unless it is there. Raises ValueError for a name that it cannot have."""
     timeout = _answer_time(timeout)
     admin = AdminClient({"bootstrap.servers": url, **RETRY})
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config))
@@ -103,6 +103,8 @@ async def make_topic(
     try:
         await in_thread(made.result)
     except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_EXCEPTION:
+            raise ValueError(error.args[0].str()) from error
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise
 

@@ -29,6 +29,7 @@ from google.api_core.exceptions import (
     AlreadyExists,
     DeadlineExceeded,
     GoogleAPICallError,
+    InvalidArgument,
     ServiceUnavailable,
 )
 from google.pubsub_v1 import PublisherAsyncClient, PullResponse, SubscriberAsyncClient
@@ -78,9 +79,12 @@ async def asked(call: Callable[..., Any], timeout: float = ANSWER, **request: An
 
 
 async def made(create: Callable[..., Any], **request: Any) -> None:
-    """Create what is not there yet."""
-    with suppress(AlreadyExists):
-        await asked(create, **request)
+    """Create what is not there yet. Raises ValueError for a name that it cannot have."""
+    try:
+        with suppress(AlreadyExists):
+            await asked(create, **request)
+    except InvalidArgument as error:
+        raise ValueError(str(error)) from error
 
 
 async def publish(

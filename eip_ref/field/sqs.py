@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ from ..message_queue import Backoff
 from .pulls import Pulls
 from .queue import BrokerQueue, Delivery, Unsupported, printable
 
-__all__ = ["SqsQueue", "client"]
+__all__ = ["SqsQueue", "client", "refusing"]
 
 POLL = 2  #: seconds that one question waits at the service
 INTERVAL = 0.1  #: seconds between two questions that do not wait
@@ -38,6 +38,21 @@ OVER = ("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue")
 LOST = (HTTPClientError, NoConnection)  #: what the client raises when the service is gone
 
 SESSION = cache(get_session)
+
+
+@contextmanager
+def refusing(name: str, *codes: str) -> Iterator[None]:
+    """Raise a ValueError for what the service refuses with one of these codes."""
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) not in codes:
+            raise
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"].rpartition(".")[2])
 
 
 def client(service: str, url: str, region: str) -> AbstractAsyncContextManager[Any]:
@@ -98,9 +113,11 @@ class SqsQueue(BrokerQueue):
     async def _connect(self, stack: AsyncExitStack) -> None:
         self._sqs = await stack.enter_async_context(client("sqs", self._endpoint, self._region))
         stack.push_async_callback(self._polls.close)
-        made = await self._sqs.create_queue(
-            QueueName=self.name + ".fifo" * self._fifo, Attributes=await self._attributes()
-        )
+        attributes = await self._attributes()
+        with refusing(self.name, "InvalidParameterValue", "QueueAlreadyExists", "QueueNameExists"):
+            made = await self._sqs.create_queue(
+                QueueName=self.name + ".fifo" * self._fifo, Attributes=attributes
+            )
         self.url = made["QueueUrl"]
 
     async def _attributes(self) -> dict[str, str]:
@@ -213,7 +230,7 @@ class SqsQueue(BrokerQueue):
         try:
             await act(QueueUrl=self.url, ReceiptHandle=delivery.handle)
         except ClientError as error:
-            if error.response["Error"]["Code"].rpartition(".")[2] not in OVER:
+            if _code(error) not in OVER:
                 raise
             return False
         return True

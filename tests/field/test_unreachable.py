@@ -6,9 +6,10 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import asyncpg
@@ -18,6 +19,7 @@ from eip_ref.field import kafka, nats_core, postgresql, reaching
 from eip_ref.field.servers import SERVERS, Envoy, KurrentDB, Server
 from eip_ref.field.servers.server import HOST, place_on_loopback
 
+from .conftest import Servers
 from .promises import SOON
 from .systems import SYSTEMS
 from .verdicts import System
@@ -64,6 +66,23 @@ def test_a_system_that_is_not_there_is_a_connection_error(
             with anyio.fail_after(SOON), pytest.raises(ConnectionError, match=r"orders.*: \S"):
                 async with at.open(server, "orders"):
                     raise AssertionError("it was opened")
+
+    anyio.run(main, backend="asyncio")
+
+
+@pytest.mark.parametrize("at", ADAPTERS, ids=lambda system: system.id)
+def test_a_name_that_a_system_cannot_have_is_told_from_a_system_that_is_gone(
+    at: System, servers: Servers
+) -> None:
+    """To connect again would not help. Where the name is good, it is used."""
+    if missing := at.server.missing():
+        pytest.skip(missing)
+
+    async def main() -> None:
+        for odd in ("or ders", "orders/*", "orders\r\n", "orders?\N{HOT BEVERAGE}", "o" * 200):
+            with suppress(ValueError):
+                async with at.open(servers.running(at.server), f"{odd}-{uuid4()}"):
+                    pass
 
     anyio.run(main, backend="asyncio")
 
