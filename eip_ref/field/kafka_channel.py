@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from .. import values
 from ..message import Message
-from ..publish_subscribe import Published, TopicMessage, matches
+from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
 from ..signal import Signal
 from ..trace import Kind, record
 from .kafka import ANSWER, TICK, Writer, connection, consumer, in_thread, make_topic, once_it_leads
@@ -95,8 +95,8 @@ class KafkaSubscription:
         return [*first, *(self._consumer.consume(room, 0) if first and room else ())]
 
     def _wants(self, arrived: Any) -> bool:
-        """False also for news of the connection: the client comes back by itself."""
-        return arrived.error() is None and matches(self._pattern, _topic(arrived))
+        """False also for news of the connection, and for what another producer has put on no topic."""
+        return arrived.error() is None and (topic := _topic(arrived)) != "" and matches(self._pattern, topic)
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self._joined = True
@@ -142,6 +142,7 @@ class KafkaChannel:
 
     async def publish(self, topic: str, message: Message) -> Published | None:
         """Return when the broker has it. None is the answer: Kafka does not say who will read it."""
+        check_topic(topic)
         content = encoded(message)
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
         with connection(self.name):
@@ -153,6 +154,7 @@ class KafkaChannel:
 
     async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> KafkaSubscription:
         """Hear everything from the instant at which this returns; the members of a group share one copy."""
+        check_pattern(pattern)
         settings = MEMBER if group else {}
         reader = consumer(self._url, f"{self.name}-{group or uuid4()}", **settings)
         subscription = KafkaSubscription(reader, self.name, pattern, capacity)
@@ -188,4 +190,5 @@ def _after(arrived: Any) -> TopicPartition:
 
 
 def _topic(arrived: Any) -> str:
-    return str(dict(arrived.headers())[TOPIC].decode())
+    topic: bytes | None = dict(arrived.headers() or ()).get(TOPIC)
+    return (topic or b"").decode(errors="replace")

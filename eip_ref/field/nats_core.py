@@ -18,7 +18,7 @@ from nats.errors import Error, MaxPayloadError
 from nats.js.api import Header
 
 from ..message import Handler, Message
-from ..publish_subscribe import Published, TopicMessage
+from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
 from ..trace import Kind, record
@@ -87,7 +87,7 @@ class NatsSubscription:
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
         """The next message. Raises TimeoutError."""
         arrived = await self._subscription.next_msg(timeout=None if timeout == math.inf else timeout)
-        message = published(arrived.subject, arrived.data)
+        message = published(arrived.subject.removeprefix(f"{self._channel}."), arrived.data)
         record(Kind.DELIVERED, self._channel, message.id)
         return message
 
@@ -123,6 +123,7 @@ class NatsChannel:
 
         Raises ValueError for a message that is larger than the server takes.
         """
+        check_topic(topic)
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
         content = encoded(message)
         with reaching(self.name, LOST):
@@ -139,6 +140,7 @@ class NatsChannel:
 
     async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> NatsSubscription:
         """Hear everything from the instant at which this returns; the members of a group share one copy."""
+        check_pattern(pattern)
         with reaching(self.name, LOST):
             subscription = await self._client.subscribe(
                 f"{self.name}.{pattern}", queue=group, pending_msgs_limit=capacity

@@ -15,7 +15,7 @@ import anyio
 import asyncpg
 
 from ..message import Message
-from ..publish_subscribe import Published, TopicMessage, matches
+from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
 from ..trace import Kind, record
 from .postgresql import LOST, close
 from .queue import Unsupported, encoded, opening, published, reaching
@@ -75,7 +75,11 @@ class PostgresChannel:
 
     def _hear(self, connection: object, process: int, channel: str, notice: str) -> None:
         topic, _, content = notice.partition(" ")
-        message = published(topic, content.encode())
+        try:
+            message = published(topic, content.encode())
+        except ValueError as error:  # of somebody else, and nobody could be told
+            record(Kind.DROPPED, self.name, who="", reason=str(error))
+            return
         for subscription in self.subscriptions:
             subscription.hear(message)
 
@@ -84,6 +88,7 @@ class PostgresChannel:
 
         Raises ValueError for a message of 8,000 bytes or more.
         """
+        check_topic(topic)
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
         notice = f"{topic} {encoded(message).decode()}"
         try:
@@ -103,6 +108,7 @@ class PostgresChannel:
         self, pattern: str, *, group: str = "", capacity: int = 1_000
     ) -> PostgresSubscription:
         """Hear everything from the instant at which this returns."""
+        check_pattern(pattern)
         if group:
             raise Unsupported("whoever listens gets every notice")
         subscription = PostgresSubscription(self, pattern, capacity)

@@ -13,7 +13,7 @@ from uuid import uuid4
 import anyio
 
 from ..message import Message
-from ..publish_subscribe import Published, TopicMessage, matches
+from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
 from ..trace import Kind, record
 from .pubsub import LOST, PROJECT, PubSubQueue, clients, made, publish
 from .queue import encoded, opening, reaching, received_once
@@ -71,6 +71,7 @@ class PubSubChannel:
 
     async def publish(self, topic: str, message: Message) -> Published | None:
         """Return when the service has confirmed. None is the answer: it does not say who was there."""
+        check_topic(topic)
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
         with reaching(self.name, LOST):
             await publish(self._publisher, self._topic, encoded(message), message, topic=topic)
@@ -84,6 +85,7 @@ class PubSubChannel:
 
         `capacity` is what the reference has, and a subscription of Pub/Sub has not.
         """
+        check_pattern(pattern)
         name = f"{self.name}-{group or uuid4().hex}"
         queue = PubSubQueue(self._url, name, topic=self.name, dead_letters=False)
         await self._stack.enter_async_context(queue)

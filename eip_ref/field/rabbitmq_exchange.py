@@ -20,11 +20,11 @@ import anyio
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 
 from ..message import Handler, Message
-from ..publish_subscribe import Published, TopicMessage
+from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
 from ..trace import Kind, record
-from .queue import decoded, encoded, opening, published, reaching, requested
+from .queue import Unsupported, decoded, encoded, opening, published, reaching, requested
 from .rabbitmq import declaring
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
@@ -85,6 +85,7 @@ class RabbitChannel:
 
     async def publish(self, topic: str, message: Message) -> Published:
         """Return when the broker has confirmed. One receiver stands for one or more."""
+        check_topic(topic)
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
         with reaching(self.name, LOST):
             try:
@@ -101,6 +102,8 @@ class RabbitChannel:
 
         Raises ValueError for a group that is there with another capacity.
         """
+        check_pattern(pattern)
+        key = f"{self.name}.{_in_words_of_amqp(pattern)}"
         name = f"{self.name}.{group}" if group else None
         arguments = {"x-max-length": capacity, "x-expires": UNUSED}
         arrived: asyncio.Queue[Any] = asyncio.Queue()
@@ -110,13 +113,15 @@ class RabbitChannel:
             queue = await channel.declare_queue(
                 name, durable=bool(group), auto_delete=True, exclusive=not group, arguments=arguments
             )
-            await queue.bind(self._exchange, f"{self.name}.{_in_words_of_amqp(pattern)}")
+            await queue.bind(self._exchange, key)
             tag = await queue.consume(arrived.put)
         return RabbitSubscription(queue, arrived, tag, self.name)
 
 
 def _in_words_of_amqp(pattern: str) -> str:
-    """AMQP's `#` means no word too, and ours means at least one."""
+    """AMQP's `#` means no word too, and ours means at least one. Raises `Unsupported` for a word like it."""
+    if "#" in pattern.split("."):
+        raise Unsupported("'#' is a word to us and a wildcard to AMQP")
     return f"{pattern[:-1]}*.#" if pattern.endswith(">") else pattern
 
 

@@ -14,12 +14,14 @@ from uuid import uuid4
 import anyio
 
 from ..message import Message
-from ..publish_subscribe import Published, TopicMessage
+from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
 from ..trace import Kind, record
 from .queue import encoded, opening, reaching, received_once
-from .sqs import LOST, SqsQueue, client
+from .sqs import LOST, SqsQueue, client, refusing
 
 __all__ = ["SnsChannel", "SnsSubscription"]
+
+INVALID = "InvalidParameter"  #: the code for what the service cannot take
 
 
 class SnsSubscription:
@@ -59,7 +61,8 @@ class SnsChannel:
     async def __aenter__(self) -> SnsChannel:
         async with opening(self.name, LOST) as stack:
             self._sns = await stack.enter_async_context(client("sns", self._url, self._region))
-            self._topic = (await self._sns.create_topic(Name=self.name))["TopicArn"]
+            with refusing(self.name, INVALID):
+                self._topic = (await self._sns.create_topic(Name=self.name))["TopicArn"]
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel")
         return self
@@ -69,11 +72,15 @@ class SnsChannel:
             await self._stack.aclose()
 
     async def publish(self, topic: str, message: Message) -> Published | None:
-        """Return when the service has confirmed. None is the answer: it does not say who was there."""
+        """Return when the service has confirmed. None is the answer: it does not say who was there.
+
+        Raises ValueError for a message that it refuses, as it does one of more than 256 KiB.
+        """
+        check_topic(topic)
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
         facts = {"topic": topic, **_words(topic)}
         attributes = {name: {"DataType": "String", "StringValue": fact} for name, fact in facts.items()}
-        with reaching(self.name, LOST):
+        with reaching(self.name, LOST), refusing(self.name, INVALID):
             await self._sns.publish(
                 TopicArn=self._topic, Message=encoded(message).decode(), MessageAttributes=attributes
             )
@@ -87,6 +94,7 @@ class SnsChannel:
 
         `capacity` is what the reference has, and a queue of SQS has not.
         """
+        check_pattern(pattern)
         name = f"{self.name}-{group or uuid4().hex}"
         queue = SqsQueue(self._url, name, region=self._region, dead_letters=False)
         await self._stack.enter_async_context(queue)

@@ -49,6 +49,8 @@ from .topics import (
     Start,
     SubscriptionEnded,
     TopicMessage,
+    check_pattern,
+    check_topic,
     matches,
 )
 
@@ -67,6 +69,8 @@ __all__ = [
     "SubscriptionEnded",
     "TopicMessage",
     "WhenFull",
+    "check_pattern",
+    "check_topic",
     "listen",
     "matches",
 ]

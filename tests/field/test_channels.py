@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import anyio
+import anyio.to_thread
+import pytest
+from confluent_kafka import Producer
 
+from eip_ref.field.kafka_channel import KafkaChannel
+from eip_ref.field.servers import Kafka
 from eip_ref.message import Message
 
+from .conftest import Servers
 from .promises import SOON, Site, promise
 
 
@@ -86,6 +93,49 @@ async def test_wildcards_mean_one_word_or_the_rest(site: Site) -> None:
             await channel.publish(topic, Message(topic))
         assert await all_heard(one_word) == ["orders.paid"]
         assert await all_heard(the_rest) == ["orders.paid", "orders.paid.late"]
+
+
+@promise
+async def test_a_message_says_to_which_topic_it_was_published(site: Site) -> None:
+    """By the name that its publisher used, whatever the system calls it."""
+    async with site.open() as channel:
+        end = await channel.subscribe("orders.>")
+        await channel.publish("orders.paid", Message(1))
+        assert (await end.receive(timeout=SOON)).topic == "orders.paid"
+
+
+@promise
+async def test_what_is_no_topic_is_refused(site: Site) -> None:
+    """Nobody hears what is published there, and a pattern that means nothing hears nothing."""
+    async with site.open() as channel:
+        for wrong in ("", "orders..paid", "orders paid", "orders.\r\n", "orders."):
+            with pytest.raises(ValueError, match="is no topic"):
+                await channel.publish(wrong, Message(1))
+            with pytest.raises(ValueError, match="is no pattern"):
+                await channel.subscribe(wrong)
+        with pytest.raises(ValueError, match="is no topic"):
+            await channel.publish("orders.*", Message(1))
+        with pytest.raises(ValueError, match="is no pattern"):
+            await channel.subscribe("orders.>.paid")
+
+
+def test_what_another_producer_has_put_on_no_topic_is_passed_over(servers: Servers) -> None:
+    """Kafka hands it to each subscription, which hears on: also one whose record has no header at all."""
+    if missing := Kafka.missing():
+        pytest.skip(missing)
+    url, name = servers.running(Kafka).url, f"shop-{uuid4()}"
+
+    async def main() -> None:
+        async with KafkaChannel(url, name) as channel:
+            end = await channel.subscribe(">")
+            producer = Producer({"bootstrap.servers": url})
+            producer.produce(name, b"order 17")
+            producer.produce(name, b"order 18", headers={"topic": b""})
+            await anyio.to_thread.run_sync(producer.flush, SOON)
+            await channel.publish("orders", Message(19))
+            assert await heard(end) == 19
+
+    anyio.run(main, backend="asyncio")
 
 
 @promise
