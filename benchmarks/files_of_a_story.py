@@ -46,7 +46,7 @@ from eip_ref.saga import LocalTransaction, Orchestrator, Participant, Phase, Sag
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
 
 PACKAGE = Path(eip_ref.__file__).parent
-GROUND = ("message", "trace", "signal", "timers", "bounded", "values", "sockets", "storage", "lab")
+GROUND = ("message", "trace", "signal", "timers", "bounded", "values", "sockets", "tasks", "storage", "lab")
 
 
 class Reading:
