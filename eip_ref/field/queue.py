@@ -80,6 +80,7 @@ class BrokerQueue(ABC):
 
     _lost: ClassVar[tuple[type[Exception], ...]]  #: what the client raises when the broker is gone
     _may_lease_for_ever: ClassVar[bool] = True
+    _settles_to_the_end: ClassVar[bool] = False  #: also for one who is cancelled: to settle twice is an error
 
     def __init__(
         self,
@@ -296,13 +297,20 @@ class BrokerQueue(ABC):
             if lease not in self._out:
                 return self._settled_before(lease, outcome)
             if lease.expires > self._loop.time():
-                with self._connection():
-                    done = await act(delivery)
-                if done:
-                    self._tell(lease, outcome, facts)
+                work = self._act_and_tell(lease, outcome, act(delivery), facts)
+                if await (unbroken(work) if self._settles_to_the_end else work):
                     return Settled.DONE
             self._end(lease)
             return self._settled_before(lease, outcome)
+
+    async def _act_and_tell(
+        self, lease: Lease, outcome: str, act: Awaitable[bool], facts: dict[str, Any]
+    ) -> bool:
+        with self._connection():
+            done = await act
+        if done:
+            self._tell(lease, outcome, facts)
+        return done
 
     def _settled_before(self, lease: Lease, outcome: str) -> Settled:
         if lease.outcome:

@@ -56,6 +56,7 @@ class RabbitQueue(BrokerQueue):
     """
 
     _lost = (AMQPError, ChannelInvalidStateError, ConnectionError)
+    _settles_to_the_end = True
 
     def __init__(
         self,

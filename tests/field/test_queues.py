@@ -375,6 +375,20 @@ async def test_the_system_itself_refuses_an_old_lease(site: Site) -> None:
 
 
 @promise
+async def test_who_is_cancelled_while_it_settles_harms_nobody(site: Site) -> None:
+    """Whatever the instant, the queue goes on when the lease would have ended."""
+    async with site.open(lease=site.unit) as queue:
+        for step in range(10):
+            await queue.put(Message(step))
+            lease = await received(queue)
+            with anyio.move_on_after(step / 4000):
+                await lease.ack()
+        await anyio.sleep_until(lease.expires + site.unit / 2)
+        await queue.put(Message("order"))
+        assert "order" in await drain(queue)
+
+
+@promise
 async def test_a_later_lease_has_a_higher_token(site: Site) -> None:
     """Whoever grants it: so that a store can refuse a consumer whose lease is over."""
     async with site.open() as one, site.open() as two:
