@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ MARKS = {"kept": "✓", "kept with a setting": "(✓)", "not kept": "✗", "not 
 """In the picture too, for those who do not see its colours."""
 
 
+ROOM = 5  #: systems in one table of words, so that nobody has to scroll sideways to read one
 NOT_RUN = "not run"  #: in place of a cell that nothing has measured
 
 
@@ -91,13 +93,14 @@ def words(promise: str) -> str:
 def _section(table: Table) -> Iterator[str]:
     yield f"## {table.pattern[0].upper()}{table.pattern[1:]}"
     yield ""
-    yield f"![The table below as coloured squares]({picture_name(table)})"
-    yield ""
-    yield f"| promise | {' | '.join(table.systems.values())} |"
-    yield "|---" * (1 + len(table.systems)) + "|"
-    for promise in table.promises:
-        found = (_linked(table.cells.get((system, promise))) for system in table.systems)
-        yield f"| {words(promise)} | {' | '.join(found)} |"
+    yield f"![What is said below, as coloured squares]({picture_name(table)})"
+    for systems in _side_by_side(list(table.systems)):
+        yield ""
+        yield f"| promise | {' | '.join(table.systems[system] for system in systems)} |"
+        yield "|---" * (1 + len(systems)) + "|"
+        for promise in table.promises:
+            found = (_linked(table.cells.get((system, promise))) for system in systems)
+            yield f"| {words(promise)} | {' | '.join(found)} |"
     for system, label in table.systems.items():
         yield ""
         yield f"**{label}**"
@@ -106,6 +109,14 @@ def _section(table: Table) -> Iterator[str]:
             cell = table.cells.get((system, promise))
             if cell is not None and cell.words:
                 yield f"- *{words(promise)}* is {cell.found}: {cell.words}."
+
+
+def _side_by_side(systems: list[str]) -> Iterator[list[str]]:
+    """As many of them as a page has room for beside the promises, and about as many each time."""
+    times = math.ceil(len(systems) / ROOM)
+    size = math.ceil(len(systems) / times)
+    for first in range(0, len(systems), size):
+        yield systems[first : first + size]
 
 
 def _linked(cell: Cell | None) -> str:
