@@ -49,6 +49,8 @@ __all__ = [
     "unbroken",
 ]
 
+LONGEST_DELAY = 3e8  #: seconds: RabbitMQ takes ten years and no more, and ends the channel of who asks for it
+
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
@@ -169,7 +171,7 @@ class BrokerQueue(ABC):
 
     async def put(self, message: Message, *, delay: float = 0.0) -> None:
         """Return when the broker has confirmed that it has the message. Raises `QueueFull`."""
-        values.duration("delay", delay)
+        _check_delay(delay)
         content = encoded(message)
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         try:
@@ -266,7 +268,8 @@ class BrokerQueue(ABC):
         return await self._settle(lease, "acked", self._ack)
 
     async def nack(self, lease: Lease, *, delay: float | None = None, reason: str = "") -> Settled:
-        rest = self.backoff.seconds(lease.failures + 1) if delay is None else values.duration("delay", delay)
+        rest = self.backoff.seconds(lease.failures + 1) if delay is None else delay
+        _check_delay(rest)
         failures, nack = lease.failures + 1, partial(self._nack, delay=rest, failed=True)
         if self._has_failed(failures):
             why = f"{failures} failures, the last: {reason or 'nacked'}"
@@ -378,6 +381,11 @@ class BrokerQueue(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self._out)} leased here>"
+
+
+def _check_delay(delay: float) -> None:
+    if values.duration("delay", delay) > LONGEST_DELAY:
+        raise ValueError(f"a delay has at most {LONGEST_DELAY:g} seconds, not {delay!r}")
 
 
 class reaching:

@@ -169,8 +169,7 @@ class SqsQueue(BrokerQueue):
     # Out
 
     async def _take(self, seconds: float, timeout: float) -> Delivery | None:
-        if seconds > LONGEST:
-            raise Unsupported(f"a visibility timeout has at most {LONGEST} seconds")
+        within_bounds(seconds)
         asked = math.ceil(seconds), int(min(POLL, timeout))
         message = await self._polls.answer(partial(self._poll, *asked), asked=asked)
         if message is not None:
@@ -223,6 +222,7 @@ class SqsQueue(BrokerQueue):
         return False  # the service counts, and moves
 
     async def _extend(self, delivery: Delivery, seconds: float) -> bool:
+        within_bounds(seconds)
         change = partial(self._sqs.change_message_visibility, VisibilityTimeout=math.ceil(seconds))
         return await self._settles(change, delivery)
 
@@ -234,3 +234,9 @@ class SqsQueue(BrokerQueue):
                 raise
             return False
         return True
+
+
+def within_bounds(seconds: float) -> None:
+    """Refuse what the service would, with a code that it has for old handles too."""
+    if seconds > LONGEST:
+        raise Unsupported(f"a visibility timeout has at most {LONGEST} seconds")

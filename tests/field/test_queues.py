@@ -11,6 +11,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
+from eip_ref.field import Unsupported
 from eip_ref.field.activemq import ActiveMQQueue
 from eip_ref.field.jetstream import JetStreamQueue
 from eip_ref.field.kafka_queue import KafkaQueue
@@ -18,7 +19,7 @@ from eip_ref.field.postgresql import PostgresQueue
 from eip_ref.field.pubsub import PubSubQueue
 from eip_ref.field.rabbitmq import RabbitQueue
 from eip_ref.field.redis_streams import RedisQueue
-from eip_ref.field.servers import RabbitMQ
+from eip_ref.field.servers import Moto, RabbitMQ
 from eip_ref.field.sqs import SqsQueue
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff, Empty, Lease, QueueFull, Settled, replay
@@ -147,6 +148,22 @@ def test_a_queue_that_is_there_with_other_settings_is_told_from_one_that_is_gone
         with pytest.raises(ValueError, match=f"{name} is there with other settings.*x-delivery-limit"):
             async with RabbitQueue(url, name):
                 raise AssertionError("it was opened")
+
+    anyio.run(main, backend="asyncio")
+
+
+def test_a_rest_that_the_system_cannot_give_is_told_from_a_lease_that_is_over(servers: Servers) -> None:
+    """SQS has one code for both."""
+    if missing := Moto.missing():
+        pytest.skip(missing)
+
+    async def main() -> None:
+        async with SqsQueue(servers.running(Moto).url, f"orders-{uuid4()}") as queue:
+            await queue.put(Message("order"))
+            lease = await received(queue)
+            with pytest.raises(Unsupported, match="visibility timeout"):
+                await lease.nack(delay=50_000)
+            assert await lease.ack() is Settled.DONE
 
     anyio.run(main, backend="asyncio")
 
@@ -309,6 +326,21 @@ async def test_a_message_past_its_deadline_is_dropped(site: Site) -> None:
         with anyio.CancelScope(deadline=anyio.current_time() + site.unit / 2):
             await anyio.sleep_forever()
         assert await drain(queue) == ["in time"]
+
+
+@promise
+async def test_a_delay_for_ever_is_refused_and_the_lease_goes_on(site: Site) -> None:
+    """Who asks for it has mistaken the unit, and neither the connection nor the message pays for it."""
+    async with site.open() as queue:
+        await fill(queue, "order")
+        lease = await received(queue)
+        for delay in (1e9, 1e300):
+            with pytest.raises(ValueError, match="delay"):
+                await queue.put(Message(), delay=delay)
+            with pytest.raises(ValueError, match="delay"):
+                await lease.nack(delay=delay)
+        assert await lease.ack() is Settled.DONE
+        assert await taken(queue, timeout=0) is None
 
 
 # Leases
