@@ -30,7 +30,7 @@ from aio_pika.exceptions import (
 
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
-from .queue import BrokerQueue, Delivery, Unsupported, printable, unbroken
+from .queue import BrokerQueue, Delivery, Unsupported, clock_shift, printable, unbroken
 
 __all__ = ["RabbitQueue", "declaring"]
 
@@ -257,8 +257,9 @@ def _facts_of_death(headers: Any) -> dict[str, Any]:
     if not deaths:
         return {}
     last = deaths[0]
+    at = last["time"].timestamp() + 1  # AMQP has whole seconds: the end of this one is not before the death
     return {
         "dead-letter-reason": last["reason"],
         "dead-letter-source": last["queue"],
-        "dead-letter-last": last["time"].timestamp(),
+        "dead-letter-last": at - clock_shift(),
     }

@@ -592,6 +592,17 @@ async def test_what_is_no_message_can_be_read_where_it_has_come_to_rest(site: Si
         assert await taken(queue.dead_letters, timeout=0) is None
 
 
+@promise
+async def test_a_dead_letter_says_when_it_died(site: Site) -> None:
+    """On the clock of whoever reads it, so that a replay knows what has died since it began."""
+    async with site.open() as queue:
+        await fill(queue, "poison")
+        before = anyio.current_time()
+        await (await received(queue)).reject("no such customer")
+        died = (await received(queue.dead_letters)).message.headers["dead-letter-last"]
+        assert before <= died <= anyio.current_time() + 1
+
+
 # Order after a failure
 
 
