@@ -43,6 +43,7 @@ class KafkaSubscription:
         self._changed = Signal()
         self._places: dict[int, TopicPartition] = {}  # after what was received, by partition
         self._joined = self._left = False
+        self._task: asyncio.Future[None] | None = None
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
         """The next message. Raises TimeoutError."""
@@ -60,12 +61,17 @@ class KafkaSubscription:
 
     async def leave(self) -> None:
         """End it, and return when the broker knows. Idempotent."""
-        if not self._left:
-            self._left = True
-            self._changed.notify_all()
-            await self._task
-            self._commit()
-            await in_thread(self._consumer.close)
+        if self._left:
+            return
+        self._left = True
+        self._changed.notify_all()
+        with anyio.CancelScope(shield=True):
+            try:
+                if self._task is not None:
+                    await self._task
+                self._commit()
+            finally:
+                await in_thread(self._consumer.close)
 
     # Within
 
@@ -158,14 +164,18 @@ class KafkaChannel:
         settings = MEMBER if group else {}
         reader = consumer(self._url, f"{self.name}-{group or uuid4()}", **settings)
         subscription = KafkaSubscription(reader, self.name, pattern, capacity)
-        with connection(self.name):
-            places = await in_thread(self._first_places, reader)
-            if group:
-                await in_thread(once_it_leads, partial(_commit_first, reader, places))
-                await subscription._join(self.name)
-            else:
-                reader.assign(places)
-                subscription._begin()
+        try:
+            with connection(self.name):
+                places = await in_thread(self._first_places, reader)
+                if group:
+                    await in_thread(once_it_leads, partial(_commit_first, reader, places))
+                    await subscription._join(self.name)
+                else:
+                    reader.assign(places)
+                    subscription._begin()
+        except BaseException:
+            await subscription.leave()
+            raise
         self._subscriptions.append(subscription)
         return subscription
 

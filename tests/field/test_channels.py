@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -134,6 +135,26 @@ def test_what_another_producer_has_put_on_no_topic_is_passed_over(servers: Serve
             await anyio.to_thread.run_sync(producer.flush, SOON)
             await channel.publish("orders", Message(19))
             assert await heard(end) == 19
+
+    anyio.run(main, backend="asyncio")
+
+
+def test_whoever_is_cancelled_while_it_joins_a_group_leaves_it(servers: Servers) -> None:
+    """Kafka would hand the messages of the group to the one who has gone."""
+    if missing := Kafka.missing():
+        pytest.skip(missing)
+    url, name = servers.running(Kafka).url, f"shop-{uuid4()}"
+
+    async def main() -> None:
+        async with KafkaChannel(url, name) as channel:
+            before = asyncio.all_tasks()
+            for step in range(12):
+                with anyio.move_on_after(step / 20):
+                    await (await channel.subscribe("orders", group="billing")).leave()
+            assert asyncio.all_tasks() == before
+            end = await channel.subscribe("orders", group="billing")
+            await channel.publish("orders", Message(17))
+            assert await heard(end) == 17
 
     anyio.run(main, backend="asyncio")
 
