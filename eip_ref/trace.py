@@ -107,6 +107,7 @@ class Event(NamedTuple):
 
 
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
+_AT_ONCE = 20  #: events written by one call of it, which costs as much as an event
 
 
 class TraceTooLong(RuntimeError):
@@ -351,8 +352,9 @@ class Trace:
         Raises TypeError for other data, and `TraceTooLong` for more than `limit` characters of events.
         """
         rows: list[str] = []
-        for e in self.events:
-            rows.append(_as_json([e.at, e.kind, e.where, e.message, e.who, dict(e.data)]))
+        for start in range(0, len(self), _AT_ONCE):
+            some = [[*e[:5], dict(e.data)] for e in self.events[start : start + _AT_ONCE]]
+            rows.append(_as_json(some)[1:-1])
             limit -= len(rows[-1])
             if limit < 0:
                 raise TraceTooLong("what happened is too long to be written down")

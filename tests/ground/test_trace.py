@@ -95,6 +95,17 @@ def test_a_saved_trace_loads_as_an_equal_one() -> None:
     assert (loaded.seed, loaded.to_json()) == (7, trace.to_json())
 
 
+@pytest.mark.parametrize("events", [0, 1, 20, 21, 45])
+def test_a_trace_of_any_length_is_saved_whole(events: int) -> None:
+    """Nothing is left out, and what is longer than it may be is an error."""
+    trace = listen(*[("note", "here", f"m{n}") for n in range(events)])
+    text = trace.to_json(limit=100 * events)
+    assert Trace.from_json(text) == trace
+    if events:
+        with pytest.raises(TraceTooLong, match="too long"):
+            trace.to_json(limit=10 * events)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1, "events": [[1]]}'])
 def test_what_is_not_a_trace_is_refused(text: str) -> None:
     """A file that is no saved trace gives a clear ValueError."""
