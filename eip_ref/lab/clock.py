@@ -11,6 +11,7 @@ task here, so waiting for anything else is a `Deadlock`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import heapq
 import itertools
 import math
@@ -45,6 +46,8 @@ __all__ = [
     "simulate",
     "waits_elsewhere",
 ]
+
+_NEW_OBJECTS = 10_000  #: of a run, at which the garbage collector looks together; else they are 700
 
 _seed: ContextVar[int | None] = ContextVar("seed", default=None)
 
@@ -290,7 +293,7 @@ def _run(
 
     with recording(lambda: clock.now, limit=max_events, explain=_waiting) as recorder:
         try:
-            with _set_aside(), _interruptible(clock):
+            with _set_aside(), _seldom_collected(), _interruptible(clock):
                 loop.run(main())
         except BaseException as error:
             raised = error
@@ -328,6 +331,19 @@ def _set_aside() -> Iterator[None]:
         asyncio._set_running_loop(loop)
         if loop and task:
             asyncio.tasks._enter_task(loop, task)
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Have the garbage collector look for cycles after more new objects than usual: a run makes few cycles,
+    but facts that stay, and where several traces are kept each look at all of them takes long.
+    """
+    before, *older = gc.get_threshold()
+    gc.set_threshold(max(before, _NEW_OBJECTS) if before else 0, *older)
+    try:
+        yield
+    finally:
+        gc.set_threshold(before, *older)
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
@@ -507,6 +508,29 @@ def test_the_trace_is_the_same_in_every_process(tmp_path: Path) -> None:
     }
     assert len(traces) == 1
     assert len(traces.pop()) > 10_000
+
+
+@pytest.fixture
+def threshold() -> Iterator[Callable[[int], None]]:
+    """Sets the number of new objects after which the collector looks at them, until the test is over."""
+    before, *older = gc.get_threshold()
+    yield lambda number: gc.set_threshold(number, *older)
+    gc.set_threshold(before, *older)
+
+
+@pytest.mark.parametrize(("outside", "inside"), [(700, 10_000), (50_000, 50_000), (0, 0)])
+def test_a_run_is_seldom_collected(threshold: Callable[[int], None], outside: int, inside: int) -> None:
+    """It keeps many facts and makes few cycles. Afterwards, and where an error ends it, all is as before."""
+    seen = []
+
+    async def looks_and_fails() -> None:
+        seen.append(gc.get_threshold()[0])
+        raise LookupError
+
+    threshold(outside)
+    with pytest.raises(LookupError):
+        simulate(looks_and_fails)
+    assert (seen, gc.get_threshold()[0]) == ([inside], outside)
 
 
 def test_the_dead_of_a_simulation_leave_no_task_in_the_list_of_asyncio() -> None:
