@@ -95,19 +95,29 @@ def _idle(played: Played) -> set[str]:
     demo, presets, others = played
     known, idle = [*others, *presets], {*demo.controls}
     for values, trace in [*others[:1], *presets]:
-        before = _drawn(demo, trace) if idle else []
+        drawn = list[str]()
         for name in sorted(idle):
             for moved in ({**values, name: end} for end in demo.controls[name].ends if end != values[name]):
                 again = next((each for at, each in known if at == moved), None) or demo.run(**moved)
-                if _drawn(demo, again) != before:
+                if _looks_other(demo, trace, drawn, again):
                     idle.discard(name)
                     break
     return idle
 
 
-def _drawn(demo: Demo, trace: Trace) -> list[object]:
-    """The figures of a trace, and for a player the trace itself."""
-    return [*(figure(trace).svg for figure in demo.figures), trace if demo.player else None]
+def _looks_other(demo: Demo, trace: Trace, drawn: list[str], again: Trace) -> bool:
+    """A player of the other trace, or one of its figures; a figure is drawn when those before are the same.
+
+    `drawn` keeps those of the first trace.
+    """
+    if demo.player and again != trace:
+        return True
+    for number, figure in enumerate(demo.figures):
+        if number == len(drawn):
+            drawn.append(figure(trace).svg)
+        if figure(again).svg != drawn[number]:
+            return True
+    return False
 
 
 @each_lesson
