@@ -154,6 +154,7 @@ class Signal:
 
     def _wait_again(self, turn: _Turn) -> None:
         self._on_their_way -= 1
+        self._late = False  # there is nothing now, and whatever comes from now on wakes somebody
         turn.woken = anyio.Event()
         insort(self._line, turn, key=_by_number)  # others may have been woken in vain together with it
 
@@ -162,7 +163,7 @@ class Signal:
         turn.over = True
         self._on_their_way -= 1
         if self._late:
-            self._late = False
+            self._late = len(self._line) > 1  # so may the one behind the next
             self.notify()
 
     def _leave(self, turn: _Turn) -> None:

@@ -191,6 +191,25 @@ async def test_a_latecomer_does_not_miss_what_came_while_another_was_on_its_way(
     assert sorted(taken) == [1, 2]
 
 
+async def test_several_latecomers_miss_nothing_either() -> None:
+    """Three things came while one was on its way, and two who came behind it are served too."""
+    shelf, taken = Shelf(), list[int]()
+
+    async def wait() -> None:
+        taken.append(await shelf.signal.first(shelf.take, anyio.WouldBlock))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(1)
+        group.start_soon(wait)
+        group.start_soon(wait)
+        for thing in (1, 2, 3):
+            shelf.put(thing)
+        await anyio.sleep(1)
+        group.cancel_scope.cancel()
+    assert sorted(taken) == [1, 2, 3]
+
+
 @virtual_time_only
 @pytest.mark.parametrize("step", range(1, 8))
 async def test_nobody_waits_for_the_dead(step: int) -> None:
