@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any
 
 from .. import values
@@ -39,15 +40,15 @@ class Attempt:
         self._effects: list[tuple[str, dict[str, Any]]] = []
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value as this attempt sees it: its own write, or what is committed."""
+        """A copy of the value as this attempt sees it: its own write, or what is committed."""
         if name in self._writes:
-            return self._writes[name]
+            return deepcopy(self._writes[name])
         self._read.setdefault(name, self._ledger._versions.get(name, 0))
-        return self._ledger.values.get(name, default)
+        return deepcopy(self._ledger.values.get(name, default))
 
     def set(self, name: str, value: Any) -> None:
-        """Write a value, to be seen by others after the commit."""
-        self._writes[name] = value
+        """Write a copy of a value, to be seen by others after the commit."""
+        self._writes[name] = deepcopy(value)
 
     def effect(self, effect: str, **data: Any) -> None:
         """Note what this does in the world, for the trace; recorded at the commit."""

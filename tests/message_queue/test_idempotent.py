@@ -51,6 +51,22 @@ def test_a_repeated_message_has_one_effect(play: Play) -> None:
     assert (trace.count("effect"), trace.count("duplicate")) == (1, 2)
 
 
+async def test_a_value_that_is_changed_in_place_changes_nothing_before_the_commit() -> None:
+    """Nor afterwards: what was read and what was written are copies."""
+    ledger, lines = Ledger(), ["tea"]
+    async with ledger.transaction("first") as attempt:
+        attempt.set("lines", lines)
+        lines.append("after it was written")
+
+    def change_in_place(message: Message, attempt: Attempt) -> None:
+        attempt.get("lines").append("before the commit")
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await IdempotentReceiver(ledger, change_in_place)(Message())
+    assert ledger.values == {"lines": ["tea"]}
+
+
 @everywhere
 def test_a_failed_first_attempt_does_not_make_the_retry_a_duplicate(play: Play) -> None:
     """10. The record of the id commits with the effect, so a failure leaves neither."""
