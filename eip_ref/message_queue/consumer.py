@@ -98,7 +98,8 @@ class Consumer:
                     return lease
             if self._fault is not None:
                 raise self._fault
-            self._news = anyio.Event()
+            if self._news.is_set():  # else somebody else waits for it too
+                self._news = anyio.Event()
             await self._news.wait()
         raise StopAsyncIteration
 
@@ -268,13 +269,13 @@ class Worker:
             process, handle=handle, ack=_mode(ack, heartbeat), timeout=timeout, heartbeat=heartbeat
         )
         self._consumer: Consumer | None = None
-        self._deadline = math.inf
+        self._deadline: float | None = None  # once it is stopped
 
     async def run(self) -> None:
         """Work until the queue is closed and settled, or until `stop`."""
         lease: Lease | None = None
         async with Consumer(self._queue, prefetch=self._prefetch) as self._consumer:
-            if self._deadline < math.inf:
+            if self._deadline is not None:
                 return
             with anyio.CancelScope() as self._scope:
                 async for lease in self._consumer:

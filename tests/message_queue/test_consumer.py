@@ -460,18 +460,42 @@ def test_a_stopping_worker_finishes_in_bounds_and_returns_the_rest(
 
 
 @everywhere
-def test_a_worker_stopped_before_it_runs_takes_nothing(play: Play) -> None:
+@pytest.mark.parametrize("within", [10, math.inf])
+def test_a_worker_stopped_before_it_runs_takes_nothing(play: Play, within: float) -> None:
     """stop() is heard whenever it comes."""
 
     async def scenario() -> None:
         async with MessageQueue("orders") as queue:
             await fill(queue, 1)
             worker = Worker(queue, slow)
-            worker.stop(within=10)
+            worker.stop(within=within)
             await worker.run()
             assert len(queue) == 1
 
     play(scenario)
+
+
+async def test_tasks_that_share_a_consumer_all_get_work_and_all_hear_of_the_end() -> None:
+    """Nobody waits for ever because somebody else waits too."""
+    done = list[str]()
+
+    async def work(name: str) -> None:
+        async for lease in consumer:
+            await anyio.sleep(1)
+            await lease.ack()
+            done.append(name)
+        done.append("end")
+
+    async with MessageQueue("orders") as queue, Consumer(queue, prefetch=2) as consumer:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                for name in "ab":
+                    group.start_soon(work, name)
+                await anyio.sleep(1)
+                await fill(queue, 2)
+                await anyio.sleep(2)
+                queue.close()
+    assert sorted(done) == ["a", "b", "end", "end"]
 
 
 def test_a_prefetch_below_one_is_refused() -> None:
