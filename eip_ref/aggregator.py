@@ -196,7 +196,7 @@ class Aggregator:
         try:
             if error is None and self._store is None:
                 for group in list(self._open.values()):
-                    await self._give_up(group)
+                    await self._give_up(group, "closed")
         finally:
             self._drop_what_is_open()
             suppressed = await self._stack.__aexit__(kind, error, trace)
@@ -221,8 +221,7 @@ class Aggregator:
         """
         await anyio.lowlevel.checkpoint()
         try:
-            if self._closed:
-                raise AggregatorClosed(f"{self.name} is not open and takes no message")
+            self._must_be_open()
             key, number = self._place_of(message)
             while (group := self._group(key)) is not None:
                 async with group.lock:
@@ -237,6 +236,10 @@ class Aggregator:
             return
         record(Kind.REFUSED, self.name, message.id, who=self.name, reason="late", group=key)
         await values.finished(self._late(message))
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise AggregatorClosed(f"{self.name} is not open and takes no message")
 
     def _place_of(self, message: Message) -> tuple[str, int]:
         """The group of a message and its number there. Raises `NoCorrelation` and `NoSequence`."""
@@ -254,6 +257,7 @@ class Aggregator:
         if key in self._over:
             return None
         if (group := self._open.get(key)) is None:
+            self._must_be_open()  # it may have been left meanwhile
             if len(self._open) >= self._max_groups:
                 raise TooManyGroups(f"{self.name} has {self._max_groups} groups open and may not open {key}")
             group = self._open[key] = _Group(key, anyio.current_time() + self._timeout)
@@ -311,19 +315,20 @@ class Aggregator:
         record(kind, self.name, group.key, who=self.name, why=why, messages=len(group.messages))
 
     def _remove(self, group: _Group) -> None:
-        del self._open[group.key]
+        if self._open.get(group.key) is group:  # else this was left meanwhile
+            del self._open[group.key]
         group.timer.cancel()
 
-    async def _give_up(self, group: _Group) -> None:
+    async def _give_up(self, group: _Group, why: str) -> None:
         """End a group whose time is over, or to which nothing more will come."""
         async with group.lock:
             if await self._is_open(group):
-                await self._end(group, "closed")
+                await self._end(group, why)
 
     async def _time_out(self, group: _Group) -> None:
         with group.timer:
             await anyio.sleep_until(group.until)
-            await self._give_up(group)
+            await self._give_up(group, "timed out")  # an alarm of the real clock may be a moment early
 
 
 class _Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
@@ -27,7 +28,7 @@ from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.storage import MemoryStore, SQLiteStore
 from eip_ref.trace import Trace
-from tests.backends import Play, everywhere, recorded, virtual_time_only
+from tests.backends import Play, everywhere, on_asyncio, recorded, virtual_time_only
 
 
 def part(number: Any, order: str | None = "order 17", body: Any = None) -> Message:
@@ -499,6 +500,44 @@ async def test_what_is_not_handed_out_is_recorded_as_dropped(how: str) -> None:
     (dropped,) = recorded().filter("dropped")
     assert dropped.message == taken.id
     assert "order 17" in dropped.data["reason"]
+
+
+@pytest.mark.parametrize(("failing", "answers"), [(0, ["done", "done"]), (1, ["failed", "closed"])])
+async def test_whoever_is_handing_out_when_it_is_left_hears_what_came_of_that(
+    failing: int, answers: list[str]
+) -> None:
+    """And whoever waits behind that: its message is late, or was not taken."""
+    told: list[str] = []
+    desk = Desk(complete=by_size(1), store=MemoryStore())
+    desk.failing, desk.seconds = failing, 3.0
+
+    async def send(number: int) -> None:
+        try:
+            await desk.take(part(number))
+            told.append("done")
+        except ConnectionError:
+            told.append("failed")
+        except AggregatorClosed:
+            told.append("closed")
+
+    async with anyio.create_task_group() as group, desk.aggregator:
+        group.start_soon(send, 1)
+        await anyio.sleep(1)
+        group.start_soon(send, 2)
+        await anyio.sleep(1)
+    assert told == answers
+
+
+@on_asyncio
+async def test_an_alarm_that_is_a_moment_early_is_a_timeout_all_the_same() -> None:
+    """Where a clock ticks coarsely, timers fire up to a tick before their time."""
+    asyncio.get_running_loop()._clock_resolution = 0.05  # type: ignore[attr-defined]
+    desk = Desk(timeout=0.1)
+    async with desk.aggregator:
+        await desk.take(part(1))
+        while not desk.out:
+            await anyio.sleep(0.001)
+    assert [aggregate.why for aggregate in desk.out] == ["timed out"]
 
 
 async def test_with_a_store_open_groups_go_on_after_a_restart(tmp_path: Path) -> None:
