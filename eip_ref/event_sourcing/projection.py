@@ -276,13 +276,16 @@ async def rebuild(projector: Projector, events: EventStore) -> None:
 
     The live view stays up to date and readable meanwhile, and no reader is sent back in time: the swap
     happens only where the new view shows all that the old one does. Then all older views are dropped. After
-    a crash, call it again: it goes on where it was. What `catch_up` raises comes out, and then the old view
-    is still live.
+    a crash, call it again: it goes on where it was. What `catch_up` raises comes out, and RuntimeError for
+    a live view that shows more than there is; then the old view is still live.
     """
     name, generation = projector.projection.name, projector.projection.generation
-    await projector.catch_up(events)
+    position = await projector.catch_up(events)
     while not await projector.views.run(lambda transaction: swap(transaction, name, generation)):
-        await projector.catch_up(events)
+        was, position = position, await projector.catch_up(events)
+        if position == was:
+            words = f"the live view of {name} shows later events than position {position}, where"
+            raise RuntimeError(f"{words} {events.name} ends: it was made of another history")
     # Also when nothing was swapped: a crash after the swap may have left the old view, with all it says.
     await projector.views.run(partial(_drop_older, name, generation))
     await projector.views.erase()

@@ -444,6 +444,18 @@ async def test_a_rebuild_that_fails_leaves_the_live_view() -> None:
     assert live_view(views, "total").items() == [("events", "ab")]
 
 
+async def test_a_rebuild_from_another_history_ends_and_says_so() -> None:
+    """Where the live view shows what the store never had, the new one can never take its place."""
+    views, other = MemoryStore(), MemoryEventStore("restored")
+    store = MemoryEventStore()
+    await pay(store, "ab")
+    await Projector(views, TOTAL).catch_up(store)
+    await pay(other, "a")
+    with pytest.raises(RuntimeError, match="restored ends: it was made of another history"):
+        await rebuild(Projector(views, SECOND), other)
+    assert live(views, "total") == 1
+
+
 @virtual_time_only
 @both
 async def test_a_rebuild_that_died_after_its_swap_leaves_no_old_view(tmp_path: Path, place: Place) -> None:
