@@ -4,7 +4,7 @@
 
 A snapshot is the state of a stream at one version, kept so that a replay need not begin at the start.
 It is a cache: it may be missing, old or thrown away at any time, and nothing changes but the length of
-the replay. So it need not be written with the events, and one that cannot be read is ignored.
+the replay. So it need not be written with the events, and one that cannot be read, or written, is noted.
 
 A fold is a pure function: it gets a state and an event and returns the next state. It has no way to
 send an e-mail, and it is no coroutine, so replaying a history a hundred times does nothing to the
@@ -15,6 +15,7 @@ world; who acts on events is a `Reactor`, which sees each of them once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -24,9 +25,11 @@ from .. import values
 from ..message import Message
 from ..storage import Store
 from ..trace import Kind, record
-from .event_types import EventTypes, FutureVersion, NoUpcaster, UnknownType
+from .event_types import EventTypes
 from .shredding import Forgotten
 from .store import Appended, EventStore, Expected, IdTaken, WrongExpectedVersion
+
+_log = logging.getLogger(__name__)
 
 SNAPSHOTS = "snapshots"  # the table of all of them in a store
 
@@ -158,21 +161,23 @@ class Repository(Generic[S]):
 
     def _from_snapshot(self, stream: str) -> Loaded[S]:
         """The beginning of the replay: the newest snapshot, if there is one that can be read."""
-        snapshot = None if self._snapshots is None else self._snapshots.get(stream)
-        if snapshot is None:
-            return Loaded(self._fold.initial, 0)
         try:
-            return Loaded(self._types.decode(snapshot.state), snapshot.version)
-        except (UnknownType, NoUpcaster, FutureVersion, TypeError) as error:
+            snapshot = None if self._snapshots is None else self._snapshots.get(stream)
+            if snapshot is not None:
+                return Loaded(self._types.decode(snapshot.state), snapshot.version)
+        except (LookupError, TypeError, ValueError) as error:
             text = f"the snapshot of {stream} cannot be read and is not used: {error}"
             record(Kind.NOTE, self._store.name, text=text)
-            return Loaded(self._fold.initial, 0)
+        return Loaded(self._fold.initial, 0)
 
     def _write_snapshot(self, stream: str, loaded: Loaded[S], snapshots: Snapshots) -> None:
         identity = f"{stream} at version {loaded.version}"
+        text = f"snapshot of {identity}"
         try:
-            state = self._types.encode(loaded.state, id=identity)
+            snapshots.put(stream, Loaded(self._types.encode(loaded.state, id=identity), loaded.version))
         except Forgotten:
             return  # of whom nothing personal is written any more; the events are still there
-        snapshots.put(stream, Loaded(state, loaded.version))
-        record(Kind.NOTE, self._store.name, text=f"snapshot of {identity}")
+        except (LookupError, TypeError, ValueError) as error:  # the state is loaded all the same
+            text = f"there can be no snapshot of {identity}: {error}"
+            _log.warning(text)
+        record(Kind.NOTE, self._store.name, text=text)

@@ -280,6 +280,29 @@ async def test_a_snapshot_that_cannot_be_read_is_not_used(state: Message) -> Non
     assert "cannot be read" in trace.filter("note")[0].data["text"]
 
 
+@pytest.mark.parametrize("kept", [[2, "{oops"], [2], 7], ids=["no JSON", "no text", "no list"])
+async def test_a_snapshot_that_is_damaged_is_not_used_either(kept: Any) -> None:
+    """A cache may be in any state."""
+    store, documents = MemoryEventStore(), MemoryStore()
+    orders = Repository(store, shop_types(), FOLD, snapshots=Snapshots(documents))
+    await orders.save("order-17", [Placed("17", 4000)], expected=0)
+    with documents.transaction() as transaction:
+        transaction.put("snapshots", "order-17", kept)
+    assert await orders.load("order-17") == (Order("17", 4000, 1), 1)
+
+
+async def test_a_state_of_which_there_can_be_no_snapshot_is_loaded_all_the_same() -> None:
+    """The snapshot is a side effect of loading, and what is wrong with it is noted."""
+    types, snapshots = EventTypes(), Snapshots(MemoryStore(), interval=2)
+    types.register("Paid")(Paid)
+    nothing: tuple[int, ...] = ()
+    fold = Fold(nothing, lambda state, event: (*state, event.cents))
+    payments = Repository(MemoryEventStore(), types, fold, snapshots=snapshots)
+    await payments.save("order-17", [Paid(1), Paid(2)], expected=0)
+    assert await payments.load("order-17") == ((1, 2), 2)
+    assert "tuple is not registered" in recorded().filter("note")[0].data["text"]
+
+
 async def test_a_snapshot_of_events_that_the_store_never_had_is_not_used() -> None:
     """After a restore of the store from a backup, a snapshot may be ahead of it."""
     store, snapshots = MemoryEventStore(), Snapshots(MemoryStore())
