@@ -96,6 +96,7 @@ class LeaseQueue(ABC):
     ) -> bool | None:
         assert self._open is not None
         stack, self._open = self._open, None
+        self._closed = False
         self._messages.ready.notify_all()  # whoever waits for it elsewhere is told that it is not open
         self._messages.settled.notify_all()
         return await stack.__aexit__(kind, error, trace)
@@ -106,7 +107,10 @@ class LeaseQueue(ABC):
             raise RuntimeError(f"{self.name} is not open; use it inside: async with {kind}(…) as queue")
 
     def close(self) -> None:
-        """Take no more messages; receivers get `QueueClosed` when all are settled. Idempotent."""
+        """Take no more messages until the next opening. Idempotent.
+
+        Receivers get `QueueClosed` when all are settled.
+        """
         if not self._closed:
             self._closed = True
             record(Kind.CLOSED, self.name)
