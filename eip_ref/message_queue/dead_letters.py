@@ -13,6 +13,7 @@ from ..trace import Kind, record
 from .protocol import Empty, Queue, QueueClosed
 
 _PREFIX = "dead-letter-"
+_ROUNDING = 1e-6  # seconds; times in a file are rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Backoff:
 
     def __post_init__(self) -> None:
         values.duration("initial", self.initial)
-        values.rate("factor", self.factor)
+        if values.amount("factor", self.factor) > 100:  # its 60th power must be a number
+            raise ValueError(f"factor must be at most 100, not {self.factor}")
         values.duration("max_delay", self.max_delay)
 
     def seconds(self, failures: int) -> float:
@@ -109,7 +111,9 @@ async def replay(dead: Queue, to: Queue, *, limit: int | None = None) -> int:
         except (Empty, QueueClosed):
             break
         message = lease.message
-        if message.id in replayed and message.headers.get(_PREFIX + "last", 0.0) >= started:
+        died = message.headers.get(_PREFIX + "last", 0.0)  # on the clock of a broker far in the future
+        again = message.id in replayed and died >= started
+        if again or started + _ROUNDING < died <= anyio.current_time():
             await lease.extend(0)
             break
         record(Kind.REPLAYED, dead.name, message.id, to=to.name, lease=lease.token)

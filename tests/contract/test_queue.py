@@ -20,6 +20,7 @@ from eip_ref.message_queue import (
     DeadLetterPolicy,
     Empty,
     Lease,
+    MessageQueue,
     QueueClosed,
     QueueFull,
     Settled,
@@ -521,6 +522,32 @@ def test_replay_ends_although_messages_die_again(play: Play, make: Make) -> None
     assert play(scenario).result == 3
 
 
+def test_what_dies_during_a_replay_waits_for_the_next_one(play: Play, make: Make) -> None:
+    """Also a message that was not dead before: else a replay might never end."""
+
+    class Slow(MessageQueue):
+        async def put(self, message: Message, *, delay: float = 0.0) -> None:
+            await anyio.sleep(1)
+            await super().put(message, delay=delay)
+
+    async def scenario() -> int:
+        async with make("orders", policy=DeadLetterPolicy(max_failures=1)) as queue, Slow("again") as again:
+
+            async def fail(after: float) -> None:
+                await queue.put(Message(after))
+                await anyio.sleep(after)
+                await (await queue.receive()).nack()
+
+            async with anyio.create_task_group() as group:
+                for after in (0.0, 1.5, 2.5):
+                    group.start_soon(fail, after)
+                await anyio.sleep(1)
+                assert queue.dead_letters is not None
+                return await replay(queue.dead_letters, again)
+
+    assert play(scenario).result == 1
+
+
 # 6. Nack
 
 
@@ -914,8 +941,10 @@ def test_a_queue_is_entered_once_and_again_after_it_was_left(play: Play, make: M
             with pytest.raises(RuntimeError, match="orders is open already"):
                 await queue.__aenter__()
             await queue.put(Message("order 1"))
+            queue.close()
         async with queue:
-            assert await bodies(queue) == ["order 1"]
+            await queue.put(Message("order 2"))
+            assert await bodies(queue) == ["order 1", "order 2"]
 
     play(scenario)
 

@@ -603,7 +603,7 @@ def test_wrong_settings_of_a_worker_are_refused_where_they_are_given(wrong: dict
         Worker(MessageQueue("orders"), slow, **wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"initial": math.nan}, {"factor": 0}, {"max_delay": -1}])
+@pytest.mark.parametrize("wrong", [{"initial": math.nan}, {"factor": 0}, {"factor": 1e6}, {"max_delay": -1}])
 def test_a_wrong_backoff_is_refused_by_name(wrong: dict[str, Any]) -> None:
     """Or a failed message would rest for ever, or not at all."""
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
