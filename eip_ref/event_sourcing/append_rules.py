@@ -19,6 +19,8 @@ from ..message import Message
 from ..trace import Kind, record
 from .store import Appended, Expected, IdTaken, Recorded, WrongExpectedVersion
 
+FAR = 1e12  #: seconds; a file keeps microseconds, and a clock that is beyond counts something else
+
 
 def check_batch(stream: str, events: Sequence[Message], expected: int | Expected) -> None:
     """Raise ValueError for a batch that no stream can take, and TypeError for one that is not JSON."""
@@ -47,6 +49,8 @@ def _check_event(stream: str, event: Message) -> None:
     values.check_json(what, [event.correlation_id, event.causation_id, event.reply_to, event.created])
     if event.headers:
         values.check_json(what, dict(event.headers))
+    if abs(event.created) >= FAR:
+        raise TypeError(f"{what} was created at {event.created:g} s, which no file keeps: are these seconds?")
 
 
 def check_reading(after: int, limit: int, stream: str = "any") -> None:

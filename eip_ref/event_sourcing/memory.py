@@ -54,6 +54,7 @@ class UnitOfWork:
         self.inserts: list[_Insert] = []
         self.appended: list[Appended] = []  #: the confirm of each append, after the commit
         self._store = store
+        self._over = False
 
     @property
     def first(self) -> int | None:
@@ -65,8 +66,10 @@ class UnitOfWork:
     ) -> None:
         """Insert the events: they have positions from now on, and versions from the commit on.
 
-        Raises ValueError and TypeError for what no stream can take.
+        Raises ValueError and TypeError for what no stream can take, RuntimeError after the block.
         """
+        if self._over:
+            raise RuntimeError("this transaction is over: append in a new one")
         check_batch(stream, events, expected)
         positions = self._store.reserve(len(events))
         copies = tuple(event.copy(key=stream) for event in events)
@@ -133,6 +136,8 @@ class MemoryEventStore:
         except BaseException:
             self._roll_back(unit)
             raise
+        finally:
+            unit._over = True
         self._lose_patience()
         if unit not in self._open:
             raise RolledBack(

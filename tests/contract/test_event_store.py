@@ -366,6 +366,7 @@ async def test_a_batch_that_makes_no_sense_is_refused_in_words(
         {"headers": {1: "one"}},
         {"correlation_id": "\ud800"},
         {"created": math.inf},
+        {"created": 1.7e18},
     ],
     ids=str,
 )

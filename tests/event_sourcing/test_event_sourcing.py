@@ -151,6 +151,16 @@ async def test_a_transaction_whose_owner_is_too_slow_holds_the_horizon_only_for_
     assert letters(await store.read_all()) == ("ab" if is_there else "b")
 
 
+async def test_an_append_after_the_block_is_refused() -> None:
+    """It would get positions, and no commit would ever follow."""
+    store = MemoryEventStore()
+    async with store.transaction() as transaction:
+        pass
+    with pytest.raises(RuntimeError, match="is over"):
+        transaction.append("order-17", [Message(1, "OrderPlaced")])
+    assert store.committed_up_to == 0
+
+
 async def test_a_transaction_commits_all_its_appends_or_none() -> None:
     """Expectations are judged at the commit, against what is there then and what it appends itself."""
     store = MemoryEventStore()
