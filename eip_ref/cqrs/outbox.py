@@ -254,9 +254,10 @@ class Relay:
             while not self._stopped:
                 if await despite_faults(self.run_once, self.name) or self._stopped:
                     continue
-                until = math.inf if self.failures else self.outbox.free_at  # of another relay's claims
+                back_off = self.failures and len(self.outbox)  # another may have published what failed here
+                until = math.inf if back_off else self.outbox.free_at  # of another relay's claims
                 with anyio.CancelScope(deadline=until) as self._pause:
-                    await self._back_off() if self.failures else await self.outbox.store.news()
+                    await self._back_off() if back_off else await self.outbox.store.news()
 
     async def run_once(self) -> int:
         """Publish one batch; returns how many messages of it were published and marked."""

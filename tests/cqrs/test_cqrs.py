@@ -506,6 +506,36 @@ def test_a_relay_rests_longer_and_longer_while_the_broker_is_down(play: Play, st
 
 
 @everywhere
+def test_a_relay_does_not_rest_from_what_another_has_published(play: Play, store_of: Open) -> None:
+    """When nothing is left it sleeps until something is committed, and not until its long rest is over."""
+
+    async def scenario() -> list[float]:
+        times: list[float] = []
+
+        async def publish(message: Message) -> None:
+            times.append(anyio.current_time() - start)
+            if len(times) == 1:
+                raise ConnectionError("the broker is down")
+
+        with store_of() as store:
+            start, service = anyio.current_time(), billing(store)
+            await service.handle(Command("Charge", "ann", {"cents": 1}))
+            backoff = Backoff(initial=60, max_delay=60)
+            relay = Relay(service.outbox, publish, "one", backoff=backoff)
+            async with anyio.create_task_group() as group:
+                group.start_soon(relay.run)
+                await anyio.sleep(30)
+                await Relay(service.outbox, publish, "other").run_once()
+                await anyio.sleep(40)
+                await service.handle(Command("Charge", "ann", {"cents": 1}))
+                await anyio.sleep(5)
+                relay.stop()
+            return times
+
+    assert play(scenario).result == pytest.approx([0, 30, 70])
+
+
+@everywhere
 def test_a_stopped_relay_ends_within_its_batch(play: Play, store_of: Open) -> None:
     """The event in hand is published and marked; the rest of the batch is free for others at once."""
 
