@@ -51,6 +51,8 @@ class Predicates:
         for verdict, predicate in ((NEUTRAL, neutral), (FAILURE, failure), (SUCCESS, success)):
             for sign in predicate if isinstance(predicate, tuple) else (predicate,):
                 values.must_not_be_async(verdict, sign)
+                if not callable(sign):
+                    raise TypeError(f"{verdict} must be a type, a function or a tuple of these, not {sign!r}")
                 self._signs.append((verdict, sign))
 
     def judge(self, result: object, error: BaseException | None = None) -> Verdict:

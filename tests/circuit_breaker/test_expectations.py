@@ -140,6 +140,13 @@ def test_an_async_function_where_nobody_can_wait_is_refused(
         hand_over()
 
 
+@pytest.mark.parametrize("wrong", [[KeyError], None, KeyError(), "KeyError"])
+def test_a_predicate_that_is_none_is_refused_when_it_is_handed_over(wrong: Any) -> None:
+    """And not at the first failure, whose place its own error would take."""
+    with pytest.raises(TypeError, match="neutral must be a type, a function or a tuple"):
+        Predicates(neutral=wrong)
+
+
 # The outcome stands
 
 
