@@ -202,10 +202,10 @@ class Transaction:
         number = self.count(f"{table}.order")
         self.put(table, key, document)
         self.put(f"{table}.order", key_of(number), key)
-        for oldest, forgotten in self.scan(f"{table}.order", limit=1):
-            if number - int(oldest) >= capacity:
-                self.delete(f"{table}.order", oldest)
-                self.delete(table, forgotten)
+        while (oldest := self.scan(f"{table}.order", limit=1)) and number - int(oldest[0][0]) >= capacity:
+            ((place, forgotten),) = oldest
+            self.delete(f"{table}.order", place)
+            self.delete(table, forgotten)
 
     def size(self, table: str) -> int:
         """The number of documents in the table."""

@@ -89,6 +89,15 @@ async def test_two_openers_of_one_file_are_one_store(tmp_path: Path) -> None:
         assert woken == [1]
 
 
+async def test_a_smaller_memory_forgets_all_that_is_too_much() -> None:
+    """And not one for each that is new."""
+    store = MemoryStore()
+    for number, capacity in enumerate([9] * 9 + [2], 1):
+        with store.transaction() as transaction:
+            transaction.remember("t", str(number), number, capacity=capacity)
+    assert contents(store) == [("10", 10), ("9", 9)]
+
+
 ANSWERS = """
 import sys, anyio
 from eip_ref.storage import Database, SQLiteStore
