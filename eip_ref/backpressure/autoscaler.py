@@ -73,7 +73,7 @@ class Scaling:
         """The number of consumers that there should be, where there are `consumers` now."""
         need = self.need(load)
         if need > consumers:
-            consumers = math.ceil(need)
+            consumers = math.ceil(min(need, self.max_consumers))
         else:
             consumers = min(consumers, math.ceil(need / (1 - self.spare)))
         return min(self.max_consumers, max(self.min_consumers, consumers))

@@ -60,6 +60,7 @@ def test_the_number_stays_between_what_is_needed_and_what_leaves_a_fifth_free(
 def test_there_are_never_fewer_than_the_minimum_nor_more_than_the_maximum() -> None:
     """Whatever the load is."""
     assert target(100, 3, min_consumers=2, max_consumers=6) == 6
+    assert target(math.inf, 3, min_consumers=2, max_consumers=6) == 6
     assert target(0, 3, min_consumers=2, max_consumers=6) == 2
 
 
