@@ -74,7 +74,7 @@ class Route:
             return None
         found: dict[str, str] = {}
         for mine, given in zip(ours, theirs, strict=True):
-            if mine.startswith("{") and mine.endswith("}"):
+            if given and mine.startswith("{") and mine.endswith("}"):
                 found[mine[1:-1]] = given
             elif mine != given:
                 return None

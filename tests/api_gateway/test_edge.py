@@ -555,6 +555,12 @@ async def test_a_handler_may_be_a_plain_function() -> None:
     assert (await door.handle(ask("/a"))).body == {"a": 1}
 
 
+async def test_nothing_is_no_value_of_a_place() -> None:
+    """The root is another path than `/{user}`."""
+    door = Gateway([Route("GET", "/{user}", Shop())], authenticate=authenticate, timeout=1)
+    assert [(await door.handle(ask(path))).status for path in ("/", "/ann")] == [404, 200]
+
+
 async def test_a_wrong_method_hears_which_are_right() -> None:
     """405 with Allow, RFC 9110, section 15.5.6."""
     response = await gateway(Shop()).handle(ask("/orders/17", method="DELETE"))
