@@ -193,7 +193,7 @@ class Backend:
     """Calls to the service `name`: `timeout` seconds for each attempt, `max_concurrent` under way at a time.
 
     A call that is idempotent is made again after each of the `pauses` (seconds) while it fails, and is
-    hedged as `hedging` says; both only as `budget` allows.
+    hedged as `hedging` says; both only as `budget` allows. Raises ValueError for a budget without either.
     """
 
     def __init__(
@@ -215,6 +215,8 @@ class Backend:
             raise ValueError(f"the breaker of {name} needs another name, such as '{name} breaker'")
         self.budget = budget or RetryBudget()
         self._pauses = [values.duration("pauses", pause) for pause in pauses]
+        if budget is not None and not self._pauses and hedging is None:
+            raise ValueError(f"the budget of {name} pays for retries and hedges: give pauses, or hedging")
         self._hedging = hedging and replace(hedging, on_error=lambda e: _may_help(e) and hedging.on_error(e))
         self._numbers = itertools.count(1)
 
@@ -225,9 +227,10 @@ class Backend:
     @overload
     async def call(self, function: Callable[..., T], *args: Any, idempotent: bool = False) -> T: ...
     async def call(self, function: Callable[..., Any], *args: Any, idempotent: bool = False) -> Any:
-        """Return or raise what `function(*args)` does, once without `idempotent`. It may be plain or async.
+        """Return or raise what `function(*args)` does, plain or async.
 
-        Raises `BulkheadFull` or a `CallRejected` instead of calling, and `GatewayTimeout`.
+        Without `idempotent` it is called once, and again only after a `NotDone`. Raises `BulkheadFull` or a
+        `CallRejected` instead of calling, and `GatewayTimeout`.
         """
         self.budget.earn()
         call, extra = partial(function, *args), ""

@@ -457,6 +457,7 @@ def test_a_budget_does_not_pile_up() -> None:
         lambda: Backend("a", timeout=0),
         lambda: Backend("a", timeout=1, max_concurrent=0),
         lambda: Backend("a", timeout=1, breaker=CircuitBreaker("a")),
+        lambda: Backend("a", timeout=1, budget=RetryBudget()),
         lambda: RetryBudget(share=1.1),
         lambda: RetryBudget(share=-0.1),
         lambda: RetryBudget(spare=0),

@@ -59,7 +59,7 @@ async def a_storm(share: float = 0.0, hedge: float = 0.3) -> None:
         timeout=60,
         max_concurrent=NEVER,
         hedging=Hedging(delay=hedge) if share else None,
-        budget=RetryBudget(share=share, spare=NEVER if share == 1 else 3),
+        budget=RetryBudget(share=share, spare=NEVER if share == 1 else 3) if share else None,
         breaker=_patient_breaker("prices"),
     )
     async with anyio.create_task_group() as group:

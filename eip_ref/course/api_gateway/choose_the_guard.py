@@ -143,7 +143,7 @@ def _guarded(chosen: str, route: str, coalescer: Coalescer) -> Ask:
         max_concurrent=NEVER,
         pauses=[0.05, 0.1] if chosen == "retry" else [],
         hedging=Hedging(delay=0.3) if chosen == "hedge" else None,
-        budget=RetryBudget(share=1.0, spare=NEVER),
+        budget=RetryBudget(share=1.0, spare=NEVER) if chosen in ("retry", "hedge") else None,
         breaker=CircuitBreaker(f"{route} breaker", policy=ConsecutiveFailures(NEVER)),
     )
     door = Bulkhead("door", max_concurrent=LIMIT if chosen == "turn away" else NEVER)

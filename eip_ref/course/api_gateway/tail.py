@@ -24,7 +24,12 @@ async def many_pages(parts: int, hedge: float | None = None) -> None:
     chance = Faults()
     hedging = None if hedge is None else Hedging(delay=hedge)
     backends = [
-        Backend(f"service {n}", timeout=10, hedging=hedging, budget=RetryBudget(share=0.3, spare=10))
+        Backend(
+            f"service {n}",
+            timeout=10,
+            hedging=hedging,
+            budget=RetryBudget(share=0.3, spare=10) if hedging else None,
+        )
         for n in range(parts)
     ]
 
