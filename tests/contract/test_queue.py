@@ -543,7 +543,8 @@ def test_what_dies_during_a_replay_waits_for_the_next_one(play: Play, make: Make
                     group.start_soon(fail, after)
                 await anyio.sleep(1)
                 assert queue.dead_letters is not None
-                return await replay(queue.dead_letters, again)
+                count = await replay(queue.dead_letters, again)
+            return count
 
     assert play(scenario).result == 1
 
