@@ -16,7 +16,9 @@ forgetting old outcomes, and carrying out commands of different aggregates at th
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +26,7 @@ from typing import Any, NamedTuple
 from .. import values
 from ..event_sourcing import STREAM_VERSION, WrongExpectedVersion
 from ..message import Message
-from ..storage import Store, Transaction, despite_faults, key_of
+from ..storage import ForeignTransaction, Store, Transaction, despite_faults, key_of
 from ..trace import Kind, new_id, record, whoami
 from .outbox import Outbox
 
@@ -73,6 +75,7 @@ class Command:
             values.count("expects", self.expects, minimum=0)
         object.__setattr__(self, "data", dict(self.data))
         values.check_json(f"the data of command {self.id!r}", self.data)
+        object.__setattr__(self, "data", deepcopy(self.data))
 
     @property
     def fingerprint(self) -> str:
@@ -305,7 +308,10 @@ class CommandQueue:
                 await self._store.news()
 
     async def run_once(self) -> bool:
-        """Carry out the oldest command; false when there is none."""
+        """Carry out the oldest command; false when there is none.
+
+        Whatever it raises is its outcome, since nothing has changed. A fault of the store comes out.
+        """
         with self._store.reading() as transaction:
             oldest = transaction.scan(self.name, limit=1)
         if not oldest:
@@ -314,8 +320,12 @@ class CommandQueue:
         command = Command(**kept)
         try:
             status = CommandStatus(result=await self.commands.handle(command))
-        except REFUSALS as error:
+        except (sqlite3.Error, ForeignTransaction):
+            raise
+        except Exception as error:  # of the handlers' own code too, or it would hold up all that follow
             status = CommandStatus(refused=f"{type(error).__name__}: {error}")
+            if not isinstance(error, REFUSALS):
+                record(Kind.FAILED, self.name, command.id, error=values.shown(error))
         await self._store.run(partial(self._done, place, command, status))
         return True
 

@@ -294,6 +294,32 @@ def test_an_accepted_command_is_carried_out_later_and_its_outcome_is_kept(play: 
     assert unknown is None
 
 
+@everywhere
+def test_an_accepted_command_at_which_the_code_fails_holds_nothing_up(play: Play, store_of: Open) -> None:
+    """Nothing has changed, and that is its outcome, in words; those after it are carried out."""
+
+    async def scenario() -> Any:
+        with store_of() as store:
+            service = billing(store)
+            service.handler("Break", lambda state, command: Decision({"owed": 1 // 0}))
+            later = CommandQueue(service)
+            await later.accept(Command("Break", "ann", key="b"))
+            await later.accept(Command("Charge", "ann", {"cents": 5}, key="k"))
+            with anyio.move_on_after(5):
+                await later.run()
+            return later.status("b"), later.status("k"), service.state("ann")
+
+    trace = play(scenario)
+    broken, done, state = trace.result
+    assert (broken.result, broken.refused.partition(":")[0]) == (None, "ZeroDivisionError")
+    assert (done.result.version, state) == (1, (1, {"owed": 5}))
+    assert trace.count("failed", where="billing.later") == 1
+
+
+class PowerLoss(BaseException):
+    """No error: nothing in the process hears of it."""
+
+
 class LosesPowerAfterwards:
     """A service whose process ends right after it has carried a command out."""
 
@@ -302,7 +328,7 @@ class LosesPowerAfterwards:
 
     async def handle(self, command: Command) -> Any:
         await self._service.handle(command)
-        raise InterruptedError("no power")
+        raise PowerLoss
 
 
 @everywhere
@@ -314,7 +340,7 @@ def test_an_accepted_command_survives_a_crash_and_is_carried_out_once(play: Play
             service = billing(store)
             name = await CommandQueue(service).accept(Command("Charge", "ann", {"cents": 5}))
             dying: Any = LosesPowerAfterwards(service)
-            with pytest.raises(InterruptedError):
+            with pytest.raises(PowerLoss):
                 await CommandQueue(dying).run_once()
             later = CommandQueue(service)
             pending = later.status(name)

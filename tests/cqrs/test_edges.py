@@ -108,9 +108,12 @@ def test_a_command_whose_data_would_come_back_changed_is_refused(data: Any) -> N
 
 async def test_a_command_is_what_it_was_when_it_was_made(store_of: Open) -> None:
     """Whatever its caller does to the dictionary afterwards."""
-    data = {"cents": 1}
+    lines = ["tea"]
+    data = {"cents": 1, "lines": lines}
     command = Command("Charge", "ann", data)
     data["cents"] = 1_000
+    lines.append("cake")
+    assert command.data["lines"] == ["tea"]
     with store_of() as store:
         service = billing(store)
         await service.handle(command)
