@@ -138,7 +138,7 @@ class SQLiteEventStore:
         full = [(position + n, stream, version + n, *row, now) for n, row in enumerate(rows, 1)]
         try:
             with self.database.transaction() if len(rows) > 1 else nullcontext():
-                self.database.connection.executemany(INSERT, full)
+                self.database.execute_many(INSERT, full)
         except sqlite3.IntegrityError:
             return False
         return True

@@ -227,6 +227,13 @@ class Database(Transactional):
         except sqlite3.Error as error:
             raise self._named(error) from error
 
+    def execute_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        """Execute the statement with each of the rows. Raises as `execute` does."""
+        try:
+            self.connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows. Raises as `execute` does, also where only a later row cannot be read."""
         try:

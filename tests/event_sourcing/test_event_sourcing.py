@@ -431,3 +431,13 @@ def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> 
         "refused: order-17 is at version 2, and version 1 was expected",
     ]
     assert len(lines) <= 30
+
+
+async def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path) -> None:
+    """Nothing of the append is there, and who reads the error knows where to look."""
+    async with SQLiteEventStore(tmp_path / "shop.db") as store:
+        (pages,) = store.database.one("PRAGMA page_count")
+        store.database.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(sqlite3.OperationalError, match=r"shop\.db: .*full"):
+            await store.append("order-17", [Message("x" * 100_000, "OrderPlaced")])
+        assert await store.read_all() == []
