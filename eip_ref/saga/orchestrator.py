@@ -180,7 +180,10 @@ class Run:
         self._pending.append(record)
 
     def offer(self, answer: Message) -> bool:
-        """Take the first answer to a command of this saga, in any of its attempts; true if it was that."""
+        """Take the first answer to a command of this saga, in any of its attempts; true if it was that.
+
+        One that cannot be read is no answer, and the next one counts.
+        """
         command = answer.causation_id or ""
         if command not in self._sent or command in self._answers:
             return False
@@ -415,6 +418,7 @@ class Run:
             case {"done": value}:
                 return value
             case garbled:
+                del self._answers[command.id]  # that to the next attempt may be one
                 raise ValueError(f"this is no answer of a participant: {garbled!r}")
 
 

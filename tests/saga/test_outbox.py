@@ -184,6 +184,21 @@ async def test_what_is_no_answer_leaves_the_step_in_doubt() -> None:
     assert "this is no answer of a participant" in state.reason
 
 
+async def test_after_an_answer_that_nobody_can_read_the_next_one_counts() -> None:
+    """It was damaged on the way, and the command is sent again."""
+    shop, office, garbled = OrderServices(first()), Office(MemoryStore()), set[str]()
+
+    async def send(command: Message) -> None:
+        if command.id in garbled:
+            await office.at_once(shop, command)
+        else:
+            garbled.add(command.id)
+            await office.orchestrator.receive(command.reply({"perhaps": 1}))
+
+    assert await office.run(send) == "completed"
+    assert office.orchestrator.late == 0
+
+
 async def test_nobody_is_waited_for_when_a_saga_is_left() -> None:
     """Cancelled or ended, a saga leaves nobody behind who waits for its answers."""
     office = Office(MemoryStore())
