@@ -182,9 +182,11 @@ async def heartbeat(lease: Lease, interval: float | None = None) -> AsyncIterato
 
 
 async def _extended(lease: Lease) -> bool:
-    """True while the lease runs; it may be that this could not be asked."""
+    """True while the lease runs; it may be that this could not be asked, or is not answered in time."""
     try:
-        return bool(await lease.extend())
+        with anyio.CancelScope(deadline=lease.expires):
+            return bool(await lease.extend())
+        return False
     except Exception as error:
         record(Kind.NOTE, lease.consumer, lease.message.id, text=f"not extended: {error!r}")
         return anyio.current_time() < lease.expires

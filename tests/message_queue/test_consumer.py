@@ -413,6 +413,23 @@ def test_a_lost_lease_cancels_the_work_under_a_heartbeat(play: Play) -> None:
     assert play(scenario).result == "stopped"
 
 
+async def test_a_heartbeat_that_is_not_answered_ends_with_the_lease() -> None:
+    """Whoever hears nothing from the queue until then no longer has the message."""
+
+    class Silent(MessageQueue):
+        async def extend(self, lease: Lease, seconds: float) -> Settled:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    async with Silent("orders", lease=6) as queue:
+        await fill(queue, 1)
+        lease = await queue.receive()
+        with anyio.fail_after(7):
+            async with heartbeat(lease):
+                await anyio.sleep_forever()
+        assert anyio.current_time() >= lease.expires
+
+
 @everywhere
 def test_an_error_under_a_heartbeat_comes_out_as_itself(play: Play) -> None:
     """No exception group around it."""
