@@ -167,9 +167,12 @@ async def heartbeat(lease: Lease, interval: float | None = None) -> AsyncIterato
     """Extend the lease again and again while the block runs, by default after each third of it.
 
     When the lease turns out to be over, somebody else may have the message: the block is cancelled. A
-    fault of the queue that passes while the lease still runs ends nothing: the next beat comes.
+    fault of the queue that passes while the lease still runs ends nothing: the next beat comes. Raises
+    ValueError for an interval that is not shorter than the lease.
     """
     pause = lease.seconds / 3 if interval is None else values.duration("interval", interval, zero=False)
+    if lease.seconds <= pause < math.inf:
+        raise ValueError(f"interval must be less than the lease, {lease.seconds:g} s, and not {pause:g}")
 
     async def beat() -> None:
         while await _extended(lease):

@@ -413,6 +413,15 @@ def test_a_lost_lease_cancels_the_work_under_a_heartbeat(play: Play) -> None:
     assert play(scenario).result == "stopped"
 
 
+async def test_a_heartbeat_slower_than_its_lease_is_refused() -> None:
+    """It would lose the lease between two beats."""
+    async with MessageQueue("orders", lease=6) as queue:
+        await fill(queue, 1)
+        lease = await queue.receive()
+        with pytest.raises(ValueError, match="interval must be less than the lease, 6 s, and not 6"):
+            await heartbeat(lease, 6).__aenter__()
+
+
 async def test_a_heartbeat_that_is_not_answered_ends_with_the_lease() -> None:
     """Whoever hears nothing from the queue until then no longer has the message."""
 
