@@ -16,7 +16,7 @@ import anyio
 import anyio.lowlevel
 
 from .. import values
-from ..message import Message
+from ..message import EXPIRED, Message
 from ..signal import Signal
 from ..storage import Database, OffsetGone, Record, microseconds
 from ..trace import Kind, listening, record, whoami
@@ -260,19 +260,31 @@ class ConsumerGroup:
     async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
         """The next messages, at least one, unless `timeout` seconds pass without any: then none.
 
-        Raises `OffsetGone` when retention has removed what this group had not read. It stays where
-        it is, and goes on after `seek(error.first)`, once somebody has decided that this is right.
+        What has expired is dropped. Raises `OffsetGone` when retention has removed what this group had not
+        read. It stays where it is, and goes on after `seek(error.first)`, once somebody has decided that
+        this is right.
         """
         values.duration("timeout", timeout, infinite=True)
-        found = await self.log.read(self.position, limit=limit)
-        if not found and timeout > 0:
-            with anyio.move_on_after(timeout):
-                await self.log.wait(self.log.end)
+        until = anyio.current_time() + timeout
+        while True:
             found = await self.log.read(self.position, limit=limit)
-        for offset, message, _ in found:
-            record(Kind.DELIVERED, self.log.name, message.id, lease=None, offset=offset, group=self.name)
-            self.position = offset + 1
-        return found
+            wanted = [each for each in found if self._is_wanted(each)]
+            if wanted or (not found and anyio.current_time() >= until):
+                return wanted
+            if not found:
+                with anyio.CancelScope(deadline=until):
+                    await self.log.wait(self.log.end)
+
+    def _is_wanted(self, record_: Record) -> bool:
+        """Pass over the message; true for one that has not expired."""
+        offset, message, _ = record_
+        self.position = offset + 1
+        facts: dict[str, Any] = {"offset": offset, "group": self.name}
+        if expired := message.has_expired():
+            record(Kind.DROPPED, self.log.name, message.id, who="", reason=EXPIRED, **facts)
+        else:
+            record(Kind.DELIVERED, self.log.name, message.id, lease=None, **facts)
+        return not expired
 
     async def commit(self, offset: int | None = None) -> int:
         """Everything before `offset`, by default all that was read, is done; returns what is committed.

@@ -16,7 +16,7 @@ from eip_ref.durable_queue import ConsumerGroup, SQLiteLog
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
 from eip_ref.storage import Database, OffsetGone
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 
 Open = Callable[..., SQLiteLog]
 
@@ -269,6 +269,22 @@ async def test_whoever_waits_at_a_log_that_is_left_is_told(orders: Open) -> None
         async with log:
             tasks.start_soon(wait)
             await anyio.sleep(1)
+
+
+async def test_what_has_expired_is_dropped_and_the_group_waits_for_more(orders: Open) -> None:
+    """Each group passes over it, and its next message is the next that somebody still needs."""
+    async with orders() as log:
+        first, second = ConsumerGroup(log, "first"), ConsumerGroup(log, "second")
+        start = anyio.current_time()
+        for message in (Message("late", ttl=1), Message("order 1"), Message("late too", ttl=1)):
+            await log.append(message)
+        await anyio.sleep(1)
+        assert [each.message.body for each in await first.read(limit=1)] == ["order 1"]
+        assert await first.read(timeout=2) == []
+        assert anyio.current_time() - start == pytest.approx(3)
+        assert (first.position, await second.read(limit=3, timeout=0)) == (3, await log.read(1, limit=1))
+    dropped = recorded().filter("dropped", where=log.name)
+    assert [event.data["group"] for event in dropped] == ["first", "first", "second", "second"]
 
 
 @everywhere
