@@ -304,7 +304,8 @@ class Aggregator:
 
     async def _end(self, group: _Group, why: str, last: Message | None = None) -> None:
         """Hand the group out; only when that is done is it over."""
-        await values.finished(self._emit(Aggregate(group.key, tuple(group.messages), why)))
+        copies = tuple(message.copy() for message in group.messages)  # the hand-over may be repeated
+        await values.finished(self._emit(Aggregate(group.key, copies, why)))
         if self._store is not None:
             self._store.end(group)
         if last is not None:

@@ -200,9 +200,10 @@ class Commands:
             transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, command.id, who=whoami()))
             return first
         check, decide = self._handlers[command.type]
-        check(command.data)
+        theirs = replace(command)  # with data of its own, which they may change
+        check(theirs.data)
         try:
-            status = CommandStatus(self._carry_out(transaction, command, decide))
+            status = CommandStatus(self._carry_out(transaction, theirs, decide))
         except CommandRejected as rejected:  # raised before anything was written
             status = CommandStatus(refused=str(rejected))
         self._keep(transaction, command, status)

@@ -85,7 +85,7 @@ class Inbox:
             transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, message.id))
             return False
         for handler in handlers:
-            handler(transaction, message)
+            handler(transaction, message.copy())
         effect = f"handled {message.type}"
         transaction.after_commit(lambda: record(Kind.EFFECT, self.name, message.id, effect=effect))
         return True

@@ -64,7 +64,7 @@ async def _failure(message: Message, handle: Handler) -> str | None:
     """Run the handler: None when it returned, or why it failed, in words."""
     try:
         with working(whoami(), message.id, key=message.key):
-            await values.finished(handle(message))
+            await values.finished(handle(message.copy()))  # a dead letter is as it came
     except Exception as error:  # it must harm nobody else; it goes to the dead letters in the end
         return f"the handler raised {values.shown(error)}"
     return None

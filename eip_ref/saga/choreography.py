@@ -53,7 +53,7 @@ class Reaction:
     def command(self, event: Message) -> Message:
         """The command that the service gives itself."""
         make = compensation if self.undoes else action
-        return make(event.correlation_id or event.id, self.step, self.does, event.body)
+        return make(event.correlation_id or event.id, self.step, self.does, event.copy().body)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from copy import deepcopy
 from typing import Any, TypeVar
 
 import anyio
@@ -69,6 +70,7 @@ class Orchestrator:
         if "/" in values.name("a saga's id", identity):
             raise ValueError(f"a saga's id must be text without '/', not {identity!r}")
         values.check_json(f"the data of saga {identity}", data)
+        data = deepcopy(data)
         state = self._read(identity)
         if state.phase is None:
             deadline = None if self._saga.timeout == math.inf else self._log.now() + self._saga.timeout
@@ -244,7 +246,8 @@ class Run:
         intents: list[LogRecord] = []
         for step in steps:
             try:
-                body = step.body(self.state.data, self.state.answers) if step.body else self.state.data
+                data, answers = deepcopy(self.state.data), deepcopy(self.state.answers)
+                body = deepcopy(step.body(data, answers)) if step.body else data
                 values.check_json("it", body)
             except Exception as error:  # of the definition's own code
                 reason = f"the body of its command cannot be made: {_in_words(error)}"
@@ -335,7 +338,7 @@ class Run:
         begun = anyio.current_time()
         try:
             with anyio.CancelScope(deadline=until):
-                return self._done(command, await values.finished(self._execute(command)))
+                return self._done(command, await values.finished(self._execute(command.copy())))
         except Refused as refusal:
             return self._failed(command, RecordType.REFUSED, str(refusal))
         except NotDone as error:
@@ -354,6 +357,7 @@ class Run:
         what = role(command)
         if what != "compensation":  # of which the log keeps no answer
             values.check_json(f"the answer to {command.id}", answer)
+            answer = deepcopy(answer)
         self._tell(Kind.FINISHED, command, **({"said": answer["state"]} if what == "question" else {}))
         return LogRecord(RecordType.DONE, command.headers["step"], answer)
 
