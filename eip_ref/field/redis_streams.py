@@ -124,7 +124,9 @@ class RedisQueue(BrokerQueue):
         """Wait at the server for what is new."""
         block = max(1, math.ceil(wait * 1000))
         found = await self._redis.xreadgroup(GROUP, self._consumer, {self.name: ">"}, count=1, block=block)
-        return next(((entry, fields[b"content"], 1) for _, each in found for entry, fields in each), None)
+        return next(
+            ((entry, next(iter(fields.values())), 1) for _, each in found for entry, fields in each), None
+        )
 
     async def _give_back(self, delivery: Delivery | None) -> None:
         if delivery is not None:
