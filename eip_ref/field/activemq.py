@@ -27,10 +27,11 @@ from stomp.exception import StompException
 
 from ..message import Message
 from ..message_queue import Backoff
-from .queue import BrokerQueue, Delivery, Unsupported, decoded
+from .queue import BrokerQueue, Delivery, Unsupported
 
 __all__ = ["ActiveMQQueue"]
 
+GROUP = "JMSXGroupID"  #: the header with the key of a message, as a hash
 EMPTY = 0.1  #: seconds after which a queue counts as empty: the broker does not say so
 
 Headers = dict[str, str]
@@ -42,6 +43,7 @@ class Handle(NamedTuple):
     subscription: str
     ack: str
     failures: int
+    group: str | None
 
 
 class Frame(NamedTuple):
@@ -81,7 +83,7 @@ class ActiveMQQueue(BrokerQueue):
             raise Unsupported("a queue of ActiveMQ is bounded by the memory of all messages, not by a count")
         if dead_letters:
             self.dead_letters = ActiveMQQueue(
-                url, f"{name}.dead", lease=lease, max_failures=None, dead_letters=False
+                url, f"{name}.dead", lease=lease, max_failures=None, heartbeat=heartbeat, dead_letters=False
             )
         self._address = urlsplit(url)
         self._heartbeat, self._persistent = math.ceil(heartbeat * 1000), str(persistent).lower()
@@ -152,9 +154,10 @@ class ActiveMQQueue(BrokerQueue):
     # In
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
-        await self._carry_out(self._message(content, message.key, delay))
+        group = None if message.key is None else hashlib.sha256(message.key.encode()).hexdigest()
+        await self._carry_out(self._message(content, group, delay))
 
-    def _message(self, content: bytes, key: str | None, delay: float, **more: str) -> Frame:
+    def _message(self, content: bytes, group: str | None, delay: float, **more: str) -> Frame:
         headers = {
             "destination": f"/queue/{self.name}",
             "content-length": str(len(content)),
@@ -163,8 +166,8 @@ class ActiveMQQueue(BrokerQueue):
         }
         if delay:
             headers["AMQ_SCHEDULED_DELAY"] = str(math.ceil(delay * 1000))
-        if key is not None:
-            headers["JMSXGroupID"] = hashlib.sha256(key.encode()).hexdigest()
+        if group is not None:
+            headers[GROUP] = group
         return Frame("SEND", headers, content)
 
     # Out
@@ -200,7 +203,7 @@ class ActiveMQQueue(BrokerQueue):
         number = int(self._number())
         return Delivery(
             content=body if isinstance(body, bytes) else body.encode(),
-            handle=Handle(headers["subscription"], headers["ack"], failures),
+            handle=Handle(headers["subscription"], headers["ack"], failures, headers.get(GROUP)),
             token=number,
             sequence=number,
             deliveries=before + 1,
@@ -225,7 +228,7 @@ class ActiveMQQueue(BrokerQueue):
         handle: Handle = delivery.handle
         one = {"transaction": handle.ack}
         count = {"failures": str(handle.failures + 1)}
-        copy = self._message(delivery.content, decoded(delivery.content).key, delay, **count, **one)
+        copy = self._message(delivery.content, handle.group, delay, **count, **one)
         ack = Frame("ACK", {"id": handle.ack, **one})
         return Frame("BEGIN", {**one}), copy, ack, Frame("COMMIT", {**one})
 

@@ -82,16 +82,15 @@ class RabbitQueue(BrokerQueue):
         if capacity is not None and not confirms:
             raise ValueError("a full queue refuses by a confirm: a capacity takes confirms=True")
         if dead_letters:
-            self.dead_letters = self._dead_letters_of(url, kind)
+            self.dead_letters = RabbitQueue(
+                url, f"{name}.dead", kind=kind, lease=lease, heartbeat=heartbeat, dead_letters=False
+            )
         self._url, self._heartbeat = url, heartbeat
         self._kind, self._confirms, self._durable = kind, confirms, durable
         self._delivery_mode = aio_pika.DeliveryMode(2 if persistent else 1)
         self._arguments = self._arguments_of(capacity)
         self._waiting: set[asyncio.Future[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def _dead_letters_of(self, url: str, kind: Kind) -> RabbitQueue:
-        return RabbitQueue(url, f"{self.name}.dead", kind=kind, lease=self.lease, dead_letters=False)
 
     def _arguments_of(self, capacity: int | None) -> dict[str, Any]:
         arguments: dict[str, Any] = {"x-queue-type": self._kind}

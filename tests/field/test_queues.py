@@ -19,7 +19,7 @@ from eip_ref.field.postgresql import PostgresQueue
 from eip_ref.field.pubsub import PubSubQueue
 from eip_ref.field.rabbitmq import RabbitQueue
 from eip_ref.field.redis_streams import RedisQueue
-from eip_ref.field.servers import Moto, RabbitMQ
+from eip_ref.field.servers import Moto, RabbitMQ, Redis
 from eip_ref.field.sqs import SqsQueue
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff, Empty, Lease, QueueFull, Settled, replay
@@ -106,6 +106,13 @@ def test_a_lease_without_an_end_is_refused_where_the_system_has_none(made: Any) 
         made("", "orders", lease=math.inf)
 
 
+@pytest.mark.parametrize("made", [ActiveMQQueue, RabbitQueue])
+def test_dead_letters_have_the_heartbeat_of_their_queue(made: Any) -> None:
+    """Or a consumer of theirs that hangs would keep what it has for a minute longer than it was told."""
+    queue = made("", "orders", heartbeat=2)
+    assert queue._heartbeat == queue.dead_letters._heartbeat
+
+
 @pytest.mark.parametrize("made", QUEUES)
 def test_a_count_of_failures_beside_no_dead_letters_is_refused(made: Any) -> None:
     """Whoever sets it would believe that a poison message is moved; RabbitMQ would drop it."""
@@ -148,6 +155,23 @@ def test_a_queue_that_is_there_with_other_settings_is_told_from_one_that_is_gone
         with pytest.raises(ValueError, match=f"{name} is there with other settings.*x-delivery-limit"):
             async with RabbitQueue(url, name):
                 raise AssertionError("it was opened")
+
+    anyio.run(main, backend="asyncio")
+
+
+def test_what_another_producer_has_put_in_another_field_is_a_dead_letter(servers: Servers) -> None:
+    """An entry of a stream of Redis has fields, and each producer calls them as it likes."""
+    if missing := Redis.missing():
+        pytest.skip(missing)
+
+    async def main() -> None:
+        async with RedisQueue(servers.running(Redis).url, f"orders-{uuid4()}") as queue:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(drain, queue)
+                await anyio.sleep(0.05)  # it waits
+                await queue._redis.xadd(queue.name, {"order": "17"})
+            assert queue.dead_letters is not None
+            assert (await received(queue.dead_letters)).message.body == "17"
 
     anyio.run(main, backend="asyncio")
 
@@ -586,6 +610,7 @@ async def test_what_is_no_message_can_be_read_where_it_has_come_to_rest(site: Si
     """The system itself may have moved it to the dead letters, and they have none of their own."""
     async with site.open() as queue:
         await queue.dead_letters._put(NO_MESSAGES[0], Message(), 0.0)
+        assert await (await received(queue.dead_letters)).nack(delay=0) is Settled.DONE
         letter = await received(queue.dead_letters)
         assert letter.message.body == NO_MESSAGES[0].decode()
         assert await letter.ack() is Settled.DONE
