@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any
 
-from nats.errors import Error, MaxPayloadError, NoRespondersError, TimeoutError
+from nats.errors import Error, NoRespondersError, TimeoutError
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 from nats.js.errors import APIError, BadRequestError
 
@@ -31,6 +31,7 @@ __all__ = ["JetStreamQueue"]
 
 PULL = 2.0  #: seconds that one pull waits at the server
 ANSWER = 5.0  #: seconds in which the server answers
+HEADERS = 1_024  #: bytes of a message for its headers: the client does not count them, and the server does
 NO_RESPONDERS = "503"
 FULL = 10077  #: the server's number for a stream that holds as much as it may
 
@@ -96,6 +97,7 @@ class JetStreamQueue(BrokerQueue):
     # In
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
+        self._must_fit(content, self._nats.max_payload - HEADERS)
         headers = {"Nats-Msg-Id": self._deduplication_id(message)}
         subject = self.name
         if delay:
@@ -104,8 +106,6 @@ class JetStreamQueue(BrokerQueue):
             subject = f"{self.name}.later.{hashlib.sha256(message.id.encode()).hexdigest()}"
         try:
             await self._stream.publish(subject, content, headers=headers, timeout=ANSWER)
-        except MaxPayloadError as error:
-            raise ValueError(f"{self.name} takes no message of {len(content)} bytes") from error
         except APIError as error:
             if error.err_code == FULL:
                 raise QueueFull(f"{self.name} holds as many messages as it may") from error

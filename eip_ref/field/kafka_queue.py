@@ -22,7 +22,7 @@ from ..message import Message
 from ..message_queue import Backoff
 from .kafka import ANSWER, RETRY, Writer, in_thread, make_topic
 from .kafka_member import Member
-from .queue import BrokerQueue, Delivery, Unsupported
+from .queue import ROOM, BrokerQueue, Delivery, Unsupported
 
 __all__ = ["KafkaQueue"]
 
@@ -64,8 +64,9 @@ class KafkaQueue(BrokerQueue):
             raise ValueError(f"max_failures must be below {LIMIT}, not {max_failures}")
         self._url, self._max_bytes = url, values.count("max_bytes", max_bytes)
         if dead_letters:
+            room = max_bytes + ROOM
             self.dead_letters = KafkaQueue(
-                url, f"{name}-dead", lease=lease, max_failures=None, max_bytes=max_bytes, dead_letters=False
+                url, f"{name}-dead", lease=lease, max_failures=None, max_bytes=room, dead_letters=False
             )
         self._writer = Writer(url, max_bytes=max_bytes, max_batch=1)
         self._members: list[Member] = []

@@ -170,6 +170,7 @@ class PubSubQueue(BrokerQueue):
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
         if delay:
             raise Unsupported("Pub/Sub delivers at once")
+        self._must_fit(content, LARGEST)
         await publish(self._publisher, self._topic, content, message)
 
     # Out

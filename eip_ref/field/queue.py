@@ -49,6 +49,8 @@ __all__ = [
     "unbroken",
 ]
 
+ROOM = 16_384  #: bytes for what a dead letter has beside its message
+MOST_REASON, MOST_TEXT = 1_000, 100_000  #: signs of a reason, and of what cannot be read, in a dead letter
 LONGEST_DELAY = 3e8  #: seconds: RabbitMQ takes ten years and no more, and ends the channel of who asks for it
 
 T = TypeVar("T")
@@ -182,6 +184,14 @@ class BrokerQueue(ABC):
             raise
         record(Kind.ACCEPTED, self.name, message.id, key=message.key)
 
+    def _must_fit(self, content: bytes, most: int) -> None:
+        """Raise ValueError unless the system takes so much, and the message as a dead letter too."""
+        room = most - ROOM if self.dead_letters else most
+        if len(content) > room:
+            raise ValueError(
+                f"{self.name} takes messages of at most {room} bytes; this one has {len(content)}"
+            )
+
     def _deduplication_id(self, message: Message) -> str:
         """The id by which a system knows what is sent again; each death and each replay has its own."""
         id, died = message.id, message.headers.get("dead-letter-last")
@@ -253,10 +263,11 @@ class BrokerQueue(ABC):
         try:
             message = decoded(delivery.content)
         except ValueError:
-            message = Message(delivery.content.decode(errors="backslashreplace"))
+            message = Message(delivery.content[:MOST_TEXT].decode(errors="backslashreplace"))
+            reason = f"{len(delivery.content)} bytes: {reason}"
         return dead_letter(
             message,
-            reason=reason,
+            reason=reason[:MOST_REASON],
             source=self.name,
             deliveries=delivery.deliveries,
             failures=failures,

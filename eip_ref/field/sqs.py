@@ -154,8 +154,7 @@ class SqsQueue(BrokerQueue):
     # In
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
-        if len(content) > LARGEST:
-            raise ValueError(f"SQS takes messages of at most {LARGEST} bytes; this one has {len(content)}")
+        self._must_fit(content, LARGEST)
         if delay > LONGEST_DELAY:
             raise ValueError(f"SQS delays a message by at most {LONGEST_DELAY} seconds, and not by {delay}")
         facts: dict[str, Any] = {"DelaySeconds": math.ceil(delay)}

@@ -27,6 +27,7 @@ from eip_ref.message_queue import Backoff, Empty, Lease, QueueFull, Settled, rep
 from .conftest import Servers
 from .consumer_process import another_consumer
 from .promises import SOON, Site, promise
+from .systems import SYSTEMS
 
 QUEUES = [
     ActiveMQQueue,
@@ -626,6 +627,38 @@ async def test_a_dead_letter_says_when_it_died(site: Site) -> None:
         await (await received(queue)).reject("no such customer")
         died = (await received(queue.dead_letters)).message.headers["dead-letter-last"]
         assert before <= died <= anyio.current_time() + 1
+
+
+@pytest.mark.parametrize("id", ["kafka-share", "nats-jetstream", "sqs-fifo"])
+def test_the_largest_message_can_be_a_dead_letter(id: str, servers: Servers) -> None:
+    """With the facts of its death; or else it would come again for ever."""
+    system = next(each for each in SYSTEMS if each.id == id)
+    if missing := system.server.missing():
+        pytest.skip(missing)
+
+    async def fits(queue: Any, size: int) -> bool:
+        try:
+            await queue.put(Message("x" * size))
+        except ValueError:
+            return False
+        await (await received(queue)).ack()
+        return True
+
+    async def main() -> None:
+        async with system.open(servers.running(system.server), f"orders-{uuid4()}") as queue:
+            least, most = 1, 12_000_000
+            while most - least > 1:
+                size = (least + most) // 2
+                least, most = (size, most) if await fits(queue, size) else (least, size)
+            least -= 100  # the time of a message is not always as long
+            await queue.put(Message("x" * least))
+            assert await (await received(queue)).reject("no " * least) is Settled.DONE
+            assert len((await received(queue.dead_letters)).message.body) == least
+            await queue._put(b"{" * least, Message(), 0.0)
+            await queue.put(Message("order"))
+            assert await drain(queue) == ["order"]
+
+    anyio.run(main, backend="asyncio")
 
 
 # Order after a failure
