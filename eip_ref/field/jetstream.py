@@ -23,9 +23,10 @@ from nats.js.errors import APIError, BadRequestError
 from .. import values
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
+from .connections import unbroken
 from .nats_core import LOST, connected
 from .pulls import Pulls
-from .queue import BrokerQueue, Delivery, Unsupported, unbroken
+from .queue import BrokerQueue, Delivery, Unsupported
 
 __all__ = ["JetStreamQueue"]
 

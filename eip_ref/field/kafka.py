@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from .. import values
-from .queue import clock_shift
+from .wire import clock_shift
 
 __all__ = [
     "ANSWER",

@@ -24,7 +24,7 @@ from ..publish_subscribe import Published, TopicMessage, check_pattern, check_to
 from ..signal import Signal
 from ..trace import Kind, record
 from .kafka import ANSWER, TICK, Writer, connection, consumer, in_thread, make_topic, once_it_leads
-from .queue import encoded, published
+from .wire import encoded, published
 
 __all__ = ["KafkaChannel", "KafkaSubscription"]
 

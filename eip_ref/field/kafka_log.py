@@ -21,7 +21,7 @@ from ..message import Handler, Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
 from .kafka import TICK, Writer, connection, consumer, in_thread, make_topic, on_anyio, once_it_leads
-from .queue import decoded, encoded
+from .wire import decoded, encoded
 
 __all__ = ["KafkaGroup", "KafkaLog"]
 

@@ -32,7 +32,8 @@ from .. import values
 from ..event_sourcing import Appended, Expected, Recorded, check_batch, check_reading, decide
 from ..message import Message
 from ..trace import Kind, record
-from .queue import clock_shift, decoded, encoded, opening, reaching, unbroken
+from .connections import opening, reaching, unbroken
+from .wire import clock_shift, decoded, encoded
 
 __all__ = ["KurrentEventStore"]
 

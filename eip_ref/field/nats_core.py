@@ -22,7 +22,8 @@ from ..publish_subscribe import Published, TopicMessage, check_pattern, check_to
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
 from ..trace import Kind, record
-from .queue import decoded, encoded, published, reaching, requested
+from .connections import reaching
+from .wire import decoded, encoded, published, requested
 
 __all__ = ["LOST", "NatsChannel", "NatsSubscription", "connected", "nats_replier", "nats_requestor"]
 

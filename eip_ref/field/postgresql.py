@@ -17,7 +17,8 @@ import asyncpg
 
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
-from .queue import BrokerQueue, Delivery, unbroken
+from .connections import unbroken
+from .queue import BrokerQueue, Delivery
 
 __all__ = ["LOST", "PostgresQueue", "close", "opened"]
 

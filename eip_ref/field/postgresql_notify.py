@@ -17,8 +17,10 @@ import asyncpg
 from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
 from ..trace import Kind, record
+from .connections import opening, reaching
 from .postgresql import LOST, close
-from .queue import Unsupported, encoded, opening, published, reaching
+from .queue import Unsupported
+from .wire import encoded, published
 
 __all__ = ["PostgresChannel", "PostgresSubscription"]
 

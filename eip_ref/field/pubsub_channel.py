@@ -15,8 +15,10 @@ import anyio
 from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
 from ..trace import Kind, record
+from .connections import opening, reaching
 from .pubsub import LOST, PROJECT, PubSubQueue, clients, made, publish
-from .queue import encoded, opening, reaching, received_once
+from .queue import received_once
+from .wire import encoded
 
 __all__ = ["PubSubChannel", "PubSubSubscription"]
 

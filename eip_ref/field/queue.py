@@ -14,47 +14,28 @@ body. A queue without dead letters hands it out as such a letter.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
-import re
-import sys
-import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import anyio
 
 from .. import values
 from ..message import EXPIRED, Message
 from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
-from ..publish_subscribe import TopicMessage
 from ..trace import Kind, record, whoami
+from .connections import opening, reaching, unbroken
+from .wire import decoded, encoded, printable
 
-__all__ = [
-    "BrokerQueue",
-    "Delivery",
-    "Unsupported",
-    "decoded",
-    "encoded",
-    "opening",
-    "printable",
-    "published",
-    "reaching",
-    "received_once",
-    "requested",
-    "unbroken",
-]
+__all__ = ["ROOM", "BrokerQueue", "Delivery", "Unsupported", "received_once"]
 
 ROOM = 16_384  #: bytes for what a dead letter has beside its message
 MOST_REASON, MOST_TEXT = 1_000, 100_000  #: signs of a reason, and of what cannot be read, in a dead letter
 LONGEST_DELAY = 3e8  #: seconds: RabbitMQ takes ten years and no more, and ends the channel of who asks for it
-
-T = TypeVar("T")
-M = TypeVar("M", bound=Message)
 
 
 class Unsupported(Exception):
@@ -399,61 +380,6 @@ def _check_delay(delay: float) -> None:
         raise ValueError(f"a delay has at most {LONGEST_DELAY:g} seconds, not {delay!r}")
 
 
-class reaching:
-    """Turn what a client raises when its system is gone into a ConnectionError, which says why."""
-
-    def __init__(self, name: str, lost: tuple[type[Exception], ...]) -> None:
-        self._name, self._lost = name, lost
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, self._lost):
-            raise ConnectionError(f"{self._name}: {str(error) or type(error).__name__}") from error
-
-
-@asynccontextmanager
-async def opening(name: str, lost: tuple[type[Exception], ...]) -> AsyncIterator[AsyncExitStack]:
-    """Open parts of a system one after the other: when one is not to be had, those before it are closed.
-
-    Whoever has them all keeps them by `pop_all`. Raises ConnectionError when the system is gone.
-    """
-    with reaching(name, lost):
-        stack = AsyncExitStack()
-        try:
-            yield stack
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await stack.__aexit__(*sys.exc_info())
-            raise
-
-
-async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | None = None) -> T:
-    """Let an exchange with a server come to its end, whatever happens to the caller.
-
-    Cancelled, it undoes what was done, where that is told.
-    """
-    loop = asyncio.get_running_loop()
-    heard: asyncio.Future[T] = loop.create_future()
-
-    async def carry_out() -> T:
-        answer = await work
-        if not heard.done():
-            heard.set_result(answer)  # a turn of the loop earlier than `asyncio.shield` would hear of it
-        return answer
-
-    task = loop.create_task(carry_out())
-    task.add_done_callback(lambda task: heard.cancel())  # when it has failed: the task says how
-    try:
-        return await heard
-    except asyncio.CancelledError:
-        with anyio.CancelScope(shield=True):
-            answer = await task
-            if undo is not None:
-                await undo(answer)
-        raise
-
-
 async def received_once(queue: BrokerQueue, timeout: float) -> Message:
     """Receive the next message and ack it at once: nobody gets it twice. Raises TimeoutError."""
     try:
@@ -462,50 +388,3 @@ async def received_once(queue: BrokerQueue, timeout: float) -> Message:
         raise TimeoutError(str(error)) from error
     await lease.ack()
     return lease.message
-
-
-def encoded(message: Message) -> bytes:
-    """The message for a wire, its times on the clock of the machine, which other processes have too."""
-    return message.to_json(shift=clock_shift()).encode()
-
-
-def decoded(content: bytes, headers: dict[str, Any] | None = None) -> Message:
-    """The message from a wire, its times on the clock of this process, with these headers more.
-
-    Raises ValueError for what is none, whoever has sent it.
-    """
-    message = _read(Message, content)
-    return message.copy(headers={**message.headers, **headers}) if headers else message
-
-
-def published(topic: str, content: bytes) -> TopicMessage:
-    """The message from a wire, as `decoded` reads it, with the topic to which it was published."""
-    return _read(TopicMessage, content, topic=topic)
-
-
-def requested(name: str, content: bytes) -> Message | None:
-    """The request from a wire; None for what is none: it is dropped, for nobody waits for a reply to it."""
-    try:
-        return decoded(content)
-    except ValueError as error:
-        record(Kind.DROPPED, name, who="", reason=str(error))
-        return None
-
-
-def _read(kind: type[M], content: bytes, **more: str) -> M:
-    try:
-        message = kind.from_json(content.decode(), shift=clock_shift(), **more)
-        message.check_json()
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"this is no message: {type(error).__name__}: {values.shown(str(error))}") from error
-    return message
-
-
-def printable(text: str) -> str:
-    """The text itself, or its hash where it is long or has signs that a header or a name may not have."""
-    return text if re.fullmatch(r"[!-~]{1,128}", text) else hashlib.sha256(text.encode()).hexdigest()
-
-
-def clock_shift() -> float:
-    """Seconds by which the clock of the machine is ahead of anyio's."""
-    return time.time() - anyio.current_time()

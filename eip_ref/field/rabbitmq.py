@@ -30,7 +30,9 @@ from aio_pika.exceptions import (
 
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
-from .queue import BrokerQueue, Delivery, Unsupported, clock_shift, printable, unbroken
+from .connections import unbroken
+from .queue import BrokerQueue, Delivery, Unsupported
+from .wire import clock_shift, printable
 
 __all__ = ["RabbitQueue", "declaring"]
 

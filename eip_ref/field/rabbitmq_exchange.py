@@ -24,8 +24,10 @@ from ..publish_subscribe import Published, TopicMessage, check_pattern, check_to
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
 from ..trace import Kind, record
-from .queue import Unsupported, decoded, encoded, opening, published, reaching, requested
+from .connections import opening, reaching
+from .queue import Unsupported
 from .rabbitmq import declaring
+from .wire import decoded, encoded, published, requested
 
 __all__ = ["RabbitChannel", "RabbitSubscription", "rabbit_replier", "rabbit_requestor"]
 

@@ -43,7 +43,9 @@ from .. import values
 from ..message import Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
-from .queue import Unsupported, clock_shift, decoded, encoded, reaching, unbroken
+from .connections import reaching, unbroken
+from .queue import Unsupported
+from .wire import clock_shift, decoded, encoded
 
 __all__ = ["RabbitStreamGroup", "RabbitStreamLog"]
 

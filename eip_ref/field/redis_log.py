@@ -21,8 +21,9 @@ from .. import values
 from ..message import Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
-from .queue import clock_shift, decoded, encoded, opening, reaching
+from .connections import opening, reaching
 from .redis_streams import LOST, pooled, retrying
+from .wire import clock_shift, decoded, encoded
 
 __all__ = ["RedisGroup", "RedisLog"]
 

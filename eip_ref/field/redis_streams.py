@@ -19,7 +19,8 @@ from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from ..message import Message
 from ..message_queue import Backoff
 from ..trace import new_id
-from .queue import BrokerQueue, Delivery, Unsupported, unbroken
+from .connections import unbroken
+from .queue import BrokerQueue, Delivery, Unsupported
 
 __all__ = ["LOST", "RedisQueue", "pooled", "retrying"]
 

@@ -16,8 +16,10 @@ import anyio
 from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
 from ..trace import Kind, record
-from .queue import encoded, opening, reaching, received_once
+from .connections import opening, reaching
+from .queue import received_once
 from .sqs import LOST, SqsQueue, client, refusing
+from .wire import encoded
 
 __all__ = ["SnsChannel", "SnsSubscription"]
 

@@ -24,7 +24,8 @@ from botocore.exceptions import ConnectionError as NoConnection
 from ..message import Message
 from ..message_queue import Backoff
 from .pulls import Pulls
-from .queue import BrokerQueue, Delivery, Unsupported, printable
+from .queue import BrokerQueue, Delivery, Unsupported
+from .wire import printable
 
 __all__ = ["SqsQueue", "client", "refusing"]
 

@@ -24,8 +24,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eip_ref import values
-from eip_ref.field.queue import decoded, encoded
 from eip_ref.field.servers.server import HOST
+from eip_ref.field.wire import decoded, encoded
 from eip_ref.message import Handler, Message
 from eip_ref.request_reply import Replier
 from eip_ref.request_reply import grpc as over_grpc
