@@ -30,7 +30,8 @@ class PostgresSubscription:
 
     def __init__(self, channel: PostgresChannel, pattern: str, capacity: int) -> None:
         self._channel, self._pattern = channel, pattern
-        self._arrived: asyncio.Queue[TopicMessage] = asyncio.Queue(capacity)
+        self._arrived: asyncio.Queue[TopicMessage | None] = asyncio.Queue(capacity)  # None at the end
+        self._has_ended = False
 
     def hear(self, message: TopicMessage) -> None:
         if not matches(self._pattern, message.topic):
@@ -40,10 +41,20 @@ class PostgresSubscription:
         else:
             self._arrived.put_nowait(message)
 
+    def end(self) -> None:
+        """Called when the connection has ended: what has come is received, and nothing more comes."""
+        self._has_ended = True
+        if self._arrived.empty():
+            self._arrived.put_nowait(None)
+
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError."""
-        wait = None if timeout == math.inf else timeout
-        message = await asyncio.wait_for(self._arrived.get(), wait)
+        """The next message. Raises TimeoutError, and ConnectionError when none can come any more."""
+        message = None
+        if not (self._has_ended and self._arrived.empty()):
+            with anyio.fail_after(timeout):
+                message = await self._arrived.get()
+        if message is None:
+            raise ConnectionError(f"{self._channel.name}: the connection was lost")
         record(Kind.DELIVERED, self._channel.name, message.id)
         return message
 
@@ -67,6 +78,7 @@ class PostgresChannel:
             self._connection = await asyncpg.connect(self._url)
             stack.push_async_callback(close, self._connection)
             await self._connection.add_listener(self.name, self._hear)
+            self._connection.add_termination_listener(self._end)
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel")
         return self
@@ -74,6 +86,10 @@ class PostgresChannel:
     async def __aexit__(self, *error: Any) -> None:
         with anyio.CancelScope(shield=True):
             await self._stack.aclose()
+
+    def _end(self, connection: object) -> None:
+        for subscription in self.subscriptions:
+            subscription.end()
 
     def _hear(self, connection: object, process: int, channel: str, notice: str) -> None:
         topic, _, content = notice.partition(" ")
@@ -113,6 +129,8 @@ class PostgresChannel:
         check_pattern(pattern)
         if group:
             raise Unsupported("whoever listens gets every notice")
+        if self._connection.is_closed():
+            raise ConnectionError(f"{self.name}: the connection was lost")
         subscription = PostgresSubscription(self, pattern, capacity)
         self.subscriptions.add(subscription)
         return subscription

@@ -44,18 +44,32 @@ UNUSED = 60_000  #: milliseconds after which a queue goes whose users have gone 
 class RabbitSubscription:
     """A receiving end with a queue of its own, which holds at most `capacity` messages, the newest."""
 
-    def __init__(self, queue: Any, arrived: asyncio.Queue[Any], tag: str, channel: str) -> None:
+    def __init__(
+        self, queue: Any, arrived: asyncio.Queue[Any], tag: str, channel: str, *, is_shared: bool
+    ) -> None:
         self._queue, self._arrived, self._tag, self._channel = queue, arrived, tag, channel
+        self._is_shared = is_shared
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
         """The next message. Raises TimeoutError."""
-        wait = None if timeout == math.inf else timeout
-        delivery = await asyncio.wait_for(self._arrived.get(), wait)
-        await delivery.ack()
+        end = anyio.current_time() + timeout
+        while True:
+            with anyio.fail_after(max(0.0, end - anyio.current_time())):
+                delivery = await self._arrived.get()
+            if await self._is_ours(delivery):
+                break
         topic = delivery.routing_key.partition(".")[2]
         message = published(topic, delivery.body)
         record(Kind.DELIVERED, self._channel, message.id)
         return message
+
+    async def _is_ours(self, delivery: Any) -> bool:
+        """Ack it. One of a connection that was lost goes to the group again, where there is one."""
+        try:
+            await delivery.ack()
+        except LOST:
+            return not self._is_shared
+        return True
 
     async def leave(self) -> None:
         """End it, and return when the broker knows. Idempotent."""
@@ -117,7 +131,7 @@ class RabbitChannel:
             )
             await queue.bind(self._exchange, key)
             tag = await queue.consume(arrived.put)
-        return RabbitSubscription(queue, arrived, tag, self.name)
+        return RabbitSubscription(queue, arrived, tag, self.name, is_shared=bool(group))
 
 
 def _in_words_of_amqp(pattern: str) -> str:

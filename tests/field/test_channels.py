@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import anyio
@@ -13,11 +15,15 @@ import pytest
 from confluent_kafka import Producer
 
 from eip_ref.field.kafka_channel import KafkaChannel
-from eip_ref.field.servers import Kafka
+from eip_ref.field.nats_core import NatsChannel
+from eip_ref.field.postgresql_notify import PostgresChannel
+from eip_ref.field.rabbitmq_exchange import RabbitChannel
+from eip_ref.field.servers import NATS, Kafka, PostgreSQL, RabbitMQ
 from eip_ref.message import Message
 
 from .conftest import Servers
 from .promises import SOON, Site, promise
+from .proxy import Proxy
 
 
 async def heard(end: Any, timeout: float = SOON) -> Any:
@@ -137,6 +143,57 @@ def test_what_another_producer_has_put_on_no_topic_is_passed_over(servers: Serve
             assert await heard(end) == 19
 
     anyio.run(main, backend="asyncio")
+
+
+@pytest.mark.parametrize(("kind", "made"), [(RabbitMQ, RabbitChannel), (NATS, NatsChannel)])
+def test_what_has_come_before_a_connection_was_cut_is_received(
+    kind: Any, made: Any, servers: Servers
+) -> None:
+    """And then what is published after the client has another one."""
+    if missing := kind.missing():
+        pytest.skip(missing)
+
+    async def main(url: str, name: str) -> None:
+        async with cut_before_reading(url, name, made) as (channel, end):
+            assert [await heard(end), await heard(end)] == [1, 2]
+            with anyio.fail_after(SOON):
+                while await heard(end, timeout=0.1) is None:
+                    await channel.publish("orders", Message(3))
+
+    anyio.run(main, servers.running(kind).url, f"shop-{uuid4()}", backend="asyncio")
+
+
+def test_a_subscriber_whose_connection_to_the_database_has_ended_is_told(servers: Servers) -> None:
+    """It would wait for ever: nobody listens for it any more."""
+    if missing := PostgreSQL.missing():
+        pytest.skip(missing)
+
+    async def main(url: str, name: str) -> None:
+        async with cut_before_reading(url, name, PostgresChannel) as (_, end):
+            assert [await heard(end), await heard(end)] == [1, 2]
+            for _ in range(2):
+                with pytest.raises(ConnectionError, match=name):
+                    await end.receive(timeout=SOON)
+
+    anyio.run(main, servers.running(PostgreSQL).url, f"shop-{uuid4()}", backend="asyncio")
+
+
+@asynccontextmanager
+async def cut_before_reading(url: str, name: str, made: Any) -> AsyncIterator[tuple[Any, Any]]:
+    """A channel with another connection, and a subscription to which two messages had come before the cut."""
+    port = urlsplit(url).port or 0
+    async with (
+        Proxy(port) as proxy,
+        made(url, name) as channel,
+        made(url.replace(f":{port}", f":{proxy.port}"), name) as other,
+    ):
+        end = await other.subscribe("orders")
+        for number in (1, 2):
+            await channel.publish("orders", Message(number))
+        await other.flush()
+        await anyio.sleep(0.2)
+        proxy.cut()
+        yield channel, end
 
 
 def test_whoever_is_cancelled_while_it_joins_a_group_leaves_it(servers: Servers) -> None:
