@@ -657,12 +657,13 @@ async def nats_requests(url: str, name: str) -> AsyncIterator[Way]:
 
 @asynccontextmanager
 async def aio_pika_requests(url: str, name: str) -> AsyncIterator[Way]:
-    """The client runs a task for each delivery."""
-    async with await aio_pika.connect(url) as asking, await aio_pika.connect(url) as serving:
+    """The client cancels its own task for a delivery with the connection, so that another one carries out."""
+    connect = aio_pika.connect_robust
+    async with await connect(url) as asking, await connect(url) as serving:
         channel = await asking.channel(on_return_raises=True)
         answers = await serving.channel()
         await answers.set_qos(100)
-        operations = Operations(echo)
+        operations, tasks = Operations(echo), set[asyncio.Task[None]]()
         waiting: dict[str, asyncio.Future[Message]] = {}
 
         async def serve(request: Any) -> None:
@@ -670,6 +671,10 @@ async def aio_pika_requests(url: str, name: str) -> AsyncIterator[Way]:
             answer = aio_pika.Message(content, correlation_id=request.correlation_id)
             await answers.default_exchange.publish(answer, request.reply_to, mandatory=False)
             await request.ack()
+
+        async def arrives(request: Any) -> None:
+            tasks.add(task := asyncio.create_task(serve(request)))
+            task.add_done_callback(tasks.discard)
 
         async def answered(reply: Any) -> None:
             if (heard := waiting.get(reply.correlation_id)) is not None and not heard.done():
@@ -687,7 +692,7 @@ async def aio_pika_requests(url: str, name: str) -> AsyncIterator[Way]:
 
         replies = await channel.get_queue(REPLY_TO, ensure=False)
         await replies.consume(answered, no_ack=True)
-        await (await answers.declare_queue(name, auto_delete=True)).consume(serve)
+        await (await answers.declare_queue(name, auto_delete=True)).consume(arrives)
         yield asked_of(Asker(exchange))
 
 
