@@ -10,10 +10,13 @@ library. Grading runs it.
 from __future__ import annotations
 
 import inspect
+import itertools
 import linecache
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -88,12 +91,17 @@ class Kernel:
         kept: list[Ran] = []
         for ran in self._ran:
             at = next((place for place, each in enumerate(kept) if each.key == ran.key), len(kept))
-            gives = given(python_of(ran.source))
-            if any(gives & given(python_of(each.source)) for each in kept[at + 1 :]):
+            gives = _gives(ran)
+            if any(gives & _gives(each) for each in kept[at + 1 :]):
                 del kept[at]
                 at = len(kept)
             kept[at : at + 1] = [ran]
         return kept
+
+
+def _gives(ran: Ran) -> frozenset[str]:
+    source = python_of(ran.source)
+    return given(source) or _begun(source)
 
 
 def _key(info: Any) -> str:
@@ -140,15 +148,27 @@ def _name(answer: object, exercise: Exercise, names: Mapping[str, Any]) -> str:
 
 
 def _owned(ran: Iterable[Ran], exercise: Exercise, name: str) -> list[Cell]:
-    """The cells, each with whose it is."""
+    """The cells, each with whose it is. One that Python could not read takes the place of those before it."""
     of_course = course_cells(lesson_of(exercise).notebook)
-    owned = []
+    owned: list[Cell] = []
     for each in ran:
         source = python_of(each.source)
         of = exercise.slug if name in given(source) else COURSE if each.source in of_course else ""
+        if name in _begun(source):
+            of = exercise.slug
+            owned = [cell for cell in owned if cell.of != of]
         if of or not each.interrupted:
             owned.append(read(each.number, source, of))
     return owned
+
+
+@lru_cache(maxsize=1_000)
+def _begun(source: str) -> frozenset[str]:
+    """The names that a text was to give which Python cannot read."""
+    if tree_of(source) is not None:
+        return frozenset()
+    begins = r"^(?:[ \t]*(?:async[ \t]+def|def|class)[ \t]+(\w+)|(\w+)[ \t]*=)"
+    return frozenset(filter(None, itertools.chain(*re.findall(begins, source, re.MULTILINE))))
 
 
 def _module(answer: object) -> ModuleType:

@@ -147,6 +147,15 @@ def test_what_the_notebook_no_longer_has_is_missed(kernel: Kernel) -> None:
     assert "NameError" in kernel.run("a|" + split, CHECK)
 
 
+@pytest.mark.parametrize("cell", ["a|", ""])
+def test_a_cell_that_python_cannot_read_is_not_passed_over(kernel: Kernel, cell: str) -> None:
+    """The kernel still has what it defined before, and the learner believes that the new text is judged."""
+    assert "✓ Passed" in kernel.run(cell + RIGHT, CHECK)
+    shown = kernel.run(cell + RIGHT + "        await (", CHECK)
+    assert "Not passed" in shown and "not valid Python" in shown and "line 11" in shown
+    assert "✓ Passed" in kernel.run(cell + RIGHT, CHECK)
+
+
 @pytest.mark.parametrize("made", ["exec", "partial"])
 def test_without_a_cell_the_answer_runs_here(kernel: Kernel, made: str) -> None:
     """The report says so."""
