@@ -289,7 +289,8 @@ def _skeleton(signature: str) -> str:
     region = "    ### BEGIN SOLUTION\n    ### END SOLUTION"
     if not methods:
         return f"{head}:\n{region}"
-    parts = "\n\n".join(f"def {name.strip()}(self):\n{region}" for name in methods.split(","))
+    heads = (re.sub(r"(\w+)$", r"def \1(self)", method.strip()) for method in methods.split(","))
+    parts = "\n\n".join(f"{each}:\n{region}" for each in heads)
     return f"{head.partition('(')[0]}:\n{indent(parts, '    ')}"
 
 

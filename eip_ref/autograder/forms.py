@@ -45,15 +45,21 @@ def async_function(*parameters: str) -> Form:
 
 
 def a_class(*parameters: str, methods: tuple[str, ...] = ()) -> Form:
-    """A class that can be made with these parameters and has these methods."""
+    """A class that can be made with these parameters and has these methods, such as "async work" or "row"."""
 
     def complaint(answer: object) -> str | None:
         if not inspect.isclass(answer):
             kind = type(answer).__name__
             return f"It must be a class, and what you passed is {_article(kind)}. Pass the class itself."
-        missing = [name for name in methods if not callable(getattr(answer, name, None))]
+        kinds = {name: kind for kind, _, name in (method.rpartition(" ") for method in methods)}
+        missing = [name for name in kinds if not callable(getattr(answer, name, None))]
         if missing:
             return f"The class {answer.__name__} lacks the method {', '.join(missing)}."
+        for name, kind in kinds.items():
+            if _is_async(getattr(answer, name)) and not kind:
+                return f"Its method must be a plain one: write `def {name}(…)` without `async`."
+            if kind and not _is_async(getattr(answer, name)):
+                return f"Its method must be asynchronous: write `async def {name}(…)`."
         return _wrong_parameters(answer, parameters)
 
     return Form(f"a class made with ({', '.join(parameters)})", complaint)

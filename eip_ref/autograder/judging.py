@@ -25,7 +25,7 @@ from ..lab.crash import closing_the_dead
 from ..trace import Event, Kind, Trace, TraceTooLong
 from .exercise import OWN_LINE, Diagnosis, Ending, Exercise, Mistake, Vacuous
 from .marks import Mark, PartMark
-from .mistakes import ENDINGS, PROVES_NOTHING
+from .mistakes import ENDINGS, NEVER_AWAITED, PROVES_NOTHING
 from .process.answer import Answer
 from .process.wire import Budget, Ended
 
@@ -33,6 +33,7 @@ __all__ = ["NotJudged", "Verdict", "judge_answer", "judge_apart", "judge_trace",
 
 MAX_TRACE = 16 * 2**20  #: characters of a trace, written down
 ENDING = "the run"  #: the `where` of the note that says how a run ended
+FORGOTTEN = "forgotten"  #: in a note at the beginning: a call that the answer did not await
 
 NO_PYTEST = "`pytest.raises` is not understood here: use `try`, `except` and `assert`."
 
@@ -63,7 +64,8 @@ class Verdict:
     def parts(self) -> tuple[PartMark, ...]:
         """The marks of the exercise's parts, where it has some. A mistake of no part costs all of them."""
         made = {finding.mistake.name: finding for finding in self.findings}
-        of_none = made.keys() - {name for part in self.exercise.parts for name in part.mistakes}
+        of_parts = {name for part in self.exercise.parts for name in part.mistakes}
+        of_none = made.keys() - of_parts - {NEVER_AWAITED.name}  # which led to one of the others
         lost = (
             (part, [made[name] for name in part.mistakes if name in made]) for part in self.exercise.parts
         )
@@ -201,7 +203,8 @@ def run_apart(exercise: Exercise, answer: Answer, seed: int, budget: Budget) -> 
     with warnings.catch_warnings(), closing_the_dead():
         warnings.filterwarnings("ignore", "coroutine .* was never awaited")
         try:
-            return run_stub(exercise, answer.complaint(), answer.stub(), seed)
+            text = run_stub(exercise, answer.complaint(), answer.stub(), seed)
+            return text if budget.forgotten is None else _with_forgotten(text, *budget.forgotten)
         except Ended as ending:  # before the run began
             return _ended(Trace((), seed=seed), ending.name, str(ending), ending.name)
         finally:
@@ -216,6 +219,8 @@ def judge_trace(exercise: Exercise, text: str, seed: int) -> Verdict:
     Raises ValueError when the text is no trace.
     """
     trace = Trace.from_json(text)
+    forgotten = str(trace[0].data.get(FORGOTTEN, "")) if trace and trace[0].where == ENDING else ""
+    trace = trace[1:] if forgotten else trace
     if trace and _is_ending(trace[-1]):
         findings = [_diagnose_ending(exercise, trace[-1])]
         trace = trace[:-1]
@@ -224,6 +229,8 @@ def judge_trace(exercise: Exercise, text: str, seed: int) -> Verdict:
             findings = exercise.judge(trace)
         except Vacuous as nothing:
             findings = [Diagnosis(PROVES_NOTHING, f"This run proves nothing: {nothing}")]
+    if findings and forgotten:
+        findings = [Diagnosis(NEVER_AWAITED, forgotten, findings[0].events), *findings]
     if findings:
         return Verdict(exercise, False, seed, trace, findings[0].words, tuple(findings))
     return Verdict(exercise, True, seed, trace, "All that was promised.")
@@ -243,6 +250,15 @@ def _ended(trace: Trace, ended: str, words: str, error: str = "") -> str:
     data = {"ended": ended, "text": words, "error": error}
     note = Event(trace.end, "note", ENDING, "", "", data)
     return Trace([*_storable(trace), note], seed=trace.seed).to_json()
+
+
+def _with_forgotten(text: str, line: int, words: str) -> str:
+    """The trace with a note at its beginning of what was called and never awaited."""
+    told = f"Line {line} of your cell does not wait for what it calls:\n    {words}"
+    told = told if line else f"`{words}` was called, and nobody waited for it."
+    trace = Trace.from_json(text)
+    note = Event(0.0, "note", ENDING, "", "", {FORGOTTEN: told})
+    return Trace([note, *trace], seed=trace.seed).to_json()
 
 
 def _written(trace: Trace) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .exercise import Ending, Mistake
 
-__all__ = ["ENDINGS", "NOT_STARTED", "PROVES_NOTHING", "RAISED", "WITHOUT_A_RUN"]
+__all__ = ["ENDINGS", "NEVER_AWAITED", "NOT_STARTED", "PROVES_NOTHING", "RAISED", "WITHOUT_A_RUN"]
 
 NOT_STARTED = Mistake(
     "not-started",
@@ -23,6 +23,12 @@ RAISED = Mistake(
     "The answer raised an error that nobody handled",
     "An error that leaves your code ends the participant that ran it. Either the line is wrong, or "
     "your code has to decide what becomes of the message when this happens.",
+)
+NEVER_AWAITED = Mistake(
+    "never-awaited",
+    "A call was never awaited",
+    "To call an `async` function does nothing yet: it gives a coroutine, which runs when it is awaited. Put "
+    "`await` in front of the call.",
 )
 DEADLOCK = Mistake(
     "waits-for-ever",

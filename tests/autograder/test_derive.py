@@ -256,14 +256,14 @@ def test_the_notebook_of_a_new_lesson_is_begun(course: Path) -> None:
     path = course / "solutions" / "07_toy.ipynb"
     path.unlink()
     desk = dataclasses.replace(
-        registry.find("toy/mend_the_worker"), signature="class Desk(orders) with work, replay"
+        registry.find("toy/mend_the_worker"), signature="class Desk(orders) with async work, replay"
     )
     assert derive.add(course, desk) == 0
     title, imports, _, answer, _ = (cell["source"] for cell in read(path)["cells"])
     assert title == "# Exercises 07 · Toys\n\n3 exercises, 6 points, 20 minutes in all."
     assert "from eip_ref.autograder import check, hint, reset, solution" in imports
     assert regions(answer) == [[], []]
-    assert answer.startswith("class Desk:\n    def work(self):\n        ### BEGIN SOLUTION")
+    assert answer.startswith("class Desk:\n    async def work(self):\n        ### BEGIN SOLUTION")
 
 
 def _leaks(solution: dict[str, Any], exercise: dict[str, Any]) -> set[str]:

@@ -266,6 +266,7 @@ def _plain(queue: object) -> None: ...
 class _Thing:
     def __init__(self, size: int) -> None: ...
     def take(self) -> None: ...
+    async def later(self) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,8 @@ class _Thing:
         (function("queue"), _asks, "without `async`"),
         (a_class("size", methods=("take",)), _Thing, None),
         (a_class("size"), _Thing(1), "what you passed is a _Thing"),
+        (a_class("size", methods=("async take",)), _Thing, "write `async def take"),
+        (a_class("size", methods=("later",)), _Thing, "write `def later"),
         (a_class("size", methods=("put",)), _Thing, "lacks the method put"),
         (a_class(), _Thing, r"yours takes \(size\)"),
         (one_of("ack first", "ack last"), "ack last", None),

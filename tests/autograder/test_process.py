@@ -18,7 +18,7 @@ import pytest
 
 from eip_ref.autograder import kit
 from eip_ref.autograder.exercise import Exercise
-from eip_ref.autograder.judging import judge_apart, run_answer
+from eip_ref.autograder.judging import Verdict, judge_apart, run_answer
 from eip_ref.autograder.process import surface, table, values
 from eip_ref.autograder.process.start import Zygote
 from eip_ref.autograder.process.wire import Budget
@@ -417,6 +417,51 @@ def test_a_deadlock_names_the_line_of_the_answer(waits: str, by: Zygote) -> None
     here = Trace.from_json(run_answer(exercise, names["answer"], 1))[-1].data["text"]
     there = trace(exercise, source, 1, by=by)[-1].data["text"]
     assert set(there.splitlines()) == set(here.replace("LeaseQueue.", "MessageQueue.").splitlines())
+
+
+# What nobody awaits
+
+
+async def served(answer: kit.Answer, seed: int) -> None:
+    """Hand it a queue, and let it fail when nothing was put there."""
+    async with MessageQueue("orders") as queue:
+        await answer(queue)
+        await queue.receive(timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            "queue.put(Message())",
+            "Line 4 of your cell does not wait for what it calls:\n    queue.put(Message())",
+        ),
+        ("put = queue.put(Message())", "`MessageQueue.put` was called, and nobody waited for it."),
+        (
+            "helper()\nasync def helper(): pass",
+            "Line 4 of your cell does not wait for what it calls:\n    helper()",
+        ),
+        ("pass", ""),
+        ("with anyio.move_on_after(0):\n        await queue.receive()", ""),
+    ],
+)
+def test_a_call_that_nobody_awaits_is_the_first_to_be_told(body: str, told: str, by: Zygote) -> None:
+    """It does nothing, and whatever the judge sees then comes of that."""
+    source = f"import anyio\nfrom eip_ref.message import Message\nasync def answer(queue):\n    {body}\n"
+    verdict = verdict_of(toy(served, "queue"), source, by=by)
+    names = [finding.mistake.name for finding in verdict.findings]
+    assert names == ["never-awaited"] * bool(told) + ["raised"]
+    assert verdict.seen == told or not told
+
+
+def test_an_answer_may_throw_away_what_it_need_not_await(by: Zygote) -> None:
+    """All that was promised is there."""
+    source = "async def answer(thing):\n    other()\n    thing(0)\nasync def other(): pass"
+    assert verdict_of(toy(told), source, by=by).passed
+
+
+def verdict_of(exercise: Exercise, source: str, *, by: Zygote) -> Verdict:
+    return judge_apart(exercise, answer_of(exercise, source, by=by), [1], lambda: Budget(PATIENT))
 
 
 # Endings

@@ -53,7 +53,7 @@ PART = re.compile(r"(.+) · (\d+) points? · ([a-z0-9, -]+)", re.DOTALL)
 TEXT = re.compile(r"([A-Z][a-z]+): (.+)", re.DOTALL)
 LIKE = {  # what each of them looks like
     SIZE: "Repair · easy · 3 points · 10 minutes",
-    ANSWER: "async def work(queue, handle), or: class Desk(orders) with work, replay",
+    ANSWER: "async def work(queue, handle), or: class Desk(orders) with async work, row",
     PART: "What is asked · 1 point · ack-on-receive, dies-of-one-order",
     TEXT: "Called: in words, going on in lines that are indented",
 }

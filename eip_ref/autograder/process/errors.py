@@ -16,7 +16,7 @@ from typing import Any
 from ..exercise import OWN_LINE
 from .values import Uncrossable, class_named, name_of
 
-__all__ = ["Errors"]
+__all__ = ["CELL", "Errors"]
 
 NOT_THEIRS = (OWN_LINE, "trace")  #: attributes of an error that the judge alone sets
 KNOWN = ("builtins", "anyio", "asyncio", "eip_ref", "json", "sqlite3", "concurrent", "decimal")

@@ -190,6 +190,8 @@ class Learner(HandedOut):
                     self._operations[number].scope.cancel()
             case [("return" | "raise" | "cancelled"), int(call), _] if call in self._calls:
                 self._calls.pop(call).add(entry)
+            case ["forgotten", int(line), str(words)]:
+                self._budget.forgotten = self._budget.forgotten or (line, words[:MAX_WORDS])
             case ["over", int(lane)]:
                 if lane in self._lanes:
                     self._lanes.pop(lane).add(entry)

@@ -12,6 +12,9 @@ import asyncio
 import contextlib
 import inspect
 import itertools
+import linecache
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
 from math import inf, isfinite, nextafter
@@ -22,6 +25,7 @@ import anyio
 from ... import trace
 from ...lab.clock import VirtualLoop, place
 from .crossing import Crossing
+from .errors import CELL
 from .stubs import DUNDERS, LEAVING, Stub, is_async, leaving, told_name
 from .wire import read_line, write_line
 
@@ -300,6 +304,13 @@ class Side(Crossing):
         self._scopes[call].deadline = inf
         return not seen
 
+    def warned(self, message: Any, category: Any, file: str, line: int, *_: object) -> None:
+        """Tell the judge of a coroutine that was thrown away before it ran, and nobody of other warnings."""
+        forgotten = re.match("coroutine '(.+)' was never awaited", str(message))
+        if forgotten:
+            text = linecache.getline(file, line).strip() if file.startswith(CELL) else ""
+            self._outbox.append(["forgotten", line if text else 0, (text or forgotten[1])[:200]])
+
     def _task_over(self, task: asyncio.Task[Any]) -> None:
         self._outbox.append(["over", self._lanes.pop(task)])
 
@@ -368,6 +379,8 @@ class _Recorder:
 
 def _prepare(side: Side) -> None:
     trace._recorder.set(_Recorder(side))  # type: ignore[arg-type]
+    warnings.simplefilter("always", RuntimeWarning)
+    warnings.showwarning = side.warned  # type: ignore[assignment]
     with contextlib.suppress(ModuleNotFoundError):
         import sniffio
 

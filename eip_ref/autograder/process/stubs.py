@@ -138,7 +138,7 @@ def _part(owner: str, name: str, how: str) -> Any:
     if how in ("attribute", "shared"):
         return property(reads)
     part: Any = waits if how in ("async", "wait") else asks if how == "now" else calls
-    part.__name__ = name
+    part.__name__, part.__qualname__ = name, f"{owner}.{name}"
     part.__code__ = part.__code__.replace(co_qualname=f"{owner}.{name}")  # said in the words of a deadlock
     return part
 

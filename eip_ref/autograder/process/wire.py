@@ -58,6 +58,7 @@ class Budget:
     operations: int = 5_000  #: of one process that are not over
     silence: float = math.inf  #: seconds that a process may work, or hear nothing, at a stretch
     cut_off: bool = False  #: true when a process has ended the run
+    forgotten: tuple[int, str] | None = None  #: the first call without an await: its line, or 0, and its text
     memory: int = 2**30  #: bytes that all processes together may hold, where the system tells
     stopped: Callable[[], bool] = lambda: False  #: true when somebody wants it to stop
     _until: float = field(default=0.0, repr=False)

@@ -2,7 +2,7 @@
 
 Complete · hard · 5 points · 20 minutes
 
-Answer: class Desk(emit, late) with receive, run
+Answer: class Desk(emit, late) with async receive, async run
 Called: One `Desk(emit, late)`. `run()` runs beside, and `await desk.receive(message)` is called for each
     parcel of six orders. Some parcels come twice, and some too late or never.
 Promised: Each order is handed out once: when all of its parcels are there, or 15 s after its first one, as

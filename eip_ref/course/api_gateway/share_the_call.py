@@ -2,7 +2,7 @@
 
 Complete · hard · 5 points · 20 minutes
 
-Answer: class Door() with call
+Answer: class Door() with async call
 Called: A new `Door()` on each of six days, and `await door.call(user, path, read)` by the tabs of Ann and
     Ben, many at a time. On one day a call fails, and on one the tab that asked first is closed while it
     waits.

@@ -2,7 +2,7 @@
 
 Extend · hard · 4 points · 12 minutes
 
-Answer: class Throttle() with take
+Answer: class Throttle() with async take
 Called: `await throttle.take()` before every call to the partner: by one caller, by four at a time, and by
     four after 40 s in which nobody called, each time with a new `Throttle()`. They call as often as they are
     let.

@@ -2,7 +2,7 @@
 
 Repair · medium · 4 points · 12 minutes
 
-Answer: class PriceDesk(breaker, ask) with price
+Answer: class PriceDesk(breaker, ask) with async price
 Called: One `PriceDesk(breaker, ask)` and thirteen calls of `await desk.price(tea)` in two minutes. The price
     service is away twice; the breaker before it opens at three failures in a row, for 15 s.
 Promised: Each answer is the live price; or else the last live price of this tea, if that is at most 60 s old,

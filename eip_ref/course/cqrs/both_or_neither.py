@@ -2,7 +2,7 @@
 
 Repair · medium · 5 points · 15 minutes
 
-Answer: class Users(db, broker) with handle, relay
+Answer: class Users(db, broker) with async handle, async relay
 Called: Three commands, again and again: in each run the process dies at another step, or the broker is down
     for a while, or two commands give the same name. The process is back a second later, with a new `Users`.
     Every second browser asks again when it got no answer.

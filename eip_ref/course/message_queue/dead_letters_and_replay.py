@@ -2,7 +2,7 @@
 
 Complete · hard · 4 points · 14 minutes
 
-Answer: class Desk(orders, dead, limit) with work, replay
+Answer: class Desk(orders, dead, limit) with async work, async replay
 Called: `Desk(orders, dead, limit).work(pack)` in a process of its own, on four orders. Two of them have no
     address: `pack` raises an error, until the address book is mended at 60 s. Then `Desk(orders, dead,
     limit).replay()` in another process, and once more half a minute later. Each of the two processes dies

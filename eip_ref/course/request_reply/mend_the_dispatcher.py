@@ -2,7 +2,7 @@
 
 Repair · hard · 4 points · 12 minutes
 
-Answer: class Dispatcher(send) with ask, hear, waiting
+Answer: class Dispatcher(send) with async ask, async hear, waiting
 Called: One `Dispatcher(send)` and ten questions, most of them at the same time, each with a timeout of 2 s.
     Stock answers them in another order; one while `send` is still at work, one too late, and one never. An
     eleventh caller is cancelled while she waits.
