@@ -121,11 +121,11 @@ class Report:
 
 def picture(verdict: Verdict) -> tuple[str, str] | None:
     """A picture of what went wrong, as SVG, and the same in words; None where there is nothing to draw."""
-    if verdict.passed or not verdict.trace.messages():
+    trace = verdict.trace.filter(test=lambda event: event.kind != Kind.NOTE)
+    if verdict.passed or not trace.messages():
         return None
     from ..lab.figures import sequence  # matplotlib is loaded when a picture is needed, not before
 
-    trace = verdict.trace.filter(test=lambda event: event.kind != Kind.NOTE)
     guilty = {event.message for event in verdict.findings[0].events if event.message}
     long = len(trace) > LONG
     figure = sequence(trace, messages=guilty if long and guilty else None, title="What happened")

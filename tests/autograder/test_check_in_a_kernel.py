@@ -152,7 +152,8 @@ def test_a_cell_that_python_cannot_read_is_not_passed_over(kernel: Kernel, cell:
     """The kernel still has what it defined before, and the learner believes that the new text is judged."""
     assert "✓ Passed" in kernel.run(cell + RIGHT, CHECK)
     shown = kernel.run(cell + RIGHT + "        await (", CHECK)
-    assert "line 11: SyntaxError" in shown and "not valid Python" in shown
+    assert "line 11: SyntaxError" in shown
+    assert "not valid Python" in shown
     assert "✓ Passed" in kernel.run(cell + RIGHT, CHECK)
 
 

@@ -244,7 +244,8 @@ def a_number(question: str, said: object) -> object:
     [
         ({"two": 2, "three": 3, "ten": 10}, "All that was promised.", 0),
         ({"two": 2, "three": 4, "ten": 9}, "For 'three' you said 4.", 3),
-        ({"two": 2, "three": None, "ten": 10}, "The prediction for 'three' is missing or cannot be read.", 0),
+        ({"two": 2, "three": None, "ten": 10}, "The prediction for 'three' is missing.", 0),
+        ({"two": 2, "three": "drei", "ten": 10}, "The prediction for 'three' cannot be read: 'drei'.", 0),
         ([2, 3, 10], "What the answer returned is a list and no dictionary of predictions.", 0),
     ],
 )

@@ -6,6 +6,7 @@ of a real scenario, and the judge reads prediction and measurement side by side.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -76,17 +77,20 @@ def ask(questions: Mapping[str, Measure], readable: Callable[[str, Any], Any]) -
             return Trace([_note(RETURNED, type(said).__name__, None)], seed=seed)
         shown, notes = Trace(()), list[Event]()
         for question, measure in questions.items():
-            mine, (trace, really) = readable(question, said.get(question)), measure(seed)
+            heard, (trace, really) = said.get(question), measure(seed)
+            mine = readable(question, heard)
             if mine not in (None, really) and not shown:
                 shown = trace
-            notes.append(_note(question, mine, really))
+            unread = "is missing" if heard is None else f"cannot be read: {reprlib.repr(heard)}"
+            notes.append(_note(question, mine, really, unread if mine is None else ""))
         return Trace([*shown, *(note._replace(at=shown.end) for note in notes)], seed=seed)
 
     return run
 
 
-def _note(question: str, said: Any, really: Any) -> Event:
+def _note(question: str, said: Any, really: Any, unread: str = "") -> Event:
     data = {"text": f"{question}: {said}", "question": question, "said": said, "really": really}
+    data |= {"unread": unread} if unread else {}
     return Event(0.0, "note", ANSWER, "", "", data)
 
 
@@ -108,11 +112,13 @@ def answers(trace: Trace) -> list[Answered]:
 def unreadable(trace: Trace, mistake: str) -> list[Symptom]:
     """For judges: `mistake` for each prediction that is missing or cannot be read."""
     return [
-        seen(mistake, f"The prediction for {question!r} is missing or cannot be read.")
-        if question != RETURNED
-        else seen(mistake, f"What the answer returned is a {said} and no dictionary of predictions.")
-        for question, said, _ in _all(trace)
-        if said is None or question == RETURNED
+        seen(mistake, f"The prediction for {note.data['question']!r} {note.data['unread']}.")
+        if note.data["question"] != RETURNED
+        else seen(
+            mistake, f"What the answer returned is a {note.data['said']} and no dictionary of predictions."
+        )
+        for note in trace.filter(Kind.NOTE, where=ANSWER)
+        if "unread" in note.data or note.data["question"] == RETURNED
     ]
 
 
