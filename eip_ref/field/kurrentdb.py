@@ -56,7 +56,7 @@ class KurrentEventStore:
     async def __aenter__(self) -> Self:
         async with opening(self.name, LOST) as stack:
             self._client = await stack.enter_async_context(AsyncKurrentDBClient(self._url))
-            await self._client.get_commit_position(timeout=ANSWER)
+            self.committed_up_to = await self._client.get_commit_position(timeout=ANSWER)
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
@@ -93,6 +93,7 @@ class KurrentEventStore:
                 continue  # somebody was quicker
             for version, event in enumerate(events, actual + 1):
                 record(Kind.ACCEPTED, self.name, event.id, key=stream, stream=stream, version=version)
+            self.committed_up_to = max(self.committed_up_to, position)
             return Appended(actual + len(events), position)
 
     def _new(self, event: Message) -> Any:

@@ -53,6 +53,7 @@ select $1, $2, $3 + place, id, content
 from unnest($4::text[], $5::bytea[]) with ordinality as each(id, content, place)
 order by place returning position
 """
+HORIZON = "select coalesce(max(position), 0) from field_events where store = $1"
 READ = f"""
 select {COLUMNS} from field_events where store = $1 and stream = $2 and version > $3 order by version limit $4
 """
@@ -64,7 +65,7 @@ class PostgresEventStore:
 
     def __init__(self, url: str, name: str, *, lock: bool = True) -> None:
         self.name = values.name("the name of a store", name)
-        self.committed_up_to = 0  #: the horizon, as far as this object has seen
+        self.committed_up_to = 0  #: the horizon, as far as this object has heard
         self._url, self._lock = url, lock
         self._told = asyncio.Event()
         self._stack: AsyncExitStack | None = None
@@ -72,6 +73,7 @@ class PostgresEventStore:
     async def __aenter__(self) -> Self:
         async with opening(self.name, LOST) as stack:
             self._pool = await opened(stack, self._url, TABLES, "field_events", self._hear)
+            self._rise_to(await self._pool.fetchval(HORIZON, self.name))
             self._stack = stack.pop_all()
         record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
         return self
@@ -81,9 +83,14 @@ class PostgresEventStore:
         with anyio.CancelScope(shield=True):
             await self._stack.aclose()
 
-    def _hear(self, connection: object, process: int, channel: str, store: str) -> None:
+    def _hear(self, connection: object, process: int, channel: str, told: str) -> None:
+        position, _, store = told.partition(" ")
         if store == self.name:
+            self._rise_to(int(position))
             self._told.set()
+
+    def _rise_to(self, position: int) -> None:
+        self.committed_up_to = max(self.committed_up_to, position)
 
     async def append(
         self, stream: str, events: Sequence[Message], *, expected: int | Expected = Expected.ANY
@@ -105,11 +112,13 @@ class PostgresEventStore:
                 return there
             contents = [encoded(event.copy(key=stream)) for event in events]
             rows = await connection.fetch(APPEND, self.name, stream, actual, ids, contents)
-            await connection.execute("select pg_notify('field_events', $1)", self.name)
+            last = rows[-1]["position"]
+            await connection.execute("select pg_notify('field_events', $1)", f"{last} {self.name}")
+        self._rise_to(last)
         for version, (event, row) in enumerate(zip(events, rows, strict=True), actual + 1):
             facts = {"key": stream, "stream": stream, "version": version, "position": row["position"]}
             record(Kind.ACCEPTED, self.name, event.id, **facts)
-        return Appended(actual + len(events), rows[-1]["position"])
+        return Appended(actual + len(events), last)
 
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """The events of a stream whose versions are above `after`, in order. See `EventStore`."""
@@ -125,7 +134,7 @@ class PostgresEventStore:
             rows = await self._pool.fetch(READ_ALL, self.name, after, limit)
         found = [_recorded(row) for row in rows]
         if found:
-            self.committed_up_to = max(self.committed_up_to, found[-1].position)
+            self._rise_to(found[-1].position)
         return found
 
     async def wait(self, *, after: int) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import anyio
 
-from eip_ref.event_sourcing import Expected, IdTaken, Recorded, WrongExpectedVersion
+from eip_ref.event_sourcing import Expected, IdTaken, Projection, Projector, Recorded, WrongExpectedVersion
 from eip_ref.message import Message
+from eip_ref.storage import MemoryStore
 
 from .promises import SOON, Site, promise
 
@@ -44,6 +45,18 @@ async def test_appended_events_are_read_as_they_were_written(site: Site) -> None
         (found,) = await store.read("order")
         assert found.message == event.copy(key="order", created=found.message.created)
         assert abs(found.at - anyio.current_time()) < SOON
+
+
+@promise
+async def test_what_is_there_at_the_opening_is_below_the_horizon(site: Site) -> None:
+    """So a projector of a new process catches up, and a reactor of one begins at the present."""
+    projector = Projector(MemoryStore(), Projection("ids", {"Said": lambda view, event: None}))
+    async with site.open() as store:
+        last = (await store.append("order", events("a", "b"))).position
+        assert store.committed_up_to >= last
+    async with site.open() as store:
+        assert await projector.catch_up(store) == last
+        assert store.committed_up_to >= last
 
 
 @promise
