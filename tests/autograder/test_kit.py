@@ -51,6 +51,13 @@ def test_an_exercise_is_read_from_the_texts_of_its_module() -> None:
     assert exercise.endings == {"NoAddress": exercise.mistakes[1]}
 
 
+def test_a_title_that_goes_on_in_a_second_line_is_one_line() -> None:
+    """As every other text: what is indented in a docstring is not indented for the learner."""
+    title = "Acknowledged before the work was done"
+    exercise = made(nothing, TEXTS.replace(title, "Acknowledged before\n        the work was done"))
+    assert exercise.mistakes[0].title == title
+
+
 @pytest.mark.parametrize(
     ("answer", "given"),
     [("def share(pair)", lambda pair: pair), ("class Desk(orders) with work, replay", object)],

@@ -76,7 +76,7 @@ def exercise(
         told = [_parts(MISTAKE, part) for part in rest if not part[0].isupper()]
         signature = _one(named, "Answer")
         answer, form = _answer(signature)
-        mistakes = {name: Mistake(name, title, _joined(words)) for name, _, title, words in told}
+        mistakes = {name: Mistake(name, _joined(title), _joined(words)) for name, _, title, words in told}
         if len(mistakes) < len(told):
             raise ValueError("two mistakes have the same name")
         return Exercise(
