@@ -32,6 +32,7 @@ too-many-no: Too many customers heard “no”. One lost message was enough for 
 partner-flooded: Mail is asked in vain too often. Each message to somebody who is away costs, and nothing
     held them back.
 rejected-fits: What you reject would have done, too. A rejected way must break one of the needs.
+no-need: The reason is no need of this story. What a way breaks counts only if the story asks for it.
 wrong-reason: The rejected way is rejected for something else. It meets the need that you name, and breaks
     another.
 """
@@ -88,10 +89,15 @@ def _note(story: str, said: Any) -> Event:
         if not isinstance(said[part], str) or said[part] not in known:
             raise ValueError(f"for {story!r}, {part!r} is {said[part]!r}; there are {', '.join(known)}")
     way, rejected, because = said["way"], said["rejected"], said["because"]
-    facts = {"chosen": _broken(story, way), "rejected": _broken(story, rejected), "because": because}
-    return Event(
-        0.0, Kind.NOTE, story, "", "", {"text": f"{story}: {way}, not {rejected}", "way": way, **facts}
-    )
+    facts = {
+        "text": f"{story}: {way}, not {rejected}",
+        "way": way,
+        "chosen": _broken(story, way),
+        "not": rejected,
+        "rejected": _broken(story, rejected),
+        "because": because,
+    }
+    return Event(0.0, Kind.NOTE, story, "", "", facts)
 
 
 def _broken(story: str, way: str) -> dict[str, float]:
@@ -115,10 +121,11 @@ def _seen(story: str, note: Event) -> Iterator[kit.Symptom]:
         yield kit.seen(
             "rejected-fits", f"the way that you reject for {story!r} breaks none of its needs.", [note]
         )
+    elif why not in STORIES[story]:
+        words = f"for {story!r} you name {why!r}, and it does not ask for that."
+        yield kit.seen("no-need", words, [note])
     elif why not in note.data["rejected"]:
-        words = (
-            f"the way that you reject for {story!r} breaks {' and '.join(note.data['rejected'])}, not {why}."
-        )
+        words = f"{note.data['not']!r}, which you reject for {story!r}, does not break {why!r}."
         yield kit.seen("wrong-reason", words, [note])
 
 

@@ -38,11 +38,7 @@ __all__ = ["EXERCISE", "six_tables"]
 PROPERTIES = ("lost", "twice", "lag", "hurt")
 BOUND = 5
 AT_THE_BOUND = "a value at the bound"
-MISTAKES = {  # where nothing is to be given up
-    AT_THE_BOUND: "at-the-bound",
-    "something fits": "gives-up-for-nothing",
-    "none alone": "helps-nobody",
-}
+NONE_ALONE = "none alone"
 
 
 class Table(NamedTuple):
@@ -61,7 +57,7 @@ def _tables(chance: Random) -> list[Table]:
         Table("one stands in the way", [[a, b], [c], [a, d], [b, c, d]], [c]),
         Table("either of two", [[b], [a, b], [c, d], [d]], [b, d]),
         Table("the same for two ways", [[a], [a], [b, c], [a, b, c, d]], [a]),
-        Table("none alone", [[a, b], [b, c], [c, d], [a, b, d]], []),
+        Table(NONE_ALONE, [[a, b], [b, c], [c, d], [a, b, d]], []),
     ]
 
 
@@ -80,7 +76,13 @@ async def six_tables(give_up: kit.Answer, seed: int) -> None:
         said = give_up(dict(needs), {way: dict(values) for way, values in ways.items()})
         readable = isinstance(said, list) and all(isinstance(name, str) for name in said)
         asked.append(
-            {"kind": kind, "said": sorted(said) if readable else None, "right": sorted(right), "ways": ways}
+            {
+                "kind": kind,
+                "said": sorted(said) if readable else None,
+                "right": sorted(right),
+                "ways": ways,
+                "at_bound": [name for name, value in ways["queue"].items() if value == BOUND],
+            }
         )
     kit.write_down(asked=asked)
 
@@ -99,8 +101,10 @@ def judge(trace: Trace) -> kit.Symptoms:
 
 def _mistake(table: dict[str, Any]) -> str:
     said, right = set(table["said"]), set(table["right"])
+    if table["kind"] == NONE_ALONE:
+        return "helps-nobody"
     if not right:
-        return MISTAKES[table["kind"]]
+        return "at-the-bound" if table["said"] == table["at_bound"] else "gives-up-for-nothing"
     return "only-one" if said < right else "gives-up-too-much"
 
 
