@@ -18,14 +18,14 @@ Why: The test makes the broker fail, and asks what was promised: every event, in
     the same id, and another order between users.
 
 accuses-a-correct-relay: Fails a relay that keeps the promises, or never ends: `run` goes on until the test
-    cancels it. One relay tells an event twice with the same id,
-    one tells Ben's event while Ann's must wait, and they rest for different times.
+    cancels it. One relay tells an event twice with the same id, one tells Ben's event while Ann's must wait,
+    and they rest for different times.
 misses-the-loss: Does not see that an event is lost. This relay empties the outbox before it publishes.
 misses-the-order: Does not see that a newer event is told before an older one. It happens only when the
     older one failed.
 misses-the-new-id: Does not see that each try has an id of its own. Its readers cannot know a repetition.
-misses-the-hot-loop: Does not see that the relay never rests. A broker that is down is asked a hundred times
-    a second.
+misses-the-hot-loop: Does not see that the relay never rests. A broker that is down is asked again and
+    again, without a pause.
 misses-the-repetition: Does not see that an event is told for ever. It never leaves the outbox.
 misses-the-delay: Does not see that an event is told too late. After a failure this relay rests for two
     minutes, and 30 s were promised.

@@ -19,7 +19,8 @@ another-user: The event is about somebody else. A name has become a part of the 
     meant.
 says-more: The event says more than was promised. What a reader was given once, it will use, and so it can
     never be taken away again.
-says-less: The event lacks something that was promised. A reader looks for it in vain.
+says-less: The event lacks something that was promised. A reader looks for it in vain, also when it is there
+    under another name.
 another-name: The reader gets another name. It is the user's own, with all its signs.
 error-came-out (raised): An error left the function. Each of the rows is that of a real user.
 """
@@ -81,9 +82,10 @@ def judge(trace: Trace) -> kit.Symptoms:
         return
     if got.get("id", row["id"]) != row["id"]:
         yield kit.seen("another-user", words, trace)
-    if set(got) - PROMISED:
+    missing, more = PROMISED - set(got), set(got) - PROMISED
+    if more & set(row) or (more and not missing):  # else it is what is missing, under another name
         yield kit.seen("says-more", words, trace)
-    if PROMISED - set(got) or got["type"] != "UserRegistered":
+    if missing or got["type"] != "UserRegistered":
         yield kit.seen("says-less", words, trace)
     elif got["name"] != row["name"]:
         yield kit.seen("another-name", words, trace)
