@@ -93,7 +93,7 @@ class Report:
         verdict = self.verdict
         if verdict.passed:
             return f"{verdict.seen} {_seeds(self._exercise.seeds)}"
-        events = verdict.findings[0].events
+        events = _proof(verdict)
         names = labels(verdict.trace)
         lines = [f"    {_line(event, names)}" for event in events[:MOST_EVENTS]]
         more = len(events) - MOST_EVENTS
@@ -117,6 +117,14 @@ class Report:
     @cached_property
     def _figure(self) -> tuple[str, str] | None:
         return picture(self.verdict)
+
+
+def _proof(verdict: Verdict) -> list[Event]:
+    """The events that prove the first finding. All of a long trace prove nothing, nor does what begins it."""
+    events = verdict.findings[0].events
+    if len(events) > LONG and len(events) >= len(verdict.trace):
+        return []
+    return [event for event in events if event.kind != Kind.OPENED] or list(events)
 
 
 def picture(verdict: Verdict) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from eip_ref.autograder.notebooks import read, write
 from eip_ref.autograder.progress import so_far
 from eip_ref.autograder.registry import UnknownExercise, find
 from eip_ref.autograder.report import Report
-from eip_ref.trace import Trace
+from eip_ref.trace import Event, Kind, Trace
 
 from . import answers
 
@@ -74,6 +74,23 @@ def test_what_an_answer_says_cannot_become_html() -> None:
         raise ValueError("<script>alert(1)</script>")
 
     assert "<script>" not in checked(NAME, worker)._repr_mimebundle_()["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("parcels", "shown"), [(1, ["parcel 0"]), (8, [f"parcel {n}" for n in range(6)]), (50, [])]
+)
+def test_a_report_lists_where_something_happens(parcels: int, shown: list[str]) -> None:
+    """Not what begins a trace, and nothing where the proof is all of a long one."""
+    begun = [Event(0.0, Kind.OPENED, each, "", each, {}) for each in ("shop", "line")]
+    trace = Trace(
+        [*begun, *(Event(1.0, Kind.ACCEPTED, "shop", f"parcel {n}", "shop", {}) for n in range(parcels))]
+    )
+    verdict = checked(NAME, answers.ack_first).verdict
+    finding = replace(verdict.findings[0], events=tuple(trace))
+    text = str(Report(replace(verdict, trace=trace, findings=(finding,))))
+    seen = text[text.index("Seen:") : text.index("Promised:")]
+    assert re.findall(r"parcel \d+", seen) == shown
+    assert "opens" not in seen
 
 
 def test_a_report_shows_the_beginning_of_words_that_are_very_long() -> None:
