@@ -21,8 +21,8 @@ WRONG_FORM = Mistake(
 RAISED = Mistake(
     "raised",
     "The answer raised an error that nobody handled",
-    "An error that leaves your code ends the participant that ran it. Either the line is wrong, or "
-    "your code has to decide what becomes of the message when this happens.",
+    "An error that leaves your code ends it there and then. Either the line is wrong, or this can happen: "
+    "then your code has to handle it, and to decide what becomes of what it was at work on.",
 )
 NEVER_AWAITED = Mistake(
     "never-awaited",

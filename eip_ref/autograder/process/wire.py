@@ -36,7 +36,7 @@ class Ended(BaseException):
 
     WORDS: ClassVar = {
         "died": "The process ended before the run was over.",
-        "out-of-time": "The time for this run was over before the run was.",
+        "out-of-time": "The run took longer than it may, and was ended.",
         "garbled": "The process of the answer wrote to the place where it is asked what it wants.",
         "too-much": "The answer handed over or held more than it may.",
     }
