@@ -253,7 +253,8 @@ def a_number(question: str, said: object) -> object:
         ({"two": 2, "three": 4, "ten": 9}, "For 'three' you said 4.", 3),
         ({"two": 2, "three": None, "ten": 10}, "The prediction for 'three' is missing.", 0),
         ({"two": 2, "three": "drei", "ten": 10}, "The prediction for 'three' cannot be read: 'drei'.", 0),
-        ([2, 3, 10], "What the answer returned is a list and no dictionary of predictions.", 0),
+        ([2, 3, 10], "The answer returned something of type list, and not a dictionary of predictions.", 0),
+        (None, "The answer returned nothing, and not a dictionary of predictions.", 0),
     ],
 )
 def test_predictions_are_compared_with_what_was_measured(said: object, seen: str, shown: int) -> None:

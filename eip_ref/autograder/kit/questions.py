@@ -74,7 +74,7 @@ def ask(questions: Mapping[str, Measure], readable: Callable[[str, Any], Any]) -
     def run(answer: Callable[[], Any], seed: int) -> Trace:
         said = answer()
         if not isinstance(said, Mapping):
-            return Trace([_note(RETURNED, type(said).__name__, None)], seed=seed)
+            return Trace([_note(RETURNED, _thing(said), None)], seed=seed)
         shown, notes = Trace(()), list[Event]()
         for question, measure in questions.items():
             heard, (trace, really) = said.get(question), measure(seed)
@@ -86,6 +86,10 @@ def ask(questions: Mapping[str, Measure], readable: Callable[[str, Any], Any]) -
         return Trace([*shown, *(note._replace(at=shown.end) for note in notes)], seed=seed)
 
     return run
+
+
+def _thing(said: object) -> str:
+    return "nothing" if said is None else f"something of type {type(said).__name__}"
 
 
 def _note(question: str, said: Any, really: Any, unread: str = "") -> Event:
@@ -114,9 +118,7 @@ def unreadable(trace: Trace, mistake: str) -> list[Symptom]:
     return [
         seen(mistake, f"The prediction for {note.data['question']!r} {note.data['unread']}.")
         if note.data["question"] != RETURNED
-        else seen(
-            mistake, f"What the answer returned is a {note.data['said']} and no dictionary of predictions."
-        )
+        else seen(mistake, f"The answer returned {note.data['said']}, and not a dictionary of predictions.")
         for note in trace.filter(Kind.NOTE, where=ANSWER)
         if "unread" in note.data or note.data["question"] == RETURNED
     ]
