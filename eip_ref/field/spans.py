@@ -91,14 +91,20 @@ def work_in(trace: Trace, messages: Iterable[Message] = ()) -> list[Work]:
 
 def tree(found: Iterable[Work]) -> str:
     """The work as text: each piece in a line, under its parent, with its time and how it ended."""
-    return "\n".join(line for work in found if work.parent is None for line in _lines(work, 0))
+    rows = [row for work in found if work.parent is None for row in _rows(work, 0)]
+    longest = max((len(name) for _, name in rows), default=0)
+    digits = max((len(f"{work.until:.2f}") for work, _ in rows), default=0)
+    return "\n".join(_line(work, f"{name:{longest}}", f"{digits}.2f") for work, name in rows)
 
 
-def _lines(work: Work, depth: int) -> Iterator[str]:
-    name = f"{'  ' * depth}{work.name}"[:_LONGEST]
-    yield f"{work.began.at:6.2f} to {work.until:6.2f} s  {name:24} {work.outcome or 'goes on'}"
+def _line(work: Work, name: str, time: str) -> str:
+    return f"{work.began.at:{time}} to {work.until:{time}} s  {name}  {work.outcome or 'goes on'}"
+
+
+def _rows(work: Work, depth: int) -> Iterator[tuple[Work, str]]:
+    yield work, f"{'  ' * depth}{work.name}"[:_LONGEST]
     for child in work.children:
-        yield from _lines(child, depth + 1)
+        yield from _rows(child, depth + 1)
 
 
 class _Reading:
