@@ -80,7 +80,7 @@ class Door:
         self._without_a_word.clear()
 
     def _come(self, order: Order) -> None:
-        record(Kind.STARTED, "customer", order["id"], who="", tea=order["tea"])
+        record(Kind.STARTED, "customer", order["id"], who="customer", tea=order["tea"])
         self._waiting.append(order)
         self._news.set()
         self._news = anyio.Event()
