@@ -15,7 +15,7 @@ Why: A guard helps against one thing. Sharing helps when many want the same, a h
     a retry against an error that is over quickly, a limit against too much work. What must happen once gets
     none of them.
 
-no-such-guard (ValueError): A guard that there is not. There are "share", "hedge", "retry", "turn away" and
+no-such-guard (ValueError): There is no such guard. There are "share", "hedge", "retry", "turn away" and
     "none".
 paid-twice: Something was done twice that must be done once. The first call had done it, though its answer
     was slow or lost.

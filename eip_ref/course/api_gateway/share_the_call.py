@@ -8,7 +8,7 @@ Called: A new `Door()` on each of six days, and `await door.call(user, path, rea
     waits.
 Promised: Whoever asks for the same as another tab of the same user that still waits shares its call.
     Everybody gets what `read` of that user returned, or its error. When the first tab is closed, the others
-    have their answer within the time of another call. Nothing is kept: who asks after the end gets a new
+    have their answer within the time of another call. Nothing is kept: whoever asks after the end gets a new
     answer.
 Hint: What must two tabs have in common, so that one answer is right for both?
 Hint: Write down for the followers how the leader's call ended: with an answer, with an error, or not at
@@ -20,15 +20,15 @@ Hint: Keep a dictionary from (user, path) to an `anyio.Event` and a box. The lea
 Why: The `finally` runs however the leader ends, so nobody waits for an event that nobody sets. An empty box
     says that there is no answer and no error, and one of the followers becomes the new leader.
 
-no-answer: A tab got something that no call returned. Who shares a call gets its answer.
+no-answer: A tab got something that no call returned. Whoever shares a call gets its answer.
 anothers-answer: A tab shows what was read for somebody else. It was quick, and there was no error.
 no-sharing: Each tab made a call of its own. A hundred tabs are a hundred calls in the same instant.
-waits-for-ever: Tabs wait for ever. Who was to tell them has left.
+waits-for-ever: Tabs wait for ever. The one that was to tell them has left.
 closed-with-the-leader: Tabs that are open lost their answer when another one was closed. That it was first
     is their bad luck.
 error-lost: An error did not reach everybody who shared the call. A tab that gets nothing, or something
     else, does not know that it may try again.
-kept: An old answer was given again. Who asks after the end wants to know how it is now.
+kept: An old answer was given again. Whoever asks after the end wants to know how it is now.
 """
 
 from __future__ import annotations

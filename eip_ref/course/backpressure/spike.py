@@ -2,7 +2,7 @@
 more job.
 
 Customers come at 8 a second, and the packer packs 10 a second. At 60 s a bus stops, and some more come at
-once. Who has waited 5 s asks again, up to `tries` times in all, and then leaves.
+once. Whoever has waited 5 s asks again, up to `tries` times in all, and then leaves.
 """
 
 from __future__ import annotations

@@ -16,13 +16,13 @@ Hint: An “order” is for an idempotent queue or log. A “ticket” is asked 
 Why: Two of the six stories have several right answers, and the needs say which. A rejected way with its
     reason is what convinces the next person; without it a recommendation is a taste.
 
-no-such-way (ValueError): A name that there is not. The ways are those of `WAYS`, the needs are the columns:
+no-such-way (ValueError): There is no such name. The ways are those of `WAYS`, the needs are the columns:
     answer, lost, twice, lag, no, half, hurt, in_vain, missed.
 work-is-lost: The way loses work. The customer heard “yes”, and one of the three services never heard of it.
 done-twice: The way does things twice. Whoever sends again without a key, or receives without remembering,
     does the work once more.
-past-is-missing: The newcomer misses the past. Who joins later hears only of what comes later, unless the
-    past is kept.
+past-is-missing: The newcomer misses the past. Whoever joins later hears only of what comes later, unless
+    the past is kept.
 outage-felt: Customers feel the outage. They heard “no” or waited too long, because the way waits for a
     service that is away.
 left-half: Orders are left half done. The customer heard “no”, and something was done all the same.

@@ -6,7 +6,7 @@ Answer: def predict_the_lamps()
 Called: Four short storms, each with the shop and the faults of a line of the table.
 Promised: For each storm the lamps that are on after it.
 Hint: Go through one order that meets the fault. What has been done, and what has its customer heard?
-Hint: A charge without an answer may have happened, and with no key the next one is another. Who has heard
+Hint: A charge without an answer may have happened, and with no key the next one is another. Whoever has heard
     “accepted” does not stand at the door any more.
 Hint: With slow payments two lamps are on in the naive shop, for two kinds of customers: those who heard
     “yes”, and those who heard “no”. With mail away there is one. After the death there are two for one

@@ -22,8 +22,8 @@ requests-are-not-effects: Billing has worked twice on others. A request that was
     carried out once, or not at all. What happened is an effect.
 slow-is-not-no: Others heard “no”. Whoever has waited long has heard “yes” in the end. A customer heard “no”
     when her “started” is followed by “failed”.
-no-is-not-half: Others were left half done. Who heard “no” before anything was done has lost nothing. Half
-    done is an order with an effect whose customer heard “no”.
+no-is-not-half: Others were left half done. Whoever heard “no” before anything was done has lost nothing.
+    Half done is an order with an effect whose customer heard “no”.
 failed-is-not-rejected: The breaker rejected others. A call that mail did not answer was let through, and it
     took a second to fail. What is rejected fails in the instant in which it comes.
 """

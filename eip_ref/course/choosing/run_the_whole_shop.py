@@ -6,9 +6,9 @@ Answer: async def shop(door, payments, stock, mail, paper)
 Called: Your `shop` in short storms: five faults, each alone; services that are deaf to the first three
     messages of each question; a process that dies at 6.45 s, and at each of its first 35 steps. It
     starts again 1 or 2 s later, from the beginning, and has its `paper`.
-Promised: Everybody pays once at most. Who hears “yes” has paid, has her tea reserved once, and gets mail.
-    Who hears “no” has paid nothing in the end and gets no mail, and “no” hears only who wants what is
-    sold out. Everybody hears one of the two, and the first word within 3 s.
+Promised: Everybody pays once at most. Whoever hears “yes” has paid, has her tea reserved once, and gets
+    mail. Whoever hears “no” has paid nothing in the end and gets no mail; “no” is only for those who want
+    what is sold out. Everybody hears one of the two, and the first word within 3 s.
 Hint: Begin with one fault: `simulate(a_short_storm, shop, "slow payments", seed=1)` is the first storm of
     the check, and `filter(message="slow payments o5").table()` tells what became of order 5 in it. Mend
     the shop for one storm after the other.
@@ -38,8 +38,8 @@ reserved-twice: Tea was reserved twice for one order. Stock needs a key as much 
 mail-for-nothing: Mail wrote to somebody who heard “no”. Tell mail only when payments and stock have both
     answered "done".
 slow: Somebody waited more than 3 s for a first word. Each order waits at the door for the work on others,
-    or for its own. Let the work run in a task, and say “accepted” at the
-    door, also to who comes again after a death.
+    or for its own. Let the work run in a task, and say “accepted” at the door, also
+    to those who come again after a death.
 no-without-cause: Somebody heard “no”, and stock had not said it. A network that loses a message, a
     service that is slow and many orders at once are no reason to send customers away: ask again.
 """

@@ -33,8 +33,8 @@ misses-the-cancelled: Does not see that cancelled calls open it. Three callers w
 misses-the-failed-probe: Does not see that it lets the next call in right after a failed probe. A failed probe
     opens it anew, for all of the 10 s.
 misses-the-kept-place: Does not see that a cancelled probe keeps its place. Nobody is ever let in again.
-misses-the-endless: Does not see that each call that is refused makes it stay open longer. Only who asks while
-    it is open can see it.
+misses-the-endless: Does not see that each call that is refused makes it stay open longer. Only a test that
+    asks while it is open can see it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Why: Cards are dead or well, so three in a row are quick and sure. Stock fails i
     sees it. Reviews fail now and then, so the share must be above what is normal. Search is right and too
     late, and only a rule about time sees that.
 
-no-such-rule (ValueError): A rule that there is not. There are "3 in a row", "half of 20", "a tenth of 20" and
+no-such-rule (ValueError): There is no such rule. There are "3 in a row", "half of 20", "a tenth of 20" and
     "half over 2 s".
 too-late: Opens late. The outage is plain to see, and too many calls had to fail before.
 row-is-broken: Does not open for stock. The replicas that are well answer in between, and each success begins

@@ -21,8 +21,8 @@ not-in-a-row: Opens although a success came in between. In a row means that a su
 counts-kept: Opens too early after it has closed. Closing begins with nothing counted.
 never-tries-again: Does not try again after the open time. Nobody else will tell it that the service is
     well.
-asking-prolongs: Who asks while it is open makes it stay open longer. With many customers it would never try
-    again.
+asking-prolongs: Whoever asks while it is open makes it stay open longer. With many customers it would never
+    try again.
 all-let-in: Lets in a second call while the probe is under way. Its result is not known yet, and the service
     may still be sick.
 stays-half-open: Refuses after a good probe. One good probe closes, and then every call passes.

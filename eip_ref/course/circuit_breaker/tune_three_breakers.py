@@ -17,7 +17,7 @@ Why: In an outage of 70 s an open time of 15 s costs four probes, and at most 15
     failures in a row on a good day, so five or more mean something. Against hiccups of two seconds a breaker
     is of no use: it should stay out of the way.
 
-no-such-setting (ValueError): A setting that there is not. `failures` is a whole number from 1 to 20,
+no-such-setting (ValueError): There is no such setting. `failures` is a whole number from 1 to 20,
     `open_for` from 1 to 120 s.
 asks-in-vain: Too many calls reach a service that is sick. It opens late, or it tries again too often.
 shut-too-long: Too many customers are refused after the service is well again. What is left of the open time

@@ -32,7 +32,7 @@ broker-down-ends-it (ConnectionError): An error of the broker left `handle` or `
     for a few seconds, and that is no reason to end.
 never-rests (runaway): The relay asks without a break. It asks the database again and again in the same
     moment, and nothing else gets its turn.
-error-came-out (raised): An error left `handle` or `relay`. The process ends with it.
+error-came-out (raised): `handle` or `relay` raised an error. The process ends with it.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ def the_dashboard_demo() -> Demo:
     return demo(
         a_minute_of_charges,
         {
-            "every": slider(0.3, 3.0, 0.1, value=1.3, label="A charge every (s)"),
+            "every": slider(0.3, 3.0, 0.1, value=1.3, label="A charge every (s, mean)"),
             "slow": slider(0.0, 3.0, 0.1, value=0.3, label="Seconds for an event"),
             "stopped_for": slider(0.0, 50.0, 5.0, value=0.0, label="Relay away from 10 s for"),
             "duplicates": slider(0.0, 0.5, 0.1, value=0.0, label="Share that comes twice"),

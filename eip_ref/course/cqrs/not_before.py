@@ -22,10 +22,11 @@ answered-late: The answer came after the time was over. The browser has gone.
 waited-in-vain: Waited although everything was there. A fixed pause is too short today and too long tomorrow.
 gave-up-early: Said stale before the time was over. What was wanted might still have come. A change of the
     view need not be the one that is wanted.
-marked-in-vain: Said stale of a row that is as new as was wanted. Who is warned every time does not listen.
+marked-in-vain: Said stale of a row that is as new as was wanted. Whoever is warned every time no longer
+    listens.
 never-answers (deadlock): No answer at all. The version never comes, and nothing ends the wait.
 other-form: Another form of answer. It is a dictionary with `row` and `stale`.
-error-came-out (raised): An error left `page`. A view that is late is no error.
+error-came-out (raised): `page` raised an error. A view that is late is no reason for one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Why: What was accepted first tells the design, and what is missing at the end te
 
 no-answer: An answer is missing or cannot be read. Each service needs a pair of texts of the two tables.
 wrong-design: That service has another design. Its first write, and what it does when it is back, tell it.
-counts-copies: A copy is not a mail. Mail does nothing at an event that it knows.
+counts-copies: A second delivery is not a second mail. Mail does nothing at an event that it knows.
 sent-is-not-there: What was sent has not always come. Only what was accepted is in the database or at the
     broker.
 wrong-ending: That service ended otherwise. Look at all that was accepted, before the death and after it, and

@@ -24,7 +24,7 @@ not-empty: A new row has something in it already. It belongs to another `Custome
 old-name: An old name has won. It came last, and it is not the newest.
 never-released: What was held back never came. Its place in the stream is free, and it still waits.
 other-row: The row has another form. It is a dictionary with `name`, `charges` and `cents`.
-error-came-out (raised): An error left `take` or `row`. Every one of the orders can happen.
+error-came-out (raised): `take` or `row` raised an error. The events can come in any order.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ Hint: Ask of each page: who has written what it shows, and what happens if it is
 Hint: A version says how far your own change is. It says nothing about what others have done since.
 Hint: Two pages follow a change of their reader: "version". Two decide something: "write side". What is left
     may be a second old: "as it is".
-Why: A view that is a second old harms nobody who only looks. Who has just changed something knows the
-    version to wait for. And a decision needs the truth, which only the write side has.
+Why: A view that is a second old harms nobody who only looks. Whoever has just changed something knows
+    the version to wait for. And a decision needs the truth, which only the write side has.
 
-no-such-read (ValueError): A read that there is not. It is one of the three texts in the table.
+no-such-read (ValueError): There is no such read. It is one of the three texts in the table.
 own-change-missing: Somebody does not see what she has just done. She will do it again, or call.
 decides-by-the-view: Something is decided by what was so. What others have done since is not in it.
 write-side-asked-in-vain: The write side is asked by a page that only looks. It has to bear all its readers,
@@ -30,6 +30,7 @@ from typing import NamedTuple
 import anyio
 
 from ...autograder import kit
+from ...lab.wording import plural
 from ...trace import Kind, Trace, record
 
 __all__ = ["EXERCISE", "a_busy_day"]
@@ -67,7 +68,8 @@ async def a_busy_day(which_read: kit.Answer, page: Page, seed: int) -> None:
     if chosen not in READS:
         raise ValueError(f"{chosen!r} is none of {', '.join(map(repr, READS))}")
     truth = {"mine": int(page.wrote), "others": 1}
-    record(Kind.NOTE, "write side", text=f"somebody else has changed something; you: {page.wrote}")
+    too = ", and so has the reader" if page.wrote else ""
+    record(Kind.NOTE, "write side", text=f"somebody else has changed something{too}")
     if chosen == VERSION:
         await anyio.sleep(LAG)  # until the view has what the reader wrote; others go on meanwhile
         truth["others"] += 1
@@ -85,8 +87,8 @@ def judge(trace: Trace) -> kit.Symptoms:
     if seen["mine"] < truth["mine"]:
         yield kit.seen("own-change-missing", f"{words}: the reader's own change was not on it.", trace)
     if page["decides"] and seen != truth:
-        missed = truth["others"] - seen["others"]
-        yield kit.seen("decides-by-the-view", f"{words}: {missed} changes of others were not on it.", trace)
+        missed = plural(truth["others"] - seen["others"], "change")
+        yield kit.seen("decides-by-the-view", f"{words}: it lacked {missed} of others.", trace)
     if not page["decides"] and facts["chosen"] == WRITE_SIDE:
         yield kit.seen("write-side-asked-in-vain", f"{words}: one more read for the write side.", trace)
     if not page["decides"] and not page["wrote"] and facts["waited"]:

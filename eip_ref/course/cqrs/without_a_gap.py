@@ -20,7 +20,7 @@ back-in-time: A change was sent after a newer one. The browser shows the old row
 from-the-beginning: The browser got what it had before. It said how far it is.
 still-listening: Somebody listens for a browser that has gone. Every browser that ever came costs memory.
 swallowed: The browser has gone, and nothing ended. Its end raises an error, and that must come out.
-error-came-out (raised): An error left `follow`. A browser that follows is no error.
+error-came-out (raised): `follow` raised an error. A browser that follows is no reason for one.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ says-more: The event says more than was promised. What a reader was given once, 
 says-less: The event lacks something that was promised. A reader looks for it in vain, also when it is there
     under another name.
 another-name: The reader gets another name. It is the user's own, with all its signs.
-error-came-out (raised): An error left the function. Each of the rows is that of a real user.
+error-came-out (raised): The function raised an error. Each of the rows is that of a real user.
 """
 
 from __future__ import annotations

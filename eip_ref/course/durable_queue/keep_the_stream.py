@@ -5,7 +5,8 @@ Choose · easy · 1 point · 6 minutes
 Answer: def keep(stream)
 Called: Your `keep(stream)` for each of six streams, and then forty days of that stream, kept as you chose.
     On the last day somebody comes who reads it from the beginning, as its text says.
-Promised: Who reads on the last day finds what the stream's text says, and no effect happens a second time.
+Promised: Whoever reads on the last day finds what the stream's text says, and no effect happens a second
+    time.
 Hint: Two questions for each stream: does anybody read it again? And what of the past does that reader
     need?
 Hint: Work that is done is not read again: a queue. Of levels the last one per key is enough, of changes it
@@ -15,7 +16,7 @@ Hint: Only the audit and the changes of stock need all of it. Prices and address
 Why: A queue forgets what is done, so nothing is sent again. A log of changes or of facts keeps all. A log
     of levels may be compacted. What is only read for a week may be kept for a week.
 
-sent-again: E-mails were sent a second time. Who reads the log from the beginning does all its work again.
+sent-again: E-mails were sent a second time. Whoever reads the log from the beginning does all its work again.
 nothing-to-read: The late reader found nothing. A queue has forgotten what others have acked.
 sum-is-wrong: The changes do not add up. The last change of a key is not the sum of all its changes.
 past-is-gone: What was asked for was dropped. It was older than the log keeps, or a later message of its key

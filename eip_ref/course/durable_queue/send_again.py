@@ -18,7 +18,7 @@ Why: The id is made from what is the same in each life, so the queue knows an or
     leaves one out.
 
 changed: An order was accepted that is not on the list. The body of a message is the order as it stands on
-    the list. What tells two orders apart belongs into the id.
+    the list. What tells two orders apart belongs in the id.
 lost: An order was never accepted. Either the notes said that it was done before its `put` had returned, or
     it was left out, because another order has the same text.
 twice: An order was accepted twice. It was put again after the crash, with another id, so the queue saw two

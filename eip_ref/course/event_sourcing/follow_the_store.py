@@ -23,13 +23,13 @@ lost-at-death: A sale was lost when the process died. The position said that it 
     written yet.
 doubled-at-death: A sale stands there twice. It was written, the process died before the position was, and it
     was written again.
-out-of-order: The sales stand there in another order. Who comes late has a place before others, and a desk is
+out-of-order: The sales stand there in another order. What comes late has a place before others, and a desk is
     read from top to bottom.
 waits-at-a-gap: It waits for a position that will never come. A sale that is rolled back takes its position
     along, so a gap does not say that something is missing.
 too-late: A sale is missing at the end although nothing hindered. Ten seconds after the last one all must be
     there.
-error-came-out (raised): An error left the function. It has to go on until it is stopped.
+error-came-out (raised): The function raised an error. It has to go on until it is stopped.
 gave-up (deadlock, runaway): It waits for ever or never waits. Between two looks a moment must pass.
 """
 

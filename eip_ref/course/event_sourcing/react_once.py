@@ -25,7 +25,7 @@ second-mail: A customer got two mails. After a death the last one is not known t
 one-key: Mails for several customers were asked for under one key. The mail house takes them for one mail.
 stopped-early: It returned, or waits for something else, before all orders were there. It runs until it is
     stopped.
-error-came-out (raised): An error left the function. The mailer goes on until it is stopped.
+error-came-out (raised): The function raised an error. The mailer goes on until it is stopped.
 """
 
 from __future__ import annotations

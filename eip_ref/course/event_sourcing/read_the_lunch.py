@@ -27,8 +27,8 @@ wrong-stream: Other sales are in the stream. What was sent may be refused or los
 wrong-conflicts: Other sales met a conflict. A conflict is a refusal with another version than expected, also
     when the sale was kept later.
 wrong-repetition: Another sale was repeated and known. The store says `duplicate` of it.
-wrong-silence: Other tills are left without knowing. Who asks again and gets its confirm knows, and so does
-    who is refused.
+wrong-silence: Other tills are left without knowing. One that asks again and is told `confirm` knows, and so
+    does one that is refused.
 """
 
 from __future__ import annotations

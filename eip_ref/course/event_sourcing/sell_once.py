@@ -34,7 +34,7 @@ turned-away: Sent a customer away who had money enough. Neither a conflict nor a
 no-answer: Gave no answer within 30 s. It waits too long between two attempts, or asks the same question
     again and again.
 no-such-word: Returned something else. Whoever calls decides by 'sold' and 'not enough'.
-error-came-out (raised): An error left the function. A conflict and a timeout are what it has to deal with.
+error-came-out (raised): The function raised an error. A conflict and a timeout are what it has to deal with.
 """
 
 from __future__ import annotations

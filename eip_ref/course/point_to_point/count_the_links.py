@@ -72,7 +72,7 @@ def wires(systems: int, wiring: str) -> list[tuple[str, str]]:
 
 
 async def everybody_sends(systems: int, wiring: str, down: str) -> None:
-    """Send one message on every link. Who is down sends nothing, and a link to it accepts nothing."""
+    """Send one message on every link. What is down sends nothing, and a link to it accepts nothing."""
     for start, end in wires(systems, wiring):
         link = PointToPointChannel(f"{start} to {end}", when_away="buffer", capacity=1)
         if end == down:

@@ -16,7 +16,7 @@ Why: The storm lives on answers for people who have left. Told the deadline, the
     short backlog nobody waits half a second, so nobody leaves and asks again. With no retry at all the line
     shrinks by itself, four a second.
 
-no-such-setting (ValueError): A setting that there is not. `retries` is 0 to 3, `told` True or False,
+no-such-setting (ValueError): There is no such setting. `retries` is 0 to 3, `told` True or False,
     `backlog` 0 to 10,000, `timeout` 0.2 to 10 s.
 calm-is-disturbed: Customers go without an answer while nothing is wrong. They come by chance, two at a time
     now and then, and somebody must be able to wait for a moment.

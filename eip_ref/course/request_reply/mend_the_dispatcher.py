@@ -13,8 +13,8 @@ Hint: A dictionary from the id of a question to the one who waits for it. When d
     at which of its ends does it leave?
 Hint: Enter the table before `await self.send(question)`. Then `try:` send and wait, `finally:` take it out.
     In `hear`, look up `reply.correlation_id`, and do nothing when it is not there.
-Why: The id finds the caller, whatever the order. Who is in the table before it sends misses no answer, and
-    `finally` takes it out at each of its ends: answered, timed out, cancelled.
+Why: The id finds the caller, whatever the order. A caller that is in the table before it sends misses no
+    answer, and `finally` takes it out at each of its ends: answered, timed out, cancelled.
 
 anothers-answer: A caller got another's answer. Answers come in the order in which they are ready, and that
     is not the order of the questions.

@@ -33,7 +33,7 @@ knows-less: Knows less than it was told. The bank confirmed the charge, or refus
     that.
 too-patient: Took longer than 20 s. The customer stands at the till.
 no-such-word: An answer that is none of the three. Whoever asks decides by 'paid', 'not paid' and 'unknown'.
-error-came-out (raised): An error left the function. It is one of the outcomes that the function shall name.
+error-came-out (raised): The function raised an error. It is one of the outcomes that it has to name.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ PREDICTIONS = (
         },
         answer="Yes, after she has left",
         why=(
-            "A timeout ends the waiting of who waits, and nothing else. The shop asked stock at 0.8 s, with "
+            "A timeout ends the waiting of the caller, and nothing else. The shop asked stock at 0.8 s, with "
             "2 s more; stock asked the warehouse at 2.3 s, with 2 s more. At 3.3 s the tea is reserved."
         ),
     ),

@@ -33,7 +33,7 @@ async def a_spike(
     seconds: float = SECONDS,
     gaps: Callable[[float], Latency] = Exponential,
 ) -> None:
-    """Play a minute and a half. Who has no answer after `timeout` seconds asks again, `retries` times.
+    """Play a minute and a half. Whoever has no answer after `timeout` seconds asks again, `retries` times.
 
     `gaps` makes of a mean the chance by which one customer comes after the other.
     """

@@ -22,7 +22,7 @@ Why: The log has the intent of each step before its command leaves. Whatever was
 
 another-name: A command was sent under another name. To the service that is another order, which nobody
     placed. After a restart its name stands in your log, or nowhere.
-nothing-known (IndexError): A list was shorter than expected. Who dies before the first line is written
+nothing-known (IndexError): A list was shorter than expected. A process that dies before the first line
     finds an empty log: there is no order, and nothing to do.
 never-returns: `finish` was still at work after ten minutes. What is refused or taken back stays so, however
     often one asks.

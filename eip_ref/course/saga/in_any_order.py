@@ -88,12 +88,12 @@ def judge(trace: Trace) -> kit.Symptoms:
             )
             return
         if what == "do" and said is not (states.get(key) == "aside"):
-            yield kit.seen("wrong-answer", f"{words} returned {said}, and {really} boxes were free.", trace)
+            yield kit.seen("wrong-answer", f"{words} returned {said}; free boxes: {really}.", trace)
         done_before |= {key} if what == "do" else set()
 
 
 def _said(words: str, free: int, really: object) -> str:
-    return f"after {words}, {really} boxes were free, and {free} should have been."
+    return f"after {words}, the number of free boxes was {really}, and should have been {free}."
 
 
 def _why(what: str, state: str, free: int, really: Any, came: bool) -> str:

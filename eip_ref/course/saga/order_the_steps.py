@@ -15,7 +15,7 @@ Why: Charge is the last step that can be refused, and from then on each step suc
     Before it stand the steps that can be undone, and the one that refuses most often stands first, so that
     little must be undone.
 
-no-such-plan (ValueError): A plan that there is not. It must hold each of the five steps once.
+no-such-plan (ValueError): There is no such plan. It must hold each of the five steps once.
 parcel-for-nothing: A parcel left for somebody who did not pay. It cannot be undone.
 letter-for-nothing: A customer was told that her tea is on its way, and it is not. A letter cannot be
     undone.

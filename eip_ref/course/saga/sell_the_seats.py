@@ -107,7 +107,7 @@ class _Books:
 
 
 async def mixed_sagas(tickets: kit.Answer, story: Story, seed: int) -> None:
-    """Send the commands of a story, one each second. Who is told to come again comes after the others."""
+    """Send the commands of a story, one each second. What is told to come again comes after the others."""
     books = _Books(story.free)
     waiting = [(0, command) for command in story.commands]
     refused: list[tuple[str, str]] = []
@@ -165,7 +165,7 @@ def judge(trace: Trace) -> kit.Symptoms:
         yield kit.seen("waits-for-nothing", f"{story} {saga}'s reserve was told to come again.", trace)
     if day["free"] != wanted["left"]:
         mistake = "old-value-back" if day["story"] == TURNS_BACK else "lost-update"
-        yield kit.seen(mistake, f"{story} {day['free']} seats are free, and not {wanted['left']}.", trace)
+        yield kit.seen(mistake, f"{story} the seats left are {day['free']}, and not {wanted['left']}.", trace)
     if day["till"] != wanted["till"]:
         yield kit.seen(
             "wrong-money", f"{story} the till holds {day['till']}, and not {wanted['till']}.", trace
