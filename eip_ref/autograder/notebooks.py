@@ -238,7 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m eip_ref.autograder.notebooks",
         description="Run notebooks from top to bottom and store them normalised.",
     )
-    parser.add_argument("--check", action="store_true", help="run nothing and write nothing: tell which are in another form")
+    parser.add_argument(
+        "--check", action="store_true", help="run nothing and write nothing: tell which are in another form"
+    )
     parser.add_argument("paths", nargs="*", type=Path, help=f"default: all in {' and '.join(FOLDERS)}")
     options = parser.parse_args(arguments)
     paths: list[Path] = options.paths or sorted(

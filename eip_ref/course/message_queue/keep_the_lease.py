@@ -50,6 +50,7 @@ __all__ = ["EXERCISE", "slow_reports"]
 
 LEASE = 10.0  #: seconds
 LONG, CUT_OFF = "report 17", "report 18"  #: one that takes long, and one whose worker loses its connection
+CUT = 15.0  #: seconds for which its line is cut
 LINE = "line"  #: the `where` of the note that says that the line to the queue is cut
 
 
@@ -99,7 +100,7 @@ async def slow_reports(work: kit.Answer, seed: int) -> None:
             await work(lease, write)
             record(Kind.FINISHED, whoami(), lease.message.id, lease=lease.token)
 
-    async with _CutOff(cut, cut + 15) as queue, kit.participants() as start:
+    async with _CutOff(cut, cut + CUT) as queue, kit.participants() as start:
         await put(queue, takes)
         for name in ("worker-1", "worker-2"):
             start(name, worker)
@@ -112,6 +113,7 @@ async def slow_reports(work: kit.Answer, seed: int) -> None:
 
 def judge(trace: Trace) -> kit.Symptoms:
     kit.require(trace, Kind.NOTE, "the line was never cut.", where=LINE)
+    mended = [event.at + CUT for event in trace.filter(Kind.NOTE, where=LINE)]
     for report in kit.journeys(trace):
         yield from _lease(report)
         for effect in report.effects:
@@ -122,7 +124,7 @@ def judge(trace: Trace) -> kit.Symptoms:
         # Those that are cancelled at the end are cancelled by the scenario.
         ends = [*report.effects, *(e for e in report.all(Kind.CANCELLED) if e.at < trace.end)]
         for ended in ends:
-            yield from _beats_on(report, ended)
+            yield from _beats_on(report, ended, mended if report.label == CUT_OFF else [])
     kit.require(trace, Kind.EXPIRED, "no worker ever lost its lease.")
 
 
@@ -147,9 +149,10 @@ def _works_on(report: kit.Journey, effect: Event) -> kit.Symptoms:
             yield report.seen("works-without-a-lease", f"{effect.who} lost its lease on {report} {late}.")
 
 
-def _beats_on(report: kit.Journey, ended: Event) -> kit.Symptoms:
+def _beats_on(report: kit.Journey, ended: Event, mended: list[float]) -> kit.Symptoms:
+    """Whoever wants to settle over a line that is cut waits until it is mended."""
     returns = [e for e in report.all(Kind.FINISHED) if e.who == ended.who and e.at >= ended.at]
-    if not returns or returns[0].at - ended.at > 1:
+    if not returns or returns[0].at - max([ended.at, *mended]) > 1:
         late = f"returned only at {kit.when(returns[0])}" if returns else "never returned"
         words = f"{ended.who} was done with {report} at {kit.when(ended)}, and `work_on` {late}."
         yield report.seen("heartbeat-goes-on", words)
