@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .exercise import Exercise
+from .isolation.magics import parsed
 
 __all__ = [
     "Lesson",
@@ -129,7 +130,7 @@ def _outlines(package: str) -> list[Outline]:
     """The lessons that the text of a package names. Raises ValueError when it does not write them out."""
     spec = importlib.util.find_spec(f"{PACKAGE}.{package}")
     text = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
-    told: dict[str, Any] = {_name(part): getattr(part, "value", None) for part in ast.parse(text).body}
+    told: dict[str, Any] = {_name(part): getattr(part, "value", None) for part in parsed(text).body}
     try:
         number = ast.literal_eval(told["NUMBER"])
         if "PARTS" not in told:

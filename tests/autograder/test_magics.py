@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import gc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from eip_ref.autograder.isolation.magics import python_of
+from eip_ref.autograder.isolation.magics import python_of, tree_of
 
 
 @pytest.mark.parametrize(
@@ -59,3 +63,26 @@ def test_an_error_names_the_line_that_the_learner_sees() -> None:
 def test_a_cell_that_would_be_read_for_minutes_is_left_as_it_is(source: str) -> None:
     """Python then says what is wrong with it."""
     assert python_of(source) == source
+
+
+@pytest.fixture
+def switching_threads() -> Iterator[None]:
+    """Python switches between threads only where Python runs, such as in what the collector calls."""
+    before = gc.get_threshold()
+
+    def called(*_: object) -> None:
+        sum(range(300))
+
+    gc.set_threshold(200)
+    gc.callbacks.append(called)
+    yield
+    gc.callbacks.remove(called)
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("switching_threads")
+def test_threads_that_read_at_the_same_time_read_alike() -> None:
+    """A cell that one of them could not read would cost its learner all points."""
+    text = Path(ast.__file__).read_text(encoding="utf-8")
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(tree_of, [text] * 40))

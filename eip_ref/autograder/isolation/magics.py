@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from threading import Lock
 
-__all__ = ["MOST_CHARACTERS", "UNREADABLE", "is_python", "python_of", "tree_of"]
+__all__ = ["MOST_CHARACTERS", "UNREADABLE", "is_python", "parsed", "python_of", "tree_of"]
 
 MAY_BE_MAGIC = frozenset("!%?")  #: one of these is in the line of each
 SHELL = "get_ipython"  #: the function whose calls IPython makes of them; tools that export a notebook do too
@@ -54,10 +55,19 @@ def _transformed(source: str) -> str:
         return source
 
 
+_one_at_a_time = Lock()
+
+
+def parsed(source: str) -> ast.Module:
+    """The syntax tree of a text, made by one thread at a time: Python 3.11 has one depth for those of all."""
+    with _one_at_a_time:
+        return ast.parse(source)
+
+
 def tree_of(source: str) -> ast.Module | None:
     """The syntax tree of a text, or None for one that Python cannot read."""
     try:
-        return ast.parse(source)
+        return parsed(source)
     except UNREADABLE:
         return None
 

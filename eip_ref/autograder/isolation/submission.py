@@ -6,7 +6,6 @@ has lost its metadata, when it defines the exercise's answer.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import Any
 
 from ..exercise import Exercise, slug_in
 from ..registry import Lesson
-from .magics import MOST_CHARACTERS, UNREADABLE, is_python, python_of
+from .magics import MOST_CHARACTERS, is_python, python_of, tree_of
 
 __all__ = ["COURSE", "MOST_BYTES", "Submission", "Unreadable", "read", "sources"]
 
@@ -176,10 +175,9 @@ def _by_name(source: str, lost: list[Exercise]) -> str:
     """The exercise whose answer the cell defines at its top level, or ""."""
     if not any(exercise.answer in source for exercise in lost):
         return ""
-    try:
-        defined = {getattr(node, "name", "") for node in ast.parse(source).body}
-    except UNREADABLE:
+    if (tree := tree_of(source)) is None:
         return next((each.slug for each in lost if f" {each.answer}" in source), "")
+    defined = {getattr(node, "name", "") for node in tree.body}
     return next((each.slug for each in lost if each.answer in defined), "")
 
 
