@@ -73,9 +73,9 @@ class Command:
             values.name("an idempotency key", self.key)
         if self.expects is not None:
             values.count("expects", self.expects, minimum=0)
-        object.__setattr__(self, "data", dict(self.data))
-        values.check_json(f"the data of command {self.id!r}", self.data)
-        object.__setattr__(self, "data", deepcopy(self.data))
+        data = dict(self.data)
+        values.check_json(f"the data of command {self.id!r}", data)
+        object.__setattr__(self, "data", deepcopy(data))
 
     @property
     def fingerprint(self) -> str:
