@@ -12,7 +12,6 @@ it had sent to a subscription in the instant in which that ended.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import math
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from stomp.exception import StompException
 from ..message import Message
 from ..message_queue import Backoff
 from .queue import BrokerQueue, Delivery, Unsupported
+from .wire import hashed
 
 __all__ = ["ActiveMQQueue"]
 
@@ -154,7 +154,7 @@ class ActiveMQQueue(BrokerQueue):
     # In
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
-        group = None if message.key is None else hashlib.sha256(message.key.encode()).hexdigest()
+        group = None if message.key is None else hashed(message.key)
         await self._carry_out(self._message(content, group, delay))
 
     def _message(self, content: bytes, group: str | None, delay: float, **more: str) -> Frame:

@@ -8,7 +8,6 @@ pull asks for one message and is answered by one, so a message that nobody waits
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import math
 from contextlib import AsyncExitStack, suppress
@@ -27,6 +26,7 @@ from .connections import unbroken
 from .nats_core import LOST, connected
 from .pulls import Pulls
 from .queue import BrokerQueue, Delivery, Unsupported
+from .wire import hashed
 
 __all__ = ["JetStreamQueue"]
 
@@ -104,7 +104,7 @@ class JetStreamQueue(BrokerQueue):
         if delay:
             due = datetime.now(UTC) + timedelta(seconds=delay)
             headers.update({"Nats-Schedule": f"@at {due.isoformat()}", "Nats-Schedule-Target": self.name})
-            subject = f"{self.name}.later.{hashlib.sha256(message.id.encode()).hexdigest()}"
+            subject = f"{self.name}.later.{hashed(message.id)}"
         try:
             await self._stream.publish(subject, content, headers=headers, timeout=ANSWER)
         except APIError as error:

@@ -14,7 +14,7 @@ from ..message import Message
 from ..publish_subscribe import TopicMessage
 from ..trace import Kind, record
 
-__all__ = ["clock_shift", "decoded", "encoded", "printable", "published", "requested"]
+__all__ = ["clock_shift", "decoded", "encoded", "hashed", "printable", "published", "requested"]
 
 M = TypeVar("M", bound=Message)
 
@@ -58,7 +58,12 @@ def _read(kind: type[M], content: bytes, **more: str) -> M:
 
 def printable(text: str) -> str:
     """The text itself, or its hash where it is long or has signs that a header or a name may not have."""
-    return text if re.fullmatch(r"[!-~]{1,128}", text) else hashlib.sha256(text.encode()).hexdigest()
+    return text if re.fullmatch(r"[!-~]{1,128}", text) else hashed(text)
+
+
+def hashed(text: str) -> str:
+    """A short name for any text, of letters and digits alone."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def clock_shift() -> float:
