@@ -441,6 +441,10 @@ async def served(answer: kit.Answer, seed: int) -> None:
             "helper()\nasync def helper(): pass",
             "Line 4 of your cell does not wait for what it calls:\n    helper()",
         ),
+        (
+            "for _ in range(20_000): queue.join()",
+            "Line 4 of your cell does not wait for what it calls:\n    for _ in range(20_000): queue.join()",
+        ),
         ("pass", ""),
         ("with anyio.move_on_after(0):\n        await queue.receive()", ""),
     ],

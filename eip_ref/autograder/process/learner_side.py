@@ -379,7 +379,7 @@ class _Recorder:
 
 def _prepare(side: Side) -> None:
     trace._recorder.set(_Recorder(side))  # type: ignore[arg-type]
-    warnings.simplefilter("always", RuntimeWarning)
+    warnings.simplefilter("once", RuntimeWarning)  # a loop may forget thousands
     warnings.showwarning = side.warned  # type: ignore[assignment]
     with contextlib.suppress(ModuleNotFoundError):
         import sniffio
