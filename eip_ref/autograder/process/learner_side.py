@@ -305,8 +305,8 @@ class Side(Crossing):
         return not seen
 
     def warned(self, message: Any, category: Any, file: str, line: int, *_: object) -> None:
-        """Tell the judge of a coroutine that was thrown away before it ran, and nobody of other warnings."""
-        forgotten = re.match("coroutine '(.+)' was never awaited", str(message))
+        """Tell the judge of a coroutine of the answer's that never ran, and nobody of other warnings."""
+        forgotten = re.match(r"coroutine '(?!Side\.)(.+)' was never awaited", str(message))
         if forgotten:
             text = linecache.getline(file, line).strip() if file.startswith(CELL) else ""
             self._outbox.append(["forgotten", line if text else 0, (text or forgotten[1])[:200]])

@@ -45,7 +45,7 @@ WORKERS: Table = {
     ),
     "throws all orders away": (
         "left-behind", "what is gone was not packed",
-        "await queue.receive()\nqueue.purge()\nimport anyio\nawait anyio.sleep_forever()",
+        "await queue.receive()\nawait queue.purge()\nimport anyio\nawait anyio.sleep_forever()",
     ),
     "closes the queue, so that nothing can be left behind": (
         "left-behind", "orders that were accepted are owed",
@@ -220,8 +220,13 @@ WORDS: Table = {
 }  # fmt: skip
 STORES: Table = {
     "a method that says that it waits": (
-        "raised", "what it gave is no value",
+        "wrong-form", "the store is asked for at once",
         "async def write(self, invoice, text, token): return True\ndef read(self, invoice): return 'x'",
+    ),
+    "a method that gives something that waits": (
+        "raised", "what it gave is no value",
+        "def write(self, invoice, text, token): return self.later()\nasync def later(self): return True\n"
+        "def read(self, invoice): return 'x'",
     ),
     "a store whose length is below nothing": (
         "raised", "an object is no answer", "def write(self, invoice, text, token): return self\ndef read(self, invoice): return self\ndef __len__(self): return -1",
