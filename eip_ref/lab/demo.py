@@ -79,6 +79,7 @@ class Demo:
         self.player = Player(columns=layout) if player else None
         self.box = self._build(title, with_seed=seed is not None)
         self._run()
+        self._at_start = None if self.error else self.trace
 
     # Values
 
@@ -226,7 +227,7 @@ class Demo:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         if self._image is None:
-            trace = self.run()
+            trace = self.run() if self._at_start is None else self._at_start
             figure = self.figures[0] if self.figures else sequence
             self._image = static_image(figure(trace).svg, self.summary(trace))
         return {**self.box._repr_mimebundle_(**options), **self._image}
