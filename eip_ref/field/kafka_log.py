@@ -21,7 +21,7 @@ from ..message import Handler, Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
 from .kafka import TICK, Writer, connection, consumer, in_thread, make_topic, on_anyio, once_it_leads
-from .wire import decoded, encoded
+from .wire import encoded, records
 
 __all__ = ["KafkaGroup", "KafkaLog"]
 
@@ -119,7 +119,7 @@ class KafkaLog:
                 if not more:
                     end = await in_thread(self._end_of_what_is_kept)
                 arrived += more
-        return [_record(each) for each in arrived]
+        return records(self.name, arrived, lambda each: int(each.offset()), _content)
 
     def _begin_to_read(self, offset: int, limit: int) -> tuple[list[Any], int]:
         """The records that come at once, and the end of the log: one visit to a thread is enough for most."""
@@ -258,5 +258,5 @@ def _place_after(arrived: Any) -> int:
     raise KafkaException(error)
 
 
-def _record(arrived: Any) -> Record:
-    return Record(arrived.offset(), decoded(arrived.value()), on_anyio(arrived.timestamp()[1]))
+def _content(arrived: Any) -> tuple[bytes, float]:
+    return arrived.value(), on_anyio(arrived.timestamp()[1])

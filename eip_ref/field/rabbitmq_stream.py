@@ -45,7 +45,7 @@ from ..storage import OffsetGone, Record
 from ..trace import Kind, record
 from .connections import reaching, unbroken
 from .queue import Unsupported
-from .wire import clock_shift, decoded, encoded
+from .wire import clock_shift, encoded, records
 
 __all__ = ["RabbitStreamGroup", "RabbitStreamLog"]
 
@@ -248,13 +248,13 @@ class RabbitStreamLog:
         other, self._kept = self._kept, reader
         if other is not None:  # of somebody who reads at the same time
             await unbroken(_close(other))
-        return [_record(each) for each in found]
+        return records(self.name, found, _offset, _content)
 
     async def _first(self) -> int:
-        return (await self._batch("first", 1, ANSWER))[0].offset
+        return _offset((await self._batch("first", 1, ANSWER))[0])
 
-    async def _batch(self, place: int | str, limit: int, timeout: float) -> list[Record]:
-        """The records that come in one go from there on. Raises TimeoutError when nothing does in time."""
+    async def _batch(self, place: int | str, limit: int, timeout: float) -> list[Any]:
+        """What comes in one go from there on. Raises TimeoutError when nothing does in time."""
         async with self._reader(place, limit) as reader:
             with anyio.fail_after(timeout):
                 found = [await reader.next()]
@@ -263,7 +263,7 @@ class RabbitStreamLog:
             while not reader.arrived.empty():
                 found.append(await reader.next())
         self._known = max(self._known, _offset(found[-1]) + 1)
-        return [_record(each) for each in found]
+        return found
 
     @asynccontextmanager
     async def _reader(self, place: int | str, limit: int) -> AsyncIterator[Reader]:
@@ -414,6 +414,5 @@ def _offset(arrived: Any) -> int:
     return int(arrived.headers[OFFSET])
 
 
-def _record(arrived: Any) -> Record:
-    at = float(arrived.headers["at"]) - clock_shift()
-    return Record(_offset(arrived), decoded(arrived.body), at)
+def _content(arrived: Any) -> tuple[bytes, float]:
+    return arrived.body, float(arrived.headers["at"]) - clock_shift()

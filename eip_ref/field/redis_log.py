@@ -23,7 +23,7 @@ from ..storage import OffsetGone, Record
 from ..trace import Kind, record
 from .connections import opening, reaching
 from .redis_streams import LOST, pooled, retrying
-from .wire import clock_shift, decoded, encoded
+from .wire import clock_shift, encoded, records
 
 __all__ = ["RedisGroup", "RedisLog"]
 
@@ -120,7 +120,7 @@ class RedisLog:
             raise OffsetGone(self.name, offset, first)
         if offset > end:
             raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
-        return [_record(entry, fields) for entry, fields in entries]
+        return records(self.name, entries, _offset, _content)
 
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended."""
@@ -198,6 +198,9 @@ class RedisGroup:
         self._place = offset
 
 
-def _record(entry: bytes, fields: dict[bytes, Any]) -> Record:
-    offset = int(entry.partition(b"-")[0]) - 1
-    return Record(offset, decoded(fields[b"content"]), float(fields[b"at"]) - clock_shift())
+def _offset(entry: tuple[bytes, Any]) -> int:
+    return int(entry[0].partition(b"-")[0]) - 1
+
+
+def _content(entry: tuple[bytes, dict[bytes, Any]]) -> tuple[bytes, float]:
+    return entry[1][b"content"], float(entry[1][b"at"]) - clock_shift()

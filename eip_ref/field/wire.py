@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import anyio
@@ -12,10 +13,12 @@ import anyio
 from .. import values
 from ..message import Message
 from ..publish_subscribe import TopicMessage
+from ..storage import Record
 from ..trace import Kind, record
 
-__all__ = ["clock_shift", "decoded", "encoded", "hashed", "printable", "published", "requested"]
+__all__ = ["clock_shift", "decoded", "encoded", "hashed", "printable", "published", "records", "requested"]
 
+A = TypeVar("A")
 M = TypeVar("M", bound=Message)
 
 
@@ -45,6 +48,28 @@ def requested(name: str, content: bytes) -> Message | None:
     except ValueError as error:
         record(Kind.DROPPED, name, who="", reason=str(error))
         return None
+
+
+def records(
+    log: str, found: Iterable[A], offset: Callable[[A], int], message: Callable[[A], tuple[bytes, float]]
+) -> list[Record]:
+    """The records of a log, up to one that is no message: `message` gives the content and the time.
+
+    Raises ValueError, which says how to pass over it, when it is the first. Nobody's progress does so by
+    itself: what is in a log is a fact for all who read it.
+    """
+    read: list[Record] = []
+    for each in found:
+        try:
+            content, at = message(each)
+            read.append(Record(offset(each), decoded(content), at))
+        except (ValueError, TypeError, KeyError) as error:
+            if read:
+                break
+            place = offset(each)
+            words = f"{log} has no message at offset {place}: {error}; go on at {place + 1} to pass over it"
+            raise ValueError(words) from error
+    return read
 
 
 def _read(kind: type[M], content: bytes, **more: str) -> M:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from contextlib import suppress
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import anyio
@@ -157,6 +159,22 @@ async def test_a_body_that_is_not_json_is_refused(site: Site) -> None:
         with pytest.raises(TypeError):
             await log.append(Message({1, 2}))
         assert await log.read(0) == []
+
+
+@promise
+async def test_what_is_no_message_hides_nothing_and_can_be_passed_over(site: Site) -> None:
+    """A reader gets all that is before it, is then told its offset, and goes on where it says."""
+    async with site.open() as log:
+        await fill(log, "before")
+        with patch.object(sys.modules[type(log).__module__], "encoded", return_value=b"no message"):
+            await log.append(Message())
+        await fill(log, "behind")
+        async with log.group("readers") as group:
+            assert bodies(await group.read(timeout=SOON)) == ["before"]
+            with pytest.raises(ValueError, match=r"no message at offset 1: .*; go on at 2 "):
+                await group.read(timeout=SOON)
+            await group.seek(2)
+            assert bodies(await group.read(timeout=SOON)) == ["behind"]
 
 
 @promise
