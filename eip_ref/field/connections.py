@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import anyio
 
-__all__ = ["opening", "reaching", "unbroken"]
+__all__ = ["arrival", "opening", "reaching", "unbroken"]
 
 T = TypeVar("T")
 
@@ -42,6 +42,14 @@ async def opening(name: str, lost: tuple[type[Exception], ...]) -> AsyncIterator
             with anyio.CancelScope(shield=True):
                 await stack.__aexit__(*sys.exc_info())
             raise
+
+
+async def arrival(arrived: asyncio.Queue[T], timeout: float) -> T:
+    """The next that has arrived, or arrives in time. Raises TimeoutError."""
+    if not arrived.empty():  # then nobody needs a timeout, which costs more than all else here
+        return arrived.get_nowait()
+    with anyio.fail_after(timeout):
+        return await arrived.get()
 
 
 async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | None = None) -> T:

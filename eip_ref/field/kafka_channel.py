@@ -46,7 +46,7 @@ class KafkaSubscription:
         self._task: asyncio.Future[None] | None = None
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError."""
+        """The next message. Raises TimeoutError, and ValueError for one that is none: it is passed over."""
         if not self._waiting:
             with anyio.fail_after(timeout):
                 while not self._waiting:

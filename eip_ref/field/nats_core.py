@@ -86,7 +86,7 @@ class NatsSubscription:
         self._client, self._subscription, self._channel = client, subscription, channel
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError."""
+        """The next message. Raises TimeoutError, and ValueError for one that is none: it is passed over."""
         arrived = await self._subscription.next_msg(timeout=None if timeout == math.inf else timeout)
         message = published(arrived.subject.removeprefix(f"{self._channel}."), arrived.data)
         record(Kind.DELIVERED, self._channel, message.id)

@@ -17,7 +17,7 @@ import asyncpg
 from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
 from ..trace import Kind, record
-from .connections import opening, reaching
+from .connections import arrival, opening, reaching
 from .postgresql import LOST, close
 from .queue import Unsupported
 from .wire import encoded, published
@@ -30,16 +30,16 @@ class PostgresSubscription:
 
     def __init__(self, channel: PostgresChannel, pattern: str, capacity: int) -> None:
         self._channel, self._pattern = channel, pattern
-        self._arrived: asyncio.Queue[TopicMessage | None] = asyncio.Queue(capacity)  # None at the end
+        self._arrived: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(capacity)  # None at the end
         self._has_ended = False
 
-    def hear(self, message: TopicMessage) -> None:
-        if not matches(self._pattern, message.topic):
+    def hear(self, topic: str, content: str) -> None:
+        if not matches(self._pattern, topic):
             return
         if self._arrived.full():
             self._channel.dropped += 1
         else:
-            self._arrived.put_nowait(message)
+            self._arrived.put_nowait((topic, content))
 
     def end(self) -> None:
         """Called when the connection has ended: what has come is received, and nothing more comes."""
@@ -48,13 +48,17 @@ class PostgresSubscription:
             self._arrived.put_nowait(None)
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError, and ConnectionError when none can come any more."""
-        message = None
+        """The next message. Raises TimeoutError, and ValueError for one that is none: it is passed over.
+
+        Raises ConnectionError when none can come any more.
+        """
+        notice = None
         if not (self._has_ended and self._arrived.empty()):
-            with anyio.fail_after(timeout):
-                message = await self._arrived.get()
-        if message is None:
+            notice = await arrival(self._arrived, timeout)
+        if notice is None:
             raise ConnectionError(f"{self._channel.name}: the connection was lost")
+        topic, content = notice
+        message = published(topic, content.encode())
         record(Kind.DELIVERED, self._channel.name, message.id)
         return message
 
@@ -93,13 +97,8 @@ class PostgresChannel:
 
     def _hear(self, connection: object, process: int, channel: str, notice: str) -> None:
         topic, _, content = notice.partition(" ")
-        try:
-            message = published(topic, content.encode())
-        except ValueError as error:  # of somebody else, and nobody could be told
-            record(Kind.DROPPED, self.name, who="", reason=str(error))
-            return
         for subscription in self.subscriptions:
-            subscription.hear(message)
+            subscription.hear(topic, content)
 
     async def publish(self, topic: str, message: Message) -> Published | None:
         """Return when it is committed. None is the answer: the database does not say who was there.

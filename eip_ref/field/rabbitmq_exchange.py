@@ -24,7 +24,7 @@ from ..publish_subscribe import Published, TopicMessage, check_pattern, check_to
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
 from ..trace import Kind, record
-from .connections import opening, reaching
+from .connections import arrival, opening, reaching
 from .queue import Unsupported
 from .rabbitmq import declaring
 from .wire import decoded, encoded, published, requested
@@ -51,11 +51,10 @@ class RabbitSubscription:
         self._is_shared = is_shared
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError."""
+        """The next message. Raises TimeoutError, and ValueError for one that is none: it is passed over."""
         end = anyio.current_time() + timeout
         while True:
-            with anyio.fail_after(max(0.0, end - anyio.current_time())):
-                delivery = await self._arrived.get()
+            delivery = await arrival(self._arrived, max(0.0, end - anyio.current_time()))
             if await self._is_ours(delivery):
                 break
         topic = delivery.routing_key.partition(".")[2]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -143,6 +145,33 @@ def test_what_another_producer_has_put_on_no_topic_is_passed_over(servers: Serve
             assert await heard(end) == 19
 
     anyio.run(main, backend="asyncio")
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [(RabbitMQ, RabbitChannel), (NATS, NatsChannel), (PostgreSQL, PostgresChannel), (Kafka, KafkaChannel)],
+)
+def test_what_is_no_message_is_told_once_and_nobody_shares_what_is_one(
+    kind: Any, made: Any, servers: Servers
+) -> None:
+    """Each subscriber is told of it, and hears on; what one changes in a body no other one sees."""
+    if missing := kind.missing():
+        pytest.skip(missing)
+
+    async def main(url: str, name: str) -> None:
+        async with made(url, name) as channel:
+            ends = [await channel.subscribe("orders") for _ in range(2)]
+            with patch.object(sys.modules[made.__module__], "encoded", return_value=b"no message"):
+                await channel.publish("orders", Message())
+            await channel.publish("orders", Message(["tea"]))
+            for end in ends:
+                with pytest.raises(ValueError, match="no message"):
+                    await end.receive(timeout=SOON)
+                body = await heard(end)
+                assert body == ["tea"]
+                body.append("milk")
+
+    anyio.run(main, servers.running(kind).url, f"shop-{uuid4()}", backend="asyncio")
 
 
 @pytest.mark.parametrize(("kind", "made"), [(RabbitMQ, RabbitChannel), (NATS, NatsChannel)])
