@@ -445,6 +445,15 @@ async def served(answer: kit.Answer, seed: int) -> None:
             "for _ in range(20_000): queue.join()",
             "Line 4 of your cell does not wait for what it calls:\n    for _ in range(20_000): queue.join()",
         ),
+        (
+            "lease = queue.receive()\n    await lease.ack()",
+            "`MessageQueue.receive` was called, and nobody waited for it.",
+        ),
+        (
+            "async with anyio.create_task_group() as group:\n        group.start_soon(take, queue)\n"
+            "async def take(queue):\n    lease = queue.receive()\n    await lease.ack()",
+            "`MessageQueue.receive` was called, and nobody waited for it.",
+        ),
         ("pass", ""),
         ("with anyio.move_on_after(0):\n        await queue.receive()", ""),
     ],

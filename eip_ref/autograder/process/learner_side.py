@@ -14,6 +14,7 @@ import inspect
 import itertools
 import linecache
 import re
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
@@ -188,6 +189,7 @@ class Side(Crossing):
             pass
         except BaseException as error:
             said = ["raise", number, self.errors.pack(error)]
+            self._tell_of_coroutines(error)
         del self._lanes[task], self._calls[task]
         self._scopes.pop(number, None)
         self._outbox.append(said)
@@ -207,6 +209,7 @@ class Side(Crossing):
             kind = "answer"
         except BaseException as error:
             kind, found = "fault", self.errors.pack(error)
+            self._tell_of_coroutines(error)
         ready = len(self._loop._ready) > before or bool(self._outbox)  # type: ignore[attr-defined]
         self._tell(kind, found, ready, self._clock.next_due())
 
@@ -310,6 +313,15 @@ class Side(Crossing):
         if forgotten:
             text = linecache.getline(file, line).strip() if file.startswith(CELL) else ""
             self._outbox.append(["forgotten", line if text else 0, (text or forgotten[1])[:200]])
+
+    def _tell_of_coroutines(self, error: BaseException) -> None:
+        """Tell of those in the hands of the answer that had not begun: the error keeps them in memory."""
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            for each in frame.f_locals.values() if frame.f_code.co_filename.startswith(CELL) else ():
+                if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
+                    self.warned(f"coroutine '{each.__qualname__}' was never awaited", RuntimeWarning, "", 0)
+        for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+            self._tell_of_coroutines(part)
 
     def _task_over(self, task: asyncio.Task[Any]) -> None:
         self._outbox.append(["over", self._lanes.pop(task)])
