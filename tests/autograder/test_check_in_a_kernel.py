@@ -122,6 +122,13 @@ def test_what_is_judged_is_what_ran_last(kernel: Kernel) -> None:
     assert "✓ Passed" in kernel.run("a|" + RIGHT, CHECK)
 
 
+def test_a_kernel_need_not_wait_for_what_a_check_has_started(kernel: Kernel) -> None:
+    """At its end it kills its own group until that is empty; Jupyter does not wait so long, and kills it."""
+    assert "✓ Passed" in kernel.run("a|" + RIGHT, CHECK)
+    children = "import psutil\n[os.getpgid(each.pid) == os.getpgrp() for each in psutil.Process().children()]"
+    assert kernel.run("import os\n" + children) == "[False]"
+
+
 def test_an_answer_may_stand_in_several_cells(kernel: Kernel) -> None:
     """Helpers, a value that another cell changes, and a wrapper around the answer; also with the check."""
     helper = "delays = []\nasync def back(lease):\n    await lease.nack(delay=delays[0])"

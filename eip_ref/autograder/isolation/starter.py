@@ -37,6 +37,8 @@ class Starter:
 
     def __init__(self, lesson: Outline | None, isolation: Isolation) -> None:
         self._modules = rooms(lesson)
+        # A kernel that is to end kills its group until that is empty; a grader is killed with its group.
+        self._group = 0 if lesson is None else None
         self._isolation = isolation
         self._use = (*self._modules, isolation, current_thread())  # bubblewrap ends with its thread
         self._zygote: Zygote | None = None
@@ -66,7 +68,8 @@ class Starter:
             return found
         if found is not None:
             found.close()
-        return Zygote([*self._isolation.before, *PYTHON], environment("/tmp"), self._modules)
+        command = [*self._isolation.before, *PYTHON]
+        return Zygote(command, environment("/tmp"), self._modules, process_group=self._group)
 
     def close(self) -> None:
         """End all that it has started, but for a zygote that no answer can reach. Idempotent."""

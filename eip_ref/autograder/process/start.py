@@ -28,7 +28,12 @@ class Zygote:
     """Starts processes of learners. Use it as a block, or `close` it."""
 
     def __init__(
-        self, command: Sequence[str], environment: dict[str, str], modules: Sequence[str] = ()
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        modules: Sequence[str] = (),
+        *,
+        process_group: int | None = None,
     ) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the rest
         self._folder = tempfile.TemporaryDirectory(prefix="eip-")  # bubblewrap puts another one in its place
@@ -41,6 +46,7 @@ class Zygote:
             env={**environment, "HOME": self._folder.name, "TMPDIR": self._folder.name},
             stdin=subprocess.DEVNULL,
             stderr=self._complaints,
+            process_group=process_group,
         )
         theirs.close()
         mine.settimeout(PATIENCE)
