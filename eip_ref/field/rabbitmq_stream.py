@@ -254,7 +254,7 @@ class RabbitStreamLog:
         return _offset((await self._batch("first", 1, ANSWER))[0])
 
     async def _batch(self, place: int | str, limit: int, timeout: float) -> list[Any]:
-        """What comes in one go from there on. Raises TimeoutError when nothing does in time."""
+        """The records that come in one go from there on. Raises TimeoutError when none does in time."""
         async with self._reader(place, limit) as reader:
             with anyio.fail_after(timeout):
                 found = [await reader.next()]
