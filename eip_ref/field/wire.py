@@ -51,22 +51,22 @@ def requested(name: str, content: bytes) -> Message | None:
 
 
 def records(
-    log: str, found: Iterable[A], offset: Callable[[A], int], message: Callable[[A], tuple[bytes, float]]
+    log: str, found: Iterable[A], offset: Callable[[A], int], content: Callable[[A], tuple[bytes, float]]
 ) -> list[Record]:
-    """The records of a log, up to one that is no message: `message` gives the content and the time.
+    """The records of a log, up to one that is no message: `content` gives what was written, and the time.
 
     Raises ValueError, which says how to pass over it, when it is the first. Nobody's progress does so by
     itself: what is in a log is a fact for all who read it.
     """
     read: list[Record] = []
     for each in found:
+        place = offset(each)
         try:
-            content, at = message(each)
-            read.append(Record(offset(each), decoded(content), at))
+            written, at = content(each)
+            read.append(Record(place, decoded(written), at))
         except (ValueError, TypeError, KeyError) as error:
             if read:
                 break
-            place = offset(each)
             words = f"{log} has no message at offset {place}: {error}; go on at {place + 1} to pass over it"
             raise ValueError(words) from error
     return read

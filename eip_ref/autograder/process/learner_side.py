@@ -309,17 +309,21 @@ class Side(Crossing):
 
     def warned(self, message: Any, category: Any, file: str, line: int, *_: object) -> None:
         """Tell the judge of a coroutine of the answer's that never ran, and nobody of other warnings."""
-        forgotten = re.match(r"coroutine '(?!Side\.)(.+)' was never awaited", str(message))
+        forgotten = re.match("coroutine '(.+)' was never awaited", str(message))
         if forgotten:
             text = linecache.getline(file, line).strip() if file.startswith(CELL) else ""
-            self._outbox.append(["forgotten", line if text else 0, (text or forgotten[1])[:200]])
+            self._tell_forgotten(forgotten[1], line, text)
+
+    def _tell_forgotten(self, name: str, line: int = 0, text: str = "") -> None:
+        if not name.startswith("Side."):
+            self._outbox.append(["forgotten", line if text else 0, (text or name)[:200]])
 
     def _tell_of_coroutines(self, error: BaseException) -> None:
         """Tell of those in the hands of the answer that had not begun: the error keeps them in memory."""
         for frame, _ in traceback.walk_tb(error.__traceback__):
             for each in frame.f_locals.values() if frame.f_code.co_filename.startswith(CELL) else ():
                 if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
-                    self.warned(f"coroutine '{each.__qualname__}' was never awaited", RuntimeWarning, "", 0)
+                    self._tell_forgotten(each.__qualname__)
         for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
             self._tell_of_coroutines(part)
 
