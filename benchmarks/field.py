@@ -48,7 +48,7 @@ class Beside(NamedTuple):
 
 REPLIES = "each operation carried out once, at most until its deadline, and errors with their types"
 FACTS = "facts for a trace, one turn for others, errors that say what was certainly not done"
-MORE_REPLIES = f"{FACTS}: 20 µs"
+MORE_REPLIES = f"{FACTS}: 16 µs"
 MEMORY = "an emulator: kept in its memory"
 CLIENTS = {
     "rabbitmq-classic": Beside(clients.aio_pika_queue, "persistent, confirmed when on the disk"),

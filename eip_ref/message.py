@@ -30,7 +30,6 @@ __all__ = ["EXPIRED", "Handler", "Message"]
 
 EXPIRED = "its deadline has passed"  #: the reason for which a channel drops a message that is over
 
-_UNCHANGEABLE = (str, bytes, int, float, bool, type(None))
 _IDS = ("correlation_id", "causation_id", "reply_to")
 
 
@@ -89,11 +88,11 @@ class Message:
 
     def copy(self, **changes: Any) -> Message:
         """The same message, with the same id, that shares nothing changeable with this one."""
-        if "body" not in changes and not isinstance(self.body, _UNCHANGEABLE):
-            changes["body"] = deepcopy(self.body)
+        if "body" not in changes and (body := values.copied(self.body)) is not self.body:
+            changes["body"] = body
         if "headers" not in changes and self.headers:
             for each in self.headers.values():  # the mapping is read only, and mostly all that is in it
-                if not isinstance(each, _UNCHANGEABLE):
+                if not isinstance(each, values.UNCHANGEABLE):
                     changes["headers"] = deepcopy(dict(self.headers))
                     break
         return replace(self, **changes) if changes else self
@@ -133,8 +132,8 @@ class Message:
 
     def check_json(self) -> None:
         """Raise TypeError for a message that `to_json` cannot write; for channels that keep it in memory."""
-        if not all(map(values.is_plain, _facts(self))):  # for most messages this one look is enough
-            for fact in _facts(self):
+        for fact in _facts(self):
+            if not values.is_plain(fact):  # most are
                 values.check_json(f"message {self.id!r}", fact)
         if self.headers:
             values.check_json(f"message {self.id!r}", dict(self.headers))

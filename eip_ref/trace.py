@@ -211,9 +211,12 @@ class working:
         self._where, self._message, self._facts = where, message, facts
 
     def __enter__(self) -> None:
-        record(Kind.STARTED, self._where, self._message, **self._facts)
+        if listening():  # else its facts are put together for nobody
+            record(Kind.STARTED, self._where, self._message, **self._facts)
 
     def __exit__(self, kind: object, error: BaseException | None, place: object) -> None:
+        if not listening():
+            return
         if error is None:
             record(Kind.FINISHED, self._where, self._message, **self._facts)
         elif isinstance(error, Exception):

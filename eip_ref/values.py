@@ -15,6 +15,7 @@ import inspect
 import json
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from copy import deepcopy
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, TypeGuard, TypeVar
@@ -22,6 +23,7 @@ from typing import Any, TypeGuard, TypeVar
 __all__ = [
     "amount",
     "check_json",
+    "copied",
     "count",
     "duration",
     "finished",
@@ -42,6 +44,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_NUMBERS = (int, float)
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -104,7 +107,7 @@ def text(parameter: str, value: str) -> str:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _wrong(parameter: str, right: str, value: object) -> ValueError:
@@ -157,6 +160,16 @@ def _is_async(function: Any) -> bool:
 async def finished(outcome: Awaitable[T] | T) -> T:
     """The outcome of a function that may be plain or `async`: what it returned, or what that came to."""
     return await outcome if inspect.isawaitable(outcome) else outcome
+
+
+# What nobody shares
+
+UNCHANGEABLE = (str, bytes, int, float, bool, type(None))  #: nobody can change what is of these types
+
+
+def copied(value: T) -> T:
+    """A deep copy, or the value itself when nobody can change it."""
+    return value if isinstance(value, UNCHANGEABLE) else deepcopy(value)
 
 
 # What can be written and comes back equal
@@ -217,9 +230,11 @@ def is_plain(value: Any) -> bool:
     kind = type(value)
     if kind is str:
         return bool(value.isascii())
+    if value is None:
+        return True
     if kind is int:
         return bool(-MAX_PLAIN < value < MAX_PLAIN)
-    return value is None or kind is bool or (kind is float and math.isfinite(value))
+    return kind is bool or (kind is float and math.isfinite(value))
 
 
 def _json_fault(value: object, depth: int) -> str | None:

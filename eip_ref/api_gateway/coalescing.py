@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from contextlib import AsyncExitStack
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -133,6 +132,6 @@ class Coalescer:
         """Copy the value for all who wait, before one of them has it and can change it."""
         flight.error, flight.copies = None, [value]
         try:
-            flight.copies += [deepcopy(value) for _ in range(1, flight.waiting)]
+            flight.copies += [values.copied(value) for _ in range(1, flight.waiting)]
         except Exception as error:
             record(Kind.NOTE, self.name, flight.id, text=f"the answer cannot be shared: {error!r}")

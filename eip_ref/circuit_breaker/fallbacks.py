@@ -13,7 +13,6 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable
-from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import Any
@@ -177,7 +176,7 @@ class Cached(Fallback):
 
     def learn(self, value: Any, args: tuple[Any, ...]) -> None:
         key = self._key(*args)
-        self._kept[key] = anyio.current_time(), deepcopy(value)
+        self._kept[key] = anyio.current_time(), values.copied(value)
         self._kept.move_to_end(key)
 
     async def answer(self, cause: Exception, args: tuple[Any, ...]) -> SourcedValue | None:
@@ -185,7 +184,7 @@ class Cached(Fallback):
         age = anyio.current_time() - learnt
         if not 0 <= age <= self._max_age:  # below 0: learnt on the clock of another event loop
             return None
-        return SourcedValue(deepcopy(value), Source.CACHED, age, cause)
+        return SourcedValue(values.copied(value), Source.CACHED, age, cause)
 
 
 class Degraded(Fallback):

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -75,7 +74,7 @@ class Command:
             values.count("expects", self.expects, minimum=0)
         data = dict(self.data)
         values.check_json(f"the data of command {self.id!r}", data)
-        object.__setattr__(self, "data", deepcopy(data))
+        object.__setattr__(self, "data", values.copied(data))
 
     @property
     def fingerprint(self) -> str:

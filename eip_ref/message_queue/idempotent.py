@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from copy import deepcopy
 from typing import Any
 
 from .. import values
@@ -42,13 +41,13 @@ class Attempt:
     def get(self, name: str, default: Any = None) -> Any:
         """A copy of the value as this attempt sees it: its own write, or what is committed."""
         if name in self._writes:
-            return deepcopy(self._writes[name])
+            return values.copied(self._writes[name])
         self._read.setdefault(name, self._ledger._versions.get(name, 0))
-        return deepcopy(self._ledger.values.get(name, default))
+        return values.copied(self._ledger.values.get(name, default))
 
     def set(self, name: str, value: Any) -> None:
         """Write a copy of a value, to be seen by others after the commit."""
-        self._writes[name] = deepcopy(value)
+        self._writes[name] = values.copied(value)
 
     def effect(self, effect: str, **data: Any) -> None:
         """Note what this does in the world, for the trace; recorded at the commit."""

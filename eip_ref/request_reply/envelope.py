@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import anyio
@@ -47,8 +45,7 @@ class ReplyStatus(StrEnum):
     IN_DOUBT = "in doubt"  #: the replier does not know
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyContent:
+class ReplyContent(NamedTuple):
     """The content of the answer, to whichever attempt asks."""
 
     status: ReplyStatus
@@ -61,7 +58,7 @@ class ReplyContent:
         if self.error:
             headers[ERROR] = self.error
         return Message(
-            deepcopy(self.body),
+            values.copied(self.body),
             key=request.key,
             id=reply_id(request, by),
             correlation_id=request.correlation_id,

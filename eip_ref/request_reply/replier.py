@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -80,7 +79,7 @@ class IdempotencyCache:
 
     def begin(self, key: str, request: Message) -> Operation:
         """From now on this operation runs."""
-        operation = Operation(key, (request.type, deepcopy(request.body)), {request.id})
+        operation = Operation(key, (request.type, values.copied(request.body)), {request.id})
         self._running[key] = operation
         return operation
 
@@ -299,7 +298,7 @@ class Replier:
         except Exception as error:
             name, args = self._errors.pack(error)
             return ReplyContent(ReplyStatus.ERROR, args, name)
-        return ReplyContent(ReplyStatus.ANSWER, deepcopy(body))
+        return ReplyContent(ReplyStatus.ANSWER, values.copied(body))
 
     def _must_be_wanted(self, request: Message) -> None:
         if not self._open:

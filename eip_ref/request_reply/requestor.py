@@ -77,9 +77,8 @@ class PendingReplies:
                 f"{self._name} waits for {self._max_waiting} answers and may not wait for more"
             )
         pending = self._table[attempt.id] = PendingReply(attempt, expected_replies)
-        self._record(
-            pending, was="", now="waiting", until=pending.deadline, expected_replies=expected_replies
-        )
+        facts = {"until": pending.deadline, "expected_replies": expected_replies}
+        record(Kind.STATE, self._name, attempt.id, who=self._name, was="", now="waiting", **facts)
         return pending
 
     def offer(self, reply: Message) -> None:
@@ -113,7 +112,8 @@ class PendingReplies:
         del self._table[pending.attempt.id]
         if pending.replies:
             self._answered[pending.attempt.id] = frozenset(pending.replies)
-        self._record(pending, was="waiting", now=how, replies=len(pending.replies))
+        attempt_id, replies = pending.attempt.id, len(pending.replies)
+        record(Kind.STATE, self._name, attempt_id, who=self._name, was="waiting", now=how, replies=replies)
         if pending.ended is not None:
             pending.ended.set()
 
@@ -124,9 +124,6 @@ class PendingReplies:
             self.end(pending, "closed")
             if pending.sending is not None:
                 pending.sending.cancel()
-
-    def _record(self, pending: PendingReply, **data: object) -> None:
-        record(Kind.STATE, self._name, pending.attempt.id, who=self._name, **data)
 
 
 class Requestor:
@@ -244,7 +241,7 @@ class Requestor:
     ) -> Message:
         values.duration("timeout", timeout, infinite=True)
         now = anyio.current_time()
-        end = min(deadline, now + timeout, anyio.current_effective_deadline())
+        end = max(now, min(deadline, now + timeout, anyio.current_effective_deadline()))
         if end == math.inf:
             raise ValueError("a request needs a timeout or a deadline, or it may wait for ever")
         if operation is not None and len(values.name("idempotency_key", operation)) > MAX_KEY:
@@ -264,29 +261,39 @@ class Requestor:
         )
 
     async def _ask(self, attempt: Message, expected_replies: int) -> PendingReply:
-        await anyio.lowlevel.checkpoint()
+        try:
+            pending = self._begin(attempt, expected_replies)  # before sending: an answer may be quick
+            with on_death(partial(self._pending.end, pending, "died")):
+                try:
+                    await self._until_it_ends(pending)
+                except anyio.get_cancelled_exc_class():
+                    self._pending.end(pending, "cancelled")
+                    raise
+                finally:
+                    self._pending.end(pending, "failed")
+            if pending.refusal is not None:
+                raise pending.refusal
+            if pending.end == "closed":
+                raise ClosedWhileWaiting(
+                    f"{self.name} was closed while {attempt.label} waited for its answer"
+                )
+        except Exception:
+            await anyio.lowlevel.checkpoint()  # one turn for others, and who is cancelled hears just that
+            raise
+        if pending.ended is None:  # it has not waited either
+            await anyio.lowlevel.checkpoint()
+        return pending
+
+    def _begin(self, attempt: Message, expected_replies: int) -> PendingReply:
         try:
             attempt.check_json()
         except TypeError as error:
             raise NotDelivered(f"the request was not sent: {error}") from error
-        pending = self._pending.begin(attempt, expected_replies)  # before sending: an answer may be quick
-        with on_death(partial(self._pending.end, pending, "died")):
-            try:
-                await self._until_it_ends(pending)
-            except anyio.get_cancelled_exc_class():
-                self._pending.end(pending, "cancelled")
-                raise
-            finally:
-                self._pending.end(pending, "failed")
-        if pending.refusal is not None:
-            raise pending.refusal
-        if pending.end == "closed":
-            raise ClosedWhileWaiting(f"{self.name} was closed while {attempt.label} waited for its answer")
-        return pending
+        return self._pending.begin(attempt, expected_replies)
 
     async def _until_it_ends(self, pending: PendingReply) -> None:
         attempt = pending.attempt
-        if anyio.current_time() >= pending.deadline:
+        if attempt.created >= pending.deadline:
             raise DeadlinePassed(f"the deadline of {attempt.label} had passed; nothing was sent")
         with anyio.CancelScope(deadline=pending.deadline) as pending.sending:
             await self._dispatch(pending)

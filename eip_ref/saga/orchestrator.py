@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from copy import deepcopy
 from typing import Any, TypeVar
 
 import anyio
@@ -70,7 +69,7 @@ class Orchestrator:
         if "/" in values.name("a saga's id", identity):
             raise ValueError(f"a saga's id must be text without '/', not {identity!r}")
         values.check_json(f"the data of saga {identity}", data)
-        data = deepcopy(data)
+        data = values.copied(data)
         state = self._read(identity)
         if state.phase is None:
             deadline = None if self._saga.timeout == math.inf else self._log.now() + self._saga.timeout
@@ -246,8 +245,8 @@ class Run:
         intents: list[LogRecord] = []
         for step in steps:
             try:
-                data, answers = deepcopy(self.state.data), deepcopy(self.state.answers)
-                body = deepcopy(step.body(data, answers)) if step.body else data
+                data, answers = values.copied(self.state.data), values.copied(self.state.answers)
+                body = values.copied(step.body(data, answers)) if step.body else data
                 values.check_json("it", body)
             except Exception as error:  # of the definition's own code
                 reason = f"the body of its command cannot be made: {_in_words(error)}"
@@ -357,7 +356,7 @@ class Run:
         what = role(command)
         if what != "compensation":  # of which the log keeps no answer
             values.check_json(f"the answer to {command.id}", answer)
-            answer = deepcopy(answer)
+            answer = values.copied(answer)
         self._tell(Kind.FINISHED, command, **({"said": answer["state"]} if what == "question" else {}))
         return LogRecord(RecordType.DONE, command.headers["step"], answer)
 

@@ -239,6 +239,11 @@ def price_of_the_bound(names: Names) -> str:
     return f"costs {breaker - shed} sales"
 
 
+def patience_at_a_bound(names: Names) -> str:
+    impatient = names["without"]["without breaker"].sold
+    return f"and {impatient - names['steps']['+ shed'].sold} more are sold"
+
+
 @pytest.mark.parametrize(
     ("stem", "said"),
     [
@@ -282,6 +287,7 @@ def price_of_the_bound(names: Names) -> str:
         ("12b_the_whole_shop", naive_harm),
         ("12b_the_whole_shop", slow_saga),
         ("12b_the_whole_shop", price_of_the_bound),
+        ("12b_the_whole_shop", patience_at_a_bound),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_run(stem: str, said: Callable[[Names], str]) -> None:

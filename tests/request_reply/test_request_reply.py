@@ -784,6 +784,37 @@ async def test_a_key_that_no_way_can_carry_is_refused_where_it_is_given(key: Any
             await shop.request(1, timeout=5, idempotency_key=key)
 
 
+@everywhere
+@pytest.mark.parametrize("learns", [7, NotDelivered, TransportError, DeadlinePassed, RequestorClosed])
+def test_asking_again_and_again_lets_others_have_their_turn(play: Play, learns: Any) -> None:
+    """Also where a request is over as soon as it was made, answered or refused."""
+
+    async def scenario() -> bool:
+        async def send(request: Message) -> None:
+            if learns is TransportError:
+                raise OSError("the cable is out")
+            shop.receive_nowait(ReplyContent(ReplyStatus.ANSWER, 7).to(request, "stock"))
+
+        body = math.nan if learns is NotDelivered else "price"
+        timeout = 0 if learns is DeadlinePassed else 1
+        others = anyio.Event()
+        with Requestor(send, name="shop") as shop:
+            async with anyio.create_task_group() as group:
+                if learns is RequestorClosed:
+                    shop.close()
+                group.start_soon(_set, others)
+                for _ in range(20):
+                    assert await fate(shop.request(body, timeout=timeout)) == learns
+                had_it = others.is_set()
+        return had_it
+
+    assert play(scenario).result
+
+
+async def _set(event: anyio.Event) -> None:
+    event.set()
+
+
 async def test_a_type_that_no_way_can_carry_is_not_sent() -> None:
     """As a body that is none."""
     async with wired() as shop:
