@@ -44,7 +44,8 @@ def start(more: Sequence[str]) -> int:
     if find_spec("jupyterlab") is None:
         raise ModuleNotFoundError(name="jupyterlab")
     if not course.my().exists():
-        print(*changed_here(), sep="\n", end="")
+        for step in changed_here():
+            print(step)
     if _apply(_from_the_course(), quiet=True):
         return 1
     as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []

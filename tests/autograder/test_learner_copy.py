@@ -356,7 +356,7 @@ def test_work_in_a_tracked_notebook_is_brought_over_once(
     assert read(old_tree / "my" / TOY)["cells"][2]["source"] == "my old work"
     said = capsys.readouterr().out
     assert f"{TOY}: what you wrote is in my/{TOY} now" in said
-    assert f"{TOY}: restored, as it was it is kept in .eip/backups/exercises/07_toy-1.ipynb" in said
+    assert f"{TOY}: restored, as it was it is kept in .eip/backups/exercises/07_toy-1.ipynb\n" in said
     assert main(["start"]) == 0
     assert "restored" not in capsys.readouterr().out
 
