@@ -47,12 +47,7 @@ MAX_TIME = 24 * 3600.0  #: seconds of virtual time
 # Runs
 
 
-def play(
-    scenario: Callable[[Answer, int], Awaitable[object]],
-    *,
-    max_events: int = 20_000,
-    max_time: float = MAX_TIME,
-) -> Run:
+def play(scenario: Callable[[Answer, int], Awaitable[object]], *, max_events: int = 20_000) -> Run:
     """Make a `run` of `async scenario(answer, seed)`: it is simulated, within bounds for an exercise."""
 
     def run(answer: object, seed: int) -> Trace:
