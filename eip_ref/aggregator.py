@@ -3,6 +3,21 @@
 It has state, unlike a fan-out: it did not ask for what it gets, so it must find out what belongs
 together, when a group is complete, and what to do with whatever comes afterwards.
 
+    async def two_orders() -> None:
+        async def ship(group: Aggregate) -> None:
+            parts = ", ".join(part.body for part in group.messages)
+            print(f"{anyio.current_time():.0f} s  {group.key} is {group.why}: {parts}")
+
+        async def late(part: Message) -> None:
+            print(f"{anyio.current_time():.0f} s  {part.body} came too late")
+
+        async with Aggregator(ship, complete=by_size(2), timeout=5, late=late) as orders:
+            await orders.receive(Message("cups", correlation_id="order 17", headers={SEQUENCE: 1}))
+            await orders.receive(Message("milk", correlation_id="order 18", headers={SEQUENCE: 0}))
+            await orders.receive(Message("tea", correlation_id="order 17", headers={SEQUENCE: 0}))
+            await anyio.sleep(6)
+            await orders.receive(Message("sugar", correlation_id="order 18", headers={SEQUENCE: 1}))
+
 With a `store`, what it has taken survives its process, so that an at-least-once channel may forget a
 message when `receive` returns. Without one, what is not handed out yet dies with the process.
 

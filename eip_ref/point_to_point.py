@@ -6,6 +6,18 @@ in the order in which it sent them. What happens while the receiver is away is c
 wait for it (`BLOCK`), say so at once (`FAIL`), or keep a bounded number of messages for it
 (`BUFFER`). Closing either end reaches the other end as an error of its own.
 
+    async def nobody_receives() -> None:
+        for policy, capacity in (("block", 0), ("fail", 0), ("buffer", 2)):
+            channel = PointToPointChannel("invoices", when_away=policy, capacity=capacity)
+            outcome = "the sender still waits"
+            with anyio.move_on_after(60):
+                try:
+                    await channel.send(Message("invoice 1"))
+                    outcome = "accepted, which is not processed"
+                except ReceiverAway as error:
+                    outcome = f"not sent: {error}"
+            print(f"{policy:<6}  {outcome}")
+
 *Left out:* surviving a crash of the channel itself (that is a durable queue), acknowledgements and
 retries (that is a message queue), and answers (that is request–reply).
 """

@@ -9,6 +9,17 @@ The guarantee is a pair of the queue's lease and the consumer's ack: ack first i
 last is at-least-once, and an effect happens exactly once only at a receiver that is idempotent and
 whose record of the message commits together with the effect.
 
+    async def a_consumer_dies() -> None:
+        async with MessageQueue("orders", lease=30) as queue:
+            for number in (1, 2):
+                await queue.put(Message(f"order {number}"))
+            await queue.receive()  # and its consumer dies, with order 1 in its hands
+            for _ in range(2):
+                lease = await queue.receive()
+                print(f"{anyio.current_time():3.0f} s  {lease.message.body}, delivery {lease.deliveries}")
+                await lease.ack()
+            print("in the end:", queue.counts)
+
 Read `lease_rules.py` first, then `queue.py`, which keeps the messages in memory; then `consumer.py`,
 `dead_letters.py` and `idempotent.py`. `protocol.py` says what any queue must offer, whatever it is made
 of, and `stored_messages.py` what the rules need of whatever keeps the messages.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import textwrap
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref import aggregator
 from eip_ref.aggregator import (
     Aggregate,
     Aggregator,
@@ -23,6 +25,7 @@ from eip_ref.aggregator import (
     TooManyGroups,
     by_size,
 )
+from eip_ref.lab import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
@@ -589,3 +592,19 @@ async def test_behind_a_worker_a_crash_loses_no_part(tmp_path: Path) -> None:
         await anyio.sleep(10)
         group.cancel_scope.cancel()
     assert out == [["line 1", "line 2", "line 3"]]
+
+
+# The example
+
+
+def test_the_example_in_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """One group is complete, one times out, and its last part comes too late."""
+    lines = [line for line in str(aggregator.__doc__).splitlines() if line.startswith("    ") or not line]
+    names = {**vars(aggregator), "Message": Message}
+    exec(textwrap.dedent("\n".join(lines)), names)
+    simulate(names["two_orders"])
+    assert capsys.readouterr().out.splitlines() == [
+        "0 s  order 17 is complete: tea, cups",
+        "5 s  order 18 is timed out: milk",
+        "6 s  sugar came too late",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref import message_queue
 from eip_ref.lab.clock import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.message import Message
@@ -634,3 +636,20 @@ def test_a_wrong_backoff_is_refused_by_name(wrong: dict[str, Any]) -> None:
     """Or a failed message would rest for ever, or not at all."""
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
         Backoff(**wrong)
+
+
+# The example
+
+
+def test_the_example_in_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a dead consumer had comes again when its lease is over."""
+    lines = [line for line in str(message_queue.__doc__).splitlines() if line.startswith("    ") or not line]
+    lines.remove("    ready + in flight + acked + dead + dropped = accepted.")
+    names = {**vars(message_queue), "Message": Message, "anyio": anyio}
+    exec(textwrap.dedent("\n".join(lines)), names)
+    simulate(names["a_consumer_dies"])
+    assert capsys.readouterr().out.splitlines() == [
+        "  0 s  order 2, delivery 1",
+        " 30 s  order 1, delivery 2",
+        "in the end: Counts(ready=0, in_flight=0, acked=2, dead=0, dropped=0, accepted=2, delayed=0)",
+    ]

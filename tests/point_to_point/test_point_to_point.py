@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 from typing import Any
 
 import anyio
 import pytest
 
+from eip_ref import point_to_point
+from eip_ref.lab import simulate
 from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants import conservation
 from eip_ref.message import Message
@@ -494,3 +497,19 @@ def test_no_system_is_an_error(systems: Any) -> None:
     for links in (direct_links, hub_links):
         with pytest.raises(ValueError, match="systems must be a whole number from 1 on"):
             links(systems)
+
+
+# The example
+
+
+def test_the_example_in_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each policy says something else of a receiver that is away."""
+    lines = [line for line in str(point_to_point.__doc__).splitlines() if line.startswith("    ") or not line]
+    names = {**vars(point_to_point), "Message": Message}
+    exec(textwrap.dedent("\n".join(lines)), names)
+    simulate(names["nobody_receives"])
+    assert capsys.readouterr().out.splitlines() == [
+        "block   the sender still waits",
+        "fail    not sent: nobody receives from invoices now",
+        "buffer  accepted, which is not processed",
+    ]
