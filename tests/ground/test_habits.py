@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 from packaging.specifiers import SpecifierSet
 
+from eip_ref.autograder.cli import _parser
 from tests.backends import SCHEDULERS, Scenario
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +58,22 @@ def test_every_module_and_folder_that_a_command_names_exists() -> None:
     assert {name for name in modules if importlib.util.find_spec(name) is None} == set()
     words = {word for words in commands() for word in words if re.fullmatch(r"tests/\w+", word)}
     assert {word for word in words if not (ROOT / word).exists()} == set()
+
+
+def test_every_option_that_a_command_gives_to_pytest_exists() -> None:
+    """Plugins come and go."""
+    given = {word for words in commands() if words[2:3] == ["pytest"] for word in words if word[:2] == "--"}
+    known = subprocess.run([sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True)
+    assert [option for option in given if option not in known.stdout.split()] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_every_eip_command_that_a_page_shows_is_understood(page: Path) -> None:
+    """With its options, before anything is done."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    for line in "\n".join(blocks).splitlines():
+        if line.startswith("eip "):
+            _parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
