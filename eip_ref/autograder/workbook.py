@@ -9,7 +9,7 @@ from typing import Any
 
 from .exercise import Exercise, slug_in
 from .notebooks import read, write
-from .regions import model_answer, stubbed
+from .regions import model_answer
 
 __all__ = ["NoAnswer", "answer_cells", "back_up", "grading", "reset", "solved"]
 
@@ -18,7 +18,7 @@ Cell = dict[str, Any]
 
 
 class NoAnswer(LookupError):
-    """The solution notebook, or the cell of this exercise in it, is not there."""
+    """The course's notebook, or the cell of this exercise in it, is not there."""
 
 
 def grading(cell: Cell) -> Cell:
@@ -40,7 +40,8 @@ def solved(root: Path, name: str, exercise: Exercise) -> str:
 
     Raises `NoAnswer`.
     """
-    return "\n\n\n".join(model_answer(cell["source"]) for cell in _model_cells(root, name, exercise))
+    cells = _cells(root / "solutions" / name, exercise)
+    return "\n\n\n".join(model_answer(cell["source"]) for cell in cells)
 
 
 def reset(root: Path, path: Path, backups: Path, exercise: Exercise) -> Path:
@@ -51,29 +52,32 @@ def reset(root: Path, path: Path, backups: Path, exercise: Exercise) -> Path:
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no {path} to reset; `eip start` makes your copy of the course")
-    models = _model_cells(root, path.name, exercise)
+    stubs = _cells(root / "exercises" / path.name, exercise)
     backup = back_up(path, backups)
     notebook = read(path)
     mine = {grading(cell)["grade_id"]: cell for cell in answer_cells(notebook, exercise)}
-    for model in models:
-        cell = mine.get(grading(model)["grade_id"]) or _insert(notebook, model, exercise)
-        cell["source"] = stubbed(model["source"], code=model["cell_type"] == "code")
+    for stub in stubs:
+        cell = mine.get(grading(stub)["grade_id"]) or _insert(notebook, stub, exercise)
+        cell["source"] = stub["source"]
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
     write(notebook, path)
     return backup
 
 
-def _model_cells(root: Path, name: str, exercise: Exercise) -> list[Cell]:
-    path = root / "solutions" / name
-    cells = answer_cells(read(path), exercise) if path.exists() else []
+def _cells(path: Path, exercise: Exercise) -> list[Cell]:
+    """The answer cells of a notebook of the course. Raises `NoAnswer`."""
+    name = f"{path.parent.name}/{path.name}"
+    if not path.exists():
+        raise NoAnswer(f"{name} is not in this course")
+    cells = answer_cells(read(path), exercise)
     if not cells:
-        raise NoAnswer(f"no cell of solutions/{name} has the answer of {exercise.name}")
+        raise NoAnswer(f"no cell of {name} has the answer of {exercise.name}")
     return cells
 
 
-def _insert(notebook: Notebook, model: Cell, exercise: Exercise) -> Cell:
-    cell = copy.deepcopy(model)
+def _insert(notebook: Notebook, stub: Cell, exercise: Exercise) -> Cell:
+    cell = copy.deepcopy(stub)
     call = f'check("{exercise.name}"'
     checks = [at for at, other in enumerate(notebook["cells"]) if call in other["source"]]
     notebook["cells"].insert(checks[0] if checks else len(notebook["cells"]), cell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -309,6 +310,17 @@ def test_reset_brings_back_a_cell_that_was_deleted(course: Path) -> None:
     write(before | {"cells": before["cells"][:2] + before["cells"][3:]}, path)
     reset(NAME)
     assert [cell["source"] for cell in read(path)["cells"]] == [cell["source"] for cell in before["cells"]]
+
+
+def test_a_course_without_model_answers_can_reset(course: Path) -> None:
+    """As a teacher may hand it out; who asks for a model answer is told."""
+    before = read(course / "my" / "exercises" / "07_toy.ipynb")
+    path = _work(course, "my work")
+    shutil.rmtree(course / "solutions")
+    reset(NAME)
+    assert read(path) == before
+    with pytest.raises(LookupError, match=r"solutions/07_toy\.ipynb is not in this course"):
+        solution(NAME, show=True)
 
 
 def test_reset_without_a_copy_changes_nothing(course: Path) -> None:
