@@ -77,7 +77,7 @@ def start(name: str, port: int, **settings: Any) -> int:
     except CannotStart as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is missing; install it with: python -m pip install -e '.[course]'")
+        return _fail(f'{error.name} is missing; install it with: python -m pip install -e ".[course]"')
     except OSError as error:
         if error.errno not in PORT_REFUSED:
             raise

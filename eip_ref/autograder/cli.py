@@ -49,36 +49,38 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    add("start", _start, "Open your copy of the course in JupyterLab, which gets all other arguments.")
+    opens = add("start", _start, "Open your copy of the course in JupyterLab, which gets the arguments.")
+    opens.usage = "eip start [-h] [ARGUMENT ...]"
     newer = add("update", _update, "Bring your copy up to date, cell by cell; what you wrote stays.")
-    source = "a teacher's correction, a folder or its address; else the course itself, after `git pull`"
-    newer.add_argument("source", nargs="?", default="", metavar="FROM", help=source)
     newer.add_argument("--yes", action="store_true", help="take a correction without being asked")
+    one_of = newer.add_mutually_exclusive_group()
+    source = "the folder or address of a teacher's correction; default: the course, after `git pull`"
+    one_of.add_argument("source", nargs="?", default="", metavar="FROM", help=source)
     before = "first take over what you wrote into the course's own notebooks, such as stash@{0}"
-    newer.add_argument("--bring-over", metavar="COMMIT", help=before)
-    health = add("doctor", _doctor, "Is this machine ready? Says what is missing and how to mend it.")
-    whose = "for whom: a teacher grades, a contributor runs the tests (learner)"
+    one_of.add_argument("--bring-over", metavar="COMMIT", help=before)
+    health = add("doctor", _doctor, "Say what this machine lacks, and how to fix it.")
+    whose = "a teacher grades, a contributor runs the tests; default: learner"
     health.add_argument("who", nargs="?", choices=AUDIENCES, default=AUDIENCES[0], help=whose)
-    field = add("field", _field, "Real systems: which of them can be run here, and what brings the others.")
+    field = add("field", _field, "Say which real systems can be run here, and how to install the others.")
     field.add_argument("what", choices=["doctor"])
     check_command.add_arguments(add("check", check_command.run, check_command.WORDS))
     grade_command.add_arguments(add("grade", grade_command.run, grade_command.WORDS))
-    add("progress", _progress, "Show how far you are.")
-    again = add("reset", _reset, "Begin an exercise again; your notebook is kept in .eip/backups/.")
+    add("progress", _progress, "Show what you have passed, and what comes next.")
+    again = add("reset", _reset, "Begin an exercise again; a copy of your notebook is kept in .eip/backups/.")
     again.add_argument("name", help='the exercise, such as "message_queue/mend_the_worker"')
     app = add("app", _app, "Start one of the applications that show patterns at work, until Ctrl-C.")
     apps = app.add_subparsers(required=True, metavar="NAME", dest="name")
-    dashboard = apps.add_parser("dashboard", help="users and billing: commands, a live view, and its lag")
-    dashboard.add_argument("--folder", help="where its files live (a folder that is removed at the end)")
-    dashboard.add_argument(
-        "--slow", type=_seconds, default=0.0, help="seconds that the projector waits per event"
-    )
-    dashboard.add_argument(
-        "--kafka", type=_address, metavar="HOST:PORT", help="the Kafka for its events (a file)"
-    )
-    gateway = apps.add_parser("gateway", help="a gateway before three services")
+    about = "users and billing: commands, a live view, its lag, and what can be broken"
+    dashboard = apps.add_parser("dashboard", help=about, description=f"Show {about}.")
+    dashboard.add_argument("--folder", help="where its files are kept; default: a temporary folder")
+    seconds = "how long the projector waits before each event; default: 0"
+    dashboard.add_argument("--slow", type=_seconds, default=0.0, metavar="SECONDS", help=seconds)
+    kafka = "put Kafka between outboxes and projector; default: a file"
+    dashboard.add_argument("--kafka", type=_address, metavar="HOST:PORT", help=kafka)
+    about = "a gateway before three services, which you make slow or failing"
+    gateway = apps.add_parser("gateway", help=about, description=f"Show {about}.")
     for each in (dashboard, gateway):
-        each.add_argument("--port", type=_port, default=0, help="where it listens (a free port)")
+        each.add_argument("--port", type=_port, default=0, help="where it listens; default: a free port")
     made = add("derive", _derive, "Make exercises/ from solutions/ (for those who write them).")
     made.add_argument("--check", action="store_true", help="write nothing; show what differs")
     made.add_argument("--add", metavar="EXERCISE", help="write the cells of a new exercise into solutions/")

@@ -1,9 +1,9 @@
-"""Is my machine ready: each thing that the course needs, and how to mend what is missing.
+"""Is my machine ready: each thing that the course needs, and how to fix what is missing.
 
 What is needed is read from the installed package's own metadata, so it is stated once, in
 `pyproject.toml`. Nothing but Python and anyio need be there to look.
 
-*Left out:* mending anything. It tells the command and leaves it to you.
+*Left out:* fixing anything. It tells the command and leaves it to you.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Diagnostics:
         if self.well:
             return "Your machine is ready."
         count = len(self.problems)
-        return f"{count} problem{'' if count == 1 else 's'}. Mend the first one, then ask again."
+        return f"{count} problem{'' if count == 1 else 's'}. Fix the first one, then ask again."
 
     def _html(self) -> str:
         return page.render("doctor.html", found=self)
@@ -90,7 +90,7 @@ class Diagnostics:
 
 def _as_text(line: Line) -> str:
     found = f", found {line.found}" if line.found and not line.ready else ""
-    fix = f"\n    to mend it: {line.fix}" if line.fix and not line.ready else ""
+    fix = f"\n    to fix it: {line.fix}" if line.fix and not line.ready else ""
     return f"{line.what}: {line.state} (needs {line.needs}{found}){fix}"
 
 

@@ -17,19 +17,21 @@ WORDS = "Grade a class: a folder of submitted notebooks in, a folder of results 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `eip grade` takes."""
     parser.add_argument("submissions", type=Path, help="the folder with a file or folder for each learner")
-    parser.add_argument(
-        "--out", type=Path, default=Path("results"), help="the folder for results, default: results"
-    )
-    parser.add_argument("--jobs", type=_count, default=0, metavar="N", help="notebooks at a time")
-    parser.add_argument("--lesson", default="", help="the lesson of notebooks that do not tell theirs")
-    parser.add_argument("--secret", type=Path, metavar="FILE", help="what hidden seeds are made of")
+    out = "the folder for results; default: results"
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help=out)
+    jobs = "how many notebooks are graded at a time; default: one for each processor"
+    parser.add_argument("--jobs", type=_count, default=0, metavar="N", help=jobs)
+    lesson = "the lesson of notebooks that do not tell theirs, such as acks_and_leases"
+    parser.add_argument("--lesson", default="", help=lesson)
+    secret = "what hidden seeds are made from; default: .secret in the folder for results, made there"
+    parser.add_argument("--secret", type=Path, metavar="FILE", help=secret)
     roster = "a CSV file that says who is in the class: the columns learner, name, folder"
     parser.add_argument("--roster", type=Path, metavar="FILE", help=roster)
     late = "mark what was handed in later, such as 2026-11-30T18:00+01:00"
     parser.add_argument("--deadline", type=_time, metavar="TIME", help=late)
     only = "grade this learner again, and leave what is known of all others; may be given several times"
     parser.add_argument("--only", action="append", default=[], metavar="LEARNER", help=only)
-    parser.add_argument("--again", action="store_true", help="grade also what did not change")
+    parser.add_argument("--again", action="store_true", help="grade also notebooks that did not change")
 
 
 def run(options: argparse.Namespace) -> int:

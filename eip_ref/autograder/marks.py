@@ -95,7 +95,7 @@ def next_step(mark: Mark) -> str:
     """The sentence that tells a learner what to do about a mark that is not full."""
     if mark.mistake in NOT_GRADED:
         return "Hand in the notebook again, or ask your teacher."
-    begin = "Begin it and check it" if mark.mistake in NOT_BEGUN else "Mend it and check it"
+    begin = "Begin it and check it" if mark.mistake in NOT_BEGUN else "Fix it and check it"
     return f'{begin} in the notebook. `hint("{mark.exercise}")` helps, a step at each call.'
 
 

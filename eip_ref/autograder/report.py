@@ -112,7 +112,7 @@ class Report:
         name = self._exercise.name
         if self.passed:
             return f'`solution("{name}")` shows the model answer, to compare with yours.'
-        return f'Mend it and check again. `hint("{name}")` helps, a step at each call.'
+        return f'Fix it and check again. `hint("{name}")` helps, a step at each call.'
 
     @cached_property
     def _figure(self) -> tuple[str, str] | None:

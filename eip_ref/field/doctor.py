@@ -18,7 +18,7 @@ CLIENTS = (
     "redis",
     "stomp",
 )
-INSTALL = "python -m pip install -e '.[field]' -c constraints.txt"
+INSTALL = 'python -m pip install -c constraints.txt -e ".[field]"'
 
 
 def report() -> str:

@@ -486,7 +486,7 @@ def test_a_library_that_is_missing_is_said_in_one_line(
         assert start("gateway", 0) == 1
     finally:
         signal.signal(signal.SIGTERM, before)
-    told = "uvicorn is missing; install it with: python -m pip install -e '.[course]'\n"
+    told = 'uvicorn is missing; install it with: python -m pip install -e ".[course]"\n'
     assert capsys.readouterr() == ("", told)
 
 

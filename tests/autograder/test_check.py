@@ -43,7 +43,7 @@ def test_a_failing_check_says_everything_in_plain_text() -> None:
     assert "1.20 s  worker acknowledges order 2 (m2)" in shown
     assert "Promised:\n    Each order" in shown
     assert "Looks like:\n    Acknowledged before the work was done." in shown
-    assert "Next:\n    Mend it" in shown
+    assert "Next:\n    Fix it" in shown
     assert "The picture:\n    " in shown
 
 
@@ -112,7 +112,11 @@ def test_a_report_shows_the_beginning_of_words_that_are_very_long() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["", "nix", "check", "grade", "doctor everybody", "reset", "app nix", "progress now", "derive x"]
+    "call",
+    [
+        *("", "nix", "check", "grade", "doctor everybody", "reset", "app nix", "progress now", "derive x"),
+        "update correction --bring-over stash@{0}",
+    ],
 )
 def test_a_wrong_call_has_an_exit_code_of_its_own(call: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Of every command, with its usage."""

@@ -1,4 +1,4 @@
-"""The doctor says what is missing and how to mend it, and looks the same on every healthy machine."""
+"""The doctor says what is missing and how to fix it, and looks the same on every healthy machine."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_the_command_line_fails_when_there_is_a_problem(
     assert main(["doctor"]) == 0
     _old(monkeypatch)
     assert main(["doctor"]) == 1
-    assert "1 problem. Mend the first one" in capsys.readouterr().out
+    assert "1 problem. Fix the first one" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("home")

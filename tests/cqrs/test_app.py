@@ -927,7 +927,7 @@ def test_help_starts_nothing(application: str) -> None:
 @pytest.mark.parametrize(
     ("library", "settings", "command"),
     [
-        ("strawberry", "", "python -m pip install -e '.[course]'"),
+        ("strawberry", "", 'python -m pip install -e ".[course]"'),
         ("confluent_kafka", ", kafka='localhost:9092'", INSTALL),
     ],
 )
