@@ -34,11 +34,11 @@ lab: setup ## Open your copy of the course in JupyterLab
 
 setup: $(VENV)/.course ## Install what a learner needs
 
-test: $(VENV)/.test ## Prove all of it: lint, types, notebooks, tests
+test: $(VENV)/.test ## Prove that all of it works: lint, types, notebooks, tests
 	@$(MAKE) --no-print-directory -j 2 types style check-notebooks
 	@$(MAKE) --no-print-directory pytest
 
-quick: $(VENV)/.test ## Lint, types, and ground and patterns in virtual time: no trio, properties, seeds, pictures, grader, notebooks, browser
+quick: $(VENV)/.test ## Lint, types, and the tests of ground and patterns in virtual time; CONTRIBUTING says what it leaves out
 	@$(MAKE) --no-print-directory -j 2 lint
 	$(BIN)/python -m pytest -q -n $(WORKERS) --quick $(SLOW:%=--ignore=%) $(ROOMS) $(ARGS)
 
@@ -46,7 +46,7 @@ flakes: $(VENV)/.test ## Run each async test ROUNDS=50 times, shuffled; ROOMS=te
 	$(BIN)/python -m pytest -q -n $(WORKERS) -o tmp_path_retention_policy=failed \
 	    --rounds $(ROUNDS) --order $$(date +%s) $(ROOMS) $(ARGS)
 
-lint: types style ## Lint, format and types; the JavaScript too
+lint: types style ## Check lint, format and types, of the JavaScript too
 
 types: $(VENV)/.test
 	$(BIN)/mypy
@@ -56,7 +56,7 @@ style: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tests.javascript
 
-check-notebooks: $(VENV)/.test ## The stored form of the notebooks
+check-notebooks: $(VENV)/.test ## Check the stored form of the notebooks
 	$(BIN)/python -m eip_ref.autograder.derive --check
 	$(BIN)/python -m eip_ref.autograder.notebooks --check
 
@@ -94,20 +94,20 @@ coverage: $(VENV)/.test ## Tell which lines of the package the tests run; pages 
 docs: $(VENV)/.test ## Write the API pages into build/docs, from the docstrings
 	$(BIN)/python -m docs.api_pages
 
-format: $(VENV)/.test ## Mend what lint can mend
+format: $(VENV)/.test ## Fix what lint can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-constraints: $(VENV)/.test ## Choose the newest version of every dependency; UPGRADE= adds what is new alone
+constraints: $(VENV)/.test ## Choose the newest version of every dependency; UPGRADE= only adds what is new
 	$(INSTALL) --target build/uv uv
 	build/uv/bin/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 \
 	    --extra bench --extra field --no-emit-index-url --no-emit-find-links \
 	    --no-annotate --no-header pyproject.toml -o constraints.txt
 	rm -rf build/uv
 
-clean: ## Remove the environment and all caches; a learner's copy and progress stay
+clean: ## Remove the environment, build and all caches; a learner's copy and progress stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 # A stamp says what was installed, so that the next time is quick.
 
