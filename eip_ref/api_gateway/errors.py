@@ -1,4 +1,4 @@
-"""How a request can end without its answer, as a status and a code that a client may see.
+"""The ways in which a request can end without its answer, as a status and a code that a client may see.
 
 Statuses and headers are those of HTTP, since everybody in the field knows them.
 The words of an exception are for the log and the trace. They may hold what is nobody else's business,

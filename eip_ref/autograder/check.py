@@ -1,4 +1,4 @@
-"""What a learner calls in a notebook: `check`, `hint`, `solution` and `reset`.
+"""The calls of a learner's notebook: `check`, `hint`, `solution` and `reset`.
 
 Each returns something to look at, so it belongs on the last line of a cell.
 """

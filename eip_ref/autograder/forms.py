@@ -1,4 +1,4 @@
-"""What an answer must look like before it is run, and what is said when it does not.
+"""The form of an answer: what it must look like before it is run, and what is said when it does not.
 
 A form knows nothing of what the answer does. It turns the errors that beginners meet first, such as
 a function that was called instead of handed over, into a sentence that says what to do.

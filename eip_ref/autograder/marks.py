@@ -1,4 +1,4 @@
-"""What grading one notebook gives: a mark for each exercise, as JSON and back.
+"""The marks of one notebook, one for each exercise, as JSON and back.
 
 Nothing here depends on when, where or how fast it was graded but `seconds`, which are kept apart: the
 rest is the same, byte for byte, whenever the same notebook is graded with the same seeds.

@@ -1,4 +1,4 @@
-"""What all adapters of Kafka need: topics made, messages written, and calls that wait in a thread.
+"""The parts that all adapters of Kafka need: topics made, messages written, and calls that wait in a thread.
 
 The client is confluent-kafka: it alone has share groups, and what it does not know of asyncio is little.
 Its own asyncio producer holds messages back to send many at once, so the plain one is used: it sends at

@@ -1,4 +1,4 @@
-"""What every message queue offers, in memory or in a broker. Kept small on purpose."""
+"""The protocol of a queue: what every one offers, in memory or in a broker. Kept small on purpose."""
 
 from __future__ import annotations
 

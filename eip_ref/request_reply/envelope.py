@@ -1,4 +1,4 @@
-"""What a request and a reply look like as messages.
+"""The envelope: what a request and a reply look like as messages.
 
 Each attempt is a message with an id of its own, which is its Correlation Identifier too. The
 idempotency key stays the same for all attempts at one operation.

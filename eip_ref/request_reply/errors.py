@@ -1,4 +1,4 @@
-"""How a request can end without an answer: it certainly did nothing, it may have, or the other side failed.
+"""The ways in which a request can end without an answer: it did nothing, it may have, or the handler failed.
 
     RequestError
       NotDone       definite: this attempt was not carried out and never will be

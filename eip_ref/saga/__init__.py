@@ -45,9 +45,10 @@ with the commit of the log. Each attempt is "started", then "finished", "failed"
 "refused", "not done" or "doubt"), "timed out" or "cancelled", at the same place; its message is the
 command's id, `<saga>/<step>` or `<saga>/<step>/undo`, and its data are saga, step and role: "action",
 "compensation" or "question" (which, finished, has what was said).
-A participant tells its "effect" with the same data and the amounts that it changed, "duplicate" for a
-repetition, "refused", and "state" from unknown to revoked for a tombstone. A monitor tells the same
-states as a saga, at its own place. An answer for which nobody waits is "dropped", at the saga's name.
+A participant tells each "effect" that its handler names by `LocalTransaction.effect`, with the same data
+and the amounts that it changed, "duplicate" for a repetition, "refused", and "state" from unknown to
+revoked for a tombstone. A monitor tells the same states as a saga, at its own place. An answer for which
+nobody waits is "dropped", at the saga's name.
 
 *Left out:* clearing away ended sagas, and old operations of participants; changing a definition while
 sagas of the old one run; branches and loops in a definition; a reaction to several events together;

@@ -1,4 +1,4 @@
-"""What a workshop wants to break in the running shop, and how it is mended.
+"""The faults of the running shop: what a workshop wants to break, and how it is repaired.
 
     PUT /slow                {"seconds": 0.3}    the projector waits before each event
     PUT /parts/relay         {"running": false}  stop the relays; also /parts/projector, which dies at work

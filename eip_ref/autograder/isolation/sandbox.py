@@ -1,4 +1,4 @@
-"""Where answers run: a process that sees no network, no other submission and nothing worth reading.
+"""The sandbox: answers run where they see no network, no other submission and nothing worth reading.
 
 On Linux `bubblewrap` builds it, and each process of an answer gets namespaces of its own in it
 (`process/cage.py`). Where one or both are not to be had, the answers still run in processes of their own with

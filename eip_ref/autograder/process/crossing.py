@@ -1,4 +1,4 @@
-"""What has crossed between two processes, as one side knows it.
+"""The objects that have crossed between two processes, as one side knows them.
 
 Values are copied. A thing that stays where it is crosses as a number: at first with what is told of it, and
 the other side puts a stub in its place. A stub that comes home is the thing itself again.

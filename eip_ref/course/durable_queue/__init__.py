@@ -1,4 +1,4 @@
-"""Lesson 03 · Durable queue, in two parts."""
+"""Lessons 03a and 03b · Durable queue."""
 
 from ...autograder.registry import Part
 from . import (

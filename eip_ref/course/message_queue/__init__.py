@@ -1,4 +1,4 @@
-"""Lessons 02a to 02c · Message queue."""
+"""Lessons 02a, 02b and 02c · Message queue."""
 
 from ...autograder.registry import Part
 from . import (
