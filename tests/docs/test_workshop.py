@@ -29,6 +29,15 @@ def test_each_section_of_a_plan_stands_in_its_notebook() -> None:
             assert section in _sections(notebook), (notebook, section)
 
 
+def test_each_section_of_the_advice_stands_in_its_notebook() -> None:
+    """Such as *The return address* in 06a."""
+    told = re.findall(r"\*([^*]+)\* in (\d\d[a-c])", WORKSHOP)
+    assert len(told) > 4
+    for section, lesson in told:
+        (notebook,) = (path for path in LESSONS if path.name.startswith(lesson))
+        assert section in _sections(f"../notebooks/{notebook.name}"), (lesson, section)
+
+
 def test_each_name_in_code_is_a_prediction_an_exercise_or_a_mistake() -> None:
     """As learners and gradebooks meet it."""
     everything = lessons()
