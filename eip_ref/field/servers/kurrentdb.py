@@ -17,7 +17,11 @@ class KurrentDB(Server):
     """A database of events. Nothing of it was measured."""
 
     name = "KurrentDB"
-    install = "docker compose --file docs/field/compose.yaml up --detach kurrentdb"
+    install = (
+        "python -m pip install kurrentdbclient && "
+        "docker compose --file docs/field/compose.yaml up --detach kurrentdb && "
+        "export EIP_FIELD_KURRENTDB='kurrentdb://127.0.0.1:2113?tls=false'"
+    )
 
     @classmethod
     def program(cls) -> str | None:
