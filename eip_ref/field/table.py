@@ -199,10 +199,12 @@ HEAD = """\
 # The same patterns on real systems
 
 Each promise of a pattern was asked of each system by a test, in real time, on one node of it. `make field`
-asks again, and writes these tables. A system was given the settings of a careful operator; what a setting
-changes is proved with it and without it. A cell leads to its test; where none of a column was ever run, it
-says *not run*. [compose.yaml](compose.yaml) has the systems as containers; on its Kafka,
-`eip app dashboard --kafka localhost:9092` runs the application of CQRS.
+asks again, and writes these tables. A system was given the settings of a careful operator. *Kept with a
+setting*: by such a setting, or by what the adapter adds; the words below a table say which, and where a test
+can take it away, it proves that the promise is then broken. *Not applicable*: what the system has not, by
+design. A cell leads to its test; where none of a column was ever run, it says *not run*.
+[compose.yaml](compose.yaml) has the systems as containers; on its Kafka,
+`eip app dashboard --kafka localhost:9092` runs the dashboard.
 
 `make bench-field` compares the rate of each adapter with that of its client alone, and says beside it what
 both promised in that run. Rates of different systems are not compared with each other: one has a message on
