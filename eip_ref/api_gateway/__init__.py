@@ -41,10 +41,10 @@ exception said or what was meant for another.
     simulate(scenario)
 
 Read `fan_out.py` first; then `backend.py`, what stands before each backend; then `gateway.py`, the door,
-with `edge.py` and `coalescing.py`. `http_edge.py` is the gateway over HTTP: it needs the extra `course`,
-and is not loaded from here. `eip app gateway` starts a small shop behind one.
+with `edge.py`, `coalescing.py` and `errors.py`. `http_edge.py` is the gateway over HTTP: it needs the extra
+`course`, and is not loaded from here. `eip app gateway` starts a small shop behind one.
 
-In a trace, whatever takes time is a bar, from "started" to "finished", "failed", "timed out" or
+In a trace (`spans.py`), whatever takes time is a bar, from "started" to "finished", "failed", "timed out" or
 "cancelled", told apart by where and message: a request (where the gateway, message r1), a fan-out
 (its name, r1.view), a branch (the field, r1.view.user), a call to a backend (the backend, users#7). Data of
 "started": `parent`, the bar that must not end before this one; `until`, when it must have ended; for a

@@ -30,8 +30,8 @@ acks, is *at least once*. That nobody was subscribed is an answer of `publish`.
             channel.close()
 
 Read `channel.py` first, which has live subscriptions too: each buffer is one of `backpressure`; then
-`cursor.py` for durable ones; `partitions.py` for groups that share a topic by key; `subscriber.py` for
-handlers.
+`topics.py` for wildcards; `cursor.py` for durable subscriptions; `partitions.py` for groups that share a
+topic by key; `subscriber.py` for handlers.
 
 *Left out:* surviving the death of the channel's own process (that is a durable queue), access rights,
 and brokers that forward to one another.

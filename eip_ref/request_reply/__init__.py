@@ -34,8 +34,9 @@ idempotency key names an operation, which the replier answers the same however o
                             customers.start_soon(ask, shop, what)
                     pumps.cancel_scope.cancel()
 
-Read `requestor.py` and `replier.py`; then `errors.py`, how a request can end; `retry.py`; and `http.py`
-and `grpc.py`, the same over HTTP and gRPC (each needs its libraries, and is not loaded from here).
+Read `requestor.py` and `replier.py`; then `envelope.py`, what they send each other; `errors.py`, how a
+request can end; `retry.py`; and `http.py` and `grpc.py`, the same over HTTP and gRPC (each needs its
+libraries, and is not loaded from here).
 
 *Left out:* memory that survives a crash: a replier that dies forgets its answers, and a repetition is
 carried out again unless the record commits with the effect (see `message_queue.idempotent` and `cqrs`).
