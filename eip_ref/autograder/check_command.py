@@ -29,9 +29,8 @@ WORDS = "Grade one notebook as the teacher will, with seeds that nobody has seen
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `eip check` takes."""
     parser.add_argument("notebook", type=Path, help="such as exercises/02b_acks_and_leases.ipynb")
-    parser.add_argument(
-        "--lesson", default="", help="its lesson, when it does not tell, such as acks_and_leases"
-    )
+    lesson = "the lesson of a notebook that does not tell its own, such as acks_and_leases"
+    parser.add_argument("--lesson", default="", help=lesson)
     parser.add_argument(
         "--results", type=Path, metavar="FILE", help="also write the marks as Gradescope's results.json"
     )

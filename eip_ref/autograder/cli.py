@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     grade_command.add_arguments(add("grade", grade_command.run, grade_command.WORDS))
     add("progress", _progress, "Show what you have passed, and what comes next.")
     again = add("reset", _reset, "Begin an exercise again; a copy of your notebook is kept in .eip/backups/.")
-    again.add_argument("name", help='the exercise, such as "message_queue/mend_the_worker"')
+    again.add_argument("name", metavar="LESSON/EXERCISE", help="such as message_queue/mend_the_worker")
     app = add("app", _app, "Start one of the applications that show patterns at work, until Ctrl-C.")
     apps = app.add_subparsers(required=True, metavar="NAME", dest="name")
     about = "users and billing: commands, a live view, its lag, and what can be broken"
@@ -83,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--port", type=_port, default=0, help="where it listens; default: a free port")
     made = add("derive", _derive, "Make exercises/ from solutions/ (for those who write them).")
     made.add_argument("--check", action="store_true", help="write nothing; show what differs")
-    made.add_argument("--add", metavar="EXERCISE", help="write the cells of a new exercise into solutions/")
+    cells = "write the cells of a new exercise into solutions/"
+    made.add_argument("--add", metavar="LESSON/EXERCISE", help=cells)
     return parser
 
 

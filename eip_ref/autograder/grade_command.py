@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help=out)
     jobs = "how many notebooks are graded at a time; default: one for each processor"
     parser.add_argument("--jobs", type=_count, default=0, metavar="N", help=jobs)
-    lesson = "the lesson of notebooks that do not tell theirs, such as acks_and_leases"
+    lesson = "the lesson of notebooks that do not tell their own, such as acks_and_leases"
     parser.add_argument("--lesson", default="", help=lesson)
     secret = "what hidden seeds are made from; default: .secret in the folder for results, made there"
     parser.add_argument("--secret", type=Path, metavar="FILE", help=secret)
