@@ -41,6 +41,7 @@ TICK = 0.1  #: seconds that one call of the client waits, so that whoever is can
 NOT_YET = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -95,7 +96,10 @@ def _answer_time(seconds: float | None) -> float:
 async def make_topic(
     url: str, name: str, *, partitions: int = 1, config: Mapping[str, str], timeout: float | None = None
 ) -> None:
-    """Make a topic with one replica, unless it is there. Raises ValueError for a name that it cannot have."""
+    """Make a topic with one replica, unless it is there. Raises ValueError for a name that it cannot have.
+
+    Returns when the broker knows it: one node decides that a topic is made, and each hears of it later.
+    """
     timeout = _answer_time(timeout)
     admin = AdminClient({"bootstrap.servers": url, **RETRY})
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config))
@@ -107,6 +111,14 @@ async def make_topic(
             raise ValueError(error.args[0].str()) from error
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise
+
+    def known() -> None:
+        topic = admin.list_topics(name, timeout).topics[name]
+        for part in (topic, *topic.partitions.values()):
+            if part.error is not None:
+                raise KafkaException(part.error)
+
+    await in_thread(once_it_leads, known)
 
 
 def on_anyio(milliseconds: int) -> float:

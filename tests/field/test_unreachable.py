@@ -6,14 +6,18 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import anyio
 import asyncpg
 import pytest
+from confluent_kafka import KafkaError
 
 from eip_ref.field import kafka, nats_core, postgresql, reaching
 from eip_ref.field.servers import SERVERS, Envoy, KurrentDB, Server
@@ -85,6 +89,26 @@ def test_a_name_that_a_system_cannot_have_is_told_from_a_system_that_is_gone(
                     pass
 
     anyio.run(main, backend="asyncio")
+
+
+def test_a_topic_is_made_when_the_broker_knows_it_and_leads_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kafka confirms one that its nodes have not heard of yet, and says then that it is not there."""
+    unknown, unled = map(KafkaError, (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE))
+    answers = [(unknown, []), (None, [None, unled]), (None, [None, None])]
+
+    def list_topics(name: str, timeout: float) -> Any:
+        error, parts = answers.pop(0)
+        partitions = {number: SimpleNamespace(error=part) for number, part in enumerate(parts)}
+        return SimpleNamespace(topics={name: SimpleNamespace(error=error, partitions=partitions)})
+
+    made: Future[None] = Future()
+    made.set_result(None)
+    admin = SimpleNamespace(create_topics=lambda *_, **__: {"orders": made}, list_topics=list_topics)
+    monkeypatch.setattr(kafka, "AdminClient", lambda settings: admin)
+    anyio.run(partial(kafka.make_topic, "", "orders", partitions=2, config={}), backend="asyncio")
+    assert answers == []
 
 
 def test_an_error_without_words_is_told_by_its_name() -> None:
