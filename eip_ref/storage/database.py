@@ -105,7 +105,6 @@ class Database(Transactional):
         self._beyond = 0.0  # the machine's clock, in seconds that do not change while it is open
         self._loop: object = None  # whose clock the shift is for
         self._users = 0
-        self._savepoints = 0
         self._begun = False  # a transaction, which has not ended yet
         self._stops_the_loop = True  # who waits for another process
         self._written = 0  # the time that was written down last, or later
@@ -327,9 +326,8 @@ class Database(Transactional):
 
     def _begin(self, nested: bool) -> int:
         if nested:
-            self._savepoints += 1
-            self.execute(f"SAVEPOINT s{self._savepoints}")
-            return self._savepoints
+            self.execute("SAVEPOINT nested")
+            return 0
         self._patiently(self.execute, "BEGIN IMMEDIATE")
         self._follow_loop()
         self._begun = True
@@ -337,7 +335,7 @@ class Database(Transactional):
 
     def _commit(self, nested: bool, mark: int) -> None:
         if nested:
-            self.execute(f"RELEASE s{mark}")
+            self.execute("RELEASE nested")
             return
         if self.connection.total_changes > mark:
             self._note_time()
@@ -349,8 +347,8 @@ class Database(Transactional):
         if self._connection is None or not self._connection.in_transaction:
             return  # SQLite has rolled all of it back itself, as it does when the disk is full
         if nested:
-            self.execute(f"ROLLBACK TO s{mark}")
-            self.execute(f"RELEASE s{mark}")
+            self.execute("ROLLBACK TO nested")
+            self.execute("RELEASE nested")
         else:
             self.execute("ROLLBACK")
 

@@ -120,6 +120,10 @@ def test_what_fails_inside_another_transaction_undoes_its_own_part(path: Path) -
             with suppress(KeyError), database.transaction():
                 write(database, "undone")
                 database.after_commit(lambda: told.append("undone"))
+                with database.transaction():
+                    write(database, "undone with it")
+                with suppress(KeyError), database.transaction():
+                    raise KeyError
                 raise KeyError
             with database.transaction():
                 write(database, "second")
