@@ -241,11 +241,8 @@ class Database(Transactional):
             raise self._named(error) from error
 
     def one(self, statement: str, *values: Any) -> tuple[Any, ...]:
-        """The first row. Raises LookupError when there is none."""
-        rows = self.rows(statement, *values)
-        if not rows:
-            raise LookupError(statement)
-        return tuple(rows[0])
+        """The first row of those that there must be."""
+        return self.rows(statement, *values)[0]
 
     def _named(self, error: sqlite3.Error) -> sqlite3.Error:
         """The same error, in words that name the file."""
