@@ -75,11 +75,24 @@ def test_a_file_of_ours_is_opened_again(path: Path) -> None:
 
 def test_an_error_of_sqlite_names_the_file(path: Path) -> None:
     """And keeps its type."""
-    with (
-        Database(path) as database,
-        pytest.raises(sqlite3.OperationalError, match=r"shop\.db: no such table"),
-    ):
-        database.execute("SELECT * FROM missing")
+    insert = "INSERT INTO missing VALUES (?)"
+    with Database(path) as database:
+        for call in (
+            lambda: database.execute(insert, "word"),
+            lambda: database.execute_many(insert, [("word",)]),
+            lambda: database.rows("SELECT * FROM missing"),
+        ):
+            with pytest.raises(sqlite3.OperationalError, match=r"shop\.db: no such table"):
+                call()
+
+
+def test_what_could_not_be_opened_in_it_leaves_it_closed(path: Path) -> None:
+    """A queue whose tables cannot be made holds no file open."""
+    database = Database(path)
+    with pytest.raises(sqlite3.OperationalError, match="syntax error"):
+        database.open(("CREATE nothing",))
+    with pytest.raises(RuntimeError, match="is not open"):
+        database.rows("SELECT 1")
 
 
 @pytest.mark.parametrize("ask", ["SELECT word FROM words", "SELECT count(*), max(word) FROM words"])
@@ -144,6 +157,28 @@ def test_when_the_outer_one_fails_all_of_it_is_undone(path: Path) -> None:
                 database.after_commit(lambda: told.append("inner"))
             raise KeyError
         assert words(database) == []
+    assert told == []
+
+
+def test_what_cannot_be_committed_leaves_the_file_as_it_was(path: Path) -> None:
+    """Nothing of it is told, and the next transaction is one of its own."""
+    told: list[str] = []
+    later = "CREATE TABLE later (word TEXT REFERENCES known DEFERRABLE INITIALLY DEFERRED)"
+
+    def refer_to_nothing() -> None:
+        with database.transaction():
+            write(database, "undone")
+            database.execute("INSERT INTO later VALUES ('unknown')")
+            database.after_commit(lambda: told.append("undone"))
+
+    with Database(path) as database:
+        database.create((*TABLE, "CREATE TABLE known (word TEXT PRIMARY KEY)", later))
+        database.execute("PRAGMA foreign_keys = ON")
+        with pytest.raises(sqlite3.IntegrityError, match=r"shop\.db"):
+            refer_to_nothing()
+        with database.transaction():
+            write(database, "kept")
+        assert words(database) == ["kept"]
     assert told == []
 
 
