@@ -135,7 +135,7 @@ class Signal:
     async def _in_line(self, take: Callable[[], Awaitable[T] | T], not_yet: type[Exception]) -> T:
         turn = _Turn(next(self._numbers))
         self._line.append(turn)
-        self._late = self._late or self._on_their_way > 0
+        self._late = self._on_their_way > 0
         leave = partial(self._leave, turn)
         with on_death(leave):
             try:
@@ -159,11 +159,10 @@ class Signal:
         insort(self._line, turn, key=_by_number)  # others may have been woken in vain together with it
 
     def _done(self, turn: _Turn) -> None:
-        """Leave with what there was. Whoever stood behind may have missed what else there is."""
+        """Leave with what there was. Whoever stood behind may have missed what else there is, and so on."""
         turn.over = True
         self._on_their_way -= 1
         if self._late:
-            self._late = len(self._line) > 1  # so may the one behind the next
             self.notify()
 
     def _leave(self, turn: _Turn) -> None:

@@ -9,11 +9,11 @@ import anyio
 import pytest
 
 from eip_ref.lab.faults import Crash, Participant
-from eip_ref.signal import Signal, on_death
+from eip_ref.signal import ReceivingEnd, Signal, on_death
 from tests.backends import virtual_time_only
 
 
-class Shelf:
+class Shelf(ReceivingEnd[int]):
     """Things that receivers wait for."""
 
     def __init__(self) -> None:
@@ -25,15 +25,11 @@ class Shelf:
         self.things.append(thing)
         self.signal.notify()
 
-    def take(self) -> int:
+    def receive_nowait(self) -> int:
         self.looks += 1
         if not self.things:
             raise anyio.WouldBlock
         return self.things.popleft()
-
-    async def receive(self) -> int:
-        await anyio.lowlevel.checkpoint()
-        return await self.signal.first(self.take, anyio.WouldBlock)
 
 
 async def test_the_longest_waiting_is_served_first() -> None:
@@ -55,7 +51,7 @@ async def test_the_longest_waiting_is_served_first() -> None:
 
 
 async def test_one_change_costs_one_look_however_many_wait() -> None:
-    """500 receivers, and each thing is looked for once."""
+    """500 receivers, and each thing is looked for once, in a rush and one by one."""
     shelf, taken = Shelf(), list[int]()
 
     async def wait() -> None:
@@ -68,6 +64,7 @@ async def test_one_change_costs_one_look_however_many_wait() -> None:
         shelf.looks = 0
         for thing in range(500):
             shelf.put(thing)
+            await anyio.sleep(thing // 250)
     assert sorted(taken) == list(range(500))
     assert shelf.looks == 500
 
@@ -117,7 +114,7 @@ async def test_nobody_takes_what_another_was_woken_for() -> None:
     shelf, taken = Shelf(), list[tuple[str, int]]()
 
     async def wait(name: str) -> None:
-        taken.append((name, await shelf.signal.first(shelf.take, anyio.WouldBlock)))
+        taken.append((name, await shelf.signal.first(shelf.receive_nowait, anyio.WouldBlock)))
 
     async with anyio.create_task_group() as group:
         group.start_soon(wait, "first")
@@ -126,6 +123,26 @@ async def test_nobody_takes_what_another_was_woken_for() -> None:
         with anyio.move_on_after(1):
             await wait("second")
     assert taken == [("first", 1)]
+
+
+async def test_nobody_takes_what_is_there_before_those_who_wait_have_heard_of_it() -> None:
+    """As of what another process has put: whoever waits will be told a little later."""
+    shelf, served = Shelf(), list[str]()
+
+    async def wait(name: str) -> None:
+        await shelf.receive()
+        served.append(name)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait, "first")
+        await anyio.sleep(1)
+        shelf.things.append(1)
+        group.start_soon(wait, "second")
+        await anyio.sleep(1)
+        shelf.signal.notify()
+        await anyio.sleep(1)
+        group.cancel_scope.cancel()
+    assert served == ["first"]
 
 
 async def test_whoever_is_woken_for_nothing_keeps_its_place() -> None:
@@ -180,7 +197,7 @@ async def test_a_latecomer_does_not_miss_what_came_while_another_was_on_its_way(
     shelf, taken = Shelf(), list[int]()
 
     async def wait() -> None:
-        taken.append(await shelf.signal.first(shelf.take, anyio.WouldBlock))
+        taken.append(await shelf.signal.first(shelf.receive_nowait, anyio.WouldBlock))
 
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
@@ -196,7 +213,7 @@ async def test_several_latecomers_miss_nothing_either() -> None:
     shelf, taken = Shelf(), list[int]()
 
     async def wait() -> None:
-        taken.append(await shelf.signal.first(shelf.take, anyio.WouldBlock))
+        taken.append(await shelf.signal.first(shelf.receive_nowait, anyio.WouldBlock))
 
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
@@ -315,7 +332,7 @@ async def test_a_wait_ends_after_its_timeout_with_one_last_look() -> None:
     shelf, start = Shelf(), anyio.current_time()
     for timeout in (0, 3):
         with pytest.raises(anyio.WouldBlock):
-            await shelf.signal.first(shelf.take, anyio.WouldBlock, timeout=timeout)
+            await shelf.signal.first(shelf.receive_nowait, anyio.WouldBlock, timeout=timeout)
     assert anyio.current_time() - start == pytest.approx(3)
     assert not shelf.signal
 
@@ -326,7 +343,7 @@ async def test_taking_may_take_time() -> None:
 
     async def slowly() -> int:
         await anyio.sleep(2)
-        return shelf.take()
+        return shelf.receive_nowait()
 
     async def wait(name: str) -> None:
         _: int = await shelf.signal.first(slowly, anyio.WouldBlock)
