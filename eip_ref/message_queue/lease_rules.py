@@ -517,7 +517,7 @@ class LeaseQueue(ABC):
         purged = self._messages.purge()
         for stored in purged:
             self._tell(Kind.DROPPED, stored.id, who="", lease=stored.token, reason="purged")
-        if purged and not self._messages.unsettled():
+        if not self._messages.unsettled():
             self._messages.after_commit(self._all_settled)
         return len(purged)
 
