@@ -212,15 +212,15 @@ def test_a_lease_is_over_at_the_very_instant(play: Play, make: Make, wait: float
 
 
 def test_an_expired_lease_makes_the_message_ready_at_once(play: Play, make: Make) -> None:
-    """Somebody who waits gets it at the instant at which the lease ends."""
+    """Somebody who waits gets it at the instant at which the lease ends, and whoever had it can see that."""
 
     async def scenario() -> float:
         async with make("orders", lease=5) as queue:
             await queue.put(Message("order 1"))
             granted = anyio.current_time()
-            await queue.receive()
+            first = await queue.receive()
             again = await queue.receive()
-            assert again.failures == 1
+            assert (first.over, again.over, again.failures) == (True, False, 1)
             return anyio.current_time() - granted
 
     trace = play(scenario)
@@ -241,6 +241,21 @@ def test_a_receiver_may_choose_its_lease(play: Play, make: Make) -> None:
             return lease.expires - start, anyio.current_time() - start
 
     assert play(scenario).result == pytest.approx((22, 22))
+
+
+def test_a_lease_may_have_no_end(play: Play, make: Make) -> None:
+    """The queue's, one that a receiver has chosen, and one that was extended."""
+
+    async def scenario() -> None:
+        async with make("orders", lease=math.inf) as queue, make("invoices") as other:
+            for number in range(3):
+                await (queue if number == 0 else other).put(Message(number))
+            leases = [await queue.receive(), await other.receive(lease=math.inf), await other.receive()]
+            await leases[2].extend(math.inf)
+            await anyio.sleep(100_000)
+            assert [await lease.ack() for lease in leases] == [Settled.DONE] * 3
+
+    play(scenario)
 
 
 def test_a_heartbeat_keeps_the_lease(play: Play, make: Make) -> None:
@@ -286,6 +301,7 @@ def test_extending_to_zero_releases_without_a_failure(play: Play, make: Make) ->
             await queue.put(Message("order 1"))
             lease = await queue.receive()
             assert await lease.extend(0) is Settled.DONE
+            assert lease.over
             assert await lease.ack() is Settled.STALE
             again = await queue.receive(timeout=0)
             assert (again.deliveries, again.failures) == (2, 0)
@@ -988,11 +1004,11 @@ def test_calls_that_do_not_wait_do_the_same(play: Play, make: Make) -> None:
             with pytest.raises(Empty):
                 queue.receive_nowait()
             queue.put_nowait(Message("order 1"))
+            queue.put_nowait(Message("order 2"))
             lease = queue.receive_nowait(lease=7, consumer="worker")
             assert (lease.message.body, lease.seconds, lease.consumer) == ("order 1", 7, "worker")
             assert queue.ack_nowait(lease) is Settled.DONE
             assert await lease.nack() is Settled.REFUSED
-            queue.put_nowait(Message("order 2"))
             assert queue.counts == (1, 0, 1, 0, 0, 2, 0)
 
     play(scenario)
@@ -1040,7 +1056,13 @@ def test_wrong_arguments_are_refused_in_words(play: Play, make: Make) -> None:
                 ):
                     with pytest.raises(ValueError, match="seconds"):
                         await call
-            with pytest.raises(ValueError, match="one of orders"):
-                await other.ack(lease)
+            for call in (other.ack(lease), other.nack(lease), other.reject(lease), other.extend(lease, 1)):
+                with pytest.raises(ValueError, match="one of orders"):
+                    await call
+        for too_late in (lease.ack(), queue.peek()):
+            with pytest.raises(RuntimeError, match="not open"):
+                await too_late
+        with pytest.raises(RuntimeError, match="not open"):
+            queue.receive_nowait()
 
     play(scenario)

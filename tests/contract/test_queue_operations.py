@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from eip_ref.lab import invariants
-from eip_ref.message import Message
+from eip_ref.message import EXPIRED, Message
 from eip_ref.message_queue import (
     NEVER,
     Consumer,
@@ -19,11 +19,13 @@ from eip_ref.message_queue import (
     Empty,
     Lease,
     QueueClosed,
+    QueueFull,
     Settled,
     heartbeat,
     process,
     replay,
 )
+from eip_ref.trace import Event, acting
 
 from ..backends import recorded
 from .queues import QUEUES, TICK, Make, bodies, letters, make
@@ -539,3 +541,74 @@ async def test_a_heartbeat_that_fails_once_ends_no_work(make: Make) -> None:
         assert beats > 5
         assert await lease.ack() is Settled.DONE
     assert "not extended" in recorded().filter("note")[0].data["text"]
+
+
+# What is told
+
+
+async def test_what_happens_to_a_message_is_told_with_who_did_it_and_why(make: Make) -> None:
+    """The same facts in every queue: from them alone figures are drawn and answers judged."""
+    start = anyio.current_time()
+    async with make("orders", lease=5, capacity=2, policy=DeadLetterPolicy(max_failures=2)) as queue:
+        with acting("shop"):
+            await queue.put(Message("order", id="m1", key="a"))
+            await queue.put(Message("later", id="m2", key="a", ttl=20))
+            with pytest.raises(QueueFull):
+                await queue.put(Message("too much", id="m3"))
+        with acting("billing"):
+            first = await queue.receive()
+            await first.extend(7)
+            await first.nack(delay=1, reason="busy")
+            await anyio.sleep(1)
+            await (await queue.receive()).extend(0)
+            late = await queue.receive(consumer="stock")
+            await anyio.sleep(5 + TICK)
+            await late.ack()
+            await anyio.sleep(20)
+            with pytest.raises(Empty):
+                await queue.receive(timeout=0)
+            await fill(queue, "m4")
+            await queue.purge()
+            await fill(queue, "m5")
+            await (await queue.receive()).ack()
+        queue.close()
+        with acting("shop"), pytest.raises(QueueClosed):
+            await queue.put(Message("too late", id="m6"))
+    told = [e for e in recorded() if e.where == "orders" and e.message]
+    assert [(e.kind, e.message, e.who, {**e.data, **_until(e, start)}) for e in told] == [
+        ("sent", "m1", "shop", {"label": "order", "key": "a"}),
+        ("accepted", "m1", "shop", {"key": "a"}),
+        ("sent", "m2", "shop", {"label": "later", "key": "a"}),
+        ("accepted", "m2", "shop", {"key": "a"}),
+        ("sent", "m3", "shop", {"label": "too much", "key": None}),
+        ("refused", "m3", "shop", {"reason": "full"}),
+        ("delivered", "m1", "billing", {"lease": 1, "deliveries": 1, "until": 5}),
+        ("extended", "m1", "billing", {"lease": 1, "until": 7}),
+        ("nacked", "m1", "billing", {"lease": 1, "delay": 1, "reason": "busy"}),
+        ("returned", "m1", "", {"lease": 1, "reason": "its delay is over"}),
+        ("delivered", "m1", "billing", {"lease": 2, "deliveries": 2, "until": 6}),
+        ("returned", "m1", "", {"lease": 2, "reason": "released"}),
+        ("delivered", "m1", "stock", {"lease": 3, "deliveries": 3, "until": 6}),
+        ("expired", "m1", "stock", {"lease": 3}),
+        (
+            "dead",
+            "m1",
+            "",
+            {"lease": 3, "reason": "2 failures, the last: the lease expired", "to": "orders.dead"},
+        ),
+        ("stale", "m1", "billing", {"lease": 3, "attempted": "ack"}),
+        ("dropped", "m2", "", {"reason": EXPIRED}),
+        ("sent", "m4", "billing", {"label": "m4", "key": None}),
+        ("accepted", "m4", "billing", {"key": None}),
+        ("dropped", "m4", "", {"lease": 0, "reason": "purged"}),
+        ("sent", "m5", "billing", {"label": "m5", "key": None}),
+        ("accepted", "m5", "billing", {"key": None}),
+        ("delivered", "m5", "billing", {"lease": 4, "deliveries": 1, "until": 31}),
+        ("acked", "m5", "billing", {"lease": 4}),
+        ("sent", "m6", "shop", {"label": "too late", "key": None}),
+        ("refused", "m6", "shop", {"reason": "closed"}),
+    ]
+
+
+def _until(event: Event, start: float) -> dict[str, int]:
+    return {"until": round(event.data["until"] - start)} if "until" in event.data else {}
