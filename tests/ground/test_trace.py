@@ -61,10 +61,17 @@ def test_a_full_recording_says_so() -> None:
 
 def test_filters_combine() -> None:
     """Everything given must match."""
-    trace = listen(*SMALL)
-    assert [e.message for e in trace.filter("sent", test=lambda e: e.message != "m1")] == ["m2"]
-    assert trace.count("sent", where="orders") == 2
-    assert trace.messages("sent", "accepted") == ["m1", "m1", "m2"]
+    with recording(lambda: 0.0) as recorder:
+        for who, where in (("shop", "orders"), ("shop", "invoices"), ("billing", "invoices")):
+            with acting(who):
+                record(Kind.SENT, where, f"m-{who}")
+                record(Kind.ACCEPTED, where, f"m-{who}", who="")
+    trace = recorder.trace
+    assert [e.where for e in trace.filter("sent", test=lambda e: e.message != "m-shop")] == ["invoices"]
+    assert [e.kind for e in trace.filter(message="m-billing")] == ["sent", "accepted"]
+    assert (trace.count("sent", where="invoices"), trace.count("sent", who="shop")) == (2, 2)
+    assert trace.count("sent", "accepted", where="invoices", who="shop") == 1
+    assert trace.messages("sent", "accepted", where="orders") == ["m-shop", "m-shop"]
 
 
 @pytest.mark.parametrize("name", ["where", "message", "who"])
@@ -106,7 +113,9 @@ def test_a_trace_of_any_length_is_saved_whole(events: int) -> None:
             trace.to_json(limit=10 * events)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1, "events": [[1]]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"version": 1}', '{"version": 2, "events": []}', '{"version": 1, "events": [[1]]}']
+)
 def test_what_is_not_a_trace_is_refused(text: str) -> None:
     """A file that is no saved trace gives a clear ValueError."""
     with pytest.raises(ValueError, match="trace"):
