@@ -264,8 +264,33 @@ async def test_a_task_in_the_background_outlives_a_lock_that_lasts(tmp_path: Pat
                 await anyio.sleep(0.5)
                 other.execute("COMMIT")
                 await anyio.sleep(1)
-                assert any("tried again later" in str(note.data) for note in recorded().filter("note"))
-                with store.reading() as documents:
-                    written = documents.size("positions") + documents.size("billing")
-                assert written > 0 or name == "Relay.run"
+                has_gone_on(store, name)
                 group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("name", ["Relay.run", "CommandQueue.run"])
+async def test_a_task_in_the_background_outlives_the_transaction_of_another(
+    tmp_path: Path, name: str
+) -> None:
+    """The await in there is not its mistake."""
+    with SQLiteStore(Database(tmp_path / "file.db", synchronous="OFF")) as store:
+        await CommandQueue(billing(store)).accept(CHARGE)
+
+        async def waits_inside() -> None:
+            with store.transaction():
+                await anyio.sleep(0.5)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(waits_inside)
+            await anyio.sleep(0.1)
+            group.start_soon(BACKGROUND[name](store))
+            await anyio.sleep(1)
+            has_gone_on(store, name)
+            group.cancel_scope.cancel()
+
+
+def has_gone_on(store: SQLiteStore, name: str) -> None:
+    assert any("tried again later" in str(note.data) for note in recorded().filter("note"))
+    with store.reading() as documents:
+        written = documents.size("positions") + documents.size("billing")
+    assert written > 0 or name == "Relay.run"
