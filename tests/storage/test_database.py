@@ -50,8 +50,11 @@ def test_the_file_of_another_program_is_refused_by_name_and_left_as_it_is(path: 
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
     before = everything(path)
-    with pytest.raises(ValueError, match=r"shop\.db is the file of another program"), Database(path):
+    database = Database(path)
+    with pytest.raises(ValueError, match=r"shop\.db is the file of another program"), database:
         pass
+    with pytest.raises(RuntimeError, match="is not open"):
+        database.rows("SELECT 1")
     assert everything(path) == before
 
 
@@ -61,6 +64,15 @@ def test_what_is_no_database_at_all_is_refused_by_name(path: Path) -> None:
     with pytest.raises(sqlite3.DatabaseError, match=r"shop\.db: file is not a database"), Database(path):
         pass
     assert path.read_text().startswith("Dear Ann")
+
+
+def test_a_file_that_cannot_be_made_is_named(path: Path) -> None:
+    """As any error of the disk names the file."""
+    with (
+        pytest.raises(sqlite3.OperationalError, match=r"shop\.db: unable to open"),
+        Database(path.parent / "nowhere" / path.name),
+    ):
+        pass
 
 
 def test_a_file_of_ours_is_opened_again(path: Path) -> None:
