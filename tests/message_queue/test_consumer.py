@@ -526,6 +526,25 @@ async def test_tasks_that_share_a_consumer_all_get_work_and_all_hear_of_the_end(
     assert sorted(done) == ["a", "b", "end", "end"]
 
 
+async def test_after_the_stop_or_the_block_nothing_more_is_taken_or_handed_out() -> None:
+    """Not even what was fetched before, and nobody waits for ever."""
+    async with MessageQueue("orders") as queue:
+        await fill(queue, 2)
+        async with Consumer(queue, prefetch=3) as stopped:
+            await anyio.sleep(1)
+            stopped.stop()
+            await fill(queue, 1)
+            await anyio.sleep(1)
+            assert queue.counts[:2] == (1, 2)
+            with anyio.fail_after(10):
+                assert [lease async for lease in stopped] == []
+        async with Consumer(queue) as left:
+            pass
+        with anyio.fail_after(10):
+            assert [lease async for lease in left] == []
+        assert queue.counts.ready == 3
+
+
 def test_a_prefetch_below_one_is_refused() -> None:
     """A consumer without credit could never receive."""
     with pytest.raises(ValueError, match="prefetch must be"):
