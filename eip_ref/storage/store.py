@@ -138,7 +138,7 @@ class Transaction:
 
     def __exit__(self, *error: Any) -> bool | None:
         self._open = False  # whoever still holds it gets a clear error from now on
-        if self._written and error[0] is None:
+        if self._written:
             self._store.after_commit(self._store.changed.notify_all)
         return self._within.__exit__(*error)
 
