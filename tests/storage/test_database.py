@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from eip_ref.storage import Database, ForeignTransaction
+from eip_ref.storage.database import VERSION
 
 TABLE = ("CREATE TABLE IF NOT EXISTS words (word TEXT)",)
 
@@ -43,7 +44,13 @@ def everything(path: Path) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    "statement", ["PRAGMA user_version = 1", "CREATE TABLE theirs (x)", "PRAGMA application_id = 7"]
+    "statement",
+    [
+        "PRAGMA user_version = 1",
+        f"PRAGMA user_version = {VERSION}",
+        "CREATE TABLE theirs (x)",
+        "PRAGMA application_id = 7",
+    ],
 )
 def test_the_file_of_another_program_is_refused_by_name_and_left_as_it_is(path: Path, statement: str) -> None:
     """Its tables, its version and its journal mode are not ours to change."""

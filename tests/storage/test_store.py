@@ -35,13 +35,22 @@ def test_what_would_come_back_changed_is_refused(store: Store, wrong: Any) -> No
 
 
 @pytest.mark.parametrize("wrong", ["", "a\0b", "\ud800", None, 7])
-def test_a_key_is_text_that_both_can_hold(store: Store, wrong: Any) -> None:
+def test_tables_and_keys_are_text_that_both_can_hold(store: Store, wrong: Any) -> None:
     """Else one would find what the other does not."""
-    with (
-        pytest.raises(ValueError, match="the key of a document in users"),
-        store.transaction() as transaction,
-    ):
-        transaction.put("users", wrong, 1)
+    with store.transaction() as transaction:
+        with pytest.raises(ValueError, match="the key of a document in users"):
+            transaction.put("users", wrong, 1)
+        with pytest.raises(ValueError, match="the name of a table"):
+            transaction.put(wrong, "ann", 1)
+
+
+def test_a_limit_that_cannot_be_one_is_refused(store: Store) -> None:
+    """Of what is read, and of what is remembered."""
+    with store.transaction() as transaction:
+        with pytest.raises(ValueError, match="limit must be a whole number from -1 on"):
+            transaction.scan("users", limit=-2)
+        with pytest.raises(ValueError, match="capacity must be a whole number from 1 on"):
+            transaction.remember("users", "ann", 1, capacity=0)
 
 
 def test_a_document_is_a_copy_of_its_own(store: Store) -> None:
