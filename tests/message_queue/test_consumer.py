@@ -526,6 +526,18 @@ async def test_tasks_that_share_a_consumer_all_get_work_and_all_hear_of_the_end(
     assert sorted(done) == ["a", "b", "end", "end"]
 
 
+async def test_a_lease_is_returned_also_when_its_extension_was_cancelled() -> None:
+    """It had waited, and its work has not begun."""
+    async with FarAway("orders", lease=10) as queue:
+        await fill(queue, 1)
+        async with Consumer(queue) as leases:
+            await anyio.sleep(5)
+            with anyio.move_on_after(0.001) as scope:
+                await anext(leases)
+        assert scope.cancelled_caught
+        assert queue.counts[:2] == (1, 0)
+
+
 async def test_after_the_stop_or_the_block_nothing_more_is_taken_or_handed_out() -> None:
     """Not even what was fetched before, and nobody waits for ever."""
     async with MessageQueue("orders") as queue:
@@ -628,7 +640,8 @@ def test_a_message_that_expired_while_it_waited_is_not_handed_out(play: Play) ->
             await fill(queue, 1)
             await queue.put(Message("late", deadline=anyio.current_time() + 2))
             queue.close()
-            await Worker(queue, slow, prefetch=2).run()
+            with anyio.fail_after(100):
+                await Worker(queue, slow, prefetch=2).run()
             assert queue.counts == (0, 0, 1, 0, 1, 2, 0)
 
     assert play(scenario).count("started") == 1
