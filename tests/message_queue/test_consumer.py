@@ -28,7 +28,7 @@ from eip_ref.message_queue import (
     process,
 )
 from eip_ref.trace import Trace, acting, record, whoami
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 
 Handle = Callable[[Message], Awaitable[None]]
 
@@ -629,6 +629,22 @@ def test_a_fault_of_the_queue_comes_out_of_the_consumer(play: Play) -> None:
                 await Worker(queue, slow).run()
 
     play(scenario)
+
+
+async def test_a_lease_that_could_not_be_returned_in_time_ends_no_block() -> None:
+    """It is noted, and the lease ends by itself."""
+
+    class Broken(MessageQueue):
+        async def extend(self, lease: Lease, seconds: float) -> Settled:
+            raise ConnectionError("the broker is down")
+
+    async with Broken("orders", lease=5) as queue:
+        await fill(queue, 2)
+        async with Consumer(queue, prefetch=2) as leases:
+            lease = await anext(leases)
+            await anyio.sleep(4.9)
+            assert await lease.ack() is Settled.DONE
+    assert ["the broker is down" in e.data["text"] for e in recorded().filter("note")] == [True]
 
 
 @everywhere
