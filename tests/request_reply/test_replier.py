@@ -310,13 +310,14 @@ async def test_a_repetition_that_comes_while_the_first_attempt_runs_waits_for_it
     """Both get it, each under its own correlation id; a copy of the same attempt needs no second reply."""
     box = Box()
     async with Replier(charge, box.send, name="stock") as stock:
-        for attempt in ("m1", "m2", "m1", "m2"):
+        for attempt in ("m1", "m2", "m3", "m1", "m2"):
             await stock.receive(asks("tea", id=attempt, operation="op"))
             await anyio.sleep(0.1)
         await anyio.sleep(5)
     trace = recorded()
-    assert outcomes(box) == [("m1", "receipt for m1"), ("m2", "receipt for m1")]
+    assert sorted(outcomes(box)) == [(m, "receipt for m1") for m in ("m1", "m2", "m3")]
     assert trace.count("effect") == 1
+    assert sorted(trace.messages("duplicate")) == ["m1", "m2", "m2", "m3"]
 
 
 async def test_whoever_asks_under_a_known_key_asks_for_that_operation() -> None:
@@ -350,8 +351,15 @@ async def test_with_a_budget_work_that_others_join_does_not_end_with_the_first_o
     assert second.body == "done"
 
 
+async def test_the_work_is_told_as_that_of_the_replier() -> None:
+    """Also when it is asked directly, as behind a web server."""
+    async with Replier(lambda request: record("note", "stock", text="counted"), name="stock") as stock:
+        await stock.answer(asks(id="m1"))
+    assert [fact.who for fact in recorded().filter("note")] == ["stock"]
+
+
 async def test_one_that_waited_for_an_answer_leaves_its_place_to_others() -> None:
-    """Two may be in hand; after a repetition got its answer, or was cancelled, two may be again."""
+    """Two may be in hand; after a repetition got its answer two may be again, and no more."""
     receipts = {"m1": "m1", "m2": "m1", "m3": "m3", "m4": "m4"}
     box = Box()
     async with Replier(charge, box.send, name="stock", concurrency=1, backlog=1) as stock:
@@ -359,10 +367,12 @@ async def test_one_that_waited_for_an_answer_leaves_its_place_to_others() -> Non
             await stock.receive(asks("tea", id=attempt, operation="op"))
             await anyio.sleep(0.1)
         await anyio.sleep(2)
-        for attempt in ("m3", "m4"):
+        for attempt in ("m3", "m4", "m5"):
             await stock.receive(asks(attempt, id=attempt))
+            await anyio.sleep(0.1)
         await anyio.sleep(5)
-    assert sorted(outcomes(box)) == [(m, f"receipt for {of}") for m, of in receipts.items()]
+    answers = [(m, f"receipt for {of}") for m, of in receipts.items()]
+    assert sorted(outcomes(box)) == [*answers, ("m5", "Busy")]
 
 
 async def test_a_repetition_that_was_cancelled_may_come_again() -> None:

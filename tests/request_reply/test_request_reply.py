@@ -195,6 +195,7 @@ def test_a_request_that_is_cancelled_before_it_began_is_not_sent(backend: str) -
 
 async def test_a_late_reply_is_dropped_and_counted_and_never_given_to_another_caller() -> None:
     """The second caller, who waits when it comes, gets its own answer."""
+    await anyio.sleep(1)
     async with wired() as shop:
         first = await fate(shop.request(1, timeout=0.5))
         second = await fate(shop.request(2, timeout=5))
@@ -592,6 +593,13 @@ async def test_close_ends_all_waiters_with_an_error_of_its_own() -> None:
     assert trace.end < 2
 
 
+async def test_leaving_the_block_closes() -> None:
+    """A request that is made afterwards is not sent."""
+    with Requestor(sleeps, name="shop") as shop:
+        pass
+    assert await fate(shop.request("price", timeout=1)) is RequestorClosed
+
+
 # Scatter
 
 
@@ -813,6 +821,12 @@ def test_asking_again_and_again_lets_others_have_their_turn(play: Play, learns: 
 
 async def _set(event: anyio.Event) -> None:
     event.set()
+
+
+async def test_the_longest_key_is_carried() -> None:
+    """It has 255 signs."""
+    async with wired() as shop:
+        assert (await shop.request(1, timeout=5, idempotency_key="z" * 255)).body == 1
 
 
 async def test_a_type_that_no_way_can_carry_is_not_sent() -> None:
