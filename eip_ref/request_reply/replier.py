@@ -89,7 +89,6 @@ class IdempotencyCache:
         if answer is not None and answer.status is not ReplyStatus.IN_DOUBT:
             operation.answer = answer
             self._answered[operation.key] = operation
-        operation.attempts.clear()
         if operation.over is not None:
             operation.over.set()
 

@@ -40,7 +40,7 @@ class PendingReply:
     replies: dict[str, Message] = field(default_factory=dict)  #: by the id of the reply
     end: str = ""  #: answered, timed out, closed, cancelled, died or failed; once, and for good
     ended: anyio.Event | None = None  #: made when the answer is not there as soon as it was sent
-    sending: anyio.CancelScope | None = None  #: while it is being sent; cut short by `close`
+    scope: anyio.CancelScope | None = None  #: of its sending and waiting; cut short by `close`
     refusal: RequestError | None = None  #: of the way there, which told it after it had been sent
 
     @property
@@ -122,8 +122,8 @@ class PendingReplies:
         self._closed = True
         for pending in [*self._table.values()]:
             self.end(pending, "closed")
-            if pending.sending is not None:
-                pending.sending.cancel()
+            if pending.scope is not None:
+                pending.scope.cancel()
 
 
 class Requestor:
@@ -295,7 +295,7 @@ class Requestor:
         attempt = pending.attempt
         if attempt.created >= pending.deadline:
             raise DeadlinePassed(f"the deadline of {attempt.label} had passed; nothing was sent")
-        with anyio.CancelScope(deadline=pending.deadline) as pending.sending:
+        with anyio.CancelScope(deadline=pending.deadline) as pending.scope:
             await self._dispatch(pending)
             if not pending.end:
                 pending.ended = anyio.Event()
@@ -313,8 +313,6 @@ class Requestor:
         except Exception as error:
             if not pending.end:
                 raise why_not_sent(error) from error
-        finally:
-            pending.sending = None
 
     # Hearing
 
