@@ -140,6 +140,7 @@ async def test_half_open_opens_at_the_first_failure_for_a_full_open_time() -> No
     payments.admit().failure()
     assert payments.state == "open"
     assert payments.retry_after == pytest.approx(5 + TICK)
+    assert recorded().filter("state")[-1].data["by"] == "payments#5"
 
 
 async def test_half_open_admits_at_most_its_limit_of_twenty_that_come_together() -> None:
@@ -523,7 +524,7 @@ async def test_what_the_callback_raises_goes_no_further(caplog: pytest.LogCaptur
     await anyio.sleep(5 + TICK)
     assert await payments.call(charge) == "charged order 1"
     assert recorded().count("note") == 3
-    assert "the pager is broken" in caplog.text
+    assert "RuntimeError: the pager is broken" in caplog.text  # with its traceback
 
 
 # By hand
@@ -541,6 +542,7 @@ async def test_forced_open_rejects_until_it_is_reset() -> None:
     payments.reset()
     assert await payments.call(charge)
     assert states(recorded()) == [("closed", "forced open"), ("forced open", "closed")]
+    assert all(change.data["manual"] for change in recorded().filter("state"))
 
 
 async def test_disabled_lets_all_pass_and_counts_nothing() -> None:
@@ -585,6 +587,7 @@ async def test_reset_closes_whatever_it_was_and_old_results_are_stale() -> None:
 
 async def test_the_trace_tells_each_call_and_each_state() -> None:
     """Started, then finished, failed or cancelled; refused; and each state with its reason."""
+    await anyio.sleep(1)
     payments = opened()
     with pytest.raises(BreakerOpen):
         payments.admit("order 4")
@@ -605,6 +608,17 @@ async def test_the_trace_tells_each_call_and_each_state() -> None:
     assert (trying["by"], trying["limit"], trying["generation"]) == ("", 1, 3)
     assert (closing["by"], closing["manual"]) == ("payments#5", False)
     assert Trace.from_json(trace.to_json()) == trace
+
+
+async def test_the_trace_tells_how_a_call_ended_for_its_caller() -> None:
+    """With its error where there is one, whatever that says about the dependency."""
+    payments = breaker()
+    payments.admit().failure(AWAY)
+    payments.admit().neutral(AWAY)
+    payments.admit().neutral()
+    payments.admit().success()
+    ended = [(e.kind, e.data.get("error")) for e in recorded().filter("failed", "finished")]
+    assert ended == [("failed", repr(AWAY))] * 2 + [("finished", None)] * 2
 
 
 def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,7 +162,9 @@ async def open_file(item: str) -> Any:
     "cache",
     [Cached(max_age=9), Cached(max_age=9, key=unhashable), Cached(max_age=9, key=len, capacity=1)],
 )
-async def test_an_answer_that_the_cache_cannot_keep_is_given_all_the_same(cache: Cached) -> None:
+async def test_an_answer_that_the_cache_cannot_keep_is_given_all_the_same(
+    cache: Cached, caplog: pytest.LogCaptureFixture
+) -> None:
     """Side work after a success never replaces the outcome; what went wrong with it is told."""
     answer = await with_fallback(breaker(), open_file, cache)("tea")
     assert "".join(answer.value) == "tea"
@@ -170,6 +172,7 @@ async def test_an_answer_that_the_cache_cannot_keep_is_given_all_the_same(cache:
     assert len(cache) == 0
     (note,) = recorded().filter("note", where="payments")
     assert "Cached did not learn" in note.data["text"]
+    assert note.data["text"] in caplog.text
 
 
 async def test_a_cache_that_cannot_learn_keeps_the_next_fallback_from_nothing() -> None:
@@ -227,6 +230,7 @@ async def test_a_health_page_can_be_written_as_json() -> None:
     payments = breaker(policy=FailureRate(0.5, LastCalls(10), min_calls=4))
     for _ in range(2):
         payments.admit().success()
+    assert payments.health()["last_error"] is None
     payments.admit().failure(ConnectionError("nobody answers"))
     payments.admit().neutral()
     health = payments.health()
@@ -308,11 +312,14 @@ async def test_health_of_a_time_window_forgets_with_the_time() -> None:
 
 
 async def test_health_of_failures_in_a_row() -> None:
-    """Is told in the words of the policy."""
-    payments = breaker(policy=ConsecutiveFailures(5))
+    """Is told in the words of the policy; of several, in those of each."""
+    policy = ConsecutiveFailures(5)
+    payments = breaker(policy=policy)
     assert payments.health()["measured"] == "0 failures in a row"
     payments.admit().failure()
     assert payments.health()["measured"] == "1 failure in a row"
+    payments = breaker(policy=AnyOf(policy, FailureRate(0.5, LastCalls(10))))
+    assert payments.health()["measured"] == "0 failures in a row; 0 of 0 calls failed"
 
 
 async def test_asking_for_the_health_changes_nothing() -> None:

@@ -76,6 +76,7 @@ async def about(*what: Any) -> str:
 async def test_the_cache_answers_with_the_last_good_answer_its_age_and_a_stale_mark() -> None:
     """Live first; then, while the service is away, what it said last, and when."""
     shop = Shop()
+    await anyio.sleep(1)
     price = with_fallback(shop.breaker, shop.ask, Cached(max_age=600))
     live = await price("tea")
     assert live == SourcedValue({"tea": 4})
@@ -169,6 +170,7 @@ async def test_work_is_queued_for_later_under_its_own_key() -> None:
         for order in ("order 1", "order 2", "order 1"):
             answer = await pay(order, 20)
             assert (answer.value, answer.source) == (order, Source.QUEUED)
+            assert isinstance(answer.cause, ConnectionError | BreakerOpen)
         shop.away = False
         await anyio.sleep(6)
         queue.close()
@@ -181,16 +183,17 @@ async def test_work_is_queued_for_later_under_its_own_key() -> None:
 
 
 async def test_work_for_later_survives_a_crash_on_the_durable_queue(tmp_path: Path) -> None:
-    """With the key as its id, as it was queued."""
+    """With the key as its id and of its type, as it was queued."""
     shop = Shop()
     shop.away = True
     async with SQLiteQueue(tmp_path / "later.db", "later") as queue:
-        pay = with_fallback(shop.breaker, shop.ask, QueueForLater(queue, key=lambda order, sum: order))
-        assert (await pay("order 1", 20)).source == Source.QUEUED
+        later = QueueForLater(queue, key=lambda order, sum: order, type="Charge")
+        assert (await with_fallback(shop.breaker, shop.ask, later)("order 1", 20)).source == Source.QUEUED
     async with SQLiteQueue(tmp_path / "later.db", "later") as again:
         delivery = await again.receive()
         await delivery.ack()
-        assert (delivery.message.id, delivery.message.body) == ("order 1", ["order 1", 20])
+        message = delivery.message
+        assert (message.id, message.type, message.body) == ("order 1", "Charge", ["order 1", 20])
 
 
 async def test_work_without_a_key_is_not_queued() -> None:
