@@ -115,8 +115,6 @@ class Permit:
 
     def judged(self, result: object = None, error: BaseException | None = None) -> bool:
         """Settle as the breaker's predicates judge the result or the error. What they raise comes out."""
-        if self.settled:
-            return False
         try:
             verdict = self.breaker.predicates.judge(result, error)
         except BaseException as broken:  # a predicate with a fault must not keep the slot
@@ -130,7 +128,7 @@ class Permit:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if error is not None:
             self.judged(error=error)
-        elif not self.settled:
+        else:
             self.success()
 
 
@@ -271,7 +269,7 @@ class CircuitBreaker:
         if self.state is FORCED_OPEN:
             return BreakerOpen(self.name, f"is forced open ({self._reason})")
         limit = self.half_open.max_probes
-        if self.state is HALF_OPEN and len(self._probes) >= limit:
+        if len(self._probes) >= limit:  # which only a half-open breaker has
             return HalfOpenFull(self.name, f"is half-open, and {limit} of {limit} probes are on their way")
         return None
 

@@ -298,7 +298,7 @@ class OpenDuration:
 
     def __post_init__(self) -> None:
         values.duration("first", self.first, zero=False)
-        values.duration("max_duration", self.max_duration, zero=False)
+        values.duration("max_duration", self.max_duration)
         if self.first > self.max_duration:
             raise ValueError(
                 f"first must be at most max_duration, {self.max_duration:g} s, not {self.first:g}"
