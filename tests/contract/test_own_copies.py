@@ -124,6 +124,31 @@ async def test_what_participants_do_to_their_commands_does_not_reach_the_saga() 
     assert bodies == [["Reserve", 1], ["Pay", 2], ["Release", 1]]
 
 
+async def test_what_others_do_to_answers_and_bodies_does_not_reach_the_saga() -> None:
+    """What its log says was answered and sent is what it goes on with."""
+    shelf, box, bodies = ["tea"], list[str](), list[Any]()
+
+    def pack(data: Any, answers: Any) -> list[str]:
+        answers["stock"].append("string")
+        box.extend(answers["stock"])
+        return box
+
+    def execute(command: Message) -> Any:
+        bodies.append([command.type, command.body])
+        if command.type == "Pay":
+            raise Refused("no money")
+        if command.type == "Pack":
+            shelf.clear()
+            box.clear()
+        return shelf
+
+    steps = [Step("stock", "Reserve", undo="Release"), Step("pack", "Pack", undo="Unpack", body=pack)]
+    saga = Saga("order", [*steps, pivot("pay", "Pay", body=lambda data, answers: answers["stock"])])
+    await Orchestrator(saga, SagaLog(MemoryStore()), execute).run("17")
+    packed = ["tea", "string"]
+    assert bodies[1:4] == [["Pack", packed], ["Pay", ["tea"]], ["Unpack", packed]]
+
+
 async def test_what_a_service_does_to_its_command_does_not_reach_those_who_listen() -> None:
     """The event goes on as it came, at the first time as at each repetition."""
     said: list[Message] = []

@@ -21,7 +21,7 @@ from eip_ref.course.saga.order_story import (
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.saga import Choreography, EventCycle, Monitor, Phase, Reaction, Refused, Service, event
-from tests.backends import recorded
+from tests.backends import recorded, virtual_time_only
 from tests.saga.stories import (
     COMPLETED,
     NO_TEA,
@@ -161,6 +161,7 @@ async def test_an_old_event_after_the_compensation_says_nothing() -> None:
     old = next(m for m in bus.published if m.type == "CreditReserved")
     await bus.services["payments"].receive(old)
     assert len(bus.published) == count
+    assert recorded().messages("duplicate", where="payments")[-1] == old.id
 
 
 async def test_a_refusal_for_which_there_is_no_event_is_an_error() -> None:
@@ -260,6 +261,13 @@ def test_a_cycle_in_the_event_graph_is_refused_and_shown() -> None:
     )
 
 
+def test_an_event_goes_to_those_who_react_to_it() -> None:
+    """To each once, and to nobody else."""
+    reactions = [Reaction(who, "A", "do", step, "B") for who, step in (("x", "s"), ("y", "t"), ("x", "u"))]
+    told = Choreography("A", [*reactions, Reaction("z", "B", "do", "v", "C")], {"C": Phase.COMPLETED})
+    assert (told.listeners("A"), told.listeners("C")) == (["x", "y"], [])
+
+
 def test_an_event_that_leads_to_itself_is_a_cycle() -> None:
     """The shortest one."""
     with pytest.raises(EventCycle, match="a circle: A → A"):
@@ -312,6 +320,8 @@ async def test_the_monitor_reconstructs_the_status_from_events() -> None:
         phases.append(str(monitor.status("o1").phase))
     assert monitor.status("o1").events == [m.type for m in bus.published]
     assert phases == ["running"] * 4 + ["compensating"] * 3 + ["compensated"]
+    changes = [(e.data["was"], e.data["now"]) for e in recorded().filter("state", where=monitor.name)]
+    assert changes[-3:] == [("", "running"), ("running", "compensating"), ("compensating", "compensated")]
 
 
 @pytest.mark.parametrize("values", [first(), NO_TEA], ids=["completed", "compensated"])
@@ -326,6 +336,19 @@ async def test_the_monitor_does_not_mind_order_and_repetition(values: dict[str, 
         assert monitor.status("o1").phase is end
         assert monitor.status("o1").events == [message.type for message in order]
         assert monitor.contradictions == []
+        assert set(recorded().messages("duplicate", where="monitor")) == {message.id for message in order}
+
+
+@virtual_time_only
+async def test_a_saga_that_ends_at_the_instant_of_its_last_news_is_never_stuck() -> None:
+    """Its patience is over with it."""
+    monitor = Monitor(order_choreography(), patience=60)
+    with anyio.move_on_after(100):
+        async with anyio.create_task_group() as group:
+            group.start_soon(monitor.run)
+            for type_ in (PLACE_ORDER, "OrderConfirmed"):
+                await monitor.receive(event("o1", type_, ORDER))
+    assert [e.data["now"] for e in recorded().filter("state")] == ["running", "completed"]
 
 
 async def test_two_ends_of_one_saga_are_a_contradiction_that_is_noted() -> None:

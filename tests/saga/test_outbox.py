@@ -19,6 +19,7 @@ from eip_ref.saga import LogRecord, Orchestrator, Phase, RecordType, SagaEnded, 
 from eip_ref.storage import MemoryStore, SQLiteStore, Store
 from tests.backends import recorded
 from tests.saga.stories import COMPLETED, NO_TEA, ORDER, amounts, first, holds, saga, untouched, without_zeros
+from tests.saga.test_saga import asking
 
 
 class Office:
@@ -101,7 +102,7 @@ async def test_the_intent_and_its_command_are_written_together(values: dict[str,
 
 
 async def test_a_late_answer_is_dropped_and_counted_and_moves_nothing() -> None:
-    """Of an ended saga, of none, or the second to one command."""
+    """Of an ended saga, of none, the second to one command, or the one to a command that has not left."""
     shop, office, answers = OrderServices(first()), Office(MemoryStore()), list[Message]()
 
     async def keep(answer: Message) -> None:
@@ -109,19 +110,21 @@ async def test_a_late_answer_is_dropped_and_counted_and_moves_nothing() -> None:
         await office.orchestrator.receive(answer)
         if answer.causation_id == "o1/order":
             await office.orchestrator.receive(answer)
+            early = answer.copy(causation_id="o1/stock", body={"refused": "sold out"})
+            await office.orchestrator.receive(early)
 
     async def send(command: Message) -> None:
         await answering(shop.services[shop.who(command)], keep)(command)
 
     await office.run(send)
-    assert office.orchestrator.late == 1
+    assert office.orchestrator.late == 2
     records = office.log.read("o1")
     for answer in [*answers, Message("stray")]:
         await office.orchestrator.receive(answer)
-    assert office.orchestrator.late == len(answers) + 2 == 9
+    assert office.orchestrator.late == len(answers) + 3 == 10
     assert office.log.read("o1") == records
     assert shop.business() == COMPLETED
-    assert recorded().count("dropped", where="place order") == 9
+    assert recorded().count("dropped", where="place order") == 10
     holds(recorded())
 
 
@@ -197,6 +200,25 @@ async def test_after_an_answer_that_nobody_can_read_the_next_one_counts() -> Non
 
     assert await office.run(send) == "completed"
     assert office.orchestrator.late == 0
+    assert office.orchestrator._read("o1").answers["ship"] == "parcel o1"
+
+
+async def test_recovery_asks_over_the_outbox_too() -> None:
+    """The question leaves as a command does, and what was done is not sent again."""
+    shop, office, sent = OrderServices(first()), Office(MemoryStore()), list[str]()
+    office.orchestrator = Orchestrator(asking("place order", saga().steps), office.log, office.outbox)
+
+    async def send(command: Message) -> None:
+        sent.append(command.id)
+        lost = command.id == "o1/stock"
+        hear = (lambda answer: None) if lost else office.orchestrator.receive
+        await answering(shop.services[shop.who(command)], hear)(command)
+
+    with anyio.move_on_after(2):
+        await office.run(send)
+    with anyio.fail_after(2):
+        assert await office.run(send) == "completed"
+    assert (sent.count("o1/stock"), sent.count("o1/stock/ask")) == (1, 1)
 
 
 async def test_nobody_is_waited_for_when_a_saga_is_left() -> None:

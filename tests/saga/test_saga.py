@@ -330,6 +330,7 @@ A, B = Step("a", "A", undo="UndoA"), Step("b", "B", undo="UndoB")
         (lambda: Saga("s", [Parallel()]), "at least one step"),
         (lambda: Saga("s", [Parallel(A, pivot("p", "P"))]), "must be of one kind, and no pivot"),
         (lambda: Saga("s", [Parallel(A, retriable("r", "R"))]), "must be of one kind"),
+        (lambda: Saga("s", [Parallel(pivot("p", "P"), pivot("q", "Q"))]), "of one kind, and no pivot"),
         (lambda: Saga("s", [A], timeout=0), "number of seconds above 0, not 0"),
         (lambda: Step("a", "A"), "name the command that undoes it"),
         (lambda: pivot("p", "P", undo="U"), "p is pivot: it is never undone; leave out U"),
@@ -483,6 +484,16 @@ async def test_a_stuck_saga_is_resumed_and_repeats_only_what_is_missing() -> Non
     holds(recorded())
 
 
+async def test_a_stuck_saga_of_another_definition_is_not_this_ones() -> None:
+    """It is neither told as stuck nor resumed."""
+    story = Story(STOLEN, {"o1/payment/undo": ["down"] * 4})
+    await story.run()
+    other = Orchestrator(Saga("another", [A]), story.log, story.network.execute)
+    assert other.stuck() == []
+    with pytest.raises(ValueError, match="o1 is no stuck saga here, but stuck"):
+        await other.resume("o1")
+
+
 async def test_a_resumed_saga_can_be_stuck_again() -> None:
     """Until what it needs is there, as often as somebody tries."""
     story = Story(STOLEN, {"o1/payment/undo": ["down"] * 6})
@@ -610,6 +621,19 @@ async def test_after_the_timeout_of_the_saga_it_turns_back() -> None:
     assert turned.at == pytest.approx(15)
 
 
+async def test_the_timeout_of_the_saga_also_bounds_the_asking() -> None:
+    """It turns back at its time, though nobody has said what became of the step."""
+    story = Story(faults={"o1/stock": ["silent after"], "o1/stock/ask": ["silent before", "…"]})
+    definition = replace(asking("place order", story.definition.steps), timeout=15)
+    orchestrator = Orchestrator(definition, story.log, story.network.execute)
+    with anyio.move_on_after(2):
+        await orchestrator.run("o1", ORDER)
+    (ended,) = await orchestrator.recover()
+    assert ended.phase is Phase.COMPENSATED
+    turned = next(e for e in recorded().filter("state") if e.data["now"] == "compensating")
+    assert turned.at == pytest.approx(15)
+
+
 async def test_a_rest_that_would_outlast_the_saga_is_not_begun() -> None:
     """There is no use in waiting for an attempt that may not be made."""
     story = Story(faults={"o1/payment": ["broken before", "…"]}, timeout=1.3)
@@ -647,8 +671,9 @@ async def test_the_timeout_is_kept_on_the_clock_of_the_log() -> None:
         shift = 1e6
 
     story = Story(faults={"o1/payment": ["silent after", "…"]}, timeout=15)
-    begun = anyio.current_time()
-    ended = await Orchestrator(story.definition, SagaLog(Elsewhere()), story.network.execute).run("o1", ORDER)
+    begun, log = anyio.current_time(), SagaLog(Elsewhere())
+    assert log.now() == begun + 1e6
+    ended = await Orchestrator(story.definition, log, story.network.execute).run("o1", ORDER)
     assert ended.phase is Phase.COMPENSATED
     assert anyio.current_time() - begun < 20
 
