@@ -32,7 +32,7 @@ from ..storage import Transaction
 from ..trace import Kind, record
 from .definition import Saga, Step, StepKind
 from .participant import Refused, action, compensation, question, role
-from .state import LogRecord, Phase, RecordType, SagaEnded, SagaLog, SagaState, StepState, TakenOver
+from .state import LogRecord, Phase, RecordType, SagaLog, SagaState, StepState, TakenOver
 
 Item = TypeVar("Item")
 
@@ -91,7 +91,7 @@ class Orchestrator:
         async def one(identity: str) -> None:
             try:
                 ended.append(await self._finish(self._read(identity)))
-            except (TakenOver, SagaEnded):
+            except TakenOver:
                 pass
             except Exception as error:
                 errors.append(error)
