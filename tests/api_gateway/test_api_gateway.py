@@ -20,13 +20,14 @@ from eip_ref.api_gateway import (
     FanOut,
     FieldError,
     GatewayTimeout,
+    NeedFailed,
     NotFound,
     RequiredFailed,
 )
 from eip_ref.circuit_breaker import BreakerOpen
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace, acting, whoami
-from tests.backends import Play, everywhere, on_virtual_asyncio, recorded
+from tests.backends import Play, everywhere, on_virtual_asyncio, recorded, virtual_time_only
 
 AdmittedRequest = Callable[[BranchInput], Awaitable[Any]]
 
@@ -329,10 +330,12 @@ def test_the_deadline_around_a_fan_out_binds_it(play: Play) -> None:
     )
 
 
-async def test_without_time_nobody_is_asked() -> None:
-    """When the deadline is nearer than the reserve, the fan-out ends before it begins."""
-    with anyio.fail_after(0.05), pytest.raises(GatewayTimeout):
-        await FanOut(Branch("a", after(0)), reserve=0.03)()
+@virtual_time_only
+@pytest.mark.parametrize("left", [0.75, 1.0])
+async def test_without_time_nobody_is_asked(left: float) -> None:
+    """When the reserves leave no time to the branches, the fan-out ends before it begins."""
+    with anyio.fail_after(left), pytest.raises(GatewayTimeout):
+        await FanOut(Branch("a", after(0)), reserve=0.5)()
     assert recorded().count("started") == 1
 
 
@@ -402,6 +405,7 @@ def test_a_required_dependent_call_fails_the_whole(play: Play) -> None:
     error, took = trace.result
     assert isinstance(error, RequiredFailed)
     assert (error.field, took) == ("user", pytest.approx(0.1))
+    assert type(error.__cause__) is NeedFailed
 
 
 @everywhere
@@ -448,6 +452,7 @@ def test_a_dependent_call_shares_the_budget(play: Play) -> None:
         (lambda: Branch("a", after(0), timeout=0), "number of seconds above 0"),
         (lambda: Branch("a", after(0), timeout=math.nan), "number of seconds above 0"),
         (lambda: Branch("a", after(0), needs="order"), "a list of names"),
+        (lambda: Branch("a", after(0), fails_without=True), "fails_without is about"),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_made(make: Callable[[], object], words: str) -> None:

@@ -95,6 +95,13 @@ def test_a_backend_that_hangs_opens_its_breaker(play: Play) -> None:
     assert (service.calls, trace.count("timed out", where="users")) == (2, 2)
 
 
+async def test_a_timeout_is_told_with_the_time_that_it_took() -> None:
+    """Counted from the call on."""
+    await anyio.sleep(1)
+    assert await fate(Backend("users", timeout=0.5).call(Service([99]))) is GatewayTimeout
+    assert recorded().filter("timed out", where="users")[0].data["after"] == pytest.approx(0.5)
+
+
 @everywhere
 def test_a_caller_that_gives_up_says_nothing_about_the_backend(play: Play) -> None:
     """A cancelled call is neutral for the breaker, and frees its place."""
@@ -133,7 +140,7 @@ def test_not_found_is_an_answer_of_the_backend(play: Play) -> None:
     service = Service([0.1], [NotFound("nobody")])
 
     async def scenario() -> list[Any]:
-        users = Backend("users", timeout=0.5, pauses=[0.1])
+        users = Backend("users", timeout=0.5, pauses=[0.1], budget=RetryBudget())
         return [await fate(users.call(service, idempotent=True)) for _ in range(9)]
 
     assert holds(play, scenario).result == [NotFound] * 9

@@ -33,8 +33,8 @@ from eip_ref.api_gateway import (
 from eip_ref.api_gateway.edge import ROLES, SUBJECT, Header, end_to_end, normalise, onward
 from eip_ref.circuit_breaker import CallRejected, CircuitBreaker, ConsecutiveFailures, OpenDuration
 from eip_ref.lab.invariants.fan_out import fan_out_budget
-from eip_ref.trace import Trace
-from tests.backends import Play, Scenario, everywhere
+from eip_ref.trace import Trace, acting, record
+from tests.backends import Play, Scenario, everywhere, recorded
 
 ANN = Identity("ann", frozenset({"customer"}))
 EVE = Identity("eve", frozenset({"staff", "audit"}))
@@ -227,9 +227,10 @@ def test_hop_by_hop_headers_end_here() -> None:
             ("Upgrade", "h2c"),
             ("Proxy-Authorization", "Basic x"),
             ("Content-Type", "text/plain"),
+            ("Vary", "content-type"),
         ]
     )
-    assert kept == [("Content-Type", "text/plain")]
+    assert kept == [("Content-Type", "text/plain"), ("Vary", "content-type")]
 
 
 def test_a_header_that_comes_twice_has_no_value() -> None:
@@ -354,13 +355,21 @@ async def test_every_answer_says_how_often_the_client_may_still_ask() -> None:
     assert await limits() == (200, policy, '"client";r=0;t=2', None)
 
 
+@pytest.mark.parametrize(("room", "status"), [(24, 200), (23, 431)])
+async def test_path_query_and_headers_are_bounded_together(room: int, status: int) -> None:
+    """In characters, up to the bound itself."""
+    route = Route("GET", "/a", lambda call: None)
+    door = Gateway([route], authenticate=lambda request: Identity("ann"), timeout=1, max_head=room)
+    assert (await door.handle(ask("/a", [("Accept", "text/html")], query="page=1&"))).status == status
+
+
 async def test_the_memory_of_clients_is_bounded() -> None:
     """Those that asked last are remembered."""
-    limit = RateLimit(rate=1, burst=1, max_clients=2)
-    for client in "abcab":
+    limit = RateLimit(rate=1, burst=2, max_clients=2)
+    for client in "abac":
         limit.check(client)
-    with pytest.raises(Exception, match="b has asked too often"):
-        limit.check("b")
+    with pytest.raises(Exception, match="a has asked too often"):
+        limit.check("a")
     assert len(limit) == 2
 
 
@@ -517,7 +526,7 @@ async def test_a_handler_that_reads_a_body_refuses_what_is_no_json(body: bytes) 
 @pytest.mark.parametrize(
     ("error", "logged"),
     [(BackendFailed("a"), True), (RequiredFailed("a", KeyError("b")), True), (NotFound("a"), False),
-     (BulkheadFull("a"), False), (CallRejected("users", "is open"), False)],
+     (BulkheadFull("a"), False), (CallRejected("users", "is open"), False), (KeyError("a"), True)],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 async def test_a_failure_behind_the_gateway_is_in_the_log(
@@ -532,6 +541,28 @@ async def test_a_failure_behind_the_gateway_is_in_the_log(
     await door.handle(ask("/a", id="r77"))
     found = [record.exc_info[1] for record in caplog.records if record.exc_info and "r77" in record.message]
     assert found == ([error] if logged else [])
+
+
+async def test_the_answer_names_the_required_field_that_has_no_value() -> None:
+    """So the client learns what failed, if not why."""
+    orders = dict[str, str]()
+    view = FanOut(Branch("order", lambda request: orders["17"], required=True), timeout=0.5)
+    door = Gateway([Route("GET", "/a", view)], authenticate=authenticate, timeout=1)
+    assert (await door.handle(ask("/a", id="r77"))).body == {
+        "error": "failed",
+        "request": "r77",
+        "field": "order",
+    }
+
+
+async def test_what_a_request_leads_to_is_told_as_done_by_who_brought_it_or_by_the_gateway() -> None:
+    """Whoever stands at the door, a server or nobody."""
+    route = Route("GET", "/a", lambda call: record("note", "orders", text="asked"))
+    door = Gateway([route], authenticate=authenticate, timeout=1)
+    await door.handle(ask("/a"))
+    with acting("server"):
+        await door.handle(ask("/a"))
+    assert [fact.who for fact in recorded().filter("note")] == ["gateway", "server"]
 
 
 # Every way out is the gateway's own
