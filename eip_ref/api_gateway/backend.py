@@ -174,7 +174,6 @@ class _Race:
             return
         self.winner.append(answer)
         self.over = True
-        self.news.set()
         others.cancel()
 
     async def dispose(self, answer: Any) -> None:
