@@ -91,6 +91,18 @@ async def test_a_reader_gets_a_late_committer_and_everything_once() -> None:
     invariants.assert_holds(recorded(), gap_free_reading)
 
 
+async def test_of_several_open_transactions_the_lowest_holds_the_horizon() -> None:
+    """And one that has appended nothing holds nobody up."""
+    store = MemoryEventStore()
+    async with store.transaction(), anyio.create_task_group() as group:
+        await store.append("other", events("a"))
+        for letter in "bc":
+            group.start_soon(slow_append, store, letter, 3)
+            await anyio.sleep(1)
+        assert store.committed_up_to == 1
+    assert store.committed_up_to == 3
+
+
 async def test_the_reader_of_what_is_visible_skips_a_late_committer() -> None:
     """E12: the global order has late commits, and who goes on after the highest position misses them."""
     store = ReadsPastOpenTransactions()
@@ -222,15 +234,16 @@ def test_a_confirmed_append_is_in_the_file(tmp_path: Path) -> None:
     """Appended means on the disk: another process finds it, with its times on its own clock."""
 
     async def write() -> None:
-        async with SQLiteEventStore(tmp_path / "shop.db") as store:
+        async with SQLiteEventStore(tmp_path / "shop.db", clock=lambda: 1000.0) as store:
             await anyio.sleep(100)
             await store.append("one", events("ab"), expected=0)
 
     async def read() -> None:
-        async with SQLiteEventStore(tmp_path / "shop.db", strict=False) as store:
+        async with SQLiteEventStore(tmp_path / "shop.db", clock=lambda: 1500.0) as store:
             found = await store.read_all()
             assert [e[:3] for e in found] == [(1, "one", 1), (2, "one", 2)]
-            assert all(max(e.at, e.message.created) <= anyio.current_time() for e in found)
+            now = anyio.current_time()
+            assert [now - time for e in found for time in (e.at, e.message.created)] == [400.0] * 4
             assert (await store.append("one", events("ab"), expected=0)).repeated
             with pytest.raises(WrongExpectedVersion):
                 await store.append("one", events("c"), expected=0)
