@@ -317,12 +317,13 @@ def test_a_failed_hand_over_undoes_the_message_that_led_to_it(play: Play, size: 
     """Its sender sees the error and may send it again; the group comes out once."""
 
     async def work(desk: Desk) -> None:
-        await desk.take(*(part(n) for n in range(1, size)))
+        *others, last = (part(n) for n in range(1, size + 1))
+        await desk.take(*others)
         desk.failing = 1
         with pytest.raises(ConnectionError):
-            await desk.take(part(size))
+            await desk.take(last)
         assert len(desk.aggregator) == (size > 1)
-        await desk.take(part(size))
+        await desk.take(last)
         assert [len(a.messages) for a in desk.out] == [size]
 
     trace = played(play, work, complete=by_size(size))
@@ -545,13 +546,15 @@ async def test_an_alarm_that_is_a_moment_early_is_a_timeout_all_the_same() -> No
 
 async def test_with_a_store_open_groups_go_on_after_a_restart(tmp_path: Path) -> None:
     """With their messages, their time, and what is known to be over."""
-    with SQLiteStore(tmp_path / "shop.db") as store:
+    start = anyio.current_time()
+    with SQLiteStore(tmp_path / "shop.db", clock=lambda: 1000.0) as store:
         before = Desk(store=store)
         async with before.aggregator:
             await before.take(part(1), part(2), part(1, "order 18"), part(1, "order 19"))
             await before.take(part(2, "order 19"), part(3, "order 19"))
         assert said(before) == [("order 19", ["line 1", "line 2", "line 3"], "complete")]
-        await anyio.sleep(4)
+    await anyio.sleep(4)
+    with SQLiteStore(tmp_path / "shop.db", clock=lambda: 1006.0) as store:  # it was away for 2 s more
         after = Desk(store=store)
         async with after.aggregator:
             assert len(after.aggregator) == 2
@@ -560,7 +563,19 @@ async def test_with_a_store_open_groups_go_on_after_a_restart(tmp_path: Path) ->
             assert [message.body for message in after.late] == ["line 4"]
             await anyio.sleep(7)
             assert said(after)[1:] == [("order 18", ["line 1"], "timed out")]
+            assert after.times[-1] - start == pytest.approx(8)
     assert recorded().count("dropped") == 0
+
+
+async def test_an_aggregator_is_entered_once_at_a_time() -> None:
+    """Said in words, and the one that is open goes on."""
+    desk = Desk(complete=by_size(1))
+    async with desk.aggregator:
+        with pytest.raises(RuntimeError, match="lines is open already"):
+            async with desk.aggregator:
+                pass
+        await desk.take(part(1))
+    assert len(desk.out) == 1
 
 
 async def _nobody(message: Message) -> None:
