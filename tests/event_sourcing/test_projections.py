@@ -290,6 +290,7 @@ async def test_poison_is_parked_by_policy_with_what_follows_in_its_stream(
     trace = recorded()
     holds(trace)
     assert [(e.message, e.data["to"]) for e in trace.filter("dead")] == [("X", "total.1.parked")]
+    assert trace.messages("failed") == ["X", "X"]
     assert trace.messages("replayed") == ["X", "c", "d", "e"]
 
 
@@ -467,6 +468,8 @@ async def test_a_rebuild_that_died_after_its_swap_leaves_no_old_view(tmp_path: P
             await Projector(views, projection).catch_up(store)
         with views.transaction() as transaction:
             assert swap(transaction, "total", 2)  # and here it dies
+        with anyio.fail_after(1):
+            await Projector(views, TOTAL).run(store)  # which has nothing to do any more
         await rebuild(Projector(views, SECOND), store)
         assert view_named(views, "total.1").items() == []
         assert live_view(views, "total").items() == [("events", "ab")]
@@ -519,6 +522,26 @@ async def test_a_reactor_begins_at_the_oldest_event_when_told() -> None:
     with anyio.move_on_after(1):
         await Reactor(views, "copier", {"OrderPaid": copy}, history=True).run(store)
     assert done == ["a", "b"]
+
+
+async def test_a_reactor_that_was_away_goes_on_from_its_first_start() -> None:
+    """Also when nothing had happened until it ended."""
+    store, views, done = MemoryEventStore(), MemoryStore(), list[str]()
+    for letter in "ab":
+        await pay(store, letter)
+        with anyio.move_on_after(1):
+            await Reactor(views, "noter", {"OrderPaid": lambda e: done.append(e.message.id)}).run(store)
+    assert done == ["b"]
+
+
+async def test_the_effect_tells_how_old_its_event_is() -> None:
+    """The lag from what happened to what can be read."""
+    store = MemoryEventStore()
+    await anyio.sleep(1)
+    await pay(store, "a")
+    await anyio.sleep(2)
+    await Projector(MemoryStore(), TOTAL).catch_up(store)
+    assert [effect.data["lag"] for effect in recorded().filter("effect")] == [pytest.approx(2)]
 
 
 async def test_a_plain_function_may_react_too() -> None:
