@@ -312,6 +312,16 @@ async def test_poison_with_odd_words_is_parked_like_any_other(tmp_path: Path, pl
         assert [parked.reason for parked in live_view(views, "total").parked] == [r"Odd(\ud800)"]
 
 
+async def test_a_view_that_is_dropped_forgets_what_was_parked() -> None:
+    """Or it would come into the next one twice."""
+    store, views = MemoryEventStore(), MemoryStore()
+    await with_poison(store)
+    await Projector(views, TOTAL, poison="park").catch_up(store)
+    with views.transaction() as transaction:
+        View(transaction, "total.1").clear()
+    assert view_named(views, "total.1") == Copy(0, {}, [])
+
+
 async def test_what_is_parked_is_tried_once_also_by_two() -> None:
     """Two who retry at the same time: the effect is there once."""
     store, views = MemoryEventStore(), MemoryStore()

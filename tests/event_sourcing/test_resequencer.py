@@ -90,6 +90,18 @@ def test_in_any_order_and_any_number_they_go_on_once_and_in_order() -> None:
         assert (resequencer.versions(), resequencer.held_back) == ({"ann": 2, "bob": 3}, 0)
 
 
+def test_one_that_is_cleared_begins_anew(store: Store) -> None:
+    """It knows nothing, nothing waits, and positions count from 1 again."""
+    got = list[Recorded]()
+    resequencer = Resequencer(store, "intake", got.extend)
+    for version in (1, 3):
+        resequencer.handle(event("ann", version))
+    resequencer.clear()
+    assert (resequencer.versions(), resequencer.held_back) == ({}, 0)
+    assert resequencer.handle(event("ann", 1))
+    assert [each.position for each in got] == [1, 1]
+
+
 @settings(max_examples=100)
 @given(st.lists(st.sampled_from(range(len(HISTORY))), max_size=20))
 def test_of_each_stream_its_beginning_goes_on_and_the_rest_waits(picks: list[int]) -> None:
