@@ -114,7 +114,7 @@ class SQLiteMessages:
 
     def add(self, stored: StoredMessage) -> None:
         self.database.execute("UPDATE queues SET accepted = accepted + 1 WHERE name = ?", self._queue)
-        cursor = self.database.execute(
+        self.database.execute(
             "INSERT INTO messages (queue, id, key, envelope, state, due) VALUES (?, ?, ?, ?, ?, ?)",
             self._queue,
             stored.id,
@@ -123,7 +123,6 @@ class SQLiteMessages:
             stored.state,
             self._due(stored),
         )
-        stored.sequence = cursor.lastrowid or 0
 
     def save(self, stored: StoredMessage) -> None:
         self.database.execute(
