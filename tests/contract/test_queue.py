@@ -20,6 +20,7 @@ from eip_ref.message_queue import (
     DeadLetterPolicy,
     Empty,
     Lease,
+    LeaseQueue,
     MessageQueue,
     QueueClosed,
     QueueFull,
@@ -538,6 +539,25 @@ def test_replay_ends_although_messages_die_again(play: Play, make: Make) -> None
     assert play(scenario).result == 3
 
 
+def test_what_has_just_died_is_replayed_also_from_dead_letters_that_are_closed(
+    play: Play, make: Make
+) -> None:
+    """At the very instant: it was dead when the replay began, and nothing more comes behind it."""
+
+    async def scenario() -> None:
+        async with make("orders") as queue:
+            await queue.put(Message("order 1"))
+            await (await queue.receive()).reject()
+            assert isinstance(queue.dead_letters, LeaseQueue)
+            while not queue.counts.dead:
+                await anyio.lowlevel.checkpoint()
+            queue.dead_letters.close()
+            assert await replay(queue.dead_letters, queue) == 1
+            assert await bodies(queue) == ["order 1"]
+
+    play(scenario)
+
+
 def test_what_dies_during_a_replay_waits_for_the_next_one(play: Play, make: Make) -> None:
     """Also a message that was not dead before: else a replay might never end."""
 
@@ -560,6 +580,7 @@ def test_what_dies_during_a_replay_waits_for_the_next_one(play: Play, make: Make
                 await anyio.sleep(1)
                 assert queue.dead_letters is not None
                 count = await replay(queue.dead_letters, again)
+            assert len(await letters(queue)) == 2
             return count
 
     assert play(scenario).result == 1

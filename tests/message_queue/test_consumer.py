@@ -465,7 +465,7 @@ def test_an_error_under_a_heartbeat_comes_out_as_itself(play: Play) -> None:
 
 
 @everywhere
-@pytest.mark.parametrize(("within", "acked"), [(2.5, 1), (1.0, 0)])
+@pytest.mark.parametrize(("within", "acked"), [(10, 1), (2.5, 1), (1.0, 0)])
 def test_a_stopping_worker_finishes_in_bounds_and_returns_the_rest(
     play: Play, within: float, acked: int
 ) -> None:
@@ -501,6 +501,17 @@ def test_a_worker_stopped_before_it_runs_takes_nothing(play: Play, within: float
             assert len(queue) == 1
 
     play(scenario)
+
+
+async def test_a_worker_that_waits_for_its_first_message_stops_at_once() -> None:
+    """There is nothing to return; a bound that is none is refused."""
+    async with MessageQueue("orders") as queue, anyio.create_task_group() as group:
+        worker = Worker(queue, slow)
+        group.start_soon(worker.run)
+        await anyio.sleep(1)
+        with pytest.raises(ValueError, match="within must be"):
+            worker.stop(within=-1)
+        worker.stop(within=0)
 
 
 async def test_tasks_that_share_a_consumer_all_get_work_and_all_hear_of_the_end() -> None:
