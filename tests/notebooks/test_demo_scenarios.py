@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from eip_ref.trace import Trace
 from tests.notebooks.lessons import LESSONS, run
 
 LONGEST_LABEL = 28  #: signs; a slider has about 100 pixels then
+WRONG_NUMBER = re.compile(r"(?<![\w.,-])1 (?!was|is|has)(?:[a-z]+s|were|are)\b")  #: "1 orders", "1 were"
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem, scope="module")
 
 
@@ -63,6 +65,14 @@ def test_each_demo_works_at_its_presets_and_end_points(path: Path) -> None:
             assert len(trace) > 0, values
             assert demo.summary(trace), values
             assert invariants.check(trace, invariants.conservation, invariants.lease_fencing) == [], values
+
+
+@each_lesson
+def test_what_a_demo_says_of_one_is_singular(path: Path) -> None:
+    """At the ends of a control there is often one of something."""
+    for demo, presets, others in played(path):
+        said = [demo.summary(trace) for _, trace in [*presets, *others]]
+        assert [words for words in said if WRONG_NUMBER.search(words)] == []
 
 
 @each_lesson

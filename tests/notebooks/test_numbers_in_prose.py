@@ -92,7 +92,7 @@ def company_card(names: Names) -> str:
 def noon(names: Names) -> str:
     demo = the_log_demo()
     words = demo.summary(demo.run(**{**demo.default_values, **demo.presets["At noon"]}))
-    return f"after 24 facts, card 8 held {words.partition('card 8 ')[2].partition(',')[0]} euros"
+    return f"after 24 facts, card 8 held {words.partition('card 8: ')[2].partition(',')[0]} euros"
 
 
 def ended_well(names: Names) -> str:

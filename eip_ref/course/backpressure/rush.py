@@ -20,6 +20,7 @@ from ...backpressure import Buffer, ConsumerPool, Scaling, TokenBucket
 from ...lab import simulate
 from ...lab.demo import Demo, choice, demo, slider
 from ...lab.figures import depth, latency
+from ...lab.wording import plural
 from ...message import Message
 from ...message_queue import MessageQueue
 from ...trace import Kind, Trace, acting, record, whoami
@@ -159,9 +160,10 @@ def in_words(trace: Trace, patience: float) -> str:
     it = outcome(trace, patience)
     everybody = it.in_time + it.late + it.given_up
     return (
-        f"{it.in_time} of {everybody} customers got their tea in time, {it.late} too late, and "
-        f"{it.given_up} were turned away. At most {it.most_waiting} orders waited; the longest wait was "
-        f"{it.worst_wait:.1f} s. Packers were paid for {it.work:.0f} s."
+        f"{it.in_time:,} of {everybody:,} customers got their tea in time, {it.late:,} too late, and "
+        f"{it.given_up:,} were turned away. At most "
+        f"{plural(it.most_waiting, 'order')} waited; the longest wait was {it.worst_wait:.1f} s. "
+        f"Packers were paid for {it.work:.0f} s."
     )
 
 

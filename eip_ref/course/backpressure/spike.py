@@ -70,8 +70,8 @@ def in_words(trace: Trace) -> str:
     turned_away = trace.count(Kind.DROPPED)
     orders = trace.count(Kind.ACCEPTED) - turned_away
     return (
-        f"Served in time: {served(trace)} customers in five minutes, {served(trace, 240)} of them in the "
-        f"last minute. The shop took {orders} orders and turned {turned_away} away."
+        f"Served in time: {served(trace):,} customers in five minutes, {served(trace, 240)} of them in the "
+        f"last minute. The shop took {orders:,} orders and turned {turned_away:,} away."
     )
 
 

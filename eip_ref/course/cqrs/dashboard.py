@@ -18,6 +18,7 @@ from ...cqrs import Command, ReadModel, Relay, stream_version
 from ...lab import Exponential, Faults, simulate
 from ...lab.demo import Demo, choice, demo, slider
 from ...lab.figures import Figure, lines
+from ...lab.wording import plural
 from ...message import Message
 from ...message_queue import MessageQueue
 from ...storage import MemoryStore
@@ -209,8 +210,9 @@ def _in_words(trace: Trace) -> str:
     after = [cents for _, cents in _cents(trace, "screen")]
     back = sum(second < first for first, second in pairwise(after))
     return (
-        f"At the end the dashboard shows {shown:,} of {books:,} cents. At worst {most} charges were missing, "
-        f"the oldest for {oldest:.1f} s. Steps back in time: {back}."
+        f"At the end the dashboard shows {shown:,} of {books:,} cents. At worst "
+        f"{plural(most, 'charge was', 'charges were')} missing, the oldest for {oldest:.1f} s. "
+        f"Steps back in time: {back}."
     )
 
 

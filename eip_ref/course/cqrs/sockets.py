@@ -9,6 +9,7 @@ from ...backpressure import Buffer
 from ...cqrs import Command, Feed, ReadModel, Relay, RowChange, TooSlow
 from ...lab.demo import Demo, choice, demo, slider
 from ...lab.figures import Figure, bars
+from ...lab.wording import plural
 from ...message import Message
 from ...storage import MemoryStore
 from ...trace import Kind, Trace, record
@@ -93,7 +94,9 @@ def heard_by(trace: Trace) -> dict[str, tuple[int, int]]:
 
 def _in_words(trace: Trace) -> str:
     (note,) = trace.filter(Kind.NOTE, where="page")
-    shown = ", ".join(f"{name} {last:,} ({times} changes)" for name, (times, last) in heard_by(trace).items())
+    shown = ", ".join(
+        f"{name}: {last:,} ({plural(times, 'change')})" for name, (times, last) in heard_by(trace).items()
+    )
     closed = [event.where for event in trace.filter(Kind.NOTE) if "1013" in event.data["text"]]
     more = f" Closed with 1013: {', '.join(closed)}." if closed else ""
     return f"Ann owes {note.data['cents']:,} cents. Two seconds later they show: {shown}.{more}"

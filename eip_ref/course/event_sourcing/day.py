@@ -114,10 +114,10 @@ def _asked(trace: Trace) -> tuple[str, dict[str, Any]]:
 
 def _in_words(trace: Trace) -> str:
     question, it = _asked(trace)
-    state = ", ".join(f"{name} {value}" for name, value in it["history"][it["after"]].items())
+    state = ", ".join(f"{name}: {value}" for name, value in it["history"][it["after"]].items())
     hours, minutes = divmod(round(it["when"] / 60), 60)
     so_far = f"After {it['after']} of {FACTS} facts, at {9 + hours}:{minutes:02}"
-    return f"{so_far}, {question}: {state} {it['unit']}."
+    return f"{so_far}, {question}, in {it['unit']}: {state}."
 
 
 def _so_far(trace: Trace) -> Figure:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...lab import figures
 from ...lab.demo import Demo, choice, demo, slider, toggle
+from ...lab.wording import plural
 from ...trace import Kind, Trace
 from .stage import lost_and_repeated
 
@@ -108,7 +109,8 @@ def poison_demo(scenario: Scenario) -> Demo:
 
 
 def _poison(trace: Trace) -> str:
-    words = f"Order 2: {len(trace.filter(Kind.DELIVERED, message='m2', where='orders'))} deliveries"
+    delivered = len(trace.filter(Kind.DELIVERED, message="m2", where="orders"))
+    words = f"Order 2: {plural(delivered, 'delivery', 'deliveries')}"
     for event in trace.filter(Kind.DEAD, Kind.REPLAYED):
         words += f", {event.kind} at {event.at:.1f} s"
     return f"{words}. Packed in the end: {trace.count(Kind.EFFECT)} of 4."

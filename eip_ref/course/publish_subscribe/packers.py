@@ -6,6 +6,7 @@ import anyio
 
 from ...lab import Crash, Faults, Participant, figures
 from ...lab.demo import Demo, demo, slider
+from ...lab.wording import plural
 from ...message import Message
 from ...publish_subscribe import PartitionedTopic
 from ...trace import Kind, Trace, acting, record, whoami
@@ -67,12 +68,13 @@ def packed(trace: Trace) -> dict[str, int]:
 def in_words(trace: Trace) -> str:
     times = packed(trace)
     ends = trace.filter(Kind.ACKED)
-    done = f"{len({e.message for e in ends})} of {len(times)} orders are done"
+    done = f"{len({e.message for e in ends})} of {plural(len(times), 'order is', 'orders are')} done"
     at = f"the last at {ends[-1].at:.0f} s" if ends else "and none ever will be"
     twice = sum(number > 1 for number in times.values())
     names = sorted({event.who for event in trace.filter(Kind.EFFECT)})
     shares = ", ".join(str(trace.count(Kind.EFFECT, who=name)) for name in names)
-    return f"{done}, {at}. {twice} were packed more than once. Packed by each packer: {shares}."
+    again = f"{plural(twice, 'was', 'were')} packed more than once"
+    return f"{done}, {at}. {again}. Packed by each packer: {shares}."
 
 
 def _shares(trace: Trace) -> figures.Figure:
@@ -90,8 +92,8 @@ def the_packers_demo() -> Demo:
             "packers": slider(1, 6, value=3, label="Packers"),
             "seconds": slider(0.5, 16.0, 0.5, value=1.0, label="Seconds for an order"),
             "session": slider(5.0, 30.0, 1.0, value=10.0, label="Dead after silence of (s)"),
-            "joins_at": slider(0.0, 20.0, 0.5, value=0.0, label="One more joins at (0: never)"),
-            "dies_at": slider(0.0, 20.0, 0.5, value=0.0, label="packer-1 dies at (0: never)"),
+            "joins_at": slider(0.0, 20.0, 0.5, value=0.0, label="One more joins (s, 0: never)"),
+            "dies_at": slider(0.0, 20.0, 0.5, value=0.0, label="packer-1 dies (s, 0: never)"),
             "hot": slider(0.0, 1.0, 0.1, value=0.0, label="Share of Ada's orders"),
             "orders": slider(1, 100, value=60, label="Orders"),
         },

@@ -6,6 +6,7 @@ import anyio
 
 from ...lab import Crash, Participant, figures
 from ...lab.demo import Demo, choice, demo, slider
+from ...lab.wording import plural
 from ...message import Message
 from ...publish_subscribe import Disconnected, PublishSubscribeChannel, Subscription
 from ...trace import Kind, Trace, acting, record, whoami
@@ -64,8 +65,8 @@ def in_words(trace: Trace) -> str:
     last = trace.filter(Kind.EFFECT, where="stock")[-1].at
     lost = trace.count(Kind.DROPPED)
     return (
-        f"Stock heard {heard(trace, 'stock')} orders, the last one at {last:.0f} s. Mail handled "
-        f"{heard(trace, 'mail')}; {lost} were dropped and counted."
+        f"Stock heard {plural(heard(trace, 'stock'), 'order')}, the last one at {last:.0f} s. Mail handled "
+        f"{heard(trace, 'mail')}; {plural(lost, 'was', 'were')} dropped and counted."
     )
 
 
@@ -77,7 +78,7 @@ def the_slow_demo() -> Demo:
             "policy": choice("block", "drop oldest", "drop newest", "disconnect", label="When mail is full"),
             "capacity": slider(1, 50, value=5, label="Orders that mail keeps"),
             "seconds": slider(0.0, 4.0, 0.5, value=2.0, label="Seconds for a mail"),
-            "dies_at": slider(0.0, 30.0, 0.2, value=0.0, label="Mail dies at (0: never)"),
+            "dies_at": slider(0.0, 30.0, 0.2, value=0.0, label="Mail dies (s, 0: never)"),
         },
         presets={
             "Block": {},
