@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from eip_ref.course.api_gateway import in_time
+from eip_ref.course.circuit_breaker.outage import refused_in_vain
 from eip_ref.course.cqrs import heard_by, on_the_wall, pages, three_browsers
 from eip_ref.course.event_sourcing import delays, looks_in_words, the_history_demo, the_log_demo
 from eip_ref.course.message_queue.stage import lost_and_repeated
@@ -208,6 +209,24 @@ def one_train(names: Names) -> str:
     return f"one loop over all sockets showed {cents} of 1,200 cents to everybody"
 
 
+def room_enough(names: Names) -> str:
+    demo = names["the_slow_demo"]()
+    done = [demo.run(capacity=room).filter("effect", where="stock")[-1].at for room in range(1, 31)]
+    return f"`block` with room for {done.index(29.0) + 1} or more"
+
+
+def late_for_the_news(names: Names) -> str:
+    demo = names["news_demo"]()
+    all_heard = [demo.summary(demo.run(joins=joins)).count("who came late 20") for joins in (0.0, 0.5, 1.0)]
+    return {(1, 1, 0): "when it is there for the first one, at 0.5 s"}[tuple(all_heard)]
+
+
+def hiccup_refuses(names: Names) -> str:
+    demo = names["the_outage_demo"]()
+    trace = demo.run(**demo.presets["A hiccup"])
+    return f"{refused_in_vain(trace)} customers are refused in vain"
+
+
 def hiccup_scored(names: Names) -> str:
     made, refused = names["score"](names["hiccup"]["with a breaker"])
     saved = names["score"](names["hiccup"]["without"]).made_in_vain - made
@@ -256,6 +275,7 @@ def patience_at_a_bound(names: Names) -> str:
         ("03a_guaranteed_delivery", lost_in_memory),
         ("03a_guaranteed_delivery", new_ids),
         ("03b_message_log", dropped_unread),
+        ("05a_everybody_hears", room_enough),
         ("06a_whose_answer", anothers),
         ("06a_whose_answer", left_in_the_table),
         ("06b_ask_again", charged),
@@ -263,9 +283,11 @@ def patience_at_a_bound(names: Names) -> str:
         ("07a_facts_not_rows", noon),
         ("07b_reading_it_all", seen_late),
         ("07b_reading_it_all", beside),
+        ("07b_reading_it_all", late_for_the_news),
         ("07c_a_long_history", without_steps),
         ("09a_undo_in_order", ended_well),
         ("09a_undo_in_order", half_a_story),
+        ("10a_when_to_stop_asking", hiccup_refuses),
         ("10a_when_to_stop_asking", refused_at_once),
         ("08a_state_and_event", deaths),
         ("08a_state_and_event", late_by_the_broker),
