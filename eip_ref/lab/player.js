@@ -119,9 +119,8 @@ class Player {
     on(this.stripCanvas, "pointermove", (event) => { if (event.buttons) this.scrubAt(event); });
     on(this.root, "keydown", (event) => this.key(event));
     on(this.canvas, "pointermove", (event) => this.hover(event));
-    on(this.canvas, "pointerleave", () => this.point(-1));
+    on(this.canvas, "pointerleave", () => this.point(this.stage.selected));
     on(this.canvas, "click", (event) => this.select(this.messageAt(event)));
-    on(this.canvas, "blur", () => this.point(-1));
     on(matchMedia("(prefers-color-scheme: dark)"), "change", () => this.theme());
     on(this.stage.reduced, "change", () => this.wake());
     this.themes = new MutationObserver(() => this.theme());
@@ -259,6 +258,7 @@ class Player {
     }
     if (this.index === this.captioned) return;
     this.captioned = this.index;
+    this.point(...this.pointed);
     this.caption.replaceChildren(element("b", {}, seconds(film.at[this.index], film.end)), " ", film.say[this.index]);
   }
 
@@ -310,7 +310,8 @@ class Player {
     const box = message < 0 ? this.stage.boxAt(event.offsetX, event.offsetY) : -1;
     this.canvas.title = box >= 0 ? this.film.boxes[box][0] : "";
     this.canvas.style.cursor = message < 0 ? "default" : "pointer";
-    this.point(message, event.offsetX);
+    if (message < 0) this.point(this.stage.selected);
+    else this.point(message, event.offsetX);
   }
 
   select(message) {
@@ -327,7 +328,9 @@ class Player {
     return lines;
   }
 
+  /** Show the history of this message, as far as it has come, until another one is pointed at. */
   point(message, x = 0) {
+    this.pointed = [message, x];
     if (message < 0) { this.history.hidden = true; return; }
     const [id, label] = this.film.messages[message], lines = this.story(message), later = this.film.about.filter((m, i) => m === message && i > this.index).length;
     const shown = lines.slice(-12).map(([at, say]) => element("li", {}, element("span", {}, at), element("span", {}, say)));

@@ -148,6 +148,23 @@ def test_arrows_up_and_down_show_the_history_of_a_message(open_player: Open) -> 
     assert history.is_hidden()
 
 
+def test_the_history_of_a_chosen_message_stays_and_grows(open_player: Open) -> None:
+    """While the pointer leaves and events pass; at the end nothing is left to come."""
+    page = open_player(burst(5))
+    stage, history = page.locator("canvas.eip-stage"), page.locator(".eip-history")
+    stage.press("Home")
+    stage.press("ArrowRight")
+    page.get_by_role("combobox", name="History").select_option(index=1)
+    assert "more to come" in history.inner_text()
+    stage.hover(position={"x": 2, "y": 2})
+    page.mouse.move(0, 0)
+    assert history.is_visible()
+    page.get_by_role("button", name="To the end").click()
+    page.evaluate(STILL)
+    assert "acknowledges order 1" in history.inner_text()
+    assert "more to come" not in history.inner_text()
+
+
 def test_the_history_covers_neither_the_caption_nor_the_controls(open_player: Open) -> None:
     """It opens below them."""
     page = open_player(burst(5))
