@@ -207,7 +207,7 @@ class Strip {
     c.clearRect(0, 0, this.width, this.height);
     c.drawImage(this.still, 0, 0, this.width, this.height);
     c.fillStyle = this.stage.ink;
-    c.fillRect(this.x(now) - 1, 0, 2, this.height);
+    c.fillRect(this.x(now) - 1, 17, 2, this.height - 17); // below the words
   }
 
   paint() {
