@@ -78,9 +78,11 @@ class Brush {
   short(text, room) {
     const key = text + "|" + Math.round(room);
     if (!this.cut.has(key)) {
-      let cut = text;
-      while (cut.length > 1 && this.textWidth(cut === text ? cut : cut + "…") > room) cut = cut.slice(0, -1);
-      this.cut.set(key, cut === text ? text : cut + "…");
+      let cut = text; // in the middle: names that begin alike differ in the end
+      for (let left = text.length - 1; left > 0 && this.textWidth(cut) > room; left--) {
+        cut = text.slice(0, Math.ceil(left / 2)) + "…" + text.slice(text.length - Math.floor(left / 2));
+      }
+      this.cut.set(key, cut);
     }
     return this.cut.get(key);
   }

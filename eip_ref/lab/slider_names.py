@@ -1,4 +1,4 @@
-"""The names of a demo's sliders, for screen readers."""
+"""The sliders of a demo: their names for screen readers, and room to move in a narrow window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["SliderNames"]
 
 
 class SliderNames(anywidget.AnyWidget):
-    """Gives the sliders of a demo their names for screen readers, which ipywidgets leaves out."""
+    """Gives the sliders of a demo what ipywidgets leaves out: names for screen readers, and some length."""
 
     _esm = """
     export default {
@@ -27,4 +27,8 @@ class SliderNames(anywidget.AnyWidget):
         return () => clearInterval(timer);
       },
     };
+    """
+    _css = """
+    .eip-demo .widget-slider { flex-wrap: wrap; height: auto; }
+    .eip-demo .widget-slider > .slider-container { min-width: 50px; }
     """
