@@ -27,10 +27,12 @@ from .wording import describe
 
 __all__ = ["Control", "Demo", "choice", "demo", "slider", "toggle"]
 
+RUNNING = "eip-running"  #: the class of a demo whose scenario runs
 _DELAY = 0.1  # seconds without a change after which the figures below the player are drawn
 _FIGURE = '<div style="background:#fff;border-radius:6px;overflow-x:auto;padding:4px">{{ svg | safe }}</div>'
 _FIRST = (  # the picture of a demo without a player, small enough to be seen with the controls
-    "<style>.eip-first svg { height: auto; max-height: 430px; max-width: 100%; width: auto; }</style>"
+    "<style>.eip-first svg { height: auto; max-height: 430px; "
+    "max-width: 100%; min-width: 560px; width: auto; }</style>"
     '<div class="eip-first">{{ figure | safe }}</div>'
 )
 _STATUS = '<div role="status" style="line-height:1.5">{{ words }}</div>'
@@ -139,7 +141,7 @@ class Demo:
     def _build(self, title: str, *, with_seed: bool) -> Any:
         import ipywidgets
 
-        from .slider_names import SliderNames
+        from .demo_page import DemoPage
 
         beside = [c.label_of(name) for name, c in self.controls.items() if c.ends != (False, True)]
         width = f"{max(map(len, [*beside, 'Seed'])) * 0.58 + 0.8:.1f}em"
@@ -149,7 +151,7 @@ class Demo:
         )
         self.seed.style.description_width = width
         self.seed.layout.max_width = "520px"
-        self._message = ipywidgets.HTML()
+        self._message = ipywidgets.HTML().add_class("eip-words")
         self._drawings = [ipywidgets.HTML() for _ in self.figures]
         for widget in (*self.widgets.values(), self.seed):
             widget.observe(self._changed, "value")
@@ -160,7 +162,7 @@ class Demo:
         heading = [ipywidgets.HTML(filled(_TITLE, title=title), layout={"margin": "2px 16px 2px 2px"})]
         bar = ipywidgets.HBox([*heading[: bool(title)], *self._buttons()], layout={"flex_flow": "row wrap"})
         shown = [self.player] if self.player else []
-        parts = [bar, self.grid, SliderNames(), self._message, *shown, *self._drawings]
+        parts = [bar, self.grid, DemoPage(), self._message, *shown, *self._drawings]
         box = ipywidgets.VBox(parts, layout={"max_width": "1100px"})
         box.add_class("eip-demo")
         return box
@@ -182,7 +184,17 @@ class Demo:
             self._run(later=True)
 
     def _run(self, *, later: bool = False) -> None:
-        """Run and show; with `later` what is slow to draw waits until the values stay as they are."""
+        """Run and show; with `later` what is slow to draw waits until the values stay as they are.
+
+        Meanwhile the words of the run before are marked as old.
+        """
+        self.box.add_class(RUNNING)
+        try:
+            self._run_and_show(later)
+        finally:
+            self.box.remove_class(RUNNING)
+
+    def _run_and_show(self, later: bool) -> None:
         self.error = None
         try:
             self.trace = self.run(seed=self.seed.value, **self.values)

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from eip_ref.lab.demo import Control, Demo, choice, demo, slider, toggle
+from eip_ref.lab.demo import RUNNING, Control, Demo, choice, demo, slider, toggle
 from eip_ref.lab.figures import Figure
 from eip_ref.lab.static_image import image
 from eip_ref.trace import Kind, Trace, record
@@ -47,6 +47,23 @@ def test_a_demo_runs_its_default_values_at_once() -> None:
     assert len(made.trace) == 6
     assert made.player is not None
     assert made.player.trace is made.trace
+
+
+def test_a_demo_says_while_its_scenario_runs_that_what_it_shows_is_old() -> None:
+    """The controls have new values already. It ends with the run, also with one that fails."""
+    marked = []
+
+    async def scenario(fail: bool) -> None:
+        if made:
+            marked.append(RUNNING in made[0].box._dom_classes)
+        await orders(fail=fail)
+
+    made: list[Demo] = []
+    made.append(demo(scenario, {"fail": toggle()}))
+    for fail in (False, True):
+        made[0].set(fail=fail)
+        assert RUNNING not in made[0].box._dom_classes
+    assert marked == [True, True]
 
 
 def test_end_points_cover_each_end_of_each_control() -> None:
