@@ -227,7 +227,7 @@ def test_what_a_closing_receiver_leaves_is_counted_and_handed_back(play: Play) -
 
     trace = play(scenario)
     assert trace.result == ["invoice 1", "invoice 2"]
-    assert trace.count("dropped") == 2
+    assert (trace.count("dropped"), trace.count("refused")) == (2, 0)
 
 
 @everywhere
@@ -408,6 +408,28 @@ async def test_a_sender_that_died_waiting_has_sent_nothing() -> None:
     assert len(invoices) == 0
     (refused,) = recorded().filter("refused")
     assert (refused.who, refused.data["reason"]) == ("shop", "the sender died")
+
+
+@pytest.mark.parametrize("close", [True, False])
+async def test_whoever_waits_at_an_end_that_is_over_is_told(close: bool) -> None:
+    """The end was closed, or its block was left, while a task waited there."""
+    invoices, told = PointToPointChannel("invoices"), list[str]()
+
+    async def wait() -> None:
+        with pytest.raises(anyio.ClosedResourceError):
+            await inbox.receive()
+        told.append("over")
+
+    async with anyio.create_task_group() as group:
+        with invoices.receiver() as inbox:
+            group.start_soon(wait)
+            await anyio.sleep(1)
+            if close:
+                invoices.close_receiver()
+                await anyio.sleep(1)
+            assert told == ["over"] * close
+        await anyio.sleep(1)
+        assert told == ["over"]
 
 
 @virtual_time_only
