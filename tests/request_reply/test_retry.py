@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_an_idempotent_operation_is_repeated_after_an_indefinite_outcome(
     service = Scripted(error, error, "answer")
     assert learns(play, service, **how) == ("answer", 3)
     assert {told["idempotency_key"] for told in service.asked} == {how.get("idempotency_key")}
+
+
+@everywhere
+@pytest.mark.parametrize("deadline", [math.inf, 1.5])
+def test_when_no_attempt_brings_an_answer_the_last_error_comes_out(play: Play, deadline: float) -> None:
+    """After the last attempt, or when another one could not begin in time: nobody is kept waiting."""
+    again = Scripted(TimedOut("?"), TimedOut("?"), TransportError("?"))
+    expected = (TransportError, 3) if deadline == math.inf else (TimedOut, 2)
+    assert learns(play, again, idempotency_key="op", deadline=deadline) == expected
 
 
 @everywhere
