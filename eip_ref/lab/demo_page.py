@@ -33,8 +33,10 @@ class DemoPage(anywidget.AnyWidget):
     };
     """
     _css = """
-    .eip-demo .widget-slider { flex-wrap: wrap; height: auto; }
-    .eip-demo .widget-slider > .slider-container { min-width: 50px; }
+    @media (max-width: 640px) {
+      .eip-demo .widget-slider { flex-wrap: wrap; height: auto; }
+      .eip-demo .widget-slider > .slider-container { min-width: 50px; }
+    }
     .eip-demo .eip-words { position: relative; }
     .eip-running .eip-words > * { animation: eip-old 0s 0.3s forwards; }
     .eip-running .eip-words::after {
