@@ -134,12 +134,15 @@ class Projector:
         A fault of the disk on which the views are is noted, and it goes on later.
         """
         try:
-            with self.views.reading() as transaction:
-                self._must_not_be_retired(transaction)
-            async for batch in self._reader(events):
+            async for batch in await despite_faults(partial(self._begin, events), self.name):
                 await despite_faults(partial(self._take_in, batch, events.name), self.name)
         except Retired:
             return
+
+    async def _begin(self, events: EventStore) -> Reader:
+        with self.views.reading() as transaction:
+            self._must_not_be_retired(transaction)
+            return self._reader(events)
 
     def _reader(self, events: EventStore) -> Reader:
         self._committed = self.position
@@ -329,7 +332,8 @@ class Reactor:
 
         A fault of the disk on which the positions are is noted, and the same event is not reacted to again.
         """
-        start = await self._positions.run(partial(self._start, events))
+        begin = partial(self._positions.run, partial(self._start, events))
+        start = await despite_faults(begin, self.name)
         async for batch in Reader(events, self.name, after=start, limit=1):
             for event in batch:
                 if (handler := self._handlers.get(event.message.type)) is not None:

@@ -244,10 +244,18 @@ def _projects(store: SQLiteStore) -> Any:
     return run
 
 
+def _reacts(store: SQLiteStore) -> Any:
+    async def run() -> None:
+        await Reactor(store, "desk", {}, history=True).run(await _history())
+
+    return run
+
+
 BACKGROUND = {
     "Relay.run": lambda store: Relay(Outbox(store, "outbox"), lambda message: None).run,
     "CommandQueue.run": lambda store: CommandQueue(billing(store)).run,
     "Projector.run": _projects,
+    "Reactor.run": _reacts,
 }
 
 
@@ -268,7 +276,7 @@ async def test_a_task_in_the_background_outlives_a_lock_that_lasts(tmp_path: Pat
                 group.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("name", ["Relay.run", "CommandQueue.run"])
+@pytest.mark.parametrize("name", BACKGROUND)
 async def test_a_task_in_the_background_outlives_the_transaction_of_another(
     tmp_path: Path, name: str
 ) -> None:
