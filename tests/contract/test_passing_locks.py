@@ -68,19 +68,6 @@ async def _rebuild(store: SQLiteStore) -> Any:
     return lambda: rebuild(projector, history)
 
 
-async def _react(store: SQLiteStore) -> Any:
-    done, history = anyio.Event(), await _history()
-    reactor = Reactor(store, "mailer", {"Said": lambda event: done.set()}, history=True)
-
-    async def until_done() -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(reactor.run, history)
-            await done.wait()
-            group.cancel_scope.cancel()
-
-    return until_done
-
-
 async def _resequence(store: SQLiteStore) -> Any:
     intake = Resequencer(store, "intake", lambda events: None)
     return lambda: intake(CHARGED)
@@ -150,7 +137,6 @@ OPERATIONS: dict[str, Ready] = {
     "Log.append": _append_to_a_log,
     "Projector.catch_up": _project,
     "rebuild": _rebuild,
-    "Reactor.run": _react,
     "Resequencer": _resequence,
     "ReadModel": _view,
     "ReadModel.rebuild": _rebuild_a_view,
