@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import textwrap
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +31,7 @@ from eip_ref.message_queue import MessageQueue, Worker
 from eip_ref.storage import MemoryStore, SQLiteStore
 from eip_ref.trace import Trace
 from tests.backends import Play, everywhere, on_asyncio, recorded, virtual_time_only
+from tests.docstrings import example
 
 
 def part(number: Any, order: str | None = "order 17", body: Any = None) -> Message:
@@ -614,9 +614,8 @@ async def test_behind_a_worker_a_crash_loses_no_part(tmp_path: Path) -> None:
 
 def test_the_example_in_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """One group is complete, one times out, and its last part comes too late."""
-    lines = [line for line in str(aggregator.__doc__).splitlines() if line.startswith("    ") or not line]
     names = {**vars(aggregator), "Message": Message}
-    exec(textwrap.dedent("\n".join(lines)), names)
+    exec(example(aggregator), names)
     simulate(names["two_orders"])
     assert capsys.readouterr().out.splitlines() == [
         "0 s  order 17 is complete: tea, cups",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import textwrap
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -28,6 +27,7 @@ from eip_ref.circuit_breaker import BreakerOpen
 from eip_ref.lab.invariants.fan_out import fan_out_budget
 from eip_ref.trace import Trace, acting, whoami
 from tests.backends import Play, everywhere, on_virtual_asyncio, recorded, virtual_time_only
+from tests.docstrings import example
 
 AdmittedRequest = Callable[[BranchInput], Awaitable[Any]]
 
@@ -463,9 +463,7 @@ def test_what_cannot_work_is_refused_when_it_is_made(make: Callable[[], object],
 
 def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """What the docstring shows is what happens."""
-    assert pattern.__doc__
-    lines = [line for line in pattern.__doc__.splitlines() if line.startswith("    ") or not line]
-    exec(textwrap.dedent("\n".join(lines)), {})
+    exec(example(pattern), {})
     assert capsys.readouterr().out.splitlines() == [
         "after 0.5 s, complete: False",
         "  order    {'id': 'order 17', 'user': 'ann'}",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import textwrap
 from collections import Counter, OrderedDict
 from random import Random
 from typing import Any
@@ -23,6 +21,7 @@ from eip_ref.lab.littles_law import littles_law
 from eip_ref.message import Message
 from eip_ref.trace import Trace, acting
 from tests.backends import Play, everywhere, recorded, virtual_time_only
+from tests.docstrings import example
 
 DROPPING = ("drop newest", "drop oldest", "latest per key", "sample")
 ALL = ("block", *DROPPING)
@@ -824,11 +823,10 @@ def test_the_example_in_the_docstring_prints_what_each_policy_keeps(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The package's example runs, and no two policies keep the same."""
-    lines = inspect.getdoc(package).splitlines()  # type: ignore[union-attr]
-    code = [line for line in lines if line.startswith("    ") or not line]
-    assert len([line for line in code if line]) <= 30
+    code = example(package)
+    assert len([line for line in code.splitlines() if line]) <= 30
     space: dict[str, Any] = {**vars(package), "anyio": anyio, "Message": Message, "Random": Random}
-    exec(textwrap.dedent("\n".join(code)), space)
+    exec(code, space)
     sound(simulate(space["a_burst_of_prices"]))
     assert capsys.readouterr().out.splitlines() == [
         "drop newest     5 dropped, kept tea 0, milk 1, bread 2",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import anyio
@@ -27,6 +26,7 @@ from eip_ref.lab.faults import Crash, Participant
 from eip_ref.lab.invariants.breaker import breaker_legality
 from eip_ref.trace import Trace
 from tests.backends import recorded, virtual_time_only
+from tests.docstrings import example
 
 TICK = 0.001
 AWAY = ConnectionError("nobody answers")
@@ -623,10 +623,9 @@ async def test_the_trace_tells_how_a_call_ended_for_its_caller() -> None:
 
 def test_the_example_of_the_package_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """At most 30 lines, and its output shows the three states at work."""
-    lines = str(eip_ref.circuit_breaker.__doc__).splitlines()
-    code = [line for line in lines if line.startswith("    ")]
-    assert len(code) <= 30
-    exec(textwrap.dedent("\n".join(code)), {})
+    code = example(eip_ref.circuit_breaker)
+    assert len([line for line in code.splitlines() if line]) <= 30
+    exec(code, {})
     said = capsys.readouterr().out
     assert said.count("ConnectionError") == 4
     assert said.count("BreakerOpen") == 6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -29,6 +28,7 @@ from eip_ref.message_queue import (
 )
 from eip_ref.trace import Trace, acting, record, whoami
 from tests.backends import Play, everywhere, recorded
+from tests.docstrings import example
 
 Handle = Callable[[Message], Awaitable[None]]
 
@@ -702,10 +702,9 @@ def test_a_wrong_backoff_is_refused_by_name(wrong: dict[str, Any]) -> None:
 
 def test_the_example_in_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """What a dead consumer had comes again when its lease is over."""
-    lines = [line for line in str(message_queue.__doc__).splitlines() if line.startswith("    ") or not line]
-    lines.remove("    ready + in flight + acked + dead + dropped = accepted.")
+    code = example(message_queue).removeprefix("ready + in flight + acked + dead + dropped = accepted.")
     names = {**vars(message_queue), "Message": Message, "anyio": anyio}
-    exec(textwrap.dedent("\n".join(lines)), names)
+    exec(code, names)
     simulate(names["a_consumer_dies"])
     assert capsys.readouterr().out.splitlines() == [
         "  0 s  order 2, delivery 1",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import textwrap
 from typing import Any
 
 import anyio
@@ -28,6 +27,7 @@ from eip_ref.point_to_point import (
 )
 from eip_ref.trace import Kind, acting, record
 from tests.backends import Play, everywhere, recorded, virtual_time_only
+from tests.docstrings import example
 
 POLICIES = pytest.mark.parametrize("policy", list(WhenAway))
 
@@ -526,9 +526,8 @@ def test_no_system_is_an_error(systems: Any) -> None:
 
 def test_the_example_in_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """Each policy says something else of a receiver that is away."""
-    lines = [line for line in str(point_to_point.__doc__).splitlines() if line.startswith("    ") or not line]
     names = {**vars(point_to_point), "Message": Message}
-    exec(textwrap.dedent("\n".join(lines)), names)
+    exec(example(point_to_point), names)
     simulate(names["nobody_receives"])
     assert capsys.readouterr().out.splitlines() == [
         "block   the sender still waits",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import inspect
 import math
-import textwrap
 import tracemalloc
 from collections.abc import Awaitable, Callable
 
@@ -32,6 +30,7 @@ from eip_ref.publish_subscribe import (
 from eip_ref.signal import orphans
 from eip_ref.trace import Trace, acting, record, whoami
 from tests.backends import Play, everywhere, recorded, virtual_time_only
+from tests.docstrings import example
 
 
 def waiting(inbox: Subscription) -> list[object]:
@@ -882,11 +881,10 @@ def test_cancelled_before_it_began_publishes_and_receives_nothing(backend: str) 
 
 def test_the_example_in_the_docstring_prints_who_got_what(capsys: pytest.CaptureFixture[str]) -> None:
     """The package's example runs, and shows a slow reader that misses one message and delays nobody."""
-    lines = inspect.getdoc(package).splitlines()  # type: ignore[union-attr]
-    code = [line for line in lines if line.startswith("    ") or not line]
-    assert len([line for line in code if line]) <= 30
+    code = example(package)
+    assert len([line for line in code.splitlines() if line]) <= 30
     space = {**vars(package), "anyio": anyio, "Message": Message}
-    exec(textwrap.dedent("\n".join(code)), space)
+    exec(code, space)
     trace = simulate(space["an_order_is_paid"])
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == ["order 0: nobody subscribed", "order 1: 2 receivers"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -41,6 +40,7 @@ from eip_ref.request_reply import (
 from eip_ref.request_reply.envelope import KEY, ReplyContent, ReplyStatus, outcome
 from eip_ref.trace import Trace
 from tests.backends import Play, everywhere, recorded, virtual_time_only
+from tests.docstrings import example
 
 TICK = 0.001
 Handle = Callable[[Message], Awaitable[Any]]
@@ -762,8 +762,7 @@ def test_an_outcome_can_be_read_without_raising_it() -> None:
 
 def test_the_example_in_the_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """At most 30 lines, and it shows what comes out of order and what does not come."""
-    lines = (eip_ref.request_reply.__doc__ or "").splitlines()
-    code = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line)).strip()
+    code = example(eip_ref.request_reply)
     assert len(code.splitlines()) <= 30
     names: dict[str, Any] = {}
     exec(code, names)
