@@ -115,6 +115,8 @@ class Permit:
 
     def judged(self, result: object = None, error: BaseException | None = None) -> bool:
         """Settle as the breaker's predicates judge the result or the error. What they raise comes out."""
+        if self.settled:
+            return False
         try:
             verdict = self.breaker.predicates.judge(result, error)
         except BaseException as broken:  # a predicate with a fault must not keep the slot

@@ -71,7 +71,7 @@ async def in_thread(call: Callable[..., T], *args: Any, **keywords: Any) -> T:
 
 
 def once_it_leads(ask: Callable[[], T]) -> T:
-    """Ask again while the broker, just started, does not lead the partition or the group yet."""
+    """Ask again while the broker does not know the topic, or lead the partition or the group, yet."""
     end = time.monotonic() + ANSWER
     while True:
         try:

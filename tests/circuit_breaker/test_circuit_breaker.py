@@ -417,6 +417,16 @@ async def test_a_predicate_that_raises_keeps_no_slot() -> None:
     payments.admit().success()
 
 
+async def test_what_is_settled_is_judged_no_more() -> None:
+    """The predicates are not asked again, so that the error of the block comes out and not one of theirs."""
+    payments = breaker(predicates=Predicates(failure=lambda result: result.status > 499))
+    permit = payments.admit()
+    permit.failure()
+    with pytest.raises(ConnectionError), permit:
+        raise AWAY
+    assert not permit.judged("no status")
+
+
 # Three ways to use it
 
 
