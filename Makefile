@@ -10,7 +10,7 @@ PYTHON := $(firstword $(shell for name in $(CANDIDATES); do \
 endif
 VENV    = .venv
 BIN     = $(VENV)/bin
-WORKERS = 4
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 ARGS    =
 UPGRADE = --upgrade
 APART   = autograder broken browser docs field javascript notebooks seeded

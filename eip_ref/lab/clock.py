@@ -1,8 +1,8 @@
 """Virtual time: `simulate()` runs anyio code with a clock that jumps instead of waiting.
 
-The clock is an asyncio loop whose selector, asked to wait for the next timer, moves the time there
-at once. All else is asyncio's own: tasks that are ready run first in, first out. So an hour takes
-milliseconds, and the same scenario and seed give the same trace in every process.
+The clock is an asyncio loop that moves its time to the next timer when nothing else is ready. All else is
+asyncio's own: tasks that are ready run first in, first out. So an hour takes milliseconds, and the same
+scenario and seed give the same trace in every process.
 
 *Left out:* threads, sockets, subprocesses and signals. Nothing but tasks and timers can wake a
 task here, so waiting for anything else is a `Deadlock`.
@@ -17,6 +17,7 @@ import itertools
 import math
 import signal
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -47,6 +48,7 @@ __all__ = [
     "waits_elsewhere",
 ]
 
+_MANY_TIMERS, _MANY_CANCELLED = 100, 0.5  #: asyncio's own bounds, for how many and for which part of them
 _NEW_OBJECTS = 10_000  #: of a run, at which the garbage collector looks together; else they are 700
 
 _seed: ContextVar[int | None] = ContextVar("seed", default=None)
@@ -123,55 +125,20 @@ class _Task(asyncio.Task[Any]):
         return isinstance(waiter, asyncio.Future) and not waiter.done()
 
 
-class _Clock:
-    """The loop's selector: asked to wait, it moves `now` to the next timer and says that nothing happened."""
-
-    def __init__(self, max_events: int, max_time: float) -> None:
-        self.now = 0.0
-        self.due: list[float] = []  # when each timer is due, cancelled ones included
-        self.stop: BaseException | None = None
-        self._left = self._max_events = max_events
-        self._max_time = max_time
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if self.stop is not None:
-            stop, self.stop = self.stop, None
-            raise stop
-        while self.due and self.due[0] <= self.now:
-            heapq.heappop(self.due)
-        if timeout is None or (timeout > 0 and self.due and self.due[0] == math.inf):
-            raise Deadlock(f"at {self.now:g} s every task waits and no timer is set.\n{_waiting()}")
-        self._left -= 1
-        if self._left < 0:
-            self._left = self._max_events  # for the tasks that now clean up
-            raise Runaway(
-                f"more than {self._max_events:,} turns of the loop by {self.now:g} s of virtual time; "
-                f"{_why_it_runs_on()}\n{_waiting()}"
-            )
-        if timeout > 0:
-            self._jump(self.now + timeout)
-        return []
-
-    def _jump(self, then: float) -> None:
-        # asyncio asks for a difference; adding it back may miss the timer by a rounding error.
-        # The timers' own times are exact, so take the one that was meant.
-        while self.due and self.due[0] < then - 1e-9:
-            heapq.heappop(self.due)
-        if self.due and self.due[0] <= then + 1e-9:
-            then = self.due[0]
-        if then > self._max_time:
-            raise Runaway(
-                f"virtual time would pass its bound of {self._max_time:g} s; "
-                f"end the scenario, or allow more with max_time.\n{_waiting()}"
-            )
-        self.now = then
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
-    """A loop without files, and so without the pair of sockets by which others wake themselves."""
+    """A loop whose time jumps to the next timer when nothing is ready. It has no files and no selector."""
 
-    def __init__(self, clock: _Clock, dead: Collection[object]) -> None:
-        self._selector = self._clock = clock
+    _ready: deque[Any]  # asyncio's own, as are the next four
+    _scheduled: list[Any]
+    _timer_cancelled_count: int
+    _clock_resolution: float
+    _stopping: bool
+
+    def __init__(self, turns: int, max_time: float = math.inf, dead: Collection[object] = ()) -> None:
+        self.now = 0.0
+        self.ending: BaseException | None = None  #: raised before the next turn
+        self._left = self._turns = turns  # how many there may be
+        self._max_time = max_time
         self._dead = dead
         self._numbers = itertools.count(1)
         self._to_cancel: dict[_Task, Any] = {}
@@ -180,10 +147,59 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
-        return self._clock.now
+        return self.now
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are none: the selector knows no files."""
+    def _run_once(self) -> None:
+        """One turn: all that is ready, or that is due. What becomes ready meanwhile runs in the next one."""
+        if self.ending is not None:
+            ending, self.ending = self.ending, None
+            raise ending
+        self._left -= 1
+        if self._left < 0:
+            self._left = self._turns  # for the tasks that now clean up
+            self._runs_on()
+        self._forget_cancelled()
+        ready, timers = self._ready, self._scheduled
+        if not ready and not self._stopping:
+            then = timers[0]._when if timers else math.inf
+            if then > self.now:
+                self._wait_until(then)
+        soon = self.now + self._clock_resolution
+        while timers and timers[0]._when < soon:
+            timer = heapq.heappop(timers)
+            timer._scheduled = False
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _forget_cancelled(self) -> None:
+        """As asyncio does, at the same turns: the order of timers that are due together rests on it."""
+        timers, cancelled = self._scheduled, self._timer_cancelled_count
+        if len(timers) > _MANY_TIMERS and cancelled / len(timers) > _MANY_CANCELLED:
+            timers[:] = [timer for timer in timers if not timer._cancelled]
+            heapq.heapify(timers)
+            self._timer_cancelled_count = 0
+        while timers and timers[0]._cancelled:
+            heapq.heappop(timers)
+            self._timer_cancelled_count -= 1
+
+    def _runs_on(self) -> None:
+        raise Runaway(
+            f"more than {self._turns:,} turns of the loop by {self.now:g} s of virtual time; "
+            f"{_why_it_runs_on()}\n{_waiting()}"
+        )
+
+    def _wait_until(self, then: float) -> None:
+        if then == math.inf:
+            raise Deadlock(f"at {self.now:g} s every task waits and no timer is set.\n{_waiting()}")
+        if then > self._max_time:
+            raise Runaway(
+                f"virtual time would pass its bound of {self._max_time:g} s; "
+                f"end the scenario, or allow more with max_time.\n{_waiting()}"
+            )
+        self.now = then
 
     def _write_to_self(self) -> None:
         """It never sleeps, so nobody has to wake it."""
@@ -198,12 +214,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
     create_connection = create_datagram_endpoint = create_server = _left_out
     create_unix_connection = subprocess_exec = subprocess_shell = _left_out
 
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Any, *args: Any, context: Any = None
-    ) -> asyncio.TimerHandle:
-        heapq.heappush(self._clock.due, when)
-        return super().call_at(when, callback, *args, context=context)
-
     def run(self, coro: Coroutine[Any, Any, None]) -> None:
         """Run `coro`; then cancel and close what it left behind, as `asyncio.run` does."""
         try:
@@ -215,7 +225,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def end(self, ending: BaseException) -> None:
         """Stop with this exception before the next turn; the first one counts."""
-        self._clock.stop = self._clock.stop or ending
+        self.ending = self.ending or ending
 
     def unfinished(self) -> list[_Task]:
         """The tasks that have not ended, in the order in which they were made."""
@@ -274,16 +284,20 @@ def simulate(
     its attribute `trace`.
     """
     count("max_events", max_events)
-    clock = _Clock(max_events, duration("max_time", max_time, infinite=True))
-    return copy_context().run(_run, clock, max_events, seed, scenario, args)
+    duration("max_time", max_time, infinite=True)
+    return copy_context().run(_run, max_events, max_time, seed, scenario, args)
 
 
 def _run(
-    clock: _Clock, max_events: int, seed: int, scenario: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
+    max_events: int,
+    max_time: float,
+    seed: int,
+    scenario: Callable[..., Awaitable[Any]],
+    args: tuple[Any, ...],
 ) -> Trace:
     _seed.set(seed)
     alone.set(True)
-    loop = VirtualLoop(clock, dead := begin_without_lives())
+    loop = VirtualLoop(max_events, max_time, dead := begin_without_lives())
     result, raised = None, None
 
     async def main() -> None:
@@ -291,9 +305,9 @@ def _run(
         asyncio.current_task().set_name("the scenario")  # type: ignore[union-attr]
         result = await scenario(*args)
 
-    with recording(lambda: clock.now, limit=max_events, explain=_waiting) as recorder:
+    with recording(loop.time, limit=max_events, explain=_waiting) as recorder:
         try:
-            with _set_aside(), _seldom_collected(), _interruptible(clock):
+            with _set_aside(), _seldom_collected(), _interruptible(loop):
                 loop.run(main())
         except BaseException as error:
             raised = error
@@ -347,12 +361,12 @@ def _seldom_collected() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible(clock: _Clock) -> Iterator[None]:
+def _interruptible(loop: VirtualLoop) -> Iterator[None]:
     """Ctrl-C ends the run between two turns of the loop, where no task can catch it; the next, at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        clock.stop = KeyboardInterrupt()
+        loop.ending = KeyboardInterrupt()
         if before is not signal.default_int_handler:
             before(number, frame)
 
@@ -365,8 +379,8 @@ def _interruptible(clock: _Clock) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if clock.stop is not None:  # it came after the last turn
-            raise clock.stop
+        if loop.ending is not None:  # it came after the last turn
+            raise loop.ending
 
 
 def _why_it_runs_on() -> str:

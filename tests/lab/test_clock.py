@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import signal
 import socket
 import subprocess
@@ -57,6 +58,17 @@ def test_a_deadline_is_met_to_the_last_bit() -> None:
 
     simulate(scenario)
     assert woken == deadlines
+
+
+def test_no_time_jumps_to_a_timer_that_was_cancelled() -> None:
+    """Not even where another one is due a billionth of a second later."""
+
+    async def scenario() -> float:
+        asyncio.get_running_loop().call_at(math.nextafter(1.0, 0.0), int).cancel()
+        await anyio.sleep_until(1.0)
+        return anyio.current_time()
+
+    assert simulate(scenario).result == 1.0
 
 
 def test_a_deadlock_is_an_error_that_names_who_waits() -> None:

@@ -83,8 +83,7 @@ class Side(Crossing):
         self._calls: dict[asyncio.Task[Any], int] = {}  # of the tasks that are a call's own
         self._count = itertools.count(1)
         self._lane_count = itertools.count(1)
-        self._clock = _Clock(self)
-        self._loop = VirtualLoop(self._clock, ())  # type: ignore[arg-type]
+        self._loop = _Loop(self)
         self._loop.set_exception_handler(lambda loop, context: None)
         self._context = copy_context()
         self.tests = False  #: whether the answer is a test
@@ -131,7 +130,7 @@ class Side(Crossing):
         while True:
             match self.hear():
                 case ["go", now, items]:
-                    self._clock.now = now
+                    self._loop.now = now
                     for item in items:
                         self._take(item)
                     return
@@ -196,10 +195,10 @@ class Side(Crossing):
 
     def _answer_sync(self, words: list[Any]) -> None:
         now, who, target, args, named = words
-        self._clock.now = now
+        self._loop.now = now
         if self.sharing and not self.tests:
             self.shared.forget()  # what is shared is shared for one call
-        before = len(self._loop._ready)  # type: ignore[attr-defined]
+        before = len(self._loop._ready)
         context = self._context.copy()
         context.run(trace._who.set, who)
         try:
@@ -210,8 +209,8 @@ class Side(Crossing):
         except BaseException as error:
             kind, found = "fault", self.errors.pack(error)
             self._tell_of_coroutines(error)
-        ready = len(self._loop._ready) > before or bool(self._outbox)  # type: ignore[attr-defined]
-        self._tell(kind, found, ready, self._clock.next_due())
+        ready = len(self._loop._ready) > before or bool(self._outbox)
+        self._tell(kind, found, ready, self._loop.next_due())
 
     def _target(self, target: list[Any]) -> Callable[..., Any]:
         match target:
@@ -301,7 +300,7 @@ class Side(Crossing):
         call = self._calls.get(asyncio.current_task())  # type: ignore[arg-type]
         if call is None:
             return False
-        soon = nextafter(self._clock.now, inf)  # before any other deadline
+        soon = nextafter(self._loop.now, inf)  # before any other deadline
         self._scopes[call].deadline = soon
         seen = anyio.current_effective_deadline() <= soon
         self._scopes[call].deadline = inf
@@ -349,30 +348,23 @@ class Side(Crossing):
         return super().adopt(number, kind, name, parts, {key: self.unpack(fixed[key]) for key in fixed})
 
 
-class _Clock:
-    """The loop's selector: asked to wait, it lets the judge set the time."""
+class _Loop(VirtualLoop):
+    """A loop that lets the judge set its time, when it has nothing else to do."""
 
     def __init__(self, side: Side) -> None:
-        self.now = 0.0
-        self.due: list[float] = []  # the loop writes to it, and nobody reads it
-        self.stop = None
-        self._side, self._spins = side, 0
+        super().__init__(SPINS)
+        self._side = side
+
+    def _runs_on(self) -> None:
+        self._side.runaway()
+
+    def _wait_until(self, then: float) -> None:
+        self._left = SPINS
+        self._side.wait(self.next_due())
 
     def next_due(self) -> float | None:
-        timers = self._side._loop._scheduled  # type: ignore[attr-defined]
-        due = next((timer.when() for timer in sorted(timers) if not timer.cancelled()), None)
-        return None if due is None or due == float("inf") else due
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        self.due.clear()
-        if timeout == 0:
-            self._spins += 1
-            if self._spins > SPINS:
-                self._side.runaway()
-            return []
-        self._spins = 0
-        self._side.wait(self.next_due())
-        return []
+        due = min((timer.when() for timer in self._scheduled if not timer.cancelled()), default=inf)
+        return None if due == inf else due
 
 
 class _Recorder:

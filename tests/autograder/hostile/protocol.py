@@ -170,7 +170,7 @@ SPEAKERS: Table = {
     ),
     "does not hear that it is stopped": (
         "swallowed-cancellation", "whoever does not end is ended",
-        "number = 0\nwhile True:\n    number += 1\n    wait(op(number, [1, 'receive']), due=side._clock.now + 1)",
+        "number = 0\nwhile True:\n    number += 1\n    wait(op(number, [1, 'receive']), due=side._loop.now + 1)",
     ),
     "acknowledges a lease in the breath in which it takes it": (
         "garbled", "a lease has a number when it came", "wait(op(1, [1, 'receive']), op(2, [3, 'ack'], lane=1))",
