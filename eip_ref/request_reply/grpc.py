@@ -39,6 +39,8 @@ _STOPPED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity
 class GrpcRequestor(Requestor):
     """Asks the service behind the channel that it is given; the settings are those of `Requestor`."""
 
+    _send_waits = True
+
     def __init__(self, channel: grpc.aio.Channel, *, service: str = SERVICE, **settings: Any) -> None:
         super().__init__(self._send, **settings)
         self._channel = channel

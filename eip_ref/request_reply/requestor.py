@@ -137,6 +137,8 @@ class Requestor:
     follow a conversation over several requests, follow the causation ids, which `caused_by` sets.
     """
 
+    _send_waits = False  # True where `send` always waits for the answer, and so lets others have a turn
+
     def __init__(
         self,
         send: Handler,
@@ -280,8 +282,8 @@ class Requestor:
         except Exception:
             await anyio.lowlevel.checkpoint()  # one turn for others, and who is cancelled hears just that
             raise
-        if pending.ended is None:  # it has not waited either
-            await anyio.lowlevel.checkpoint()
+        if pending.ended is None and not self._send_waits:  # one turn for others, and the answer is kept
+            await anyio.lowlevel.cancel_shielded_checkpoint()
         return pending
 
     def _begin(self, attempt: Message, expected_replies: int) -> PendingReply:

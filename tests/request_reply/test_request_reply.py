@@ -190,6 +190,20 @@ def test_a_request_that_is_cancelled_before_it_began_is_not_sent(backend: str) -
     assert sent == []
 
 
+async def test_an_answer_that_is_there_is_not_lost_to_a_cancellation_at_the_same_instant() -> None:
+    """It came while its request was being sent; who is cancelled hears of it at the next wait."""
+
+    async def send(message: Message) -> None:
+        shop.receive_nowait(ReplyContent(ReplyStatus.ANSWER, 7).to(message, "stock"))
+        scope.cancel()
+
+    answers: list[Any] = []
+    with Requestor(send, name="shop") as shop, anyio.CancelScope() as scope:
+        answers.append((await shop.request("price", timeout=1)).body)
+        await anyio.sleep(0)
+    assert (answers, scope.cancelled_caught) == ([7], True)
+
+
 # Late and duplicate replies
 
 
