@@ -160,7 +160,8 @@ class Inbox:
         self.subject, self._free = subject, free
         self._subscription: Any = None
         self._answer: asyncio.Future[Any]
-        self._end: asyncio.TimerHandle
+        self._until = 0.0
+        self._alarm: asyncio.TimerHandle | None = None  # one for many pulls: each would pay for a timer
 
     @classmethod
     async def subscribed(cls, client: Any, free: list[Inbox]) -> Inbox:
@@ -171,11 +172,18 @@ class Inbox:
     def answer_within(self, seconds: float) -> asyncio.Future[Any]:
         """The message that will come, or None when the server says that there is none."""
         loop = asyncio.get_running_loop()
-        self._answer = loop.create_future()
-        self._end = loop.call_later(seconds, self._give_up)
+        self._answer, self._until = loop.create_future(), loop.time() + seconds
+        if self._alarm is None:
+            self._alarm = loop.call_at(self._until, self._is_late, loop)
         return self._answer
 
-    def _give_up(self) -> None:
+    def _is_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        if self._answer.done():
+            return
+        if loop.time() < self._until:
+            self._alarm = loop.call_at(self._until, self._is_late, loop)
+            return
         self._settle(TimeoutError())
         self._leaving = asyncio.ensure_future(self._leave())
 
@@ -184,7 +192,8 @@ class Inbox:
             await self._subscription.unsubscribe()
 
     async def _hear(self, message: Any) -> None:
-        self._end.cancel()
+        if self._answer.done():  # it was given up; or nothing is asked, and the server says that it leaves
+            return
         status = (message.headers or {}).get("Status")
         if status is None:
             self._free.append(self)
@@ -194,8 +203,6 @@ class Inbox:
         await self._leave()
 
     def _settle(self, answer: Any) -> None:
-        if self._answer.done():
-            return
         if isinstance(answer, Error):
             self._answer.set_exception(answer)
         else:

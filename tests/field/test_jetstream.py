@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import AsyncMock, Mock
 from uuid import uuid4
 
 import anyio
 import pytest
+from nats.errors import TimeoutError
 
 from eip_ref.field import jetstream
-from eip_ref.field.jetstream import JetStreamQueue
+from eip_ref.field.jetstream import Inbox, JetStreamQueue
 from eip_ref.field.servers import NATS
 from eip_ref.message import Message
 
@@ -42,7 +44,9 @@ def test_a_pull_that_nobody_answers_leaves_nothing_behind(monkeypatch: pytest.Mo
 
     async def main(server: NATS) -> None:
         async with JetStreamQueue(server.url, "orders") as queue:
+            await queue.put(Message(0))
             before = len(queue._nats._subs)
+            await (await queue.receive(timeout=0.1)).ack()  # its subject is the next pull's too
             server.freeze()
             for _ in range(3):
                 with pytest.raises(ConnectionError, match="timeout"):
@@ -52,6 +56,20 @@ def test_a_pull_that_nobody_answers_leaves_nothing_behind(monkeypatch: pytest.Mo
 
     with NATS.running() as server:
         anyio.run(main, server, backend="asyncio")
+
+
+def test_a_subject_that_was_given_up_is_not_used_again() -> None:
+    """Not even when its message comes as it is left: nobody would hear the next one."""
+
+    async def main() -> None:
+        free: list[Inbox] = []
+        inbox = await Inbox.subscribed(AsyncMock(new_inbox=lambda: "inbox"), free)
+        with pytest.raises(TimeoutError):
+            await inbox.answer_within(0)
+        await inbox._hear(Mock(headers=None))
+        assert free == []
+
+    anyio.run(main, backend="asyncio")
 
 
 def test_a_message_with_an_odd_id_can_be_put_for_later(servers: Servers) -> None:
