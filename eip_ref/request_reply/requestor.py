@@ -14,7 +14,7 @@ from .. import values
 from ..bounded import LastN
 from ..message import Handler, Message
 from ..signal import on_death
-from ..trace import Kind, acting, new_id, record, whoami
+from ..trace import Kind, acting, listening, new_id, record, whoami
 from .envelope import KEY, outcome
 from .errors import (
     ClosedWhileWaiting,
@@ -77,8 +77,9 @@ class PendingReplies:
                 f"{self._name} waits for {self._max_waiting} answers and may not wait for more"
             )
         pending = self._table[attempt.id] = PendingReply(attempt, expected_replies)
-        facts = {"until": pending.deadline, "expected_replies": expected_replies}
-        record(Kind.STATE, self._name, attempt.id, who=self._name, was="", now="waiting", **facts)
+        if listening():
+            facts = {"until": pending.deadline, "expected_replies": expected_replies}
+            self._tell(attempt, was="", now="waiting", **facts)
         return pending
 
     def offer(self, reply: Message) -> None:
@@ -112,10 +113,13 @@ class PendingReplies:
         del self._table[pending.attempt.id]
         if pending.replies:
             self._answered[pending.attempt.id] = frozenset(pending.replies)
-        attempt_id, replies = pending.attempt.id, len(pending.replies)
-        record(Kind.STATE, self._name, attempt_id, who=self._name, was="waiting", now=how, replies=replies)
+        if listening():
+            self._tell(pending.attempt, was="waiting", now=how, replies=len(pending.replies))
         if pending.ended is not None:
             pending.ended.set()
+
+    def _tell(self, attempt: Message, **facts: Any) -> None:
+        record(Kind.STATE, self._name, attempt.id, who=self._name, **facts)
 
     def close(self) -> None:
         """End the waiting of all attempts and begin no more. Idempotent."""
