@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -253,14 +254,65 @@ def slow_saga(names: Names) -> str:
 
 
 def price_of_the_bound(names: Names) -> str:
-    breaker, shed = (names["steps"][f"+ {repair}"].sold for repair in ("breaker", "shed"))
-    assert f"{breaker} are sold" in prose(ROOT / "notebooks" / "12b_the_whole_shop.ipynb")
-    return f"costs {breaker - shed} sales"
+    breaker, shed = (names["steps"][f"+ {repair}"] for repair in ("breaker", "shed"))
+    said = prose(ROOT / "notebooks" / "12b_the_whole_shop.ipynb")
+    assert f"{breaker.sold} are sold" in said
+    assert f"sent {shed.refused - breaker.refused} more customers away" in said
+    return f"costs {breaker.sold - shed.sold} sales"
 
 
 def patience_at_a_bound(names: Names) -> str:
     impatient = names["without"]["without breaker"].sold
     return f"and {impatient - names['steps']['+ shed'].sold} more are sold"
+
+
+def told(names: Names, demo: str, **settings: object) -> list[str]:
+    """Each number that a demo tells with these settings."""
+    shown = names[demo]()
+    return re.findall(r"\d[\d,]*(?:\.\d+)?", shown.summary(shown.run(**{**shown.default_values, **settings})))
+
+
+def last_room(names: Names) -> str:
+    served, _, late, *_ = told(names, "the_rush_demo", answer="drop newest", capacity=49)
+    assert late == "0"
+    more = told(names, "the_rush_demo", answer="drop newest", capacity=50)[2]
+    return f"the whole line is served in time: {served} customers. One place more, and {more} are late"
+
+
+def more_packers(names: Names) -> str:
+    served, came, *_, paid = told(names, "the_rush_demo", answer="scale", rush=40)
+    assert served == came
+    before = told(names, "the_rush_demo", answer="drop newest")[-1]
+    return f"serves all {served} customers in time, and packers are paid for {paid} s instead of {before} s"
+
+
+def small_enough(names: Names) -> str:
+    last = {room: told(names, "the_spike_demo", capacity=room)[1] for room in (30, 60, 70, 100)}
+    said = prose(ROOT / "notebooks" / "04b_credit_and_scaling.ipynb")
+    assert (
+        f"With room for 60 orders or fewer, the last minute serves {min(last[30], last[60])} or more" in said
+    )
+    return f"With room for 70 it serves {last[70]}, with room for 100 it serves {last[100]}."
+
+
+def packers_at_once(names: Names) -> str:
+    changes, _, work, _, _, wait = told(names, "the_scaler_demo", start_up=0)
+    return f"the number changes {changes} times and it costs nothing: {work} s of work and a wait of {wait} s"
+
+
+def a_tight_door(names: Names) -> str:
+    came, _, _, away, *_ = told(names, "the_noon_demo", load=30, limit=5)
+    assert told(names, "the_noon_demo", load=30, limit=20)[3] == "0"
+    return f"On a quiet day a limit of 5 turns {away} of {came} away; 20 and more turn nobody away"
+
+
+def twice_too_much(names: Names) -> str:
+    share = {
+        limit: told(names, "the_noon_demo", load=80, limit=limit)[4] for limit in (200, 100, 80, 60, 20, 5)
+    }
+    assert max(share, key=lambda limit: int(share[limit])) == 80
+    none = told(names, "the_noon_demo", load=80, limit="none")[4]
+    return f"It serves {share[80]} of 100, and with no limit it is {none}"
 
 
 @pytest.mark.parametrize(
@@ -275,6 +327,10 @@ def patience_at_a_bound(names: Names) -> str:
         ("03a_guaranteed_delivery", lost_in_memory),
         ("03a_guaranteed_delivery", new_ids),
         ("03b_message_log", dropped_unread),
+        ("04a_bounds_and_drops", last_room),
+        ("04a_bounds_and_drops", more_packers),
+        ("04b_credit_and_scaling", small_enough),
+        ("04b_credit_and_scaling", packers_at_once),
         ("05a_everybody_hears", room_enough),
         ("06a_whose_answer", anothers),
         ("06a_whose_answer", left_in_the_table),
@@ -293,6 +349,8 @@ def patience_at_a_bound(names: Names) -> str:
         ("08a_state_and_event", late_by_the_broker),
         ("11a_one_answer_of_many", late_page),
         ("11b_one_door", limited),
+        ("11b_one_door", a_tight_door),
+        ("11b_one_door", twice_too_much),
         ("12a_choosing", in_vain),
         ("12a_choosing", lost_one_way),
         ("12a_choosing", final_answer),
