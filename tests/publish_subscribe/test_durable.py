@@ -436,6 +436,7 @@ def test_block_makes_the_publisher_wait_for_the_ack(play: Play) -> None:
 
     trace = play(scenario)
     assert trace.result == [2.0]
+    assert trace.count("sent", where="orders.* → billing") == 3  # each once, also the one that had to wait
     assert trace.count("dropped", where="orders.* → billing") == 0
     holds(trace)
 

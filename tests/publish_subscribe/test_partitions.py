@@ -514,6 +514,7 @@ def test_closing_ends_the_members_when_everything_is_acked(play: Play) -> None:
 
     trace = play(scenario)
     assert trace.result == {"a": 5.0, "b": 5.0}
+    assert trace.count("closed") == 4  # each partition, and the place of the group in it, once
     holds(trace)
 
 
