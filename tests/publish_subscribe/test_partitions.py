@@ -221,7 +221,10 @@ def test_a_moved_partition_goes_on_at_the_committed_offset(play: Play) -> None:
     trace = play(scenario)
     assert trace.count("stale", who="") == 1
     moved = trace.filter("state", where="orders[1] → billing")
-    assert [(e.data["was"], e.data["now"]) for e in moved] == [("", "old"), ("old", "new")]
+    told = [(e.data["was"], e.data["now"], e.data["generation"]) for e in moved]
+    assert told == [("", "old", 1), ("old", "new", 2)]
+    came = trace.filter("delivered", where="orders[1] → billing")
+    assert [(e.who, e.data["generation"]) for e in came] == [("old", 1)] * 3 + [("new", 2)] * 2
     holds(trace)
 
 
