@@ -266,8 +266,6 @@ class PublishSubscribeChannel:
 
     def close(self) -> None:
         """Take no more; every iteration ends when it has what was published before. Idempotent."""
-        if self._closed:
-            return
         self._closed = True
         for buffer in list(self._buffers.values()):
             buffer.close()
