@@ -165,8 +165,7 @@ class PartitionGroup:
             for cursor in itertools.islice(free, max(0, quotas[member] - len(share))):
                 cursor.assign(member, reason)
         for cursor in free:  # only when nobody is left
-            if cursor.holder is not None:
-                cursor.assign(None, reason)
+            cursor.assign(None, reason)
         self._wake_all()
 
     def _wake_all(self) -> None:
