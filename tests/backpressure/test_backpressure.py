@@ -107,7 +107,7 @@ def test_a_buffer_moves_only_time_and_then_its_sender_waits(play: Play) -> None:
         async def send() -> None:
             with buffer:
                 for number in range(5):
-                    await buffer.put(order(number))
+                    assert await buffer.put(order(number))
                     sent.append(anyio.current_time() - start)
 
         async with anyio.create_task_group() as group:
@@ -165,6 +165,7 @@ def test_senders_that_wait_get_in_in_the_order_in_which_they_came(play: Play) ->
 
     trace = play(scenario)
     assert trace.result == [0, 1, 2, 3]
+    assert trace.count("state") == 0  # nothing was dropped, so no episode has ended
     sound(trace)
 
 
@@ -517,6 +518,7 @@ def test_an_episode_is_over_at_the_low_water_mark(play: Play) -> None:
 
     trace = play(scenario)
     assert trace.result == [True, True, False, False]
+    assert trace.count("note") == 0  # nobody listens
     sound(trace)
 
 
@@ -717,11 +719,18 @@ def test_a_reader_that_leaves_for_good_drops_what_nobody_will_take(play: Play) -
         buffer = make(capacity=2)
         for number in range(2):
             await buffer.put(order(number))
-        for _ in range(2):
-            buffer.discard()
-            assert len(buffer) == 0
-        with pytest.raises(BufferClosed):
-            await buffer.put(order(2))
+
+        async def send(number: int) -> None:
+            with pytest.raises(BufferClosed):
+                await buffer.put(order(number))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(send, 2)
+            await anyio.sleep(1)
+            for _ in range(2):
+                buffer.discard()
+                assert len(buffer) == 0
+        await send(3)
         return buffer
 
     trace = play(scenario)
