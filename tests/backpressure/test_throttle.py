@@ -61,7 +61,13 @@ def test_a_sender_never_sends_more_than_was_granted(play: Play) -> None:
     trace = play(scenario)
     assert trace.result == [0, 0, 1, 1, 1, 2, 2]
     assert trace.messages("blocked") == ["m2", "m5"]
-    assert [e.data["requested"] for e in trace.filter("state") if "requested" in e.data] == [2, 3, 1, 1]
+    told = [(e.data["was"], e.data["now"], e.data.get("requested", 0)) for e in trace.filter("state")]
+    has, none = "credit", "no credit"
+    assert told == [
+        *((none, has, 2), (has, none, 0)),
+        *((none, has, 3), (has, none, 0)),
+        *((none, has, 1), (has, has, 1), (has, none, 0)),
+    ]
     assert_holds(trace, demand_never_exceeded(where="billing"))
 
 
@@ -169,6 +175,18 @@ async def test_one_grant_wakes_the_sender_that_has_waited_longest() -> None:
     assert sent == ["a", "c", "d"]
 
 
+async def test_whoever_waits_without_taking_leaves_the_grant_to_the_next() -> None:
+    """It uses nothing, so one grant serves both."""
+    credit = Credit("billing")
+    async with anyio.create_task_group() as group:
+        group.start_soon(credit.wait)
+        await anyio.sleep(1)
+        group.start_soon(credit.take)
+        await anyio.sleep(1)
+        credit.grant()
+    assert credit.available == 0
+
+
 @virtual_time_only
 async def test_nobody_waits_for_a_sender_that_died_waiting_for_credit() -> None:
     """Its turn is that of the next."""
@@ -205,10 +223,10 @@ def test_taking_that_is_cancelled_before_it_began_takes_nothing(backend: str) ->
 
     async def scenario() -> tuple[int, float]:
         credit, bucket = Credit("window", 1), TokenBucket("api", rate=1, burst=5)
-        for throttle in (credit, bucket):
+        for take in (credit.take, bucket.take, bucket.reserve(1).wait):
             with anyio.CancelScope() as scope:
                 scope.cancel()
-                await throttle.take()
+                await take()
         return credit.available, bucket.tokens
 
     assert anyio.run(scenario, backend=backend) == (1, 5)
@@ -409,8 +427,10 @@ def test_a_reservation_can_be_cancelled_and_gives_its_tokens_back(play: Play) ->
         assert not used.cancel()
         assert bucket.tokens == 3
         for over in (later, used):
+            await anyio.sleep(0.5)
             with pytest.raises(RuntimeError, match="used or cancelled; make a new one"):
                 await over.wait()
+        assert bucket.tokens == 4
 
     trace = play(scenario)
     assert [e.data["tokens"] for e in trace.filter("delivered")] == [1]
@@ -471,6 +491,20 @@ def test_tokens_that_are_given_back_late_come_less_what_fell_since(
         return bucket.tokens - before
 
     assert play(scenario).result == back
+
+
+@pytest.mark.parametrize("begins", [0.5, 1])
+async def test_whoever_reserved_first_is_served_first(begins: float) -> None:
+    """Also when it begins to wait after the next, up to the very instant of its time."""
+    bucket, clock = TokenBucket("payments", rate=1, burst=1), Clock()
+    bucket.take_nowait()
+    first, second = bucket.reserve(), bucket.reserve()
+    async with anyio.create_task_group() as group:
+        group.start_soon(second.wait)
+        await anyio.sleep(begins)
+        await first.wait()
+        assert clock.now == 1
+    assert clock.now == 2
 
 
 @everywhere
@@ -899,6 +933,31 @@ def test_cancelling_the_task_that_runs_it_cancels_the_subscription(play: Play) -
         return demand.ended
 
     assert play(scenario).result == "cancelled"
+
+
+@pytest.mark.parametrize("ends", ["by cancel", "by the task"])
+async def test_the_run_returns_after_the_source_was_closed(ends: str) -> None:
+    """A generator gets to finish, also when the run is cancelled."""
+    closed: list[str] = []
+
+    async def source() -> AsyncIterator[Message]:
+        try:
+            yield Message("order 1")
+        finally:
+            await anyio.sleep(1)
+            closed.append(ends)
+
+    async def receive(message: Message) -> None:
+        if ends == "by cancel":
+            demand.cancel()
+        else:
+            await anyio.sleep_forever()
+
+    demand = Demand("billing", source(), receive)
+    demand.request()
+    with anyio.move_on_after(5):
+        await demand.run()
+    assert closed == [ends]
 
 
 async def test_a_receiver_may_be_a_plain_function() -> None:
