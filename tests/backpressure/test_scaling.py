@@ -69,6 +69,7 @@ def test_a_change_waits_until_the_last_one_is_a_cooldown_ago() -> None:
     scaler, busy, idle = Scaler(Scaling(cooldown=30)), Load(0, 5, 1), Load(0, 0, 1)
     assert scaler.decide(idle, 1, 0) == 1
     assert scaler.decide(busy, 1, 5) == 5
+    assert scaler.decide(idle, 5, 5) == 5
     assert scaler.decide(idle, 5, 35 - 1e-9) == 5
     assert scaler.decide(idle, 5, 35) == 1
     assert scaler.decide(busy, 1, 64) == 1
@@ -80,6 +81,7 @@ def test_a_change_in_another_run_is_no_reason_to_wait() -> None:
     scaler, load = Scaler(Scaling(cooldown=30)), Load(lag=100, arrivals=5, service=1)
     assert scaler.decide(load, 1, 60_000) > 1
     assert scaler.decide(load, 1, 7_200) > 1
+    assert scaler.decide(load, 1, 7_199.5) > 1
 
 
 def test_a_load_must_be_measured() -> None:
@@ -198,6 +200,9 @@ def test_the_pool_grows_with_the_work_and_shrinks_when_it_is_done(play: Play) ->
     assert_holds(trace, no_flapping(cooldown=20))
     changes = [int(e.data["consumers"]) for e in trace.filter("state", where="billing")]
     assert changes[0] == changes[-1] == 1
+    growth = sum(max(0, now - was) for was, now in pairwise([0, *changes]))
+    assert len([e for e in trace.filter("opened") if e.where.startswith("billing-")]) == growth
+    assert trace.filter("state")[0].data["was"] == "0 consumers"
     assert trace.filter("state")[1].data["reason"].endswith("/s come, one handles 1/s")
 
 
