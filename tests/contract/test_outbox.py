@@ -193,7 +193,8 @@ def test_an_event_is_in_the_outbox_with_the_state_or_not_at_all(play: Play, stor
 
     trace = play(scenario)
     assert trace.result == (0, 1)
-    assert trace.messages("accepted") == ["a/1"]
+    assert trace.messages("sent") == trace.messages("accepted") == ["a/1"]
+    assert trace.count("opened", where="outbox") == 1
 
 
 @everywhere
@@ -210,6 +211,16 @@ def test_a_claim_hands_out_the_oldest_events_of_whole_streams(play: Play, store_
             return [entry.message.id for entry in first]
 
     assert play(scenario).result == ["a/1", "b/1", "a/2"]
+
+
+async def test_a_claim_is_limited_also_past_what_another_relay_has(store_of: Open) -> None:
+    """It looks further for what is free, and takes no more for that."""
+    with store_of() as store:
+        outbox = Outbox(store)
+        fill(store, outbox, "a", *"bbbbb")
+        outbox.claim("one", seconds=10, limit=1)
+        claimed = outbox.claim("two", seconds=10, limit=3)
+        assert [each.message.id for each in claimed] == ["b/1", "b/2", "b/3"]
 
 
 @everywhere
