@@ -247,6 +247,24 @@ def test_a_stream_belongs_to_one_relay_at_a_time(play: Play, store_of: Open) -> 
     invariants.assert_holds(trace, invariants.conservation, invariants.lease_fencing)
 
 
+async def test_claims_are_kept_on_the_clock_of_the_store() -> None:
+    """That goes on over restarts, and has not the time of anyio's clock, which begins anew."""
+
+    class Elsewhere(MemoryStore):
+        shift = 1e6
+
+    await anyio.sleep(5)
+    outbox, begun = Outbox(store := Elsewhere()), anyio.current_time()
+    fill(store, outbox, "a", "b")
+    (first,) = outbox.claim("one", seconds=10, limit=1)
+    await anyio.sleep(9)
+    (other,) = outbox.claim("two", seconds=10, limit=9)
+    assert (other.message.id, outbox.left(first), outbox.left(other)) == ("b/1", 1, 10)
+    assert (outbox.free_at - begun, outbox.age) == (10, 9)
+    await anyio.sleep(1)
+    assert [each.message.id for each in outbox.claim("three", seconds=10, limit=9)] == ["a/1"]
+
+
 @everywhere
 def test_an_old_claim_marks_nothing(play: Play, store_of: Open) -> None:
     """After its time, and when another relay has the stream; the newer claim is not touched."""
