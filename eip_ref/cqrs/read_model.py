@@ -110,10 +110,7 @@ class NumberedView(View):
         """
         rows = dict(self.items())
         gone = [key for key, _ in self.transaction.scan(old.name) if key not in rows]
-        last = max(old.last_change, self.last_change)
-        self.transaction.clear(self.name)
-        self.transaction.clear(self._by_change)
-        self.transaction.put("counters", self._by_change, last)
+        self.transaction.put("counters", self._by_change, max(old.last_change, self.last_change))
         for key, row in [*((key, None) for key in gone), *rows.items()]:
             self._change(key, row)
 
@@ -280,9 +277,9 @@ class ReadModel:
         self._beside = beside = await self.store.run(partial(self._begin_beside, handlers))
         try:
             async for message in history:
-                self._must_go_well()
                 await beside(message)
-            self._must_go_well()
+            if self._failure is not None:
+                raise self._failure
             await self.store.run(partial(self._swap, beside))
             self._projection = replace(self._projection, handlers=handlers)
             self._intake = None
@@ -298,10 +295,6 @@ class ReadModel:
         beside = Resequencer(self.store, projection.view, take, capacity=sys.maxsize)
         self._clear(transaction, beside)  # what a rebuild that crashed has left
         return beside
-
-    def _must_go_well(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
     def _swap(self, beside: Resequencer, transaction: Transaction) -> None:
         live, generation = self._live(transaction), live_generation(transaction, self.name) + 1
