@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import textwrap
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -45,7 +46,7 @@ from eip_ref.message_queue import Backoff
 from eip_ref.signal import Signal, alone
 from eip_ref.storage import Database, MemoryStore, SQLiteStore, Store, Transaction
 from eip_ref.trace import acting
-from tests.backends import Play, everywhere
+from tests.backends import Play, everywhere, recorded
 
 Open = Callable[[], Store]
 ANN = {"name": "Ann", "email": "ann@shop"}
@@ -621,6 +622,22 @@ def test_a_cancelled_relay_gives_its_streams_back(play: Play, store_of: Open) ->
     assert play(scenario).result == (True, 1)
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_batch_that_is_cancelled_before_it_began_publishes_nothing(backend: str) -> None:
+    """Also through a plain function, which nobody could cancel."""
+
+    async def scenario() -> list[Message]:
+        published: list[Message] = []
+        service = billing(MemoryStore())
+        await service.handle(Command("Charge", "ann", {"cents": 1}))
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await Relay(service.outbox, published.append).run_once()
+        return published
+
+    assert anyio.run(scenario, backend=backend) == []
+
+
 @everywhere
 def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(play: Play, store_of: Open) -> None:
     """At that instant, also when there is no other news."""
@@ -750,7 +767,9 @@ def test_an_unknown_type_is_acked_or_nacked_by_policy(play: Play, store_of: Open
             inbox.on("Charged", lambda t, m: None)
             return fate, dict(inbox.unknown), await inbox(charged(1))
 
-    assert play(scenario).result == (False if policy == "ack" else "nack", {"Charged": 1}, True)
+    trace = play(scenario)
+    assert trace.result == (False if policy == "ack" else "nack", {"Charged": 1}, True)
+    assert [e.data["policy"] for e in trace.filter("note")] == [policy]
 
 
 @everywhere
@@ -823,7 +842,7 @@ def test_a_read_that_waited_in_vain_is_marked_or_refused(play: Play, store_of: O
     assert at == later == 2
     assert (reading.row["charged"], reading.versions, reading.stale) == (100, {"billing/ann": 1}, True)
     assert (refused.stream, refused.wanted, refused.version) == ("billing/ann", 2, 1)
-    assert trace.count("timed out") == 2
+    assert trace.count("started") == trace.count("timed out") == 2
     invariants.assert_holds(trace, read_your_writes)
 
 
@@ -837,7 +856,7 @@ def test_a_read_that_names_no_version_does_not_wait(play: Play, store_of: Open) 
             with pytest.raises(ValueError, match="from 0 on"):
                 await read(view, "ann", at_least={"billing/ann": -1})
             start = anyio.current_time()
-            reading = await read(view, "ann")
+            reading = await read(view, "ann", timeout=math.inf)
             return reading.row, reading.stale, anyio.current_time() - start
 
     assert play(scenario).result == (None, False, 0.0)
@@ -929,6 +948,18 @@ async def test_a_position_of_another_history_is_void(store_of: Open) -> None:
             assert [position for position, _, _ in await taken(feed)] == [3, 4]
 
 
+async def test_a_feed_is_a_channel_of_its_follower() -> None:
+    """By its name, that of whoever acts, or none in particular."""
+    view = ReadModel(MemoryStore(), "dashboard", DASHBOARD)
+    assert Feed(view).name == "follower"
+    with acting("Ann"), Feed(view) as ann, Feed(view, name="phone") as phone:
+        await view(charged(1))
+        await taken(ann)
+    assert (ann.name, phone.name) == ("Ann", "phone")
+    told = [(e.kind, e.message) for e in recorded() if e.where == "dashboard → Ann"]
+    assert told == [("opened", ""), ("accepted", "ann@1"), ("delivered", "ann@1"), ("closed", "")]
+
+
 @everywhere
 @pytest.mark.parametrize("capacity", [1, 2, 5])
 def test_a_slow_follower_drops_to_the_latest(play: Play, store_of: Open, capacity: int) -> None:
@@ -949,6 +980,7 @@ def test_a_slow_follower_drops_to_the_latest(play: Play, store_of: Open, capacit
 
     trace = play(scenario)
     changes, quick, bounded, skipped = trace.result
+    assert [e.data["now"] for e in trace.filter("state")].count("behind") == skipped
     invariants.assert_holds(trace, invariants.conservation)
     assert changes == [(28, "ann", 10), (29, "bob", 10), (30, "eve", 10)]
     assert (quick, bounded, skipped) == (30, True, 1)

@@ -83,6 +83,7 @@ def test_an_async_def_is_refused_when_it_is_handed_over(wrong: Callable[[], obje
         partial(Inbox, MemoryStore(), "mailer", remember=NO_COUNTS[1]),
         partial(ReadModel, MemoryStore(), "view", {}, capacity=0),
         partial(ReadModel, MemoryStore(), "", {}),
+        partial(ReadModel(MemoryStore(), "view", {}).since, -1),
         partial(Feed, ReadModel(MemoryStore(), "view", {}), capacity=NO_COUNTS[2]),
     ],
 )
@@ -97,6 +98,19 @@ async def test_a_setting_of_a_read_that_is_none_is_refused(setting: dict[str, An
     """Before it waits, and also where nothing is late."""
     with pytest.raises(ValueError, match=r"timeout must be|'never' is not a valid Late"):
         await read(ReadModel(MemoryStore(), "view", {}), "ann", **setting)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_read_that_is_cancelled_before_it_began_answers_nothing(backend: str) -> None:
+    """Also when it has nothing to wait for, so a loop of reads can be stopped."""
+
+    async def scenario() -> bool:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await read(ReadModel(MemoryStore(), "view", {}), "ann")
+        return scope.cancelled_caught
+
+    assert anyio.run(scenario, backend=backend)
 
 
 @pytest.mark.parametrize("data", [{"cents": (1, 2)}, {1: "one"}, {"cents": math.inf}, {"name": "\ud800"}])
