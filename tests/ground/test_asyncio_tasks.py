@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import pytest
 
 from eip_ref.tasks import asyncio_tasks
@@ -41,11 +42,34 @@ async def test_the_end_of_the_block_cancels_what_runs_and_waits_for_it() -> None
             except asyncio.CancelledError:
                 ended.append(message)
 
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: ended.append(told["message"]))
     async with asyncio_tasks() as start:
         start(serve("gentle"))
         start(serve("stubborn"))
+        start(asyncio.sleep(60))
         await asyncio.sleep(0)
     assert sorted(ended) == ["gentle", "stubborn", "stubborn"]
+
+
+@on_asyncio
+async def test_a_block_that_is_cancelled_waits_for_its_tasks_too() -> None:
+    ended: list[str] = []
+
+    async def serve(message: str) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            ended.append(message)
+
+    with anyio.CancelScope() as scope:
+        async with asyncio_tasks() as start:
+            start(serve("order 1"))
+            await asyncio.sleep(0)
+            scope.cancel()
+            await asyncio.sleep(60)
+    assert ended == ["order 1"]
 
 
 @on_asyncio
