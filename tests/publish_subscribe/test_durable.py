@@ -973,6 +973,17 @@ def test_a_cancelled_durable_handler_settles_nothing(play: Play) -> None:
     holds(trace)
 
 
+async def test_what_was_handled_is_acked_although_the_listener_is_cancelled_at_that_instant() -> None:
+    """The effect has happened: it does not come again."""
+    channel, scope = PublishSubscribeChannel("shop", retain=10), anyio.CancelScope()
+    subscriber = channel.durable("billing", ">", when_full="block")
+    await publish(channel, 1, 2)
+    async with MessageQueue("failed", policy=NEVER) as dead:
+        with scope:
+            await listen(subscriber, lambda message: scope.cancel(), dead_letters=dead)
+    assert bodies(ready(channel.durable("billing", ">", when_full="block"))) == [2]
+
+
 # Bad input
 
 
