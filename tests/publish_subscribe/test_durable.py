@@ -924,7 +924,8 @@ def test_a_failing_durable_handler_tries_again_and_then_buries(play: Play) -> No
     assert (headers["dead-letter-failures"], headers["dead-letter-source"]) == (3, "> → billing")
     assert headers["dead-letter-last"] - headers["dead-letter-first"] == pytest.approx(3)
     assert trace.count("failed") == 3
-    assert trace.count("dead", where="> → billing") == 1
+    (died,) = trace.filter("dead", where="> → billing")
+    assert (died.data["reason"], died.data["to"]) == (headers["dead-letter-reason"], "failed")
     holds(trace)
     invariants.assert_holds(trace, every_subscription_gets_all(waiting_ok=False))
 

@@ -709,7 +709,7 @@ def test_a_failing_subscriber_never_delays_or_ends_the_others(play: Play) -> Non
     assert headers["dead-letter-reason"] == "the handler raised ConnectionError('payment service away')"
     assert (headers["dead-letter-deliveries"], headers["dead-letter-failures"]) == (1, 1)
     assert trace.count("failed", who="billing") == 1
-    assert trace.filter("dead")[0].data["to"] == "failed"
+    assert trace.filter("dead")[0].data == {"reason": headers["dead-letter-reason"], "to": "failed"}
     holds(trace)
 
 
