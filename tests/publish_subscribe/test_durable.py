@@ -28,6 +28,7 @@ from eip_ref.publish_subscribe import (
     DurableSubscriber,
     Published,
     PublishSubscribeChannel,
+    Subscription,
     SubscriptionEnded,
     TopicMessage,
     listen,
@@ -928,6 +929,30 @@ def test_a_failing_durable_handler_tries_again_and_then_buries(play: Play) -> No
     assert (died.data["reason"], died.data["to"]) == (headers["dead-letter-reason"], "failed")
     holds(trace)
     invariants.assert_holds(trace, every_subscription_gets_all(waiting_ok=False))
+
+
+@pytest.mark.parametrize("live", [False, True])
+async def test_a_dead_letter_is_as_it_came_whatever_its_handler_did_to_it(live: bool) -> None:
+    """Each attempt has a copy of its own."""
+    channel, seen = PublishSubscribeChannel("shop", retain=10), list[object]()
+    end: Subscription | DurableSubscriber
+    if live:
+        end = channel.subscribe(">", when_full="block")
+    else:
+        end = channel.durable("billing", ">", when_full="block")
+    await publish(channel, ["bread"])
+    channel.close()
+
+    def fail(message: Message) -> None:
+        seen.append(list(message.body))
+        message.body.clear()
+        raise ValueError("no such order")
+
+    async with MessageQueue("failed", policy=NEVER) as dead:
+        await listen(end, fail, dead_letters=dead, attempts=2)
+        assert (await dead.receive(timeout=0)).message.body == ["bread"]
+    assert seen == [["bread"]] * (1 if live else 2)
+    holds(recorded())
 
 
 @everywhere
