@@ -54,8 +54,8 @@ REFUSALS = (UnknownCommand, InvalidCommand, CommandRejected, WrongExpectedVersio
 class Command:
     """A request to change something. `target` is the id of the aggregate that it concerns.
 
-    Raises ValueError for a target, a key or a version that cannot be one, TypeError for data that are
-    not JSON.
+    Raises ValueError for a type, a target, a key or a version that cannot be one, TypeError for data
+    that are not JSON.
     """
 
     type: str  #: in the imperative, such as "Register"

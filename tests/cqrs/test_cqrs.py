@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sqlite3
 import textwrap
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -44,7 +45,7 @@ from eip_ref.lab.invariants.views import effect_once_on_view, read_your_writes
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
 from eip_ref.signal import Signal, alone
-from eip_ref.storage import Database, MemoryStore, SQLiteStore, Store, Transaction
+from eip_ref.storage import Database, ForeignTransaction, MemoryStore, SQLiteStore, Store, Transaction
 from eip_ref.trace import acting
 from tests.backends import Play, everywhere, recorded
 
@@ -178,11 +179,13 @@ def test_an_idempotency_key_repeats_the_first_answer(play: Play, store_of: Open)
                 service.state("ann"),
             )
 
-    assert play(scenario).result == (
+    trace = play(scenario)
+    assert trace.result == (
         (1, 1, True, True),
         [CommandRejected, CommandRejected],
         (2, {"owed": 10}),
     )
+    assert trace.count("duplicate", where="billing") == 2
 
 
 @everywhere
@@ -286,7 +289,9 @@ def test_an_accepted_command_is_carried_out_later_and_its_outcome_is_kept(play: 
                 group.cancel_scope.cancel()
             return names, pending, [later.status(n) for n in ("k", "p", "b", "?")], service.state("ann")[0]
 
-    names, pending, (done, refused, bob, unknown), version = play(scenario).result
+    trace = play(scenario)
+    names, pending, (done, refused, bob, unknown), version = trace.result
+    assert trace.count("accepted", where="billing.later") == trace.count("acked", where="billing.later") == 3
     assert names == ["k", "k", "p"]
     assert pending == CommandStatus()
     assert (done.result.version, done.refused, version) == (1, "", 1)
@@ -330,6 +335,32 @@ class LosesPowerAfterwards:
     async def handle(self, command: Command) -> Any:
         await self._service.handle(command)
         raise PowerLoss
+
+
+class FailsOnce:
+    """A service whose store has a fault at the first command."""
+
+    def __init__(self, service: Commands, fault: Exception) -> None:
+        self.name, self.store, self._service, self._faults = service.name, service.store, service, [fault]
+
+    async def handle(self, command: Command) -> Any:
+        if self._faults:
+            raise self._faults.pop()
+        return await self._service.handle(command)
+
+
+@pytest.mark.parametrize("fault", [sqlite3.OperationalError("disk full"), ForeignTransaction()])
+async def test_a_fault_of_the_store_is_no_outcome_of_a_command(fault: Exception) -> None:
+    """It comes out, and the command waits to be carried out."""
+    service = billing(MemoryStore())
+    failing: Any = FailsOnce(service, fault)
+    later = CommandQueue(failing)
+    name = await later.accept(Command("Charge", "ann", {"cents": 5}))
+    with pytest.raises(type(fault)):
+        await later.run_once()
+    assert later.status(name) == CommandStatus()
+    assert await later.run_once()
+    assert service.state("ann") == (1, {"owed": 5})
 
 
 @everywhere

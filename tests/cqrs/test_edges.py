@@ -73,6 +73,7 @@ def test_an_async_def_is_refused_when_it_is_handed_over(wrong: Callable[[], obje
 @pytest.mark.parametrize(
     "wrong",
     [
+        partial(Command, "", "ann"),
         partial(Command, "Charge", ""),
         partial(Command, "Charge", "ann\0"),
         partial(Command, "Charge", "ann", key=""),
@@ -118,6 +119,12 @@ def test_a_command_whose_data_would_come_back_changed_is_refused(data: Any) -> N
     """When it is made: it would have another fingerprint after a restart, and another event."""
     with pytest.raises(TypeError, match="cannot be written as JSON and read back equal"):
         Command("Charge", "ann", data)
+
+
+def test_a_repetition_may_say_its_data_in_another_order() -> None:
+    """It is the same command all the same."""
+    one, other = (Command("Charge", "ann", dict.fromkeys(names, 5)) for names in ("ab", "ba"))
+    assert one.fingerprint == other.fingerprint
 
 
 async def test_a_command_is_what_it_was_when_it_was_made(store_of: Open) -> None:
