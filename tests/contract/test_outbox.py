@@ -244,6 +244,7 @@ def test_a_stream_belongs_to_one_relay_at_a_time(play: Play, store_of: Open) -> 
 
     trace = play(scenario)
     assert trace.result == [["a/1"], ["b/1"], ["c/1"], [], ["a/1", "a/2", "a/3", "b/1", "c/1"]]
+    assert trace.messages("expired") == trace.messages("returned") == ["a/1", "b/1", "c/1"]
     invariants.assert_holds(trace, invariants.conservation, invariants.lease_fencing)
 
 

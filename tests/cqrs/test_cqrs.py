@@ -46,7 +46,7 @@ from eip_ref.message import Message
 from eip_ref.message_queue import Backoff
 from eip_ref.signal import Signal, alone
 from eip_ref.storage import Database, ForeignTransaction, MemoryStore, SQLiteStore, Store, Transaction
-from eip_ref.trace import acting
+from eip_ref.trace import acting, whoami
 from tests.backends import Play, everywhere, recorded
 
 Open = Callable[[], Store]
@@ -447,15 +447,17 @@ def test_a_relay_publishes_in_the_order_of_each_stream_and_then_marks(play: Play
 
 @everywhere
 def test_a_relay_publishes_through_a_plain_function_too(play: Play, store_of: Open) -> None:
-    """What returns without waiting has confirmed."""
+    """What returns without waiting has confirmed; it is the relay that acts."""
 
     async def scenario() -> Any:
-        published: list[Message] = []
+        published: list[tuple[str, str]] = []
         with store_of() as store:
-            await relay_story(store, published.append, "ann", "ann")
-            return [message.id for message in published], len(billing(store).outbox)
+            await relay_story(store, lambda message: published.append((message.id, whoami())), "ann", "ann")
+            return published, len(billing(store).outbox)
 
-    assert play(scenario).result == (["billing/ann/1", "billing/ann/2"], 0)
+    trace = play(scenario)
+    assert trace.result == ([("billing/ann/1", "relay-0"), ("billing/ann/2", "relay-0")], 0)
+    assert trace.count("opened", where="relay-0") == 1
 
 
 @everywhere
@@ -623,19 +625,24 @@ def test_a_stopped_relay_ends_within_its_batch(play: Play, store_of: Open) -> No
 
 @everywhere
 def test_a_stopped_relay_does_not_wait_for_its_rest_or_for_news(play: Play, store_of: Open) -> None:
-    """Idle, or in a long rest, it ends at once."""
+    """Idle, or in a long rest, it ends at once, and as soon as an attempt has failed."""
 
     async def scenario() -> float:
         async def publish(message: Message) -> None:
+            raise ConnectionError
+
+        async def slowly(message: Message) -> None:
+            await anyio.sleep(2)
             raise ConnectionError
 
         with store_of() as store:
             start = anyio.current_time()
             await relay_story(store, publish, "ann", until=1, backoff=Backoff(initial=500, max_delay=500))
             await relay_story(store, publish, until=1)
+            await relay_story(store, slowly, until=1, backoff=Backoff(initial=500, max_delay=500))
             return anyio.current_time() - start
 
-    assert play(scenario).result == 2
+    assert play(scenario).result == 4
 
 
 @everywhere
@@ -683,7 +690,7 @@ def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(play: Play, st
             service = billing(store)
             await service.handle(Command("Charge", "ann", {"cents": 1}))
             start = anyio.current_time()
-            service.outbox.claim("dead", seconds=5, limit=1)
+            service.outbox.claim("dead", seconds=5.3, limit=1)
             relay = Relay(service.outbox, publish)
             async with anyio.create_task_group() as group:
                 group.start_soon(relay.run)
@@ -692,7 +699,7 @@ def test_a_relay_takes_over_when_the_claim_of_a_dead_one_runs_out(play: Play, st
         return published
 
     (at,) = play(scenario).result
-    assert at == pytest.approx(5, abs=0.01)
+    assert at == pytest.approx(5.3, abs=0.01)
 
 
 @everywhere
