@@ -30,6 +30,7 @@ from eip_ref.cqrs import (
     Inbox,
     InvalidCommand,
     NotYet,
+    Outbox,
     ReadModel,
     Relay,
     TooSlow,
@@ -559,7 +560,9 @@ def test_a_relay_rests_longer_and_longer_while_the_broker_is_down(play: Play, st
             (relay,) = await relay_story(store, publish, "ann", "ann", until=30, backoff=backoff)
             return tried, relay.failures
 
-    tried, failures = play(scenario).result
+    trace = play(scenario)
+    tried, failures = trace.result
+    assert [e.data["failures"] for e in trace.filter("failed", where="relay-0")] == [1, 2, 3, 4]
     assert [round(at, 3) for at, _ in tried] == [0, 1, 3, 7, 11, 11]
     assert [identity for _, identity in tried] == ["billing/ann/1"] * 5 + ["billing/ann/2"]
     assert failures == 0
@@ -658,6 +661,35 @@ def test_a_cancelled_relay_gives_its_streams_back(play: Play, store_of: Open) ->
             return scope.cancelled_caught, len(service.outbox.claim("two", seconds=1, limit=9))
 
     assert play(scenario).result == (True, 1)
+
+
+class SlowStore(MemoryStore):
+    """Takes a second before each step, and another after it."""
+
+    async def run(self, step: Callable[[Transaction], Any]) -> Any:
+        await anyio.sleep(1)
+        done = await super().run(step)
+        await anyio.sleep(1)
+        return done
+
+
+async def test_a_relay_gives_its_streams_back_through_a_slow_store() -> None:
+    """Also when it is cancelled."""
+    outbox = Outbox(SlowStore())
+    with outbox.store.transaction() as transaction:
+        outbox.add(transaction, charged(1))
+    with anyio.move_on_after(5):
+        await Relay(outbox, lambda message: anyio.sleep(100), claim=1000).run()
+    assert len(outbox.claim("two", seconds=1, limit=9)) == 1
+
+
+async def test_a_relay_publishes_nothing_when_its_claim_ended_before_it_heard_of_it() -> None:
+    """Another relay may be at it already."""
+    outbox, published = Outbox(SlowStore()), list[Message]()
+    with outbox.store.transaction() as transaction:
+        outbox.add(transaction, charged(1))
+    assert await Relay(outbox, published.append, claim=1).run_once() == 0
+    assert published == []
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
