@@ -19,7 +19,7 @@ import anyio.lowlevel
 from .. import values
 from ..message import Handler, Message
 from ..signal import Signal
-from ..trace import Kind, record, whoami
+from ..trace import Kind, record
 
 _WORDS = "no credit", "credit"
 
@@ -59,7 +59,7 @@ class Credit:
         """Use the right to send one message. Raises `anyio.WouldBlock` when there is none."""
         if not self.available:
             raise anyio.WouldBlock
-        record(Kind.DELIVERED, self.name, message, who=whoami(), lease=None)
+        record(Kind.DELIVERED, self.name, message, lease=None)
         self._change(-1)
 
     async def wait(self) -> None:

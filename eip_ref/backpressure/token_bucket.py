@@ -15,7 +15,7 @@ import anyio.lowlevel
 
 from .. import values
 from ..signal import on_death
-from ..trace import Kind, record, whoami
+from ..trace import Kind, record
 
 _ROUNDING = 1e-9  # of tokens: less than this is missing only because of rounding
 
@@ -69,7 +69,7 @@ class Reservation:
         if self.settled:
             raise RuntimeError("this reservation was used or cancelled; make a new one")
         self.settled = True
-        record(Kind.DELIVERED, bucket.name, who=whoami(), tokens=self.tokens)
+        record(Kind.DELIVERED, bucket.name, tokens=self.tokens)
 
     def cancel(self) -> bool:
         """Give the tokens back; false when they were used or given back before."""
@@ -128,7 +128,7 @@ class TokenBucket:
         if self._time_for(tokens) > now + self._rounding:
             raise anyio.WouldBlock
         self._full_at += tokens / self.rate
-        record(Kind.DELIVERED, self.name, who=whoami(), tokens=tokens)
+        record(Kind.DELIVERED, self.name, tokens=tokens)
 
     def reserve(self, tokens: float = 1) -> Reservation:
         """Promise so many tokens for the earliest time at which nobody before wants them.

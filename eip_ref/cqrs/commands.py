@@ -26,7 +26,7 @@ from .. import values
 from ..event_sourcing import STREAM_VERSION, WrongExpectedVersion
 from ..message import Message
 from ..storage import ForeignTransaction, Store, Transaction, despite_faults, key_of
-from ..trace import Kind, new_id, record, whoami
+from ..trace import Kind, new_id, record
 from .outbox import Outbox
 
 
@@ -196,7 +196,7 @@ class Commands:
         if command.type not in self._handlers:
             raise UnknownCommand(f"{self.name} does not know the command {command.type!r}")
         if (first := self._first_outcome(transaction, command)) is not None:
-            transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, command.id, who=whoami()))
+            transaction.after_commit(lambda: record(Kind.DUPLICATE, self.name, command.id))
             return first
         check, decide = self._handlers[command.type]
         theirs = replace(command)  # with data of its own, which they may change
