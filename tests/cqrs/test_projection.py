@@ -443,6 +443,14 @@ def test_a_mistake_in_the_new_handlers_does_not_stop_the_live_view(play: Play, s
     assert play(scenario).result == (13, None, 13)
 
 
+async def test_no_history_is_too_jumbled_for_a_rebuild() -> None:
+    """However many events come before the first one."""
+    view = ReadModel(MemoryStore(), "view", DASHBOARD)
+    events = [told("billing/ann", n, "Charged", cents=1) for n in range(1_002, 0, -1)]
+    await view.rebuild(History(*events))
+    assert view.rows()["ann"]["charged"] == 1_002
+
+
 @everywhere
 def test_a_rebuild_is_no_lag(play: Play, store_of: Open) -> None:
     """Old events that are read again tell nothing of how far the live view is behind."""
