@@ -123,7 +123,7 @@ def write_request(attempt: Message) -> tuple[bytes, dict[str, str]]:
     assert attempt.deadline is not None
     headers = {CORRELATION: attempt.id, TIMEOUT: f"{attempt.deadline - anyio.current_time():.6f}"}
     if KEY in attempt.headers:  # a header cannot hold every sign
-        headers[KEY] = quote(attempt.headers[KEY], safe="")
+        headers[KEY] = quote(attempt.headers[KEY])
     return content, headers
 
 

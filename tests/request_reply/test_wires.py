@@ -136,7 +136,7 @@ def test_a_key_that_is_used_for_something_else_is_refused(online: Online) -> Non
     assert run(scenario).result[1] is KeyReused
 
 
-KEYS = (" 17", "17 ", "Käse", "%3A", "a\r\nb: c", "\x7f", "z" * 255, "😀" * 255)
+KEYS = (" 17", "17 ", "a/b", "Käse", "%3A", "a\r\nb: c", "\x7f", "z" * 255, "😀" * 255)
 
 
 @pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
