@@ -49,7 +49,11 @@ async def test_beyond_the_capacity_the_oldest_is_evicted_and_whoever_asks_for_it
         await log.read(6)
     assert gone.value.first == 7
     trace = recorded()
-    assert [event.data["reason"] for event in trace.filter("dropped")] == ["retention"] * 7
+    assert trace.filter("opened")[0].data == {"role": "channel", "capacity": 3}
+    assert trace.count("sent") == 10
+    assert [event.data["offset"] for event in trace.filter("accepted")] == list(range(10))
+    gone_ones = [(event.data["reason"], event.data["offset"]) for event in trace.filter("dropped")]
+    assert gone_ones == [("retention", offset) for offset in range(7)]
     assert_holds(trace, conservation, depth_never_exceeded)
 
 
@@ -92,8 +96,25 @@ async def test_whoever_waits_for_an_offset_is_woken_when_it_is_there() -> None:
         for number in range(3):
             await anyio.sleep(1)
             await log.append(Message(number))
+    await log.wait(0)
     await log.wait(2)
     assert woken == [2]
+
+
+@pytest.mark.parametrize("wrong", [-1, 0.5, math.nan])
+async def test_nobody_waits_for_what_is_no_offset(wrong: Any) -> None:
+    """It would never be there, or was there always."""
+    with pytest.raises(ValueError, match="offset must be a whole number from 0 on"):
+        await (await filled(2)).wait(wrong)
+
+
+async def test_what_is_cancelled_before_it_began_is_not_kept() -> None:
+    """A call that is cancelled at its first instant has certainly not happened."""
+    log = MemoryLog("orders")
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await log.append(Message("tea"))
+    assert log.end == 0
 
 
 @pytest.mark.parametrize("capacity", [0, -1, 2.5, math.nan])
