@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
+from eip_ref import values
 from eip_ref.message import Message
 from eip_ref.request_reply import (
     Indefinite,
@@ -165,14 +166,15 @@ def test_what_is_too_long_for_a_wire_is_refused(online: Online) -> None:
 
     async def scenario() -> Any:
         async with online(handle) as shop:
-            request = await fate(shop.request("x" * MAX_BYTES, timeout=LONG))
             with pytest.raises(RemoteError, match=r"UnwritableAnswer: the answer has 1,048,[67]\d\d bytes"):
                 await shop.request(MAX_BYTES, timeout=LONG)
-            return request, await fate(shop.request(MAX_BYTES - 200, timeout=LONG))
+            longest = MAX_BYTES - len(values.encode({"type": "", "key": None, "body": ""}))
+            learned = [await fate(shop.request("x" * n, timeout=LONG)) for n in (longest, longest + 1)]
+            return learned, await fate(shop.request(MAX_BYTES - 200, timeout=LONG))
 
     trace = run(scenario)
-    assert trace.result == (NotDelivered, "x" * (MAX_BYTES - 200))
-    assert trace.count("started") == 2
+    assert trace.result == (["done", NotDelivered], "x" * (MAX_BYTES - 200))
+    assert trace.count("started") == 3
 
 
 @pytest.mark.parametrize(
