@@ -1,9 +1,8 @@
 """The learner's side: the cells, a loop whose clock the judge sets, and proxies of what the judge hands
 out.
 
-The loop runs until all of its tasks wait. Its selector, asked to wait, tells the judge what the tasks want,
-and is told what has become of it and what time it is. Nothing here is trusted by anybody: an answer may do to
-it whatever it likes.
+The loop runs until all of its tasks wait. Then it tells the judge what they want, and is told what has become
+of it and what time it is. Nothing here is trusted by anybody: an answer may do to it whatever it likes.
 """
 
 from __future__ import annotations
