@@ -575,6 +575,12 @@ def test_bars_write_each_value_and_refuse_what_is_no_length() -> None:
         bars({"worker-2": -1})
 
 
+@pytest.mark.parametrize(("unit", "one"), [("orders", "1 order"), ("packed", "1 packed"), ("ms", "1 ms")])
+def test_one_of_a_bars_unit_is_singular(unit: str, one: str) -> None:
+    """A symbol stays as it is."""
+    assert f"a {one} and b 2 {unit}" in bars({"a": 1, "b": 2}, unit=unit).alt
+
+
 def test_the_name_of_a_bar_that_stands_out_is_in_the_picture() -> None:
     """It is bold, and bold letters are wider."""
     name = "version 3: FutureVersion"

@@ -36,12 +36,14 @@ def bars(
 ) -> Figure:
     """Draw one bar for each name, its value written beside it; `highlight` names bars to stand out.
 
-    Raises ValueError for a negative value, or one that is no number.
+    `unit` is a symbol of one or two letters, or a word in the plural, which loses its s for one. Raises
+    ValueError for a negative value, or one that is no number.
     """
     for name, value in values.items():
         if not 0 <= value < float("inf"):
             raise ValueError(f"a bar needs a number of at least 0; {name!r} has {value!r}")
-    said = [f"{number(value)} {unit}".strip() for value in values.values()]
+    one = unit.removesuffix("s") if len(unit) > 2 else unit
+    said = [f"{number(value)} {one if value == 1 else unit}".strip() for value in values.values()]
     left = MARGIN + widest(values, 20, 220, bold=bool(highlight)) + 8
     canvas = Canvas(title, 20.0 * max(1, len(values)) + 14)
     axes = canvas.axes(left, canvas.top + 4, RIGHT - widest(said, 20, 200) - 8, canvas.height - 10)
