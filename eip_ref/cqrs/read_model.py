@@ -277,9 +277,9 @@ class ReadModel:
         self._beside = beside = await self.store.run(partial(self._begin_beside, handlers))
         try:
             async for message in history:
+                self._must_go_well()
                 await beside(message)
-            if self._failure is not None:
-                raise self._failure
+            self._must_go_well()
             await self.store.run(partial(self._swap, beside))
             self._projection = replace(self._projection, handlers=handlers)
             self._intake = None
@@ -295,6 +295,10 @@ class ReadModel:
         beside = Resequencer(self.store, projection.view, take, capacity=sys.maxsize)
         self._clear(transaction, beside)  # what a rebuild that crashed has left
         return beside
+
+    def _must_go_well(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _swap(self, beside: Resequencer, transaction: Transaction) -> None:
         live, generation = self._live(transaction), live_generation(transaction, self.name) + 1

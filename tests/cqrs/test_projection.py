@@ -436,11 +436,12 @@ def test_a_mistake_in_the_new_handlers_does_not_stop_the_live_view(play: Play, s
                 group.start_soon(comes)
                 with pytest.raises(PoisonEvent, match="KeyError"):
                     await view.rebuild(History(), {"Charged": broken})
+            stopped = anyio.current_time()  # at the next event of the history
             rows = view.get("bob")["charged"], view.get("ann")
             await view.rebuild(History(told("billing/bob", 1, "Charged", cents=13)))
-            return *rows, view.get("bob")["charged"]
+            return *rows, view.get("bob")["charged"], stopped
 
-    assert play(scenario).result == (13, None, 13)
+    assert play(scenario).result == (13, None, 13, 1.0)
 
 
 async def test_no_history_is_too_jumbled_for_a_rebuild() -> None:
