@@ -48,6 +48,7 @@ __all__ = [
     "waits_elsewhere",
 ]
 
+_INSTANT = 1e-9  #: seconds; what is due within them is due together, since sums of seconds are not exact
 _MANY_TIMERS, _MANY_CANCELLED = 100, 0.5  #: asyncio's own bounds, for how many and for which part of them
 _NEW_OBJECTS = 10_000  #: of a run, at which the garbage collector looks together; else they are 700
 
@@ -128,10 +129,9 @@ class _Task(asyncio.Task[Any]):
 class VirtualLoop(asyncio.BaseEventLoop):
     """A loop whose time jumps to the next timer when nothing is ready. It has no files and no selector."""
 
-    _ready: deque[Any]  # asyncio's own, as are the next four
+    _ready: deque[Any]  # asyncio's own, as are the next three
     _scheduled: list[Any]
     _timer_cancelled_count: int
-    _clock_resolution: float
     _stopping: bool
 
     def __init__(self, turns: int, max_time: float = math.inf, dead: Collection[object] = ()) -> None:
@@ -164,7 +164,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             then = timers[0]._when if timers else math.inf
             if then > self.now:
                 self._wait_until(then)
-        soon = self.now + self._clock_resolution
+        soon = self.now + _INSTANT  # on every machine
         while timers and timers[0]._when < soon:
             timer = heapq.heappop(timers)
             timer._scheduled = False

@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
@@ -69,6 +71,26 @@ def test_no_time_jumps_to_a_timer_that_was_cancelled() -> None:
         return anyio.current_time()
 
     assert simulate(scenario).result == 1.0
+
+
+def test_a_machine_whose_clock_is_coarse_has_the_same_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows counts its own in steps of 16 ms, and asyncio lets what is due within a step begin at once."""
+    coarse = SimpleNamespace(resolution=1 / 64)
+    monkeypatch.setattr(time, "get_clock_info", lambda _: coarse)
+
+    async def scenario() -> list[float]:
+        woken: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            await anyio.sleep(seconds)
+            woken.append(anyio.current_time())
+
+        async with anyio.create_task_group() as group:
+            for seconds in (0.010, 0.015, 0.020):
+                group.start_soon(sleep, seconds)
+        return woken
+
+    assert simulate(scenario).result == [0.010, 0.015, 0.020]
 
 
 def test_a_deadlock_is_an_error_that_names_who_waits() -> None:
