@@ -198,7 +198,7 @@ class Outbox:
             old = claimed._replace(relay=relay, token=token, until=until)
             self._say(transaction, Kind.EXPIRED, old)
             self._say(transaction, Kind.RETURNED, old, reason="the claim ran out")
-        self._say(transaction, Kind.DELIVERED, claimed, deliveries=1, until=claimed.until)
+        self._say(transaction, Kind.DELIVERED, claimed, until=claimed.until)
 
     def _holds(self, transaction: Transaction, claimed: ClaimedMessage) -> bool:
         _, token, _, _ = transaction.get(self._claims, claimed.key, NOBODY)

@@ -540,6 +540,9 @@ def test_a_relay_whose_claim_was_over_before_its_mark_claims_again(play: Play, s
     trace = play(scenario)
     assert trace.result == (["billing/ann/1"] * 2, 0)
     assert trace.count("stale", where="billing.outbox") == 1
+    handed_out = trace.filter("delivered", where="billing.outbox")
+    assert len(handed_out) == 2
+    assert not any("deliveries" in event.data for event in handed_out)  # which an outbox does not count
 
 
 @everywhere
