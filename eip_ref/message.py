@@ -65,7 +65,8 @@ class Message:
         values.name("a message id", self.id)
         if self.key not in (None, ""):
             values.name("a message key", self.key)
-        if type(self.type) is not str or self.correlation_id or self.causation_id or self.reply_to:
+        alone = self.correlation_id is self.causation_id is self.reply_to is None
+        if type(self.type) is not str or not alone:
             self._must_have_text()
         if type(self.version) is not int or self.version < 0:
             values.count("a message's version", self.version, minimum=0)

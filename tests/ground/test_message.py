@@ -48,6 +48,7 @@ def test_what_cannot_be_written_is_refused_without_writing_it(wrong: dict[str, A
     [
         *({"id": ""}, {"id": "a\0b"}, {"id": 7}, {"key": 7}, {"type": 5}, {"type": None}),
         *({"correlation_id": 7}, {"causation_id": b"m1"}, {"reply_to": True}),
+        *({"correlation_id": 0}, {"causation_id": []}, {"reply_to": False}),
     ],
 )
 def test_a_wrong_id_or_key_or_type_is_refused(wrong: dict[str, object]) -> None:
