@@ -351,7 +351,8 @@ class Reactor:
 
     def _note(self, position: int, source: str, transaction: Transaction) -> None:
         view = View(transaction, self.name)
-        was = view.position
-        view.track(max(was, position))
+        if position <= (was := view.position):
+            return  # another process of this name was quicker
+        view.track(position)
         facts: dict[str, Any] = {"was": was, "now": position, "reason": "checkpoint", "store": source}
         transaction.after_commit(partial(record, Kind.STATE, self.name, who=self.name, **facts))

@@ -175,8 +175,8 @@ async def heartbeat(lease: Lease, interval: float | None = None) -> AsyncIterato
         raise ValueError(f"interval must be less than the lease, {lease.seconds:g} s, and not {pause:g}")
 
     async def beat() -> None:
-        while await _extended(lease):
-            await anyio.sleep(pause)
+        while await _extended(lease):  # or could not be asked, and then it may end before the next beat
+            await anyio.sleep_until(min(anyio.current_time() + pause, lease.expires))
         tasks.cancel_scope.cancel()
 
     async with background() as tasks:

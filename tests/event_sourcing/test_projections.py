@@ -584,6 +584,8 @@ async def test_the_place_of_a_reactor_never_moves_back() -> None:
             await anyio.sleep(4)
             assert view_named(views, "mailer").position == 3
         group.cancel_scope.cancel()
+    moves = [(event.data["was"], event.data["now"]) for event in recorded().filter("state", where="mailer")]
+    assert moves == [(0, 1), (1, 2), (2, 3)]
 
 
 @pytest.mark.parametrize("how", ["failed", "cancelled"])

@@ -441,6 +441,24 @@ async def test_a_heartbeat_that_is_not_answered_ends_with_the_lease() -> None:
         assert anyio.current_time() >= lease.expires
 
 
+async def test_a_heartbeat_that_failed_looks_again_when_the_lease_is_over() -> None:
+    """The next beat may be far behind that, and somebody else has the message by then."""
+
+    class Away(MessageQueue):
+        async def extend(self, lease: Lease, seconds: float) -> Settled:
+            if anyio.current_time() > lease.expires - 2:
+                raise ConnectionError("the broker is down")
+            return await super().extend(lease, seconds)
+
+    async with Away("orders", lease=6) as queue:
+        await fill(queue, 1)
+        lease = await queue.receive()
+        start = anyio.current_time()
+        async with heartbeat(lease, interval=5):
+            await anyio.sleep_forever()
+        assert anyio.current_time() - start == pytest.approx(6, abs=0.5)
+
+
 @everywhere
 def test_an_error_under_a_heartbeat_comes_out_as_itself(play: Play) -> None:
     """No exception group around it."""
