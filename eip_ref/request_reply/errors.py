@@ -122,7 +122,7 @@ class RemoteErrors:
             return words
         try:
             error = kind(*args)
-        except TypeError:  # made here with other arguments than over there
+        except Exception:  # made here with other arguments than over there
             return words
         error.__cause__ = words
         return error

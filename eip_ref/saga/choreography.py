@@ -22,6 +22,7 @@ from typing import Any
 from .. import values
 from ..message import Handler, Message
 from ..trace import Kind, record
+from .definition import key_part
 from .participant import Participant, Refused, Revoked, action, compensation
 from .state import Phase
 
@@ -34,7 +35,8 @@ class EventCycle(ValueError):
 class Reaction:
     """On an event `who` does something, and says so: `then` when it is done, `otherwise` when refused.
 
-    With `undoes` it takes the step back. Without `otherwise` it cannot be refused.
+    With `undoes` it takes the step back. Without `otherwise` it cannot be refused. Raises ValueError for
+    names that cannot be any.
     """
 
     who: str
@@ -44,6 +46,13 @@ class Reaction:
     then: str
     otherwise: str | None = None
     undoes: bool = False
+
+    def __post_init__(self) -> None:
+        key_part("step of a reaction", self.step)
+        for name in ("who", "on", "does", "then"):
+            values.name(f"{name} of a reaction", getattr(self, name))
+        if self.otherwise is not None:
+            values.name("otherwise of a reaction", self.otherwise)
 
     @property
     def says(self) -> tuple[str, ...]:
@@ -110,10 +119,14 @@ class Service:
         self._publish = publish
 
     async def receive(self, message: Message) -> None:
-        """React to an event. What is raised means: not done, deliver it again."""
+        """React to an event. What is raised means: not done, deliver it again.
+
+        Raises ValueError for one that names no saga, or one that no key can hold.
+        """
         saga = message.correlation_id
         if saga is None:
             raise ValueError(f"event {message.id} has no correlation id: nobody knows which saga it is of")
+        key_part("a saga's id", saga)
         for reaction in self._choreography.reactions_of(self._participant.name, message.type):
             says = await self._react(reaction, message)
             if says is not None:

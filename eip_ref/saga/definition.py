@@ -19,6 +19,13 @@ from .. import values
 from ..message_queue import Backoff
 
 
+def key_part(parameter: str, value: str) -> str:
+    """Text without '/', which stands between the parts of a key. Raises ValueError for any other."""
+    if "/" in values.name(parameter, value):
+        raise ValueError(f"{parameter} must be text without '/', not {value!r}")
+    return value
+
+
 class StepKind(IntEnum):
     """The three kinds, in the order in which a saga may have them."""
 
@@ -60,8 +67,7 @@ class Step:
     ask: bool = False
 
     def __post_init__(self) -> None:
-        if "/" in values.name("a step's name", self.name):
-            raise ValueError(f"a step's name must be text without '/', not {self.name!r}")
+        key_part("a step's name", self.name)
         values.name(f"the command of step {self.name}", self.command)
         values.duration(f"the timeout of step {self.name}", self.timeout, zero=False, infinite=True)
         values.must_not_be_async(f"the body of step {self.name}", self.body)

@@ -30,7 +30,7 @@ from ..request_reply import NotDone
 from ..signal import Signal
 from ..storage import Transaction
 from ..trace import Kind, record
-from .definition import Saga, Step, StepKind
+from .definition import Saga, Step, StepKind, key_part
 from .participant import Refused, action, compensation, question, role
 from .state import LogRecord, Phase, RecordType, SagaLog, SagaState, StepState, TakenOver
 
@@ -66,8 +66,7 @@ class Orchestrator:
         not moved. Raises ValueError for an id that belongs to something else, TypeError for data that
         are not JSON, and `TakenOver` when another orchestrator runs the same saga meanwhile.
         """
-        if "/" in values.name("a saga's id", identity):
-            raise ValueError(f"a saga's id must be text without '/', not {identity!r}")
+        key_part("a saga's id", identity)
         values.check_json(f"the data of saga {identity}", data)
         data = values.copied(data)
         state = self._read(identity)

@@ -164,6 +164,7 @@ def _valid() -> Iterator[Callable[..., Any]]:
     yield partial(saga.Saga, "order", [step])
     yield partial(saga.SagaLog, store)
     yield partial(saga.Service, who, story, nothing)
+    yield partial(saga.Reaction, "bank", "placed", "pay", "pay", "paid", otherwise="declined")
     yield partial(saga.Step, "pay", "pay", undo="refund")
     yield partial(storage.Database, ":memory:")
     yield partial(storage.MemoryLog, "log")

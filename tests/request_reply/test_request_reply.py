@@ -357,10 +357,15 @@ def test_an_error_travels_as_its_nearest_registered_type_and_unknown_ones_stay_r
         def __init__(self, one: str, two: str) -> None:
             super().__init__(one)
 
-    errors = RemoteErrors(CardDeclined, Picky)
+    class Formal(Exception):
+        def __init__(self, cents: int) -> None:
+            super().__init__(f"{cents:d} cents")
+
+    errors = RemoteErrors(CardDeclined, Picky, Formal)
     assert errors.pack(Expired("card 17")) == ("CardDeclined", ["card 17"])
     assert errors.pack(CardDeclined({"card": 17})) == ("CardDeclined", ["{'card': 17}"])
     assert isinstance(errors.unpack(*errors.pack(Picky("a", "b"))), RemoteError)
+    assert str(errors.unpack(*errors.pack(Formal(5)))) == "Formal: 5 cents"
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,16 @@ async def test_every_event_carries_the_saga_as_correlation_and_its_cause() -> No
         await bus.services["orders"].receive(Message(ORDER, type=PLACE_ORDER))
 
 
+async def test_no_two_sagas_can_have_one_key() -> None:
+    """Step "b/c" of saga "a" and step "c" of saga "a/b" would be one operation."""
+    with pytest.raises(ValueError, match="step of a reaction must be text without '/', not 'b/c'"):
+        Reaction("orders", PLACE_ORDER, "Create", "b/c", "Created")
+    bus = Bus(OrderServices(first()))
+    with pytest.raises(ValueError, match="a saga's id must be text without '/', not 'a/b'"):
+        await bus.services["orders"].receive(Message(ORDER, type=PLACE_ORDER, correlation_id="a/b"))
+    assert not recorded().count("effect")
+
+
 @pytest.mark.parametrize("values", [first(), NO_TEA, STOLEN], ids=["completed", "stock", "pivot"])
 async def test_events_that_come_twice_change_nothing(values: dict[str, Any]) -> None:
     """Participants are idempotent, also for events that were overtaken by the compensation."""
