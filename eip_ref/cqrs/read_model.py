@@ -364,14 +364,20 @@ async def read(
     await anyio.lowlevel.checkpoint()
     name = new_id("read ")
     record(Kind.STARTED, model.name, name, key=key, wanted=wanted)
-    with anyio.move_on_after(timeout):
-        while _missing(model, wanted):
-            await model.store.news()
-    if missing := _missing(model, wanted):
-        record(Kind.TIMED_OUT, model.name, name, after=timeout, **missing.__dict__)
-        if late is Late.REFUSE:
-            record(Kind.FAILED, model.name, name, error="NotYet")
-            raise missing
+    try:
+        with anyio.move_on_after(timeout):
+            while _missing(model, wanted):
+                await model.store.news()
+        if missing := _missing(model, wanted):
+            record(Kind.TIMED_OUT, model.name, name, after=timeout, **missing.__dict__)
+            if late is Late.REFUSE:
+                raise missing
+    except Exception as error:
+        record(Kind.FAILED, model.name, name, error=type(error).__name__)
+        raise
+    except anyio.get_cancelled_exc_class():
+        record(Kind.CANCELLED, model.name, name)
+        raise
     versions = {stream: model.seen(stream) for stream in wanted}
     stale = missing is not None
     record(Kind.FINISHED, model.name, name, key=key, wanted=wanted, versions=versions, stale=stale)

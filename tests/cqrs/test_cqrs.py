@@ -7,6 +7,7 @@ import math
 import sqlite3
 import textwrap
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -917,6 +918,21 @@ def test_a_read_that_waited_in_vain_is_marked_or_refused(play: Play, store_of: O
     assert (refused.stream, refused.wanted, refused.version) == ("billing/ann", 2, 1)
     assert trace.count("started") == trace.count("timed out") == 2
     invariants.assert_holds(trace, read_your_writes)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_a_read_that_brings_nothing_has_an_end_in_the_trace(how: str) -> None:
+    """Whoever reads it sees no reader that still waits."""
+
+    class Gone(MemoryStore):
+        async def news(self) -> None:
+            await anyio.sleep(1)
+            raise ConnectionError
+
+    view = ReadModel(Gone(), "dashboard", DASHBOARD)
+    with suppress(ConnectionError), anyio.move_on_after(0.5 if how == "cancelled" else 2):
+        await read(view, "ann", at_least={"billing/ann": 2}, timeout=10)
+    assert recorded().messages("started") == recorded().messages(how) == ["read 1"]
 
 
 @everywhere
