@@ -219,10 +219,11 @@ class Aggregator:
 
     def _drop_what_is_open(self) -> None:
         """Say what is lost, unless the store keeps it."""
-        for group in self._open.values():
-            for message in group.messages if self._store is None else ():
+        for group in self._open.values() if self._store is None else ():
+            for message in group.messages:
                 why = f"{self.name} ended before the group {group.key} was handed out"
                 record(Kind.DROPPED, self.name, message.id, who=self.name, reason=why)
+            record(Kind.CANCELLED, self.name, group.key, who=self.name)
         self._open.clear()
 
     # Receiving

@@ -504,6 +504,7 @@ async def test_what_is_not_handed_out_is_recorded_as_dropped(how: str) -> None:
     (dropped,) = recorded().filter("dropped")
     assert dropped.message == taken.id
     assert "order 17" in dropped.data["reason"]
+    assert recorded().messages("cancelled") == ["order 17"]  # which had begun
 
 
 @pytest.mark.parametrize(("failing", "answers"), [(0, ["done", "done"]), (1, ["failed", "closed"])])
