@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from enum import StrEnum
 from functools import cached_property
 from itertools import zip_longest
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Self, overload
 from uuid import uuid4
 
 import anyio
@@ -202,27 +202,29 @@ def whoami() -> str:
 class working:
     """Record that a handler begins to work on a message, and how that ended; the exception goes on.
 
-    Ended are finished, failed and cancelled; `facts` are told with each of them.
+    Ended are finished, failed and cancelled; `facts` are told with each of them, and what is added to them
+    meanwhile with the end.
     """
 
-    __slots__ = ("_facts", "_message", "_where")
+    __slots__ = ("_where", "facts", "message")
 
     def __init__(self, where: str, message: str, **facts: Any) -> None:
-        self._where, self._message, self._facts = where, message, facts
+        self._where, self.message, self.facts = where, message, facts
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if listening():  # else its facts are put together for nobody
-            record(Kind.STARTED, self._where, self._message, **self._facts)
+            record(Kind.STARTED, self._where, self.message, **self.facts)
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, place: object) -> None:
         if not listening():
             return
         if error is None:
-            record(Kind.FINISHED, self._where, self._message, **self._facts)
+            record(Kind.FINISHED, self._where, self.message, **self.facts)
         elif isinstance(error, Exception):
-            record(Kind.FAILED, self._where, self._message, **self._facts, error=repr(error))
+            record(Kind.FAILED, self._where, self.message, **self.facts, error=repr(error))
         elif isinstance(error, anyio.get_cancelled_exc_class()):
-            record(Kind.CANCELLED, self._where, self._message, **self._facts)
+            record(Kind.CANCELLED, self._where, self.message, **self.facts)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ from ..event_sourcing import (
 )
 from ..message import Message
 from ..storage import Store, Transaction, key_of
-from ..trace import Kind, new_id, record
+from ..trace import Kind, new_id, record, working
 
 # Rows, and the positions of their changes
 
@@ -362,26 +362,17 @@ async def read(
         values.count(f"the version of {stream}", version, minimum=0)
     values.duration("timeout", timeout, infinite=True)
     await anyio.lowlevel.checkpoint()
-    name = new_id("read ")
-    record(Kind.STARTED, model.name, name, key=key, wanted=wanted)
-    try:
+    with working(model.name, new_id("read "), key=key, wanted=wanted) as work:
         with anyio.move_on_after(timeout):
             while _missing(model, wanted):
                 await model.store.news()
         if missing := _missing(model, wanted):
-            record(Kind.TIMED_OUT, model.name, name, after=timeout, **missing.__dict__)
+            record(Kind.TIMED_OUT, model.name, work.message, after=timeout, **missing.__dict__)
             if late is Late.REFUSE:
                 raise missing
-    except Exception as error:
-        record(Kind.FAILED, model.name, name, error=type(error).__name__)
-        raise
-    except anyio.get_cancelled_exc_class():
-        record(Kind.CANCELLED, model.name, name)
-        raise
-    versions = {stream: model.seen(stream) for stream in wanted}
-    stale = missing is not None
-    record(Kind.FINISHED, model.name, name, key=key, wanted=wanted, versions=versions, stale=stale)
-    return Reading(model.get(key), versions, stale)
+        versions = {stream: model.seen(stream) for stream in wanted}
+        work.facts |= {"versions": versions, "stale": missing is not None}
+        return Reading(model.get(key), versions, missing is not None)
 
 
 def _missing(model: ReadModel, wanted: Mapping[str, int]) -> NotYet | None:
