@@ -24,6 +24,7 @@ import anyio
 import stomp
 from stomp.exception import StompException
 
+from .. import values
 from ..message import Message
 from ..message_queue import Backoff
 from .queue import BrokerQueue, Delivery, Unsupported
@@ -86,7 +87,8 @@ class ActiveMQQueue(BrokerQueue):
                 url, f"{name}.dead", lease=lease, max_failures=None, heartbeat=heartbeat, dead_letters=False
             )
         self._address = urlsplit(url)
-        self._heartbeat, self._persistent = math.ceil(heartbeat * 1000), str(persistent).lower()
+        self._heartbeat = math.ceil(values.duration("heartbeat", heartbeat) * 1000)
+        self._persistent = str(persistent).lower()
         self._numbers = itertools.count(1)
         self._receipts: dict[str, asyncio.Future[None]] = {}
         self._arrivals: dict[str, asyncio.Future[Any]] = {}  # by subscription

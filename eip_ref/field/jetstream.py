@@ -59,13 +59,18 @@ class JetStreamQueue(BrokerQueue):
         dead_letters: bool = True,
     ) -> None:
         super().__init__(
-            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+            name,
+            lease=lease,
+            backoff=backoff,
+            capacity=capacity,
+            max_failures=max_failures,
+            dead_letters=dead_letters,
         )
         if dead_letters:
             self.dead_letters = JetStreamQueue(
                 url, f"{name}-dead", lease=lease, max_failures=None, dead_letters=False
             )
-        self._url, self._capacity = url, capacity
+        self._url = url
         self._dedup = values.duration("dedup", dedup)
         self._pulls = Pulls(_return)
         self._inboxes: list[Inbox] = []  # those that wait for no answer
@@ -89,10 +94,10 @@ class JetStreamQueue(BrokerQueue):
             retention=RetentionPolicy.WORK_QUEUE,
             duplicate_window=self._dedup,
         )
-        if self._capacity is None:
+        if self.capacity is None:
             config.allow_msg_schedules = True
         else:  # a stream that refuses schedules nothing
-            config.max_msgs, config.discard = self._capacity, DiscardPolicy.NEW
+            config.max_msgs, config.discard = self.capacity, DiscardPolicy.NEW
         await self._stream.add_stream(config)
 
     # In

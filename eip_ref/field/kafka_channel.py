@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from .. import values
 from ..message import Message
-from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
+from ..publish_subscribe import Published, Start, TopicMessage, check_pattern, check_topic, matches
 from ..signal import Signal
 from ..trace import Kind, record
 from .kafka import ANSWER, TICK, Writer, connection, consumer, in_thread, make_topic, once_it_leads
@@ -127,9 +127,12 @@ class KafkaChannel:
 
     dropped = 0  #: the broker keeps what a subscription has not read: it misses none
 
-    def __init__(self, url: str, name: str, *, partitions: int = 1, start: str = "latest") -> None:
+    def __init__(
+        self, url: str, name: str, *, partitions: int = 1, start: Start | str = Start.LATEST
+    ) -> None:
         self.name = values.name("name", name)
-        self._url, self._partitions, self._start = url, values.count("partitions", partitions), start
+        self._url, self._partitions = url, values.count("partitions", partitions)
+        self._start = Start(start)
         self._writer = Writer(url, max_bytes=MAX_BYTES)
         self._subscriptions: list[KafkaSubscription] = []
 
@@ -183,7 +186,7 @@ class KafkaChannel:
         places = [TopicPartition(self.name, number) for number in range(self._partitions)]
         for place in places:
             first, end = once_it_leads(partial(reader.get_watermark_offsets, place, ANSWER))
-            place.offset = first if self._start == "earliest" else end
+            place.offset = first if self._start is Start.EARLIEST else end
         return places
 
 

@@ -17,6 +17,7 @@ import nats
 from nats.errors import Error, MaxPayloadError
 from nats.js.api import Header
 
+from .. import values
 from ..message import Handler, Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
@@ -102,7 +103,7 @@ class NatsChannel:
     """Topics of NATS, with its own wildcards: `async with NatsChannel(url, "shop") as channel: …`."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.dropped = 0  #: messages for which a subscription of this channel had no room
         self._url = url
 
@@ -142,6 +143,7 @@ class NatsChannel:
     async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> NatsSubscription:
         """Hear everything from the instant at which this returns; the members of a group share one copy."""
         check_pattern(pattern)
+        values.count("capacity", capacity)
         with reaching(self.name, LOST):
             subscription = await self._client.subscribe(
                 f"{self.name}.{pattern}", queue=group, pending_msgs_limit=capacity

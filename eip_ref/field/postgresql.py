@@ -112,13 +112,18 @@ class PostgresQueue(BrokerQueue):
         dead_letters: bool = True,
     ) -> None:
         super().__init__(
-            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+            name,
+            lease=lease,
+            backoff=backoff,
+            capacity=capacity,
+            max_failures=max_failures,
+            dead_letters=dead_letters,
         )
         if dead_letters:
             self.dead_letters = PostgresQueue(
                 url, f"{name}.dead", lease=lease, max_failures=None, dead_letters=False
             )
-        self._url, self._capacity = url, capacity
+        self._url = url
         self._told = asyncio.Event()  # something is ready
 
     async def _connect(self, stack: AsyncExitStack) -> None:
@@ -132,7 +137,7 @@ class PostgresQueue(BrokerQueue):
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
         row = self.name, message.id, message.key, content, delay
-        if self._capacity is None:
+        if self.capacity is None:
             await self._pool.execute(f"with put as ({PUT}) select pg_notify('field_messages', $1)", *row)
             return
         async with self._pool.acquire() as connection, connection.transaction():
@@ -140,7 +145,7 @@ class PostgresQueue(BrokerQueue):
             held = await connection.fetchval(
                 "select count(*) from field_messages where queue = $1", self.name
             )
-            if held >= self._capacity:
+            if held >= self.capacity:
                 raise QueueFull(f"{self.name} holds {held} messages and may hold no more")
             await connection.execute(PUT, *row)
             await connection.execute("select pg_notify('field_messages', $1)", self.name)

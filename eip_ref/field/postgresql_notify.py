@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import asyncpg
 
+from .. import values
 from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
 from ..trace import Kind, record
@@ -30,7 +31,8 @@ class PostgresSubscription:
 
     def __init__(self, channel: PostgresChannel, pattern: str, capacity: int) -> None:
         self._channel, self._pattern = channel, pattern
-        self._arrived: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(capacity)  # None at the end
+        room = values.count("capacity", capacity)
+        self._arrived: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(room)  # None at the end
         self._has_ended = False
 
     def hear(self, topic: str, content: str) -> None:
@@ -71,7 +73,7 @@ class PostgresChannel:
     """Topics of one database: `async with PostgresChannel(url, "shop") as channel: …`."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.dropped = 0  #: messages for which a subscription of this channel had no room
         self.subscriptions: set[PostgresSubscription] = set()
         self._url = url
@@ -128,8 +130,8 @@ class PostgresChannel:
         check_pattern(pattern)
         if group:
             raise Unsupported("whoever listens gets every notice")
+        subscription = PostgresSubscription(self, pattern, capacity)
         if self._connection.is_closed():
             raise ConnectionError(f"{self.name}: the connection was lost")
-        subscription = PostgresSubscription(self, pattern, capacity)
         self.subscriptions.add(subscription)
         return subscription

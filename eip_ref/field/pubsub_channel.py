@@ -12,12 +12,13 @@ from uuid import uuid4
 
 import anyio
 
+from .. import values
 from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic, matches
 from ..trace import Kind, record
 from .connections import opening, reaching
 from .pubsub import LOST, PROJECT, PubSubQueue, clients, made, publish
-from .queue import received_once
+from .queue import heard_once
 from .wire import encoded
 
 __all__ = ["PubSubChannel", "PubSubSubscription"]
@@ -31,14 +32,12 @@ class PubSubSubscription:
         self._left = False
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError."""
+        """The next message. Raises TimeoutError, and ValueError for one that is none: it is passed over."""
         end = anyio.current_time() + timeout
         while True:
-            message = await received_once(self._queue, max(0.0, end - anyio.current_time()))
-            headers = dict(message.headers)
-            topic = headers.pop("topic")
-            if matches(self._pattern, topic):
-                return TopicMessage.of(topic, message.copy(headers=headers))
+            message = await heard_once(self._queue, max(0.0, end - anyio.current_time()))
+            if message is not None and matches(self._pattern, message.topic):
+                return message
 
     async def leave(self) -> None:
         """End it, and remove all that waits for it, unless a group has it. Idempotent."""
@@ -55,7 +54,7 @@ class PubSubChannel:
     """
 
     def __init__(self, url: str, name: str) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.dropped = 0
         self._url, self._topic = url, f"{PROJECT}/topics/{name}"
 
@@ -88,6 +87,7 @@ class PubSubChannel:
         `capacity` is what the reference has, and a subscription of Pub/Sub has not.
         """
         check_pattern(pattern)
+        values.count("capacity", capacity)
         name = f"{self.name}-{group or uuid4().hex}"
         queue = PubSubQueue(self._url, name, topic=self.name, dead_letters=False)
         await self._stack.enter_async_context(queue)

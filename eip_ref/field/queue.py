@@ -27,11 +27,12 @@ import anyio
 from .. import values
 from ..message import EXPIRED, Message
 from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
+from ..publish_subscribe import TopicMessage
 from ..trace import Kind, record, whoami
 from .connections import opening, reaching, unbroken
 from .wire import decoded, encoded, printable
 
-__all__ = ["ROOM", "BrokerQueue", "Delivery", "Unsupported", "received_once"]
+__all__ = ["ROOM", "BrokerQueue", "Delivery", "Unsupported", "heard_once"]
 
 ROOM = 16_384  #: bytes for what a dead letter has beside its message
 MOST_REASON, MOST_TEXT = 1_000, 100_000  #: signs of a reason, and of what cannot be read, in a dead letter
@@ -73,11 +74,13 @@ class BrokerQueue(ABC):
         *,
         lease: float = 30.0,
         backoff: Backoff | None = None,
+        capacity: int | None = None,
         max_failures: int | None = None,
         dead_letters: bool = True,
     ) -> None:
         self.name = values.name("name", name)
         self.lease = self._checked(lease)
+        self.capacity = None if capacity is None else values.count("capacity", capacity)
         self.backoff = backoff or Backoff()
         self.max_failures = None if max_failures is None else values.count("max_failures", max_failures)
         if max_failures is not None and not dead_letters:
@@ -244,7 +247,8 @@ class BrokerQueue(ABC):
         try:
             message = decoded(delivery.content)
         except ValueError:
-            message = Message(delivery.content[:MOST_TEXT].decode(errors="backslashreplace"))
+            text = delivery.content[:MOST_TEXT].decode(errors="backslashreplace")
+            message = Message(text, headers=delivery.headers)
             reason = f"{len(delivery.content)} bytes: {reason}"
         return dead_letter(
             message,
@@ -380,11 +384,19 @@ def _check_delay(delay: float) -> None:
         raise ValueError(f"a delay has at most {LONGEST_DELAY:g} seconds, not {delay!r}")
 
 
-async def received_once(queue: BrokerQueue, timeout: float) -> Message:
-    """Receive the next message and ack it at once: nobody gets it twice. Raises TimeoutError."""
+async def heard_once(queue: BrokerQueue, timeout: float) -> TopicMessage | None:
+    """Receive what was published, and ack it at once: nobody gets it twice. None for what is on no topic.
+
+    Raises TimeoutError, and ValueError for what is no message: it is passed over.
+    """
     try:
         lease = await queue.receive(timeout=timeout)
     except Empty as error:
         raise TimeoutError(str(error)) from error
     await lease.ack()
-    return lease.message
+    headers = dict(lease.message.headers)
+    if (topic := headers.pop("topic", None)) is None:
+        return None
+    if headers.get("dead-letter-source") == queue.name:
+        raise ValueError(headers["dead-letter-reason"])
+    return TopicMessage.of(topic, lease.message.copy(headers=headers))

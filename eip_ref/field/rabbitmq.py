@@ -28,6 +28,7 @@ from aio_pika.exceptions import (
     PublishError,
 )
 
+from .. import values
 from ..message import Message
 from ..message_queue import Backoff, QueueFull
 from .connections import unbroken
@@ -77,7 +78,12 @@ class RabbitQueue(BrokerQueue):
         dead_letters: bool = True,
     ) -> None:
         super().__init__(
-            name, lease=lease, backoff=backoff, max_failures=max_failures, dead_letters=dead_letters
+            name,
+            lease=lease,
+            backoff=backoff,
+            capacity=capacity,
+            max_failures=max_failures,
+            dead_letters=dead_letters,
         )
         if max_failures is not None and kind == "classic":
             raise Unsupported("a classic queue counts no failures")
@@ -87,20 +93,20 @@ class RabbitQueue(BrokerQueue):
             self.dead_letters = RabbitQueue(
                 url, f"{name}.dead", kind=kind, lease=lease, heartbeat=heartbeat, dead_letters=False
             )
-        self._url, self._heartbeat = url, heartbeat
+        self._url, self._heartbeat = url, values.count("heartbeat", heartbeat, minimum=0)
         self._kind, self._confirms, self._durable = kind, confirms, durable
         self._delivery_mode = aio_pika.DeliveryMode(2 if persistent else 1)
-        self._arguments = self._arguments_of(capacity)
+        self._arguments = self._arguments_of()
         self._waiting: set[asyncio.Future[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def _arguments_of(self, capacity: int | None) -> dict[str, Any]:
+    def _arguments_of(self) -> dict[str, Any]:
         arguments: dict[str, Any] = {"x-queue-type": self._kind}
         if self.dead_letters is not None:
             to = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.dead_letters.name}
             arguments.update(to)
-        if capacity is not None:
-            arguments.update({"x-max-length": capacity, "x-overflow": "reject-publish"})
+        if self.capacity is not None:
+            arguments.update({"x-max-length": self.capacity, "x-overflow": "reject-publish"})
         if self._kind == "quorum":  # which counts what failed before
             arguments["x-delivery-limit"] = NO_LIMIT if self.max_failures is None else self.max_failures - 1
         return arguments

@@ -19,6 +19,7 @@ import aio_pika
 import anyio
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 
+from .. import values
 from ..message import Handler, Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
@@ -81,7 +82,7 @@ class RabbitChannel:
     """Topics of one exchange: `async with RabbitChannel(url, "shop") as channel: …`."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.dropped = 0  #: the broker evicts in silence, so nothing is counted here
         self._url = url
 
@@ -118,6 +119,7 @@ class RabbitChannel:
         Raises ValueError for a group that is there with another capacity.
         """
         check_pattern(pattern)
+        values.count("capacity", capacity)
         key = f"{self.name}.{_in_words_of_amqp(pattern)}"
         name = f"{self.name}.{group}" if group else None
         arguments = {"x-max-length": capacity, "x-expires": UNUSED}

@@ -70,8 +70,12 @@ class RabbitStreamLog:
         self, url: str, name: str, *, max_bytes: int | None = None, segment_bytes: int | None = None
     ) -> None:
         self.name = values.name("name", name)
-        sizes = {"x-max-length-bytes": max_bytes, "x-stream-max-segment-size-bytes": segment_bytes}
-        self._arguments = {"x-queue-type": "stream"} | {k: v for k, v in sizes.items() if v is not None}
+        self._arguments: dict[str, Any] = {"x-queue-type": "stream"}
+        if max_bytes is not None:
+            self._arguments["x-max-length-bytes"] = values.count("max_bytes", max_bytes)
+        if segment_bytes is not None:
+            sizes = values.count("segment_bytes", segment_bytes)
+            self._arguments["x-stream-max-segment-size-bytes"] = sizes
         self._url = url
         self._known = 0  # the end, as far as it was seen here
         self._connection: Any = None

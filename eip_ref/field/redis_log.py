@@ -9,6 +9,7 @@ its offset, plus one, as the first half of its id, and all scripts of a server r
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Self
@@ -151,7 +152,7 @@ class RedisLog:
 
     async def commit(self, group: str, offset: int, *, back: bool = False) -> None:
         """Let a group go on at this offset; only `back` moves it to an earlier one."""
-        place, now = f"{self.name}.groups", offset
+        place, now = f"{self.name}.groups", values.count("offset", offset, minimum=0)
         with self._connection():
             if back:
                 await self._redis.hset(place, group, str(offset))
@@ -173,11 +174,11 @@ class RedisGroup:
         """Go on where the group has committed."""
         self._place = await self._log.committed(self.name)
 
-    async def read(self, *, limit: int = 100, timeout: float = 0.0) -> list[Record]:
-        """The next messages; none when none come in time."""
-        if timeout:
-            with anyio.move_on_after(timeout):
-                await self._log.wait(self._place)
+    async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
+        """The next messages, at least one, unless `timeout` seconds pass without any: then none."""
+        values.duration("timeout", timeout, infinite=True)
+        with anyio.move_on_after(timeout):
+            await self._log.wait(self._place)
         found = await self._log.read(self._place, limit=limit)
         for offset, message, _ in found:
             record(Kind.DELIVERED, self._log.name, message.id, lease=None, offset=offset, group=self.name)

@@ -13,11 +13,12 @@ from uuid import uuid4
 
 import anyio
 
+from .. import values
 from ..message import Message
 from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
 from ..trace import Kind, record
 from .connections import opening, reaching
-from .queue import received_once
+from .queue import heard_once
 from .sqs import LOST, SqsQueue, client, refusing
 from .wire import encoded
 
@@ -34,11 +35,12 @@ class SnsSubscription:
         self._left = False
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError."""
-        message = await received_once(self._queue, timeout)
-        headers = dict(message.headers)
-        topic = headers.pop("topic")
-        return TopicMessage.of(topic, message.copy(headers=headers))
+        """The next message. Raises TimeoutError, and ValueError for one that is none: it is passed over."""
+        end = anyio.current_time() + timeout
+        while True:
+            message = await heard_once(self._queue, max(0.0, end - anyio.current_time()))
+            if message is not None:
+                return message
 
     async def leave(self) -> None:
         """End it, and remove its queue, unless a group has it. Idempotent."""
@@ -56,7 +58,7 @@ class SnsChannel:
     """
 
     def __init__(self, url: str, name: str, *, region: str = "us-east-1") -> None:
-        self.name = name
+        self.name = values.name("name", name)
         self.dropped = 0
         self._url, self._region = url, region
 
@@ -97,6 +99,7 @@ class SnsChannel:
         `capacity` is what the reference has, and a queue of SQS has not.
         """
         check_pattern(pattern)
+        values.count("capacity", capacity)
         name = f"{self.name}-{group or uuid4().hex}"
         queue = SqsQueue(self._url, name, region=self._region, dead_letters=False)
         await self._stack.enter_async_context(queue)

@@ -19,8 +19,12 @@ from confluent_kafka import Producer
 from eip_ref.field.kafka_channel import KafkaChannel
 from eip_ref.field.nats_core import NatsChannel
 from eip_ref.field.postgresql_notify import PostgresChannel
+from eip_ref.field.pubsub import publish
+from eip_ref.field.pubsub_channel import PubSubChannel
 from eip_ref.field.rabbitmq_exchange import RabbitChannel
-from eip_ref.field.servers import NATS, Kafka, PostgreSQL, RabbitMQ
+from eip_ref.field.servers import NATS, Kafka, Moto, PostgreSQL, PubSub, RabbitMQ
+from eip_ref.field.sns import SnsChannel
+from eip_ref.field.wire import encoded
 from eip_ref.message import Message
 
 from .conftest import Servers
@@ -147,9 +151,28 @@ def test_what_another_producer_has_put_on_no_topic_is_passed_over(servers: Serve
     anyio.run(main, backend="asyncio")
 
 
+def test_what_is_published_on_no_topic_of_ours_is_passed_over(servers: Servers) -> None:
+    """Pub/Sub brings it too, and nothing in it says for whom it is."""
+    if missing := PubSub.missing():
+        pytest.skip(missing)
+
+    async def main(url: str) -> None:
+        async with PubSubChannel(url, f"shop-{uuid4()}") as channel:
+            end = await channel.subscribe(">")
+            for content in (b"order 17", encoded(Message(18))):
+                await publish(channel._publisher, channel._topic, content, Message())
+            await channel.publish("orders", Message(19))
+            assert await heard(end) == 19
+
+    anyio.run(main, servers.running(PubSub).url, backend="asyncio")
+
+
 @pytest.mark.parametrize(
     ("kind", "made"),
-    [(RabbitMQ, RabbitChannel), (NATS, NatsChannel), (PostgreSQL, PostgresChannel), (Kafka, KafkaChannel)],
+    [
+        *((RabbitMQ, RabbitChannel), (NATS, NatsChannel), (PostgreSQL, PostgresChannel)),
+        *((Kafka, KafkaChannel), (Moto, SnsChannel), (PubSub, PubSubChannel)),
+    ],
 )
 def test_what_is_no_message_is_told_once_and_nobody_shares_what_is_one(
     kind: Any, made: Any, servers: Servers
