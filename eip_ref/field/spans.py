@@ -1,8 +1,9 @@
 """Spans: the pieces of work of a trace, each under the work that caused it, as a tracing back end shows them.
 
 A piece of work is what was started, until it finished, failed, timed out or was cancelled; a lease, until it
-was settled; a saga, until it ended; and an effect that nobody says to have worked on. Each has the facts
-that happened within it. Its parent is, by the first of these rules that finds one:
+was settled; a saga, until it ended; a request, until nobody waits for its answer; and an effect that nobody
+says to have worked on. Each has the facts that happened within it. Its parent is, by the first of these rules
+that finds one:
 
 1. the span that its facts name as `parent`, as those of a gateway do;
 2. for a step of a saga the saga, and for a compensation the action that failed last;
@@ -56,7 +57,7 @@ class Work:
 
     @property
     def outcome(self) -> str:
-        """The kind of fact that ended it, the last state of a saga, or "" for work that goes on."""
+        """The kind of fact that ended it, or the last state; "" for work that goes on."""
         if self.ended is None:
             return ""
         return str(self.ended.data["now"]) if self.ended.kind == Kind.STATE else str(self.ended.kind)
@@ -71,7 +72,8 @@ class Work:
             case Kind.DELIVERED:
                 return event.kind in _ENDS_LEASE and event.data.get("lease") == self.began.data["lease"]
             case Kind.STATE:
-                return event.kind == Kind.STATE and event.data.get("now") in _ENDS_SAGA
+                ended = event.data.get("now") in _ENDS_SAGA or event.data.get("was") == "waiting"
+                return event.kind == Kind.STATE and ended
         return event.kind in _ENDS_WORK and event.who == self.began.who
 
 

@@ -32,8 +32,19 @@ from .spans import Work, work_in
 
 __all__ = ["carrying", "context_of", "export", "working_on"]
 
-_GOOD = ("finished", "acked", "effect", "completed")
-_BAD = ("failed", "timed out", "crashed", "nacked", "expired", "dead", "stuck")  #: the others are neither
+# The other outcomes are neither
+_GOOD = ("finished", "acked", "effect", "completed", "answered")
+_BAD = (
+    "failed",
+    "timed out",
+    "crashed",
+    "nacked",
+    "expired",
+    "dead",
+    "stuck",
+    "closed",
+    "died",
+)  #: the others are neither
 _REASONS = ("error", "reason")  #: names of the data in which a fact says why
 _NANOSECONDS = 10**9
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ from eip_ref.field.telemetry import carrying, context_of, export, working_on
 from eip_ref.lab import simulate
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue, process
+from eip_ref.request_reply import Replier, Requestor, TimedOut
 from eip_ref.storage import MemoryStore
 from eip_ref.trace import Event, Kind, Trace, acting, record, working
 
@@ -208,6 +210,35 @@ def test_a_service_that_works_on_a_command_is_under_the_call_of_its_saga() -> No
     call, service, mail, shop = work_in(simulate(scenario))
     assert service.parent is call
     assert (mail.parent, shop.parent) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome", "status"), [(1, "answered", StatusCode.OK), (9, "timed out", StatusCode.ERROR)]
+)
+def test_a_request_ends_when_nobody_waits_for_its_answer(
+    seconds: float, outcome: str, status: StatusCode
+) -> None:
+    """And not with the trace; what the replier does for it is under it."""
+
+    async def scenario() -> None:
+        async def handle(request: Message) -> object:
+            await anyio.sleep(seconds)
+            return request.body
+
+        async def send(request: Message) -> None:
+            record(Kind.SENT, "line", request.id)
+            await bank.receive(request)
+
+        async with Replier(handle, lambda reply: shop.receive(reply), name="bank") as bank:
+            with Requestor(send, name="shop") as shop, suppress(TimedOut):
+                await shop.request("order 17", timeout=5)
+            await anyio.sleep(60)
+
+    trace = simulate(scenario)
+    request, work = work_in(trace)
+    assert (request.name, request.outcome, request.until) == ("shop", outcome, min(seconds, 5))
+    assert (work.name, work.parent, work.until) == ("bank", request, seconds)
+    assert Told.of(trace).one("shop").status.status_code is status
 
 
 def test_a_crash_ends_the_work_and_not_the_lease() -> None:
