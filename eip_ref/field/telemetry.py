@@ -34,17 +34,7 @@ __all__ = ["carrying", "context_of", "export", "working_on"]
 
 # The other outcomes are neither
 _GOOD = ("finished", "acked", "effect", "completed", "answered")
-_BAD = (
-    "failed",
-    "timed out",
-    "crashed",
-    "nacked",
-    "expired",
-    "dead",
-    "stuck",
-    "closed",
-    "died",
-)  #: the others are neither
+_BAD = ("failed", "timed out", "crashed", "nacked", "expired", "dead", "stuck", "closed", "died")
 _REASONS = ("error", "reason")  #: names of the data in which a fact says why
 _NANOSECONDS = 10**9
 
