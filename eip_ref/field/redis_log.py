@@ -176,9 +176,9 @@ class RedisGroup:
 
     async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
         """The next messages, at least one, unless `timeout` seconds pass without any: then none."""
-        values.duration("timeout", timeout, infinite=True)
-        with anyio.move_on_after(timeout):
-            await self._log.wait(self._place)
+        if values.duration("timeout", timeout, infinite=True):
+            with anyio.move_on_after(timeout):
+                await self._log.wait(self._place)
         found = await self._log.read(self._place, limit=limit)
         for offset, message, _ in found:
             record(Kind.DELIVERED, self._log.name, message.id, lease=None, offset=offset, group=self.name)

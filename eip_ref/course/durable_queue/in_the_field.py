@@ -66,7 +66,7 @@ async def _book(log: RedisLog, killed: Server | None = None) -> None:
     """Work first and commit afterwards, to the end; the server is killed before the second commit."""
     booked = 0
     async with log.group("billing") as billing:
-        while batch := await billing.read(limit=BATCH):
+        while batch := await billing.read(limit=BATCH, timeout=0):
             for _, order, _ in batch:
                 await anyio.sleep(SECONDS)
                 record(Kind.EFFECT, whoami(), order.id, effect="booked")
