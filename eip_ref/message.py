@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from copy import deepcopy
 from dataclasses import InitVar, dataclass, field, fields, replace
 from operator import attrgetter
 from types import MappingProxyType
@@ -94,7 +93,7 @@ class Message:
         if "headers" not in changes and self.headers:
             for each in self.headers.values():  # the mapping is read only, and mostly all that is in it
                 if not isinstance(each, values.UNCHANGEABLE):
-                    changes["headers"] = deepcopy(dict(self.headers))
+                    changes["headers"] = values.copied(dict(self.headers))
                     break
         return replace(self, **changes) if changes else self
 

@@ -137,12 +137,13 @@ class PointToPointChannel:
         """
         if self._sender_closed:
             raise anyio.ClosedResourceError(f"{self.name} was closed by its sender")
+        message = message.copy()
         record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         reason = self._refusal()
         if reason is not None:
             record(Kind.REFUSED, self.name, message.id, reason=str(reason))
             raise reason
-        offer = OfferedMessage(message.copy())
+        offer = OfferedMessage(message)
         self._waiting.append(offer)
         if self._receiver is not None:
             self._receiver.signal.notify()

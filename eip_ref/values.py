@@ -168,8 +168,13 @@ UNCHANGEABLE = (str, bytes, int, float, bool, type(None))  #: nobody can change 
 
 
 def copied(value: T) -> T:
-    """A deep copy, or the value itself when nobody can change it."""
-    return value if isinstance(value, UNCHANGEABLE) else deepcopy(value)
+    """A deep copy, or the value itself when nobody can change it. Raises TypeError for what has no copy."""
+    if isinstance(value, UNCHANGEABLE):
+        return value
+    try:
+        return deepcopy(value)
+    except Exception as error:  # of the value's own code, or of a file, a lock, a task
+        raise TypeError(f"{value!r:.80} cannot be copied, so others would share it: {error}") from error
 
 
 # What can be written and comes back equal

@@ -170,11 +170,12 @@ class Buffer(ReceivingEnd[Message]):
     def _sent(self, message: Message) -> Message:
         if self.when_full is WhenFull.LATEST_PER_KEY and message.key is None:
             raise ValueError(f"{self.name} keeps the latest message of each key, and {message.id} has none")
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
+        mine = message.copy()
+        record(Kind.SENT, self.name, mine.id, label=mine.label, key=mine.key)
         if self.ended:
-            record(Kind.REFUSED, self.name, message.id, reason="closed")
+            record(Kind.REFUSED, self.name, mine.id, reason="closed")
             raise self._closed()
-        return message.copy()
+        return mine
 
     def _is_full(self) -> bool:
         """True when a sender has to wait."""

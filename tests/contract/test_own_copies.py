@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import pytest
 
 from eip_ref.aggregator import Aggregate, Aggregator, by_size
+from eip_ref.backpressure import Buffer
 from eip_ref.cqrs import Command, Commands, Decision, DomainEvent, Inbox
 from eip_ref.message import Message
 from eip_ref.message_queue import MessageQueue
+from eip_ref.point_to_point import PointToPointChannel
 from eip_ref.publish_subscribe import PublishSubscribeChannel, listen
 from eip_ref.saga import (
     Choreography,
@@ -27,6 +32,7 @@ from eip_ref.saga import (
     pivot,
 )
 from eip_ref.storage import MemoryStore, Transaction
+from tests.backends import recorded
 
 
 def eat(message: Message) -> None:
@@ -163,3 +169,16 @@ async def test_what_a_service_does_to_its_command_does_not_reach_those_who_liste
     for _ in range(2):
         await service.receive(event("17", "OrderPlaced", order()))
     assert [message.body for message in said] == [order(), order()]
+
+
+@pytest.mark.parametrize("what", ["link", "buffer", "subscriber"])
+async def test_what_has_no_copy_is_refused_before_it_is_sent(what: str) -> None:
+    """A lock in a body would be everybody's; the error says so, and the trace knows of no such message."""
+    sends: dict[str, Callable[[Message], Awaitable[object]]] = {
+        "link": PointToPointChannel("link", when_away="buffer", capacity=1).send,
+        "buffer": Buffer("buffer", 1, when_full="block").put,
+        "subscriber": partial(PublishSubscribeChannel("shop").publish, "orders"),
+    }
+    with pytest.raises(TypeError, match=r"lock.* cannot be copied, so others would share it"):
+        await sends[what](Message({"lock": Lock()}))
+    assert recorded().count("sent") == 0
