@@ -32,6 +32,7 @@ from enum import StrEnum
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 
 from . import values
 from .message import EXPIRED, Handler, Message
@@ -142,6 +143,7 @@ class PointToPointChannel:
         reason = self._refusal()
         if reason is not None:
             record(Kind.REFUSED, self.name, message.id, reason=str(reason))
+            await anyio.lowlevel.checkpoint()  # so that one who tries again in a loop stops nobody
             raise reason
         offer = OfferedMessage(message)
         self._waiting.append(offer)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, overload
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from .. import values
 from ..circuit_breaker import CallRejected, CircuitBreaker, Predicates
@@ -238,6 +239,7 @@ class Backend:
                 return await self._hedged(call, idempotent, extra)
             except Exception as error:
                 if pause is None or not self._again(error, pause, idempotent):
+                    await anyio.lowlevel.checkpoint()  # so that one who calls again in a loop stops nobody
                     raise
             extra = "retry"
             await anyio.sleep(pause)

@@ -148,7 +148,7 @@ class FanOut:
         one, `GatewayTimeout` when there is no time to ask, and ValueError when nothing says how long it
         may take.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint()
         around = anyio.current_effective_deadline() - self._reserve
         until = min(anyio.current_time() + self._timeout, around)
         if until == math.inf:
