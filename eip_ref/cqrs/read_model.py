@@ -282,7 +282,7 @@ class ReadModel:
             self._must_go_well()
             await self.store.run(partial(self._swap, beside))
             self._projection = replace(self._projection, handlers=handlers)
-            self._intake = None
+            self._intake = None  # a listener may have asked at the swap, which made one of the old handlers
         finally:
             self._beside = None
         await self.store.erase()

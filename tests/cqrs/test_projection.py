@@ -339,6 +339,23 @@ def test_a_rebuild_with_new_handlers_makes_a_new_view(play: Play, store_of: Open
     assert rows == {"A": {"charged": 306}}
 
 
+async def test_who_looks_into_a_view_at_its_swap_leaves_it_its_new_handlers(store_of: Open) -> None:
+    """A listener hears of the swap before the rebuild has returned, and may ask for rows at once."""
+
+    def doubled(view: View, event: Recorded) -> None:
+        view.put("ann", view.get("ann", 0) + 2 * event.message.body["cents"])
+
+    with store_of() as store:
+        view = ReadModel(store, "dashboard", DASHBOARD)
+        await view(HISTORY[0])
+        view.listeners[lambda change: view.get("ann")] = None
+        await view.rebuild(
+            History(HISTORY[0], told("billing/ann", 1, "Charged", cents=3)), {"Charged": doubled}
+        )
+        await view(told("billing/ann", 2, "Charged", cents=4))
+        assert view.get("ann") == 14
+
+
 async def test_a_rebuild_without_handlers_makes_an_empty_view(store_of: Open) -> None:
     """None is "the same as now", and nothing else is."""
     with store_of() as store:
