@@ -38,13 +38,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Show what is stored of real systems, as the notebooks do; hear Ctrl-C.
+    """Show what is stored of real systems, as the notebooks do; hear Ctrl-C, and end so when told to end.
 
-    A script that has started the tests in the background ignores it.
+    A script that has started the tests in the background ignores it. Whoever is ended otherwise leaves the
+    servers behind that it has started.
     """
     os.environ["EIP_FIELD"] = "stored"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
