@@ -90,6 +90,7 @@ async def scenario(load: Load) -> Story:
             with channel.receiver() as inbox, anyio.move_on_after(math.inf if dies else here):
                 await Participant("billing", read, (inbox,), crashes).run()
         if load.closes:
+            await anyio.sleep(load.visits[0].away)  # what comes meanwhile is kept for nobody
             channel.close_receiver()
 
     async with anyio.create_task_group() as group:
