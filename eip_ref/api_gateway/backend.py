@@ -77,7 +77,7 @@ class RetryBudget:
         self._left = float(spare)
 
     def earn(self) -> None:
-        """A first call is made."""
+        """A first call is made; one that was turned away before is none."""
         self._left = min(self._left + self.share, self.spare)
 
     def spend(self) -> bool:
@@ -232,7 +232,6 @@ class Backend:
         Without `idempotent` it is called once, and again only after a `NotDone`. Raises `BulkheadFull` or a
         `CallRejected` instead of calling, and `GatewayTimeout`.
         """
-        self.budget.earn()
         call, extra = partial(function, *args), ""
         for pause in (*self._pauses, None):
             try:
@@ -268,6 +267,8 @@ class Backend:
             span(self.name, identity, limit=self.bulkhead.max_concurrent, **budget),
             self.breaker.admit(identity) as permit,
         ):
+            if not extra:
+                self.budget.earn()
             until = anyio.current_time() + self.timeout
             with in_time(until, f"{self.name} did not answer within {self.timeout:g} s"):
                 result = await values.finished(call())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -23,6 +24,7 @@ from eip_ref.api_gateway import (
 )
 from eip_ref.circuit_breaker import (
     BreakerOpen,
+    CallRejected,
     CircuitBreaker,
     ConsecutiveFailures,
     OpenDuration,
@@ -444,6 +446,21 @@ def test_no_retry_when_it_could_not_help(play: Play) -> None:
 
     assert holds(play, scenario).result == [KeyError, BreakerOpen, BulkheadFull, pytest.approx(0.1)]
     assert service.calls == 1
+
+
+@pytest.mark.parametrize("by", ["bulkhead", "breaker"])
+async def test_a_call_that_was_turned_away_pays_for_no_retry(by: str) -> None:
+    """It would be of no use to a service that has too much to do already."""
+    budget = RetryBudget(share=0.5, spare=1)
+    users = Backend("users", timeout=1, max_concurrent=1, pauses=[0.1], budget=budget)
+    assert budget.spend()
+    with users.bulkhead.place() if by == "bulkhead" else nullcontext():
+        if by == "breaker":
+            users.breaker.force_open()
+        for _ in range(4):
+            with pytest.raises((BulkheadFull, CallRejected)):
+                await users.call(print)
+    assert not budget.spend()
 
 
 def test_a_budget_does_not_pile_up() -> None:
