@@ -15,17 +15,17 @@ Read `queue.py` first, then the adapter of one system; `servers/` starts and kil
 *Left out:* clusters. Each system runs here as one node on one machine.
 """
 
-from .connections import opening, reaching, unbroken
+from .connections import Adapter, reaching, unbroken
 from .queue import BrokerQueue, Delivery, Unsupported
 from .wire import decoded, encoded
 
 __all__ = [
+    "Adapter",
     "BrokerQueue",
     "Delivery",
     "Unsupported",
     "decoded",
     "encoded",
-    "opening",
     "reaching",
     "unbroken",
 ]

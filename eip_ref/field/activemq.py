@@ -93,16 +93,16 @@ class ActiveMQQueue(BrokerQueue):
         self._receipts: dict[str, asyncio.Future[None]] = {}
         self._arrivals: dict[str, asyncio.Future[Any]] = {}  # by subscription
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
+    async def _connect(self, parts: AsyncExitStack) -> None:
         where = (self._address.hostname or "", self._address.port or 61613)
         self._client = stomp.Connection12(
             [where], heartbeats=(self._heartbeat, 0), auto_decode=False, reconnect_attempts_max=1
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.name)  # keeps the frames in their order
-        stack.callback(self._thread.shutdown, wait=False)
+        parts.callback(self._thread.shutdown, wait=False)
         self._client.set_listener("queue", Bridge(self, self._loop))
         user, password = self._address.username, self._address.password
-        stack.push_async_callback(self._disconnect)
+        parts.push_async_callback(self._disconnect)
         await asyncio.wrap_future(self._thread.submit(self._client.connect, user, password, wait=True))
 
     async def _disconnect(self) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from typing import ClassVar, Self, TypeVar, cast
 
 import anyio
 
-__all__ = ["arrival", "opening", "reaching", "unbroken"]
+from ..trace import Kind, record
+
+__all__ = ["Adapter", "reaching", "unbroken"]
 
 T = TypeVar("T")
 
@@ -28,28 +30,58 @@ class reaching:
             raise ConnectionError(f"{self._name}: {str(error) or type(error).__name__}") from error
 
 
-@asynccontextmanager
-async def opening(name: str, lost: tuple[type[Exception], ...]) -> AsyncIterator[AsyncExitStack]:
-    """Open parts of a system one after the other: when one is not to be had, those before it are closed.
+class Adapter(ABC):
+    """What reaches a system under a name, between the two ends of `async with Kind(url, "orders") as …`.
 
-    Whoever has them all keeps them by `pop_all`. Raises ConnectionError when the system is gone.
+    Whoever enters it once more meanwhile, or uses it outside, gets a RuntimeError, and nothing is opened.
+    Left, it can be entered again.
     """
-    with reaching(name, lost):
-        stack = AsyncExitStack()
+
+    name: str
+    _lost: ClassVar[tuple[type[Exception], ...]]  #: what the client raises when the system is gone
+    _parts: AsyncExitStack | None = None  # what closes with it
+
+    @abstractmethod
+    async def _open(self, parts: AsyncExitStack) -> None:
+        """Open its parts one after the other: when one is not to be had, those before it are closed."""
+
+    async def __aenter__(self) -> Self:
+        if self._parts is not None:
+            raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
+        self._parts = AsyncExitStack()
         try:
-            yield stack
+            with self._reaching():
+                await self._open(self._parts)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await stack.__aexit__(*sys.exc_info())
+            await self._close()
             raise
+        record(Kind.OPENED, self.name, who="", role="channel")
+        return self
 
+    async def __aexit__(self, *error: object) -> None:
+        self._must_be_open()
+        await self._close()
 
-async def arrival(arrived: asyncio.Queue[T], timeout: float) -> T:
-    """The next that has arrived, or arrives in time. Raises TimeoutError."""
-    if not arrived.empty():  # then nobody needs a timeout, which costs more than all else here
-        return arrived.get_nowait()
-    with anyio.fail_after(timeout):
-        return await arrived.get()
+    async def _close(self) -> None:
+        parts, self._parts = self._parts, None
+        with anyio.CancelScope(shield=True), suppress(ConnectionError, *self._lost):  # what is lost is closed
+            await cast(AsyncExitStack, parts).aclose()
+
+    @property
+    def is_open(self) -> bool:
+        """True between the two ends of `async with`."""
+        return self._parts is not None
+
+    def _must_be_open(self) -> AsyncExitStack:
+        if self._parts is None:
+            kind = type(self).__name__
+            raise RuntimeError(f"{self.name} is not open; use it inside: async with {kind}(…) as …")
+        return self._parts
+
+    def _reaching(self) -> AbstractContextManager[None]:
+        """Within it the system is asked. Raises RuntimeError at once where this is not open."""
+        self._must_be_open()
+        return reaching(self.name, self._lost)
 
 
 async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | None = None) -> T:

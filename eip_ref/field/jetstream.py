@@ -75,9 +75,9 @@ class JetStreamQueue(BrokerQueue):
         self._pulls = Pulls(_return)
         self._inboxes: list[Inbox] = []  # those that wait for no answer
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
-        stack.callback(self._inboxes.clear)  # they end with the connection
-        self._nats = await stack.enter_async_context(connected(self._url, self.name))
+    async def _connect(self, parts: AsyncExitStack) -> None:
+        parts.callback(self._inboxes.clear)  # they end with the connection
+        self._nats = await parts.enter_async_context(connected(self._url, self.name))
         self._stream = self._nats.jetstream()
         workers = ConsumerConfig(durable_name="workers", ack_wait=self.lease, filter_subject=self.name)
         try:
@@ -85,7 +85,7 @@ class JetStreamQueue(BrokerQueue):
             await self._stream.add_consumer(self.name, workers)
         except BadRequestError as error:
             raise ValueError(f"{self.name} cannot have this name, or is there otherwise: {error}") from error
-        stack.push_async_callback(self._pulls.close)
+        parts.push_async_callback(self._pulls.close)
 
     async def _make_stream(self) -> None:
         config = StreamConfig(

@@ -21,10 +21,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from .. import values
+from .connections import Adapter
 from .wire import clock_shift
 
 __all__ = [
     "ANSWER",
+    "KafkaAdapter",
     "Writer",
     "connection",
     "consumer",
@@ -63,6 +65,16 @@ class connection:
         if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
             raise ValueError(f"{self._name} takes no message of this size: {error.args[0].str()}") from error
         raise ConnectionError(f"{self._name}: {error.args[0].str()}") from error
+
+
+class KafkaAdapter(Adapter):
+    """An adapter whose client says in one way what has gone and what is too large."""
+
+    _lost = (KafkaException, OSError)
+
+    def _reaching(self) -> connection:
+        self._must_be_open()
+        return connection(self.name)
 
 
 async def in_thread(call: Callable[..., T], *args: Any, **keywords: Any) -> T:

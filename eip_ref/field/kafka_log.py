@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Self
 from uuid import uuid4
@@ -20,7 +21,17 @@ from .. import values
 from ..message import Handler, Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
-from .kafka import TICK, Writer, connection, consumer, in_thread, make_topic, on_anyio, once_it_leads
+from .kafka import (
+    TICK,
+    KafkaAdapter,
+    Writer,
+    connection,
+    consumer,
+    in_thread,
+    make_topic,
+    on_anyio,
+    once_it_leads,
+)
 from .wire import encoded, records
 
 __all__ = ["KafkaGroup", "KafkaLog"]
@@ -30,7 +41,7 @@ NOT_THERE = KafkaError._AUTO_OFFSET_RESET  #: nothing is kept at the offset of t
 PATIENCE = 0.01  #: seconds in which a message that is there comes, mostly
 
 
-class KafkaLog:
+class KafkaLog(KafkaAdapter):
     """A `Log` on a broker: `async with KafkaLog("localhost:9092", "orders") as log: …`.
 
     Raises ConnectionError when the broker is gone, which is when it has not answered for `timeout` seconds:
@@ -50,26 +61,19 @@ class KafkaLog:
         self._url, self._max_bytes = url, values.count("max_bytes", max_bytes)
         self._writer = Writer(url, acks=acks, max_bytes=max_bytes, timeout=timeout)
         self._timeout = self._writer.timeout
-        self._place = 0  # the offset that the reader brings next
         self._reading = anyio.Lock(fast_acquire=True)
 
-    async def __aenter__(self) -> Self:
-        with connection(self.name):
-            config = {"max.message.bytes": str(self._max_bytes), "retention.ms": "-1"}
-            await make_topic(self._url, self.name, config=config, timeout=self._timeout)
-        await self._writer.__aenter__()
+    async def _open(self, parts: AsyncExitStack) -> None:
+        config = {"max.message.bytes": str(self._max_bytes), "retention.ms": "-1"}
+        await make_topic(self._url, self.name, config=config, timeout=self._timeout)
+        await parts.enter_async_context(self._writer)
         self._reader = consumer(self._url, f"reader-{uuid4()}", **{"auto.offset.reset": "error"})
+        parts.push_async_callback(in_thread, self._reader.close)
         self._reader.assign([TopicPartition(self.name, 0, 0)])
+        self._place = 0  # the offset that the reader brings next
         # A connection of its own: on the reader's, a question waits until the fetch before it is answered.
         self._asker = consumer(self._url, f"asker-{uuid4()}")
-        record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        with anyio.CancelScope(shield=True):
-            await in_thread(self._reader.close)
-            await in_thread(self._asker.close)
-            await self._writer.__aexit__()
+        parts.push_async_callback(in_thread, self._asker.close)
 
     # Bounds
 
@@ -84,8 +88,9 @@ class KafkaLog:
         return self._bounds()[1]
 
     def _bounds(self) -> tuple[int, int]:
-        ask = partial(self._asker.get_watermark_offsets, TopicPartition(self.name, 0), timeout=self._timeout)
-        with connection(self.name):
+        with self._reaching():
+            place = TopicPartition(self.name, 0)
+            ask = partial(self._asker.get_watermark_offsets, place, timeout=self._timeout)
             first, end = once_it_leads(ask)
         return first, end
 
@@ -97,8 +102,8 @@ class KafkaLog:
         With acks=0 nobody knows the offset: it is -1.
         """
         content = encoded(message)
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
-        with connection(self.name):
+        with self._reaching():
+            record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
             confirmed = await self._writer.write(self.name, content, message.key)
         offset = -1 if confirmed.offset() is None else int(confirmed.offset())
         record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
@@ -112,6 +117,7 @@ class KafkaLog:
         """
         values.count("offset", offset, minimum=0)
         values.count("limit", limit)
+        self._must_be_open()
         async with self._reading:
             arrived, end = await in_thread(self._begin_to_read, offset, limit)
             while self._place < end and len(arrived) < limit:
@@ -136,7 +142,7 @@ class KafkaLog:
 
     def _consume(self, count: int, seconds: float) -> list[Any]:
         """At most so many messages: for more than there are, the client would wait."""
-        with connection(self.name):
+        with self._reaching():
             arrived = self._reader.consume(count, seconds)
             self._place = max([self._place, *map(_place_after, arrived)])
         if any(each.error() is not None and each.error().code() == NOT_THERE for each in arrived):
@@ -155,6 +161,7 @@ class KafkaLog:
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended, by whomever."""
         values.count("offset", offset, minimum=0)
+        self._must_be_open()
         while (await in_thread(self._bounds))[1] <= offset:
             await anyio.sleep(POLL)
 
@@ -164,11 +171,12 @@ class KafkaLog:
         """Remove all messages before this offset. The others keep theirs."""
         admin = AdminClient({"bootstrap.servers": self._url})
         place = TopicPartition(self.name, 0, before)
-        with connection(self.name):
+        with self._reaching():
             await in_thread(admin.delete_records([place], request_timeout=self._timeout)[place].result)
 
     def group(self, name: str) -> KafkaGroup:
         """A reader whose progress the broker keeps."""
+        self._must_be_open()
         return KafkaGroup(self, name, consumer(self._url, f"{self.name}-{name}"))
 
 

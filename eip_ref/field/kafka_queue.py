@@ -73,11 +73,11 @@ class KafkaQueue(BrokerQueue):
         self._free: list[Member] = []  # members that have no record
         self._rests: dict[Delivery, asyncio.TimerHandle] = {}
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
+    async def _connect(self, parts: AsyncExitStack) -> None:
         await make_topic(self._url, self.name, config={"max.message.bytes": str(self._max_bytes)})
         await in_thread(self._configure)
-        await stack.enter_async_context(self._writer)
-        stack.push_async_callback(self._leave)
+        await parts.enter_async_context(self._writer)
+        parts.push_async_callback(self._leave)
         if self.dead_letters is not None:  # one works while another's record rests
             self._free += [self._member(), self._member()]
             for member in self._free:
@@ -101,13 +101,12 @@ class KafkaQueue(BrokerQueue):
     async def _leave(self) -> None:
         for rest in self._rests.values():
             rest.cancel()
-        for member in self._members:
+        members, self._members, self._free = self._members, [], []
+        for member in members:
             member.leave()
         async with anyio.create_task_group() as leaving:
-            for member in self._members:
+            for member in members:
                 leaving.start_soon(member.gone)
-        self._members.clear()
-        self._free.clear()
 
     def _member(self) -> Member:
         member = Member(self._url, self.name)

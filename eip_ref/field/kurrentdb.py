@@ -15,10 +15,10 @@ A long stream is read whole for each append.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from contextlib import AsyncExitStack
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-import anyio
 from kurrentdbclient import AsyncKurrentDBClient, NewEvent, StreamState
 from kurrentdbclient.exceptions import (
     DeadlineExceededError,
@@ -32,7 +32,7 @@ from .. import values
 from ..event_sourcing import Appended, Expected, Recorded, check_batch, check_reading, decide
 from ..message import Message
 from ..trace import Kind, record
-from .connections import opening, reaching, unbroken
+from .connections import Adapter, unbroken
 from .wire import clock_shift, decoded, encoded
 
 __all__ = ["KurrentEventStore"]
@@ -42,35 +42,29 @@ ANSWER = 5.0  #: seconds in which the server answers the first question
 ALL = 2**31 - 1  #: events
 
 
-class KurrentEventStore:
+class KurrentEventStore(Adapter):
     """An event store: `async with KurrentEventStore(url, "orders") as store: …`. Keeps `EventStore`.
 
     Its streams have its name and a "-" before their own. Raises ConnectionError when the server is gone.
     """
+
+    _lost = LOST
 
     def __init__(self, url: str, name: str) -> None:
         self.name = values.name("the name of a store", name)
         self.committed_up_to = 0  #: the horizon, as far as this object has seen
         self._url, self._prefix = url, f"{name}-"
 
-    async def __aenter__(self) -> Self:
-        async with opening(self.name, LOST) as stack:
-            self._client = await stack.enter_async_context(AsyncKurrentDBClient(self._url))
-            self.committed_up_to = await self._client.get_commit_position(timeout=ANSWER)
-            self._stack = stack.pop_all()
-        record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
-        return self
-
-    async def __aexit__(self, *error: Any) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._stack.aclose()
+    async def _open(self, parts: AsyncExitStack) -> None:
+        self._client = await parts.enter_async_context(AsyncKurrentDBClient(self._url))
+        self.committed_up_to = await self._client.get_commit_position(timeout=ANSWER)
 
     async def append(
         self, stream: str, events: Sequence[Message], *, expected: int | Expected = Expected.ANY
     ) -> Appended:
         """Append all the events, or none, if the stream is as `expected`. See `EventStore`."""
         check_batch(stream, events, expected)
-        with reaching(self.name, LOST):
+        with self._reaching():
             # Cancelled, it is whole all the same.
             return await unbroken(self._append(stream, list(events), expected))
 
@@ -103,7 +97,7 @@ class KurrentEventStore:
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """The events of a stream whose versions are above `after`, in order. See `EventStore`."""
         check_reading(after, 1 if limit is None else limit, stream)
-        with reaching(self.name, LOST):
+        with self._reaching():
             return await self._read(stream, after, ALL if limit is None else limit)
 
     async def _read(self, stream: str, after: int, limit: int) -> list[Recorded]:
@@ -116,7 +110,7 @@ class KurrentEventStore:
     async def read_all(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
         """At most `limit` events of all streams above the position `after`. See `EventStore`."""
         check_reading(after, limit)
-        with reaching(self.name, LOST):
+        with self._reaching():
             # It begins with the event at this position, which is not above it.
             answer = await self._client.read_all(**self._above(after), limit=limit + 1)
             found = [self._recorded(each) async for each in answer if each.commit_position > after][:limit]
@@ -126,7 +120,7 @@ class KurrentEventStore:
 
     async def wait(self, *, after: int) -> None:
         """Wait until `read_all(after=after)` finds something, whoever has appended it."""
-        with reaching(self.name, LOST):
+        with self._reaching():
             async with await self._client.subscribe_to_all(**self._above(after)) as events:
                 async for each in events:
                     if each.commit_position > after:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -17,12 +17,11 @@ import nats
 from nats.errors import Error, MaxPayloadError
 from nats.js.api import Header
 
-from .. import values
 from ..message import Handler, Message
-from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
+from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
-from ..trace import Kind, record
+from .channel import BrokerChannel, BrokerSubscription
 from .connections import reaching
 from .wire import decoded, encoded, published, requested
 
@@ -80,76 +79,58 @@ async def carried_out(client: Any, timeout: int = 10) -> None:
 # Publish–subscribe
 
 
-class NatsSubscription:
+class NatsSubscription(BrokerSubscription):
     """A receiving end: messages one by one, at most `capacity` of them waiting; what it misses is counted."""
 
-    def __init__(self, client: Any, subscription: Any, channel: str) -> None:
-        self._client, self._subscription, self._channel = client, subscription, channel
+    def __init__(self, channel: NatsChannel, subscription: Any) -> None:
+        super().__init__(channel)
+        self._subscription = subscription
 
-    async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError, and ValueError for one that is none: it is passed over."""
-        arrived = await self._subscription.next_msg(timeout=None if timeout == math.inf else timeout)
-        message = published(arrived.subject.removeprefix(f"{self._channel}."), arrived.data)
-        record(Kind.DELIVERED, self._channel, message.id)
-        return message
+    async def _next(self, timeout: float) -> TopicMessage:
+        with self._within(math.inf):
+            arrived = await self._subscription.next_msg(timeout=None if timeout == math.inf else timeout)
+        return published(arrived.subject.removeprefix(f"{self._channel.name}."), arrived.data)
 
-    async def leave(self) -> None:
-        """End it, and return when the server knows. Idempotent."""
-        await self._subscription.unsubscribe()
-        await carried_out(self._client)
+    async def _leave(self) -> None:
+        if self._channel.is_open:
+            await self._subscription.unsubscribe()
+            await self._channel.flush()
 
 
-class NatsChannel:
-    """Topics of NATS, with its own wildcards: `async with NatsChannel(url, "shop") as channel: …`."""
+class NatsChannel(BrokerChannel):
+    """Topics of NATS, with its own wildcards: `async with NatsChannel(url, "shop") as channel: …`.
 
-    def __init__(self, url: str, name: str) -> None:
-        self.name = values.name("name", name)
-        self.dropped = 0  #: messages for which a subscription of this channel had no room
-        self._url = url
+    `dropped` counts the messages for which a subscription of this channel had no room. NATS does not say who
+    was there.
+    """
 
-    async def __aenter__(self) -> NatsChannel:
-        self._connection = connected(self._url, self.name, self._on_error)
-        self._client = await self._connection.__aenter__()
-        record(Kind.OPENED, self.name, who="", role="channel")
-        return self
+    _lost = LOST
 
-    async def __aexit__(self, *error: Any) -> None:
-        await self._connection.__aexit__(None, None, None)
+    async def _open(self, parts: AsyncExitStack) -> None:
+        self._client = await parts.enter_async_context(connected(self._url, self.name, self._on_error))
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
             self.dropped += 1
 
-    async def publish(self, topic: str, message: Message) -> Published | None:
-        """Hand it to the server. None is the answer: NATS does not say who was there.
-
-        Raises ValueError for a message that is larger than the server takes.
-        """
-        check_topic(topic)
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
-        content = encoded(message)
-        with reaching(self.name, LOST):
-            try:
-                await self._client.publish(f"{self.name}.{topic}", content)
-            except MaxPayloadError as error:
-                raise ValueError(f"{self.name} takes no message of {len(content)} bytes") from error
+    async def _publish(self, topic: str, message: Message, content: bytes) -> Published | None:
+        try:
+            await self._client.publish(f"{self.name}.{topic}", content)
+        except MaxPayloadError as error:
+            raise ValueError(f"{self.name} takes no message of {len(content)} bytes") from error
         return None
 
     async def flush(self) -> None:
         """Return when the server has all that was published here."""
-        with reaching(self.name, LOST):
+        with self._reaching():
             await carried_out(self._client)
 
-    async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> NatsSubscription:
-        """Hear everything from the instant at which this returns; the members of a group share one copy."""
-        check_pattern(pattern)
-        values.count("capacity", capacity)
-        with reaching(self.name, LOST):
-            subscription = await self._client.subscribe(
-                f"{self.name}.{pattern}", queue=group, pending_msgs_limit=capacity
-            )
-            await carried_out(self._client)
-        return NatsSubscription(self._client, subscription, self.name)
+    async def _subscribe(self, pattern: str, group: str, capacity: int) -> NatsSubscription:
+        subscription = await self._client.subscribe(
+            f"{self.name}.{pattern}", queue=group, pending_msgs_limit=capacity
+        )
+        await carried_out(self._client)
+        return NatsSubscription(self, subscription)
 
 
 # Request–reply

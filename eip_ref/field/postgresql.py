@@ -126,8 +126,8 @@ class PostgresQueue(BrokerQueue):
         self._url = url
         self._told = asyncio.Event()  # something is ready
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
-        self._pool = await opened(stack, self._url, TABLES, "field_messages", self._hear, PLANS)
+    async def _connect(self, parts: AsyncExitStack) -> None:
+        self._pool = await opened(parts, self._url, TABLES, "field_messages", self._hear, PLANS)
 
     def _hear(self, connection: object, process: int, channel: str, queue: str) -> None:
         if queue == self.name:
@@ -195,7 +195,7 @@ class PostgresQueue(BrokerQueue):
 
 
 async def opened(
-    stack: AsyncExitStack,
+    parts: AsyncExitStack,
     url: str,
     tables: str,
     channel: str,
@@ -204,12 +204,12 @@ async def opened(
 ) -> Any:
     """A pool of connections to a database that has these tables, and one that hears a channel."""
     pool = await asyncpg.create_pool(url, min_size=1, max_size=4, server_settings=dict(settings or {}))
-    stack.push_async_callback(close, pool)
+    parts.push_async_callback(close, pool)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("select pg_advisory_xact_lock(7)")  # two who come first would both make them
         await connection.execute(tables)
     listener = await asyncpg.connect(url)
-    stack.push_async_callback(close, listener)
+    parts.push_async_callback(close, listener)
     await listener.add_listener(channel, hear)
     return pool
 

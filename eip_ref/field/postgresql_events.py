@@ -15,15 +15,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import Any, Self
-
-import anyio
+from typing import Any
 
 from .. import values
 from ..event_sourcing import Appended, Expected, Recorded, check_batch, check_reading, decide
 from ..message import Message
 from ..trace import Kind, record
-from .connections import opening, reaching, unbroken
+from .connections import Adapter, unbroken
 from .postgresql import INTERVAL, LOST, opened
 from .wire import clock_shift, decoded, encoded
 
@@ -60,28 +58,20 @@ select {COLUMNS} from field_events where store = $1 and stream = $2 and version 
 READ_ALL = f"select {COLUMNS} from field_events where store = $1 and position > $2 order by position limit $3"
 
 
-class PostgresEventStore:
+class PostgresEventStore(Adapter):
     """An event store: `async with PostgresEventStore(url, "orders") as store: …`. Keeps `EventStore`."""
+
+    _lost = LOST
 
     def __init__(self, url: str, name: str, *, lock: bool = True) -> None:
         self.name = values.name("the name of a store", name)
         self.committed_up_to = 0  #: the horizon, as far as this object has heard
         self._url, self._lock = url, lock
         self._told = asyncio.Event()
-        self._stack: AsyncExitStack | None = None
 
-    async def __aenter__(self) -> Self:
-        async with opening(self.name, LOST) as stack:
-            self._pool = await opened(stack, self._url, TABLES, "field_events", self._hear)
-            self._rise_to(await self._pool.fetchval(HORIZON, self.name))
-            self._stack = stack.pop_all()
-        record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
-        return self
-
-    async def __aexit__(self, *error: Any) -> None:
-        assert self._stack is not None
-        with anyio.CancelScope(shield=True):
-            await self._stack.aclose()
+    async def _open(self, parts: AsyncExitStack) -> None:
+        self._pool = await opened(parts, self._url, TABLES, "field_events", self._hear)
+        self._rise_to(await self._pool.fetchval(HORIZON, self.name))
 
     def _hear(self, connection: object, process: int, channel: str, told: str) -> None:
         position, _, store = told.partition(" ")
@@ -97,7 +87,7 @@ class PostgresEventStore:
     ) -> Appended:
         """Append all the events, or none, if the stream is as `expected`. See `EventStore`."""
         check_batch(stream, events, expected)
-        with reaching(self.name, LOST):
+        with self._reaching():
             # Cancelled, it is whole all the same.
             return await unbroken(self._append(stream, list(events), expected))
 
@@ -123,14 +113,14 @@ class PostgresEventStore:
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """The events of a stream whose versions are above `after`, in order. See `EventStore`."""
         check_reading(after, 1 if limit is None else limit, stream)
-        with reaching(self.name, LOST):
+        with self._reaching():
             rows = await self._pool.fetch(READ, self.name, stream, after, limit)
         return [_recorded(row) for row in rows]
 
     async def read_all(self, *, after: int = 0, limit: int = 100) -> list[Recorded]:
         """At most `limit` events of all streams above the position `after`. See `EventStore`."""
         check_reading(after, limit)
-        with reaching(self.name, LOST):
+        with self._reaching():
             rows = await self._pool.fetch(READ_ALL, self.name, after, limit)
         found = [_recorded(row) for row in rows]
         if found:

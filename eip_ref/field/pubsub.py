@@ -139,9 +139,9 @@ class PubSubQueue(BrokerQueue):
         self._pulls = Pulls(self._return)
         self._granted = 0  # leases: an ack id is no number
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
-        self._publisher, self._subscriber = await stack.enter_async_context(clients(self._url))
-        stack.push_async_callback(self._pulls.close)
+    async def _connect(self, parts: AsyncExitStack) -> None:
+        self._publisher, self._subscriber = await parts.enter_async_context(clients(self._url))
+        parts.push_async_callback(self._pulls.close)
         await made(self._publisher.create_topic, name=self._topic)
         await made(
             self._subscriber.create_subscription,
@@ -163,7 +163,8 @@ class PubSubQueue(BrokerQueue):
 
     async def remove(self) -> None:
         """Remove the subscription and all that waits in it."""
-        await asked(self._subscriber.delete_subscription, subscription=self._subscription)
+        with self._reaching():
+            await asked(self._subscriber.delete_subscription, subscription=self._subscription)
 
     # In
 

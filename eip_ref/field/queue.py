@@ -15,27 +15,28 @@ from __future__ import annotations
 
 import asyncio
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import anyio
 
 from .. import values
 from ..message import EXPIRED, Message
 from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
-from ..publish_subscribe import TopicMessage
+from ..signal import Signal
 from ..trace import Kind, record, whoami
-from .connections import opening, reaching, unbroken
+from .connections import Adapter, unbroken
 from .wire import decoded, encoded, printable
 
-__all__ = ["ROOM", "BrokerQueue", "Delivery", "Unsupported", "heard_once"]
+__all__ = ["ROOM", "BrokerQueue", "Delivery", "Unsupported"]
 
 ROOM = 16_384  #: bytes for what a dead letter has beside its message
 MOST_REASON, MOST_TEXT = 1_000, 100_000  #: signs of a reason, and of what cannot be read, in a dead letter
+GOODBYE = 2.0  #: seconds for those who wait, when the queue is left
 LONGEST_DELAY = 3e8  #: seconds: RabbitMQ takes ten years and no more, and ends the channel of who asks for it
 
 
@@ -58,13 +59,12 @@ class Delivery:
     timer: asyncio.TimerHandle | None = None  #: ends the lease
 
 
-class BrokerQueue(ABC):
+class BrokerQueue(Adapter):
     """A queue of a broker, opened as `async with RabbitQueue(url, "orders") as queue: …`; on asyncio only.
 
     Raises ConnectionError when the broker is gone: whether a put or an ack was heard is then unknown.
     """
 
-    _lost: ClassVar[tuple[type[Exception], ...]]  #: what the client raises when the broker is gone
     _may_lease_for_ever: ClassVar[bool] = True
     _settles_to_the_end: ClassVar[bool] = False  #: also for one who is cancelled: to settle twice is an error
 
@@ -87,7 +87,8 @@ class BrokerQueue(ABC):
             raise ValueError("a queue without dead letters tries for ever: it takes max_failures=None")
         self.dead_letters: BrokerQueue | None = None
         self._out: dict[Lease, Delivery] = {}  # leased here and not over
-        self._stack: AsyncExitStack | None = None
+        self._receivers: set[anyio.CancelScope] = set()
+        self._gone = Signal()  # one of them
         self._loop: asyncio.AbstractEventLoop  # asked for its time: that is anyio's, and costs less
 
     def _checked(self, lease: float) -> float:
@@ -96,8 +97,8 @@ class BrokerQueue(ABC):
     # The operations of the system
 
     @abstractmethod
-    async def _connect(self, stack: AsyncExitStack) -> None:
-        """Open the connection, make the queue if it is not there, and close with the stack.
+    async def _connect(self, parts: AsyncExitStack) -> None:
+        """Open the connection, make the queue if it is not there, and close with the parts.
 
         The dead letters, where there are some, are open already.
         """
@@ -128,30 +129,26 @@ class BrokerQueue(ABC):
     @abstractmethod
     async def _extend(self, delivery: Delivery, seconds: float) -> bool: ...
 
-    def _expired(self, delivery: Delivery) -> None:  # noqa: B027 - most systems time their leases
+    def _expired(self, delivery: Delivery) -> None:
         """For a system that times no leases: the time of this one is over."""
 
     # Opening
 
-    async def __aenter__(self) -> Self:
+    async def _open(self, parts: AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()
-        async with opening(self.name, self._lost) as stack:
-            if self.dead_letters is not None:
-                await stack.enter_async_context(self.dead_letters)
-            await self._connect(stack)
-            self._stack = stack.pop_all()
-        record(Kind.OPENED, self.name, who="", role="channel")
-        return self
+        if self.dead_letters is not None:
+            await parts.enter_async_context(self.dead_letters)
+        await self._connect(parts)
+        parts.push_async_callback(self._let_go)
 
-    async def __aexit__(self, *error: Any) -> None:
-        assert self._stack is not None
-        stack, self._stack = self._stack, None
+    async def _let_go(self) -> None:
+        """End all leases, and let whoever waits go, as one who is cancelled: what is coming stays there."""
         self._end_all()
-        with anyio.CancelScope(shield=True), suppress(*self._lost):  # what is lost is closed
-            await stack.aclose()
-
-    def _connection(self) -> AbstractContextManager[None]:
-        return reaching(self.name, self._lost)
+        for receiver in self._receivers:
+            receiver.cancel()
+        with anyio.move_on_after(GOODBYE):
+            while self._receivers:
+                await self._gone.wait()
 
     # The protocol
 
@@ -159,9 +156,9 @@ class BrokerQueue(ABC):
         """Return when the broker has confirmed that it has the message. Raises `QueueFull`."""
         _check_delay(delay)
         content = encoded(message)
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
         try:
-            with self._connection():
+            with self._reaching():
+                record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
                 await self._put(content, message, delay)
         except QueueFull:
             record(Kind.REFUSED, self.name, message.id, reason="full")
@@ -191,16 +188,24 @@ class BrokerQueue(ABC):
     ) -> Lease:
         """Wait at most `timeout` seconds for a message. Raises `Empty`."""
         seconds = self.lease if lease is None else self._checked(lease)
+        self._must_be_open()
         end = self._loop.time() + values.duration("timeout", timeout, infinite=True)
         who = whoami() if consumer is None else consumer
-        while True:
-            with self._connection():
-                delivery = await self._take(seconds, max(0.0, end - self._loop.time()))
-            if delivery is not None:
-                if (message := await self._deliverable(delivery)) is not None:
-                    return self._grant(delivery, message, seconds, who)
-            elif self._loop.time() >= end:
-                raise Empty(f"no message is ready in {self.name}")
+        with anyio.CancelScope() as scope:
+            self._receivers.add(scope)
+            try:
+                while True:
+                    with self._reaching():
+                        delivery = await self._take(seconds, max(0.0, end - self._loop.time()))
+                    if delivery is not None:
+                        if (message := await self._deliverable(delivery)) is not None:
+                            return self._grant(delivery, message, seconds, who)
+                    elif self._loop.time() >= end:
+                        raise Empty(f"no message is ready in {self.name}")
+            finally:
+                self._receivers.discard(scope)
+                self._gone.notify_all()
+        raise RuntimeError(f"{self.name} was left while somebody waited for a message")
 
     async def _deliverable(self, delivery: Delivery) -> Message | None:
         """The message, or None when it goes elsewhere: it cannot be read, failed too often, or is late."""
@@ -225,7 +230,7 @@ class BrokerQueue(ABC):
     async def _settle_here(self, delivery: Delivery, work: Awaitable[object]) -> None:
         """Settle what has no lease, whatever happens to the receiver; when it fails, it comes again."""
         try:
-            with self._connection():
+            with self._reaching():
                 await unbroken(work)
         except Exception:
             self._expired(delivery)
@@ -305,7 +310,7 @@ class BrokerQueue(ABC):
     async def _act_and_tell(
         self, lease: Lease, outcome: str, act: Awaitable[bool], facts: dict[str, Any]
     ) -> bool:
-        with self._connection():
+        with self._reaching():
             done = await act
         if done:
             self._tell(lease, outcome, facts)
@@ -382,21 +387,3 @@ class BrokerQueue(ABC):
 def _check_delay(delay: float) -> None:
     if values.duration("delay", delay) > LONGEST_DELAY:
         raise ValueError(f"a delay has at most {LONGEST_DELAY:g} seconds, not {delay!r}")
-
-
-async def heard_once(queue: BrokerQueue, timeout: float) -> TopicMessage | None:
-    """Receive what was published, and ack it at once: nobody gets it twice. None for what is on no topic.
-
-    Raises TimeoutError, and ValueError for what is no message: it is passed over.
-    """
-    try:
-        lease = await queue.receive(timeout=timeout)
-    except Empty as error:
-        raise TimeoutError(str(error)) from error
-    await lease.ack()
-    headers = dict(lease.message.headers)
-    if (topic := headers.pop("topic", None)) is None:
-        return None
-    if headers.get("dead-letter-source") == queue.name:
-        raise ValueError(headers["dead-letter-reason"])
-    return TopicMessage.of(topic, lease.message.copy(headers=headers))

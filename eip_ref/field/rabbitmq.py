@@ -111,9 +111,9 @@ class RabbitQueue(BrokerQueue):
             arguments["x-delivery-limit"] = NO_LIMIT if self.max_failures is None else self.max_failures - 1
         return arguments
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
+    async def _connect(self, parts: AsyncExitStack) -> None:
         connection = await aio_pika.connect(self._url, heartbeat=self._heartbeat)
-        await stack.enter_async_context(connection)
+        await parts.enter_async_context(connection)
         self._channel = await connection.channel(
             publisher_confirms=self._confirms, on_return_raises=self._confirms
         )
@@ -123,7 +123,7 @@ class RabbitQueue(BrokerQueue):
             self._queue = await self._channel.declare_queue(
                 self.name, durable=self._durable, arguments=self._arguments
             )
-        stack.callback(self._cancel_tasks)
+        parts.callback(self._cancel_tasks)
 
     def _closed(self, channel: object, error: BaseException | None) -> None:
         """Tell those who wait that nothing will come, and end the leases, which the broker has ended."""

@@ -10,22 +10,20 @@ removed a minute later.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import aio_pika
 import anyio
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 
-from .. import values
 from ..message import Handler, Message
-from ..publish_subscribe import Published, TopicMessage, check_pattern, check_topic
+from ..publish_subscribe import Published, TopicMessage
 from ..request_reply import NoResponder, RemoteErrors, Replier, Requestor, TransportError
 from ..tasks import asyncio_tasks
-from ..trace import Kind, record
-from .connections import arrival, opening, reaching
+from .channel import BrokerChannel, BrokerSubscription
+from .connections import reaching
 from .queue import Unsupported
 from .rabbitmq import declaring
 from .wire import decoded, encoded, published, requested
@@ -42,26 +40,22 @@ UNUSED = 60_000  #: milliseconds after which a queue goes whose users have gone 
 # Publish–subscribe
 
 
-class RabbitSubscription:
+class RabbitSubscription(BrokerSubscription):
     """A receiving end with a queue of its own, which holds at most `capacity` messages, the newest."""
 
     def __init__(
-        self, queue: Any, arrived: asyncio.Queue[Any], tag: str, channel: str, *, is_shared: bool
+        self, channel: RabbitChannel, queue: Any, arrived: asyncio.Queue[Any], tag: str, *, is_shared: bool
     ) -> None:
-        self._queue, self._arrived, self._tag, self._channel = queue, arrived, tag, channel
+        super().__init__(channel)
+        self._queue, self._arrived, self._tag = queue, arrived, tag
         self._is_shared = is_shared
 
-    async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError, and ValueError for one that is none: it is passed over."""
+    async def _next(self, timeout: float) -> TopicMessage:
         end = anyio.current_time() + timeout
         while True:
-            delivery = await arrival(self._arrived, max(0.0, end - anyio.current_time()))
+            delivery = await self._arrival(self._arrived, max(0.0, end - anyio.current_time()))
             if await self._is_ours(delivery):
-                break
-        topic = delivery.routing_key.partition(".")[2]
-        message = published(topic, delivery.body)
-        record(Kind.DELIVERED, self._channel, message.id)
-        return message
+                return published(delivery.routing_key.partition(".")[2], delivery.body)
 
     async def _is_ours(self, delivery: Any) -> bool:
         """Ack it. One of a connection that was lost goes to the group again, where there is one."""
@@ -71,60 +65,39 @@ class RabbitSubscription:
             return not self._is_shared
         return True
 
-    async def leave(self) -> None:
-        """End it, and return when the broker knows. Idempotent."""
-        tag, self._tag = self._tag, ""
-        if tag:
-            await self._queue.cancel(tag)
+    async def _leave(self) -> None:
+        if self._channel.is_open:
+            await self._queue.cancel(self._tag)
 
 
-class RabbitChannel:
-    """Topics of one exchange: `async with RabbitChannel(url, "shop") as channel: …`."""
+class RabbitChannel(BrokerChannel):
+    """Topics of one exchange: `async with RabbitChannel(url, "shop") as channel: …`.
 
-    def __init__(self, url: str, name: str) -> None:
-        self.name = values.name("name", name)
-        self.dropped = 0  #: the broker evicts in silence, so nothing is counted here
-        self._url = url
+    For a publisher, one receiver stands for one or more. `dropped` counts nothing: the broker evicts in
+    silence.
+    """
 
-    async def __aenter__(self) -> RabbitChannel:
-        async with opening(self.name, LOST) as stack:
-            self._connection = await stack.enter_async_context(_connection(self._url))
-            channel = await self._connection.channel(on_return_raises=True)
-            self._exchange = await channel.declare_exchange(self.name, aio_pika.ExchangeType.TOPIC)
-            self._stack = stack.pop_all()
-        record(Kind.OPENED, self.name, who="", role="channel")
-        return self
+    _lost = LOST
 
-    async def __aexit__(self, *error: Any) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._stack.aclose()
+    async def _open(self, parts: AsyncExitStack) -> None:
+        self._connection = await parts.enter_async_context(_connection(self._url))
+        channel = await self._connection.channel(on_return_raises=True)
+        self._exchange = await channel.declare_exchange(self.name, aio_pika.ExchangeType.TOPIC)
 
-    async def publish(self, topic: str, message: Message) -> Published:
-        """Return when the broker has confirmed. One receiver stands for one or more."""
-        check_topic(topic)
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key, topic=topic)
-        with reaching(self.name, LOST):
-            try:
-                await self._exchange.publish(aio_pika.Message(encoded(message)), f"{self.name}.{topic}")
-            except PublishError:
-                return Published(0)
+    async def _publish(self, topic: str, message: Message, content: bytes) -> Published:
+        try:
+            await self._exchange.publish(aio_pika.Message(content), f"{self.name}.{topic}")
+        except PublishError:
+            return Published(0)
         return Published(1)
 
-    async def flush(self) -> None:
-        """Each publish was confirmed: there is nothing to wait for."""
-
-    async def subscribe(self, pattern: str, *, group: str = "", capacity: int = 1_000) -> RabbitSubscription:
-        """Hear everything from the instant at which this returns; the members of a group share one queue.
-
-        Raises ValueError for a group that is there with another capacity.
-        """
-        check_pattern(pattern)
-        values.count("capacity", capacity)
+    async def _subscribe(self, pattern: str, group: str, capacity: int) -> RabbitSubscription:
+        """Raises ValueError for a group that is there with another capacity."""
         key = f"{self.name}.{_in_words_of_amqp(pattern)}"
         name = f"{self.name}.{group}" if group else None
         arguments = {"x-max-length": capacity, "x-expires": UNUSED}
         arrived: asyncio.Queue[Any] = asyncio.Queue()
-        with reaching(self.name, LOST), declaring(f"the queue of {group or pattern}"):
+        with declaring(f"the queue of {group or pattern}"):
             channel = await self._connection.channel()
             await channel.set_qos(capacity)
             queue = await channel.declare_queue(
@@ -132,7 +105,7 @@ class RabbitChannel:
             )
             await queue.bind(self._exchange, key)
             tag = await queue.consume(arrived.put)
-        return RabbitSubscription(queue, arrived, tag, self.name, is_shared=bool(group))
+        return RabbitSubscription(self, queue, arrived, tag, is_shared=bool(group))
 
 
 def _in_words_of_amqp(pattern: str) -> str:
@@ -221,12 +194,11 @@ async def rabbit_replier(
 @asynccontextmanager
 async def _connected(url: str, name: str) -> AsyncIterator[Any]:
     """A channel that comes back by itself, with its queues and consumers, when the broker does."""
-    async with opening(name, LOST) as stack:
-        connection = await stack.enter_async_context(_connection(url))
-        channel = await connection.channel(on_return_raises=True)
-        await channel.set_qos(100)
-        opened = stack.pop_all()
-    async with opened:
+    async with AsyncExitStack() as parts:
+        with reaching(name, LOST):
+            connection = await parts.enter_async_context(_connection(url))
+            channel = await connection.channel(on_return_raises=True)
+            await channel.set_qos(100)
         yield channel
 
 

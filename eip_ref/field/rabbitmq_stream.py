@@ -23,10 +23,10 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import aio_pika
@@ -43,7 +43,7 @@ from .. import values
 from ..message import Message
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
-from .connections import reaching, unbroken
+from .connections import Adapter, unbroken
 from .queue import Unsupported
 from .wire import clock_shift, encoded, records
 
@@ -59,12 +59,14 @@ READ_BACK, TOGETHER = 1_000, 100  #: records that may be under way to a writer, 
 OFFSET = "x-stream-offset"
 
 
-class RabbitStreamLog:
+class RabbitStreamLog(Adapter):
     """A `Log` on a broker: `async with RabbitStreamLog(url, "orders") as log: …`.
 
     The broker evicts whole segments, when there are more than `max_bytes` in all; by itself it keeps
     everything. Raises ConnectionError when it is gone: whether an append was heard is then unknown.
     """
+
+    _lost = LOST
 
     def __init__(
         self, url: str, name: str, *, max_bytes: int | None = None, segment_bytes: int | None = None
@@ -85,23 +87,20 @@ class RabbitStreamLog:
         self._places: dict[str, asyncio.Future[int]] = {}  # of appends whose offsets are not known yet
         self._kept: Reader | None = None  # of the last read
 
-    async def __aenter__(self) -> Self:
-        with self._reaching():
-            await self._connect()
-        record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
-        return self
+    async def _open(self, parts: AsyncExitStack) -> None:
+        parts.push_async_callback(self._disconnect)
+        await self._connected()
 
-    async def __aexit__(self, *error: object) -> None:
-        with anyio.CancelScope(shield=True), suppress(*LOST):
-            if self._connection is not None:
-                await self._connection.close()
+    async def _disconnect(self) -> None:
+        async with self._one_at_a_time:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close()
 
-    def _reaching(self) -> AbstractContextManager[None]:
-        return reaching(self.name, LOST)
-
-    async def _connect(self) -> Any:
+    async def _connected(self) -> Any:
         """The connection, a new one when the last was lost."""
         async with self._one_at_a_time:
+            self._must_be_open()
             if self._connection is None:
                 self._connection = await _once_it_is_there(self._declared)
         return self._connection
@@ -118,15 +117,15 @@ class RabbitStreamLog:
             raise
         return connection
 
-    async def _open(self) -> Any:
+    async def _new_channel(self) -> Any:
         """A channel, by a new connection when it turns out that the last was lost."""
-        connection = await self._connect()
+        connection = await self._connected()
         try:
             return await _channel(connection)
         except ConnectionError:
             if self._connection is connection:
                 self._connection = None
-        return await _channel(await self._connect())
+        return await _channel(await self._connected())
 
     # Bounds
 
@@ -141,6 +140,8 @@ class RabbitStreamLog:
         return self._bounds()[1]
 
     def _bounds(self) -> tuple[int, int]:
+        self._must_be_open()
+
         async def ask() -> tuple[int, int]:
             other = RabbitStreamLog(self._url, self.name)
             other._arguments = self._arguments
@@ -160,7 +161,7 @@ class RabbitStreamLog:
 
     async def _has_some(self) -> bool:
         """True when the broker says so, which it does some seconds late."""
-        async with await self._open() as channel:
+        async with await self._new_channel() as channel:
             queue = await channel.declare_queue(self.name, passive=True)
             return bool(queue.declaration_result.message_count)
 
@@ -169,8 +170,9 @@ class RabbitStreamLog:
     async def append(self, message: Message) -> int:
         """Return the offset after the broker has confirmed. Raises TypeError for a body that is not JSON."""
         content = encoded(message)
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
-        offset = await self._append(content)
+        with self._reaching():
+            record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
+            offset = await self._append(content)
         record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
         return offset
 
@@ -180,11 +182,10 @@ class RabbitStreamLog:
         self._places[mark] = place
         sent = aio_pika.Message(content, message_id=mark, headers={"at": repr(time.time())})
         try:
-            with self._reaching():
-                if (channel := self._channel) is None or channel.is_closed:
-                    channel = await unbroken(self._writing())
-                await channel.default_exchange.publish(sent, self.name)
-                return await place
+            if (channel := self._channel) is None or channel.is_closed:
+                channel = await unbroken(self._writing())
+            await channel.default_exchange.publish(sent, self.name)
+            return await place
         finally:
             del self._places[mark]
             place.cancel()
@@ -193,11 +194,11 @@ class RabbitStreamLog:
         """The channel for appends, which reads them back from the instant of its opening."""
         async with self._one_writer:
             if self._channel is None or self._channel.is_closed:
-                channel = await self._open()
+                channel = await self._new_channel()
                 await channel.set_qos(READ_BACK)
                 queue = await channel.get_queue(self.name, ensure=False)
                 await queue.consume(self._read_back, arguments={OFFSET: "next"})
-                channel.close_callbacks.add(self._lost)
+                channel.close_callbacks.add(self._end_appends)
                 self._channel = channel
         return self._channel
 
@@ -209,7 +210,7 @@ class RabbitStreamLog:
         if arrived.delivery_tag % TOGETHER == 0:
             await arrived.ack(multiple=True)
 
-    def _lost(self, channel: object, error: BaseException | None) -> None:
+    def _end_appends(self, channel: object, error: BaseException | None) -> None:
         for place in self._places.values():
             if not place.done():
                 place.set_exception(ConnectionError(f"the connection was lost: {error}"))
@@ -283,7 +284,7 @@ class RabbitStreamLog:
 
     async def _consume(self, place: int | str, limit: int) -> Reader:
         arrived: asyncio.Queue[Any] = asyncio.Queue()
-        channel = await self._open()
+        channel = await self._new_channel()
         await channel.set_qos(limit)
         queue = await channel.get_queue(self.name, ensure=False)
         tag = await queue.consume(arrived.put, arguments={OFFSET: place})
@@ -312,13 +313,12 @@ class RabbitStreamLog:
     async def group(self, name: str) -> AsyncIterator[RabbitStreamGroup]:
         """A reader that goes on where the group of this name has committed."""
         values.name("the name of a group", name)
+        self._must_be_open()
         places = RabbitStreamLog(self._url, f"{self.name}.{name}", max_bytes=1_000_000, segment_bytes=100_000)
-        try:
+        async with places:
             group = RabbitStreamGroup(self, name, places)
             group.position = await group.committed()
             yield group
-        finally:
-            await places.__aexit__()
 
 
 @dataclass(eq=False, slots=True)
@@ -358,7 +358,7 @@ class RabbitStreamGroup:
 
     async def committed(self) -> int:
         """The offset before which everything is done."""
-        with reaching(self.log.name, LOST):
+        with self._places._reaching():
             end = await self._places._end()
             return int((await self._places.read(end - 1))[-1].message.body) if end else 0
 
@@ -382,7 +382,9 @@ class RabbitStreamGroup:
         self.position = await self._write(offset, "sought")
 
     async def _write(self, offset: int, reason: str) -> int:
-        await self._places._append(encoded(Message(values.count("offset", offset, minimum=0))))
+        content = encoded(Message(values.count("offset", offset, minimum=0)))
+        with self._places._reaching():
+            await self._places._append(content)
         record(Kind.STATE, self.log.name, now=offset, reason=reason, group=self.name)
         return offset
 

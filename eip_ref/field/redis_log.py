@@ -10,9 +10,9 @@ its offset, plus one, as the first half of its id, and all scripts of a server r
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any, Self
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import anyio
 import redis
@@ -20,15 +20,17 @@ import redis.asyncio
 
 from .. import values
 from ..message import Message
+from ..signal import Signal
 from ..storage import OffsetGone, Record
 from ..trace import Kind, record
-from .connections import opening, reaching
+from .connections import Adapter
 from .redis_streams import LOST, pooled, retrying
 from .wire import clock_shift, encoded, records
 
 __all__ = ["RedisGroup", "RedisLog"]
 
 BLOCK = 0.1  #: seconds that one command waits at the server
+GOODBYE = 1.0  #: seconds for what is under way when the log is left
 
 APPEND = """
 local entry = redis.call('INCR', KEYS[2])
@@ -51,50 +53,60 @@ return tonumber(ARGV[2])
 """
 
 
-class RedisLog:
+class RedisLog(Adapter):
     """A `Log` in a stream: `async with RedisLog("redis://localhost", "orders") as log: …`.
 
     Raises ConnectionError when the server is gone: whether an append was heard is then unknown.
     """
 
+    _lost = LOST
+
     def __init__(self, url: str, name: str) -> None:
         self.name = values.name("name", name)
         self._keys = name, f"{name}.end"
         self._url = url
+        self._under_way = 0  # questions
+        self._answered = Signal()
 
-    async def __aenter__(self) -> Self:
-        async with opening(self.name, LOST) as stack:
-            self._redis = pooled(self._url, retries=3)
-            stack.push_async_callback(self._redis.aclose)
-            await self._redis.ping()
-            # Appends go over one connection, so that those that wait for no confirm keep their order.
-            self._writer = redis.asyncio.from_url(self._url, single_connection_client=True, retry=retrying(0))
-            stack.push_async_callback(self._writer.aclose)
-            self._blocking = redis.from_url(self._url)
-            stack.callback(self._blocking.close)
-            self._stack = stack.pop_all()
-        record(Kind.OPENED, self.name, who="", role="channel", capacity=None)
-        return self
+    async def _open(self, parts: AsyncExitStack) -> None:
+        self._redis = pooled(self._url, retries=3)
+        parts.push_async_callback(self._redis.aclose)
+        await self._redis.ping()
+        # Appends go over one connection, so that those that wait for no confirm keep their order.
+        self._writer = redis.asyncio.from_url(self._url, single_connection_client=True, retry=retrying(0))
+        parts.push_async_callback(self._writer.aclose)
+        self._blocking = redis.from_url(self._url)
+        parts.callback(self._blocking.close)
+        parts.push_async_callback(self._let_them_end)
 
-    async def __aexit__(self, *error: object) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._stack.aclose()
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        with super()._reaching():
+            self._under_way += 1
+            try:
+                yield
+            finally:
+                self._under_way -= 1
+                self._answered.notify_all()
 
-    def _connection(self) -> AbstractContextManager[None]:
-        return reaching(self.name, LOST)
+    async def _let_them_end(self) -> None:
+        """The client opens another connection for a question whose own is closed under it."""
+        with anyio.move_on_after(GOODBYE):
+            while self._under_way:
+                await self._answered.wait()
 
     # Bounds
 
     @property
     def first(self) -> int:
         """The offset of the oldest message that is kept, or `end` when there is none."""
-        with self._connection():
+        with self._reaching():
             return int(self._blocking.eval(BOUNDS, 2, *self._keys)[0])
 
     @property
     def end(self) -> int:
         """The offset that the next message will have."""
-        with self._connection():
+        with self._reaching():
             return int(self._blocking.eval(BOUNDS, 2, *self._keys)[1])
 
     # Appended and read
@@ -102,8 +114,8 @@ class RedisLog:
     async def append(self, message: Message) -> int:
         """Return the offset of the message after it is kept. See `Log`."""
         content = encoded(message)
-        record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
-        with self._connection():
+        with self._reaching():
+            record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
             offset = int(await self._writer.eval(APPEND, 2, *self._keys, content)) - 1
         record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
         return offset
@@ -112,7 +124,7 @@ class RedisLog:
         """At most `limit` messages from `offset` on, in order. See `Log`."""
         values.count("offset", offset, minimum=0)
         values.count("limit", limit)
-        with self._connection():
+        with self._reaching():
             async with self._redis.pipeline(transaction=True) as both:
                 both.eval(BOUNDS, 2, *self._keys)
                 both.xrange(self.name, min=f"{offset + 1}-0", count=limit)
@@ -126,14 +138,16 @@ class RedisLog:
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended."""
         values.count("offset", offset, minimum=0)
-        with self._connection():
-            while not await self._redis.xread({self.name: f"{offset}-0"}, count=1, block=int(BLOCK * 1000)):
-                pass
+        found = None
+        while not found:
+            with self._reaching():
+                after = {self.name: f"{offset}-0"}
+                found = await self._redis.xread(after, count=1, block=int(BLOCK * 1000))
 
     async def forget(self, before: int) -> None:
         """Evict the messages with lower offsets."""
         values.count("before", before, minimum=0)
-        with self._connection():
+        with self._reaching():
             await self._redis.xtrim(self.name, minid=f"{before + 1}-0", approximate=False)
 
     # Groups
@@ -147,13 +161,13 @@ class RedisLog:
 
     async def committed(self, group: str) -> int:
         """The offset at which a group goes on."""
-        with self._connection():
+        with self._reaching():
             return int(await self._redis.hget(f"{self.name}.groups", group) or 0)
 
     async def commit(self, group: str, offset: int, *, back: bool = False) -> None:
         """Let a group go on at this offset; only `back` moves it to an earlier one."""
         place, now = f"{self.name}.groups", values.count("offset", offset, minimum=0)
-        with self._connection():
+        with self._reaching():
             if back:
                 await self._redis.hset(place, group, str(offset))
             else:

@@ -85,9 +85,9 @@ class RedisQueue(BrokerQueue):
             )
         self._url, self._consumer, self._later = url, new_id(), f"{name}.later"
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
+    async def _connect(self, parts: AsyncExitStack) -> None:
         self._redis = pooled(self._url)
-        stack.push_async_callback(self._redis.aclose)
+        parts.push_async_callback(self._redis.aclose)
         try:
             await self._redis.xgroup_create(self.name, GROUP, id="0", mkstream=True)
         except ResponseError as error:

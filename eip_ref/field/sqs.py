@@ -111,9 +111,9 @@ class SqsQueue(BrokerQueue):
         self._polls = Pulls(self._return)
         self._granted = 0  # leases: a receipt handle is no number
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
-        self._sqs = await stack.enter_async_context(client("sqs", self._endpoint, self._region))
-        stack.push_async_callback(self._polls.close)
+    async def _connect(self, parts: AsyncExitStack) -> None:
+        self._sqs = await parts.enter_async_context(client("sqs", self._endpoint, self._region))
+        parts.push_async_callback(self._polls.close)
         attributes = await self._attributes()
         with refusing(self.name, "InvalidParameterValue", "QueueAlreadyExists", "QueueNameExists"):
             made = await self._sqs.create_queue(
@@ -133,7 +133,8 @@ class SqsQueue(BrokerQueue):
 
     async def arn(self) -> str:
         """The name by which other services call this queue."""
-        answer = await self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        with self._reaching():
+            answer = await self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
         return str(answer["Attributes"]["QueueArn"])
 
     async def allow(self, topic: str) -> None:
@@ -146,11 +147,13 @@ class SqsQueue(BrokerQueue):
             "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        await self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
+        with self._reaching():
+            await self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
 
     async def remove(self) -> None:
         """Remove the queue and all that is in it."""
-        await self._sqs.delete_queue(QueueUrl=self.url)
+        with self._reaching():
+            await self._sqs.delete_queue(QueueUrl=self.url)
 
     # In
 

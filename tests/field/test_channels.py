@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -16,6 +15,7 @@ import anyio.to_thread
 import pytest
 from confluent_kafka import Producer
 
+from eip_ref.field import channel as channels
 from eip_ref.field.kafka_channel import KafkaChannel
 from eip_ref.field.nats_core import NatsChannel
 from eip_ref.field.postgresql_notify import PostgresChannel
@@ -26,10 +26,16 @@ from eip_ref.field.servers import NATS, Kafka, Moto, PostgreSQL, PubSub, RabbitM
 from eip_ref.field.sns import SnsChannel
 from eip_ref.field.wire import encoded
 from eip_ref.message import Message
+from eip_ref.publish_subscribe import SubscriptionEnded
 
 from .conftest import Servers
 from .promises import SOON, Site, promise
 from .proxy import Proxy
+
+KINDS = [
+    *((RabbitMQ, RabbitChannel), (NATS, NatsChannel), (PostgreSQL, PostgresChannel)),
+    *((Kafka, KafkaChannel), (Moto, SnsChannel), (PubSub, PubSubChannel)),
+]
 
 
 async def heard(end: Any, timeout: float = SOON) -> Any:
@@ -167,13 +173,7 @@ def test_what_is_published_on_no_topic_of_ours_is_passed_over(servers: Servers) 
     anyio.run(main, servers.running(PubSub).url, backend="asyncio")
 
 
-@pytest.mark.parametrize(
-    ("kind", "made"),
-    [
-        *((RabbitMQ, RabbitChannel), (NATS, NatsChannel), (PostgreSQL, PostgresChannel)),
-        *((Kafka, KafkaChannel), (Moto, SnsChannel), (PubSub, PubSubChannel)),
-    ],
-)
+@pytest.mark.parametrize(("kind", "made"), KINDS)
 def test_what_is_no_message_is_told_once_and_nobody_shares_what_is_one(
     kind: Any, made: Any, servers: Servers
 ) -> None:
@@ -184,7 +184,7 @@ def test_what_is_no_message_is_told_once_and_nobody_shares_what_is_one(
     async def main(url: str, name: str) -> None:
         async with made(url, name) as channel:
             ends = [await channel.subscribe("orders") for _ in range(2)]
-            with patch.object(sys.modules[made.__module__], "encoded", return_value=b"no message"):
+            with patch.object(channels, "encoded", return_value=b"no message"):
                 await channel.publish("orders", Message())
             await channel.publish("orders", Message(["tea"]))
             for end in ends:
@@ -327,14 +327,44 @@ async def test_what_a_slow_subscriber_misses_is_counted(site: Site) -> None:
 
 @promise
 async def test_who_leaves_gets_nothing_more_and_others_do(site: Site) -> None:
-    """Also when both are on one connection."""
+    """Also when both are on one connection; whoever waits there is told, and to leave twice is no error."""
     async with site.open() as channel:
         leaves, stays = await channel.subscribe("orders"), await channel.subscribe("orders")
         await channel.publish("orders", Message(1))
         assert await heard(leaves) == 1
-        await leaves.leave()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(is_told_of_the_end, leaves)
+            await anyio.sleep(0.1)  # it waits
+            await leaves.leave()
         await channel.publish("orders", Message(2))
         assert await all_heard(stays) == [1, 2]
+        await is_told_of_the_end(leaves)
+        await leaves.leave()
+
+
+@pytest.mark.parametrize(("kind", "made"), KINDS)
+def test_who_waits_at_a_channel_that_is_left_is_told(kind: Any, made: Any, servers: Servers) -> None:
+    """Whoever comes later too; to leave the subscription then is no error, and nothing hangs."""
+    if missing := kind.missing():
+        pytest.skip(missing)
+
+    async def main(url: str, name: str) -> None:
+        async with anyio.create_task_group() as tasks, made(url, name) as channel:
+            ends = [await channel.subscribe("orders.*") for _ in range(2)]
+            for end in ends:
+                tasks.start_soon(is_told_of_the_end, end)
+            await anyio.sleep(0.1)  # they wait
+        with anyio.fail_after(SOON):
+            for end in ends:
+                await is_told_of_the_end(end)
+                await end.leave()
+
+    anyio.run(main, servers.running(kind).url, f"shop-{uuid4()}", backend="asyncio")
+
+
+async def is_told_of_the_end(end: Any) -> None:
+    with pytest.raises(SubscriptionEnded, match="was left"):
+        await end.receive(timeout=SOON)
 
 
 @promise

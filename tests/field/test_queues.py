@@ -316,6 +316,26 @@ async def test_receive_waits_as_long_as_told(site: Site) -> None:
 
 
 @promise
+async def test_whoever_waits_at_a_queue_that_is_left_is_told(site: Site) -> None:
+    """It would wait for ever; and whoever comes later is told how to open it."""
+    with anyio.fail_after(SOON * 2):
+        async with anyio.create_task_group() as tasks, site.open() as queue:
+            for timeout in (SOON * 6, math.inf):
+                tasks.start_soon(is_told_of_the_end, queue, timeout)
+            await anyio.sleep(site.unit / 2)  # they wait
+    with pytest.raises(RuntimeError, match="not open"):
+        await queue.receive()
+    async with site.open() as other:
+        await fill(other, "order")
+        assert await drain(other) == ["order"]
+
+
+async def is_told_of_the_end(queue: Any, timeout: float) -> None:
+    with pytest.raises(RuntimeError, match="was left"):
+        await queue.receive(timeout=timeout)
+
+
+@promise
 async def test_a_cancelled_receive_takes_no_message(site: Site) -> None:
     """Whatever the instant of the cancellation, each message is delivered or ready again at once."""
     async with site.open(lease=SOON * 6) as queue:

@@ -23,7 +23,7 @@ NO_NAME = ["", "a\0b", 7, None]
 ANYTHING = ("acks",)  #: which the system knows, or refuses
 
 
-def _adapters() -> Iterator[type]:
+def adapters() -> Iterator[type]:
     """The classes that reach a system at a URL, under a name."""
     for found in pkgutil.iter_modules(field.__path__):
         try:
@@ -31,14 +31,15 @@ def _adapters() -> Iterator[type]:
         except ModuleNotFoundError:  # its client cannot be had together with the others
             continue
         for made in (getattr(module, name) for name in getattr(module, "__all__", ())):
-            if inspect.isclass(made) and made.__module__ == module.__name__ and made is not Member:
+            is_adapter = inspect.isclass(made) and not inspect.isabstract(made) and made is not Member
+            if is_adapter and made.__module__ == module.__name__:
                 parameters = () if issubclass(made, Exception) else inspect.signature(made).parameters
                 if [*parameters][:2] == ["url", "name"]:
                     yield made
 
 
 def _wrong_settings() -> Iterator[Any]:
-    for made in _adapters():
+    for made in adapters():
         for name, parameter in inspect.signature(made).parameters.items():
             kind = str(parameter.annotation).split(" |")[0]
             wrong = {"int": NO_COUNT, "float": NO_DURATION}.get(kind, [])
@@ -58,7 +59,7 @@ def test_a_wrong_setting_is_refused_by_its_name(made: Any, name: str, wrong: Any
 
 @pytest.mark.parametrize("wrong", [*NO_COUNT, 0, None])
 @pytest.mark.parametrize(
-    "made", [each for each in _adapters() if hasattr(each, "subscribe")], ids=lambda made: made.__name__
+    "made", [each for each in adapters() if hasattr(each, "subscribe")], ids=lambda made: made.__name__
 )
 async def test_a_wrong_capacity_of_a_subscription_is_refused(made: Any, wrong: Any) -> None:
     """Before anything is subscribed: some clients take 0 for "no bound"."""

@@ -10,7 +10,7 @@ from ...message import Message
 from ...trace import Kind, acting, record
 
 if TYPE_CHECKING:
-    from ...field.nats_core import NatsSubscription
+    from ...field.channel import BrokerSubscription
 
 __all__ = ["ten_orders_on_nats"]
 
@@ -35,7 +35,7 @@ async def _ten_orders(server: Server) -> None:
                 await _hear("mail", mail, "receipt sent")
 
 
-async def _hear(who: str, subscription: NatsSubscription, effect: str) -> None:
+async def _hear(who: str, subscription: BrokerSubscription, effect: str) -> None:
     with acting(who):
         order = await subscription.receive()
         record(Kind.EFFECT, who, order.id, effect=effect)
