@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
@@ -200,7 +201,8 @@ class ActiveMQQueue(BrokerQueue):
         return Frame("SUBSCRIBE", {**headers, "activemq.prefetchSize": "1"})
 
     def _delivery(self, headers: Headers, body: Any) -> Delivery:
-        failures = int(headers.get("failures", "0"))
+        counted = headers.get("failures", "")
+        failures = int(counted) if re.fullmatch("[0-9]{1,9}", counted) else 0  # others write there too
         before = failures or int(headers.get("redelivered") == "true")
         number = int(self._number())
         return Delivery(

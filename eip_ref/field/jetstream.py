@@ -96,13 +96,15 @@ class JetStreamQueue(BrokerQueue):
         )
         if self.capacity is None:
             config.allow_msg_schedules = True
-        else:  # a stream that refuses schedules nothing
+        else:
             config.max_msgs, config.discard = self.capacity, DiscardPolicy.NEW
         await self._stream.add_stream(config)
 
     # In
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
+        if delay and self.capacity is not None:
+            raise Unsupported("a stream that refuses what is too many schedules nothing")
         self._must_fit(content, self._nats.max_payload - HEADERS)
         headers = {"Nats-Msg-Id": self._deduplication_id(message)}
         subject = self.name

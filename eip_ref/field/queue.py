@@ -86,6 +86,7 @@ class BrokerQueue(Adapter):
         if max_failures is not None and not dead_letters:
             raise ValueError("a queue without dead letters tries for ever: it takes max_failures=None")
         self.dead_letters: BrokerQueue | None = None
+        self._holds_dead_letters = False
         self._out: dict[Lease, Delivery] = {}  # leased here and not over
         self._receivers: set[anyio.CancelScope] = set()
         self._gone = Signal()  # one of them
@@ -137,6 +138,7 @@ class BrokerQueue(Adapter):
     async def _open(self, parts: AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()
         if self.dead_letters is not None:
+            self.dead_letters._holds_dead_letters = True
             await parts.enter_async_context(self.dead_letters)
         await self._connect(parts)
         parts.push_async_callback(self._let_go)
@@ -221,6 +223,8 @@ class BrokerQueue(Adapter):
             reason = f"{delivery.failures} failures"
             await self._settle_here(delivery, self._bury(delivery, reason, delivery.failures))
             return None
+        if self._holds_dead_letters or "dead-letter-source" in delivery.headers:
+            return _kept(message)
         if message.has_expired():
             await self._settle_here(delivery, self._ack(delivery))
             record(Kind.DROPPED, self.name, message.id, who="", reason=EXPIRED)
@@ -382,6 +386,13 @@ class BrokerQueue(Adapter):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self._out)} leased here>"
+
+
+def _kept(letter: Message) -> Message:
+    """A dead letter does not expire: where the system has moved it, it comes with its deadline."""
+    if letter.deadline is None:
+        return letter
+    return letter.copy(headers={**letter.headers, "dead-letter-deadline": letter.deadline}, deadline=None)
 
 
 def _check_delay(delay: float) -> None:

@@ -16,6 +16,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import datetime
 from typing import Any, Literal
 
 import aio_pika
@@ -97,6 +98,7 @@ class RabbitQueue(BrokerQueue):
         self._kind, self._confirms, self._durable = kind, confirms, durable
         self._delivery_mode = aio_pika.DeliveryMode(2 if persistent else 1)
         self._arguments = self._arguments_of()
+        self._after = f"{name}.after."  # the milliseconds are the rest of the name of a queue that delays
         self._waiting: set[asyncio.Future[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -139,6 +141,8 @@ class RabbitQueue(BrokerQueue):
     # In
 
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
+        if delay and self.capacity is not None and self._kind == "classic":
+            raise Unsupported("a classic queue that is full when a delay ends drops what comes then")
         to = self.name if not delay else await self._delaying(math.ceil(delay * 1000))
         id = printable(message.id)  # for others who read it; AMQP takes 255 bytes
         sent = aio_pika.Message(content, message_id=id, delivery_mode=self._delivery_mode)
@@ -151,7 +155,7 @@ class RabbitQueue(BrokerQueue):
 
     async def _delaying(self, milliseconds: int) -> str:
         """A queue that nobody reads, and whose messages die into this one after the delay."""
-        name = f"{self.name}.after.{milliseconds}"
+        name = f"{self._after}{milliseconds}"
         to = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.name}
         times = {"x-message-ttl": milliseconds, "x-expires": milliseconds + 60_000}
         await self._channel.declare_queue(name, durable=True, arguments={**to, **times})
@@ -203,7 +207,7 @@ class RabbitQueue(BrokerQueue):
             await message.nack(requeue=True)
 
     def _delivery(self, message: Any) -> Delivery:
-        failures = int(message.headers.get("x-delivery-count", int(message.redelivered)))
+        failures = self._failures(message)
         return Delivery(
             content=message.body,
             handle=message,
@@ -211,8 +215,27 @@ class RabbitQueue(BrokerQueue):
             sequence=message.delivery_tag,
             deliveries=failures + 1,
             failures=failures,
-            headers=_facts_of_death(message.headers),
+            headers=self._facts_of_death(message.headers),
         )
+
+    def _failures(self, message: Any) -> int:
+        """As far as the broker tells; a classic queue lets the header of a producer through."""
+        counted = message.headers.get("x-delivery-count") if self._kind == "quorum" else None
+        return counted if isinstance(counted, int) else int(message.redelivered)
+
+    def _facts_of_death(self, headers: Any) -> dict[str, Any]:
+        """The facts of a dead letter that the broker tells, in the words of `message_queue`.
+
+        To the broker the end of a delay is a death too. Producers write into this header what they like.
+        """
+        match headers.get("x-death"):
+            case [{"reason": str(reason), "queue": str(queue), "time": datetime() as time}, *_]:
+                if queue.startswith(self._after):
+                    return {}
+                last = time.timestamp() + 1 - clock_shift()  # AMQP has whole seconds, and this one has ended
+                facts = {"reason": reason, "source": queue, "last": last}
+                return {f"dead-letter-{name}": fact for name, fact in facts.items()}
+        return {}
 
     # Settled
 
@@ -256,17 +279,3 @@ class RabbitQueue(BrokerQueue):
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()
-
-
-def _facts_of_death(headers: Any) -> dict[str, Any]:
-    """The facts of a dead letter that the broker tells, in the words of `message_queue`."""
-    deaths = headers.get("x-death")
-    if not deaths:
-        return {}
-    last = deaths[0]
-    at = last["time"].timestamp() + 1  # AMQP has whole seconds: the end of this one is not before the death
-    return {
-        "dead-letter-reason": last["reason"],
-        "dead-letter-source": last["queue"],
-        "dead-letter-last": at - clock_shift(),
-    }

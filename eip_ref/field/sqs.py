@@ -200,7 +200,7 @@ class SqsQueue(BrokerQueue):
         )
 
     def _delivery(self, message: Any) -> Delivery:
-        facts, attributes = message["Attributes"], message.get("MessageAttributes", {})
+        facts = message["Attributes"]
         deliveries = int(facts["ApproximateReceiveCount"])
         self._granted += 1
         return Delivery(
@@ -210,7 +210,7 @@ class SqsQueue(BrokerQueue):
             sequence=int(facts.get("SequenceNumber", facts["SentTimestamp"])),
             deliveries=deliveries,
             failures=deliveries - 1,
-            headers={name: attribute["StringValue"] for name, attribute in attributes.items()},
+            headers=_headers(message),
         )
 
     # Settled
@@ -237,6 +237,15 @@ class SqsQueue(BrokerQueue):
                 raise
             return False
         return True
+
+
+def _headers(message: Any) -> dict[str, str]:
+    """The topic to which it was published, and the queue that the service has moved it from."""
+    named = message.get("MessageAttributes", {}).items()
+    headers = {name: text for name, each in named if (text := each.get("StringValue")) is not None}
+    if source := message["Attributes"].get("DeadLetterQueueSourceArn"):
+        headers["dead-letter-source"] = source.rpartition(":")[2]
+    return headers
 
 
 def within_bounds(seconds: float) -> None:

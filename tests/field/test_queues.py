@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
+import aio_pika
 import anyio
 import pytest
 
@@ -19,8 +20,9 @@ from eip_ref.field.postgresql import PostgresQueue
 from eip_ref.field.pubsub import PubSubQueue
 from eip_ref.field.rabbitmq import RabbitQueue
 from eip_ref.field.redis_streams import RedisQueue
-from eip_ref.field.servers import Moto, RabbitMQ, Redis
+from eip_ref.field.servers import ActiveMQ, Moto, RabbitMQ, Redis
 from eip_ref.field.sqs import SqsQueue
+from eip_ref.field.wire import encoded
 from eip_ref.message import Message
 from eip_ref.message_queue import Backoff, Empty, Lease, QueueFull, Settled, replay
 
@@ -193,6 +195,66 @@ def test_a_rest_that_the_system_cannot_give_is_told_from_a_lease_that_is_over(se
     anyio.run(main, backend="asyncio")
 
 
+@pytest.mark.parametrize("id", ["rabbitmq-classic", "nats-jetstream"])
+def test_what_would_be_lost_after_its_delay_is_refused_at_once(id: str, servers: Servers) -> None:
+    """A bounded queue may be full when the delay ends, and then nobody is left to hear of it."""
+    system = next(each for each in SYSTEMS if each.id == id)
+    if missing := system.server.missing():
+        pytest.skip(missing)
+
+    async def main() -> None:
+        async with system.open(servers.running(system.server), f"orders-{uuid4()}", capacity=1) as queue:
+            with pytest.raises(Unsupported, match="what"):
+                await queue.put(Message("later"), delay=0.1)
+            await queue.put(Message("now"))
+            assert await drain(queue) == ["now"]
+
+    anyio.run(main, backend="asyncio")
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_headers_of_another_producer_are_no_facts_of_ours(kind: Any, servers: Servers) -> None:
+    """RabbitMQ lets those through that look like its own."""
+    if missing := RabbitMQ.missing():
+        pytest.skip(missing)
+    url, name = servers.running(RabbitMQ).url, f"orders-{uuid4()}"
+
+    async def main() -> None:
+        async with RabbitQueue(url, name, kind=kind) as queue:
+            written: list[dict[str, Any]] = [
+                {"x-death": "yesterday"},
+                {"x-death": []},
+                {"x-death": ["yesterday"]},
+                {"x-death": [{"reason": 7}]},
+                {"x-delivery-count": "many"},
+                {"x-delivery-count": 7},
+            ]
+            for headers in written:
+                sent = aio_pika.Message(encoded(Message("order")), headers=headers)
+                await queue._channel.default_exchange.publish(sent, name)
+                lease = await received(queue)
+                assert (lease.message.body, lease.message.headers) == ("order", {}), headers
+                assert (lease.deliveries, lease.failures) == (1, 0), headers
+                await lease.ack()
+
+    anyio.run(main, backend="asyncio")
+
+
+@pytest.mark.parametrize("failures", ["", "many", "-1", "9" * 400, "\N{SUPERSCRIPT TWO}"])
+def test_a_header_of_another_producer_is_no_count_of_ours(failures: str, servers: Servers) -> None:
+    """ActiveMQ has the count of failures in one, which every client may write."""
+    if missing := ActiveMQ.missing():
+        pytest.skip(missing)
+
+    async def main(url: str) -> None:
+        async with ActiveMQQueue(url, f"orders-{uuid4()}") as queue:
+            await queue._carry_out(queue._message(encoded(Message("order")), None, 0.0, failures=failures))
+            lease = await received(queue)
+            assert (lease.message.body, lease.failures) == ("order", 0)
+
+    anyio.run(main, servers.running(ActiveMQ).url, backend="asyncio")
+
+
 def test_a_queue_without_dead_letters_rejects_nothing(servers: Servers) -> None:
     """RabbitMQ would drop the message, and say that it is done."""
     if missing := RabbitMQ.missing():
@@ -355,11 +417,13 @@ async def test_a_delayed_put_is_ready_after_its_delay(site: Site) -> None:
     """A message can be put now for later, and others go first meanwhile."""
     async with site.open() as queue:
         start = anyio.current_time()
-        await queue.put(Message("later"), delay=site.unit)
+        later = Message("later", headers={"tenant": "t1"})
+        await queue.put(later, delay=site.unit)
         await queue.put(Message("now"))
         assert (await received(queue)).message.body == "now"
-        assert (await received(queue)).message.body == "later"
+        came = (await received(queue)).message
         assert anyio.current_time() - start >= site.unit * 0.95
+        assert (came.id, came.body, came.headers) == (later.id, later.body, later.headers)
 
 
 @promise
@@ -636,6 +700,39 @@ async def test_what_is_no_message_can_be_read_where_it_has_come_to_rest(site: Si
         assert letter.message.body == NO_MESSAGES[0].decode()
         assert await letter.ack() is Settled.DONE
         assert await taken(queue.dead_letters, timeout=0) is None
+
+
+@promise
+async def test_a_dead_letter_does_not_expire(site: Site) -> None:
+    """Whoever looks after its deadline finds it, and the deadline among the facts."""
+    async with site.open() as queue:
+        message = Message("order", deadline=anyio.current_time() + site.unit)
+        await queue.put(message)
+        await (await received(queue)).reject("no such customer")
+        await anyio.sleep_until(anyio.current_time() + site.unit * 1.2)
+        lease = await taken(queue.dead_letters)
+        assert lease is not None, "it is lost"
+        assert lease.message.deadline is None
+        assert lease.message.headers["dead-letter-deadline"] == pytest.approx(message.deadline, abs=0.1)
+
+
+def test_a_dead_letter_that_the_service_has_moved_does_not_expire(servers: Servers) -> None:
+    """SQS moves what has failed too often as it is, with the deadline in its content."""
+    if missing := Moto.missing():
+        pytest.skip(missing)
+    url, name = servers.running(Moto).url, f"orders-{uuid4()}"
+
+    async def main() -> None:
+        async with SqsQueue(url, name, max_failures=1) as queue:
+            message = Message("order", deadline=anyio.current_time() + 1)
+            await queue.put(message)
+            await (await received(queue)).nack(delay=0)
+            await anyio.sleep_until(anyio.current_time() + 1.1)
+            assert await taken(queue, timeout=0) is None
+            letter = (await received(queue.dead_letters)).message
+            assert (letter.id, letter.deadline) == (message.id, None)
+
+    anyio.run(main, backend="asyncio")
 
 
 @promise

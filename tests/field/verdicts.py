@@ -100,6 +100,7 @@ DEAD_LETTERS_BY_THE_ADAPTER = dict.fromkeys(
         "test_a_crash_loop_reaches_the_dead_letters",
         "test_a_rejected_message_is_a_dead_letter_at_once",
         "test_a_dead_letter_keeps_everything_and_gains_the_facts",
+        "test_a_dead_letter_does_not_expire",
     ),
     kept_with("the adapter puts it into a second queue, then acks it here"),
 )

@@ -51,6 +51,7 @@ BOTH = {
     "test_a_dead_letter_keeps_everything_and_gains_the_facts": not_kept(
         "it says rejected, and from which queue; the reason in words is lost"
     ),
+    "test_a_dead_letter_does_not_expire": kept_with("the adapter takes the deadline from a dead letter"),
     "test_at_most_one_message_of_a_key_is_in_flight": not_kept("a queue knows no keys"),
     "test_an_unsettled_message_counts_against_the_capacity": not_kept("x-max-length counts ready ones only"),
     "test_a_message_that_is_sent_again_is_stored_once": not_kept("it is stored twice"),
