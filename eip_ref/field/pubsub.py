@@ -73,8 +73,11 @@ async def asked(call: Callable[..., Any], timeout: float = ANSWER, **request: An
     """The answer to a call, which is not sent twice: whoever heard none decides."""
     try:
         return await call(request=request, retry=None, timeout=timeout)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         await anyio.lowlevel.checkpoint_if_cancelled()  # gRPC's own error says of no scope that it was it
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():  # gRPC says so too of a connection that was closed
+            raise ConnectionError("the connection was closed") from error
         raise
 
 

@@ -23,7 +23,10 @@ from eip_ref.trace import recording
 
 from .conftest import Servers
 from .promises import SOON, Site, promise
+from .systems import SYSTEMS
+from .verdicts import System
 
+WAITED_AT = [system for system in SYSTEMS if system.pattern in ("log", "event store")]
 OLD = 2.5  #: seconds after which no broker loses a log with its declaration
 
 
@@ -361,6 +364,28 @@ async def test_a_group_can_go_back(site: Site) -> None:
             await group.seek(2)
         async with log.group("billing") as group:
             assert bodies(await group.read()) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("at", WAITED_AT, ids=lambda at: at.id)
+def test_whoever_waits_at_what_is_left_is_told(at: System, servers: Servers) -> None:
+    """At a log and at an event store, and no client opens another connection for what was under way."""
+    if missing := at.server.missing():
+        pytest.skip(missing)
+
+    async def wait_at(opened: Any) -> None:
+        with pytest.raises((ConnectionError, RuntimeError), match=r"left|lost|not open"):
+            await (opened.wait(0) if at.pattern == "log" else opened.wait(after=opened.committed_up_to))
+
+    async def main() -> None:
+        with anyio.fail_after(SOON):
+            async with (
+                anyio.create_task_group() as tasks,
+                at.open(servers.running(at.server), f"left-{uuid4()}") as opened,
+            ):
+                tasks.start_soon(wait_at, opened)
+                await anyio.sleep(0.3)  # it waits
+
+    anyio.run(main, backend="asyncio")
 
 
 @pytest.mark.parametrize(("broker", "opened"), [(Kafka, KafkaLog), (RabbitMQ, RabbitStreamLog)])

@@ -177,3 +177,20 @@ async def test_the_emulator_ends_an_ordered_subscription_by_its_dead_letter_poli
                 await raw.pulled(timeout=3)
             with pytest.raises(IndexError):
                 await dead.pulled(timeout=3)
+
+
+@at_pubsub
+async def test_whose_call_is_under_way_when_the_connection_is_closed_is_told(url: str, name: str) -> None:
+    """gRPC calls it a cancellation, and nobody has cancelled the caller, who goes on."""
+    told: list[str] = []
+
+    async def pull(raw: Raw) -> None:
+        with pytest.raises(ConnectionError, match="closed"):
+            await raw.pulled()
+        await anyio.sleep(0)
+        told.append("goes on")
+
+    async with anyio.create_task_group() as tasks, Raw.made(url, name) as raw:
+        tasks.start_soon(pull, raw)
+        await anyio.sleep(0.3)  # it waits
+    assert told == ["goes on"]
