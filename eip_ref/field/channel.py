@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
@@ -30,7 +28,7 @@ from ..publish_subscribe import (
     matches,
 )
 from ..trace import Kind, record
-from .connections import Adapter, reaching
+from .connections import Adapter, Waiting, reaching
 from .queue import BrokerQueue
 from .wire import encoded
 
@@ -96,15 +94,14 @@ class BrokerSubscription(ABC):
 
     def __init__(self, channel: BrokerChannel) -> None:
         self._channel = channel
-        self._ended = ""  # why nothing more comes
+        self._waiting = Waiting(SubscriptionEnded)
         self._has_left = False
         self._leaving = asyncio.Lock()
-        self._waiting: set[anyio.CancelScope] = set()
         channel._subscriptions.add(self)
 
     @abstractmethod
     async def _next(self, timeout: float) -> TopicMessage:
-        """Wait at most so long, by `_within`. Raises TimeoutError, and ValueError for what is no message."""
+        """Wait at most so long. Raises TimeoutError, and ValueError for what is no message."""
 
     @abstractmethod
     async def _leave(self) -> None:
@@ -117,8 +114,8 @@ class BrokerSubscription(ABC):
         ConnectionError when the system is gone and will bring nothing by itself.
         """
         values.duration("timeout", timeout, infinite=True)
-        self._must_go_on()
-        message = await self._next(timeout)
+        with self._waiting:
+            message = await self._next(timeout)
         record(Kind.DELIVERED, self._channel.name, message.id)
         return message
 
@@ -132,33 +129,14 @@ class BrokerSubscription(ABC):
 
     def end(self, why: str) -> None:
         """Nothing more comes, and whoever waits is told. Idempotent."""
-        self._ended = self._ended or why
-        for scope in self._waiting:
-            scope.cancel()
+        self._waiting.end(why)
         self._channel._subscriptions.discard(self)
-
-    def _must_go_on(self) -> None:
-        if self._ended:
-            raise SubscriptionEnded(self._ended)
-
-    @contextmanager
-    def _within(self, timeout: float) -> Iterator[None]:
-        """Wait in it: it ends with the time, or with the subscription."""
-        with anyio.CancelScope(deadline=anyio.current_time() + timeout) as scope:
-            self._waiting.add(scope)
-            try:
-                yield
-            finally:
-                self._waiting.discard(scope)
-        if scope.cancelled_caught:
-            self._must_go_on()
-            raise TimeoutError(f"{self._channel.name} brought nothing in {timeout:g} s")
 
     async def _arrival(self, arrived: asyncio.Queue[T], timeout: float) -> T:
         """The next that has arrived, or arrives in time."""
         if not arrived.empty():  # then nobody needs a timeout, which costs more than all else here
             return arrived.get_nowait()
-        with self._within(timeout):
+        with anyio.fail_after(timeout):
             return await arrived.get()
 
 
@@ -171,11 +149,10 @@ class QueueSubscription(BrokerSubscription):
 
     async def _next(self, timeout: float) -> TopicMessage:
         end = anyio.current_time() + timeout
-        with self._within(math.inf):
-            while True:
-                message = await self._heard(max(0.0, end - anyio.current_time()))
-                if message is not None and matches(self._pattern, message.topic):
-                    return message
+        while True:
+            message = await self._heard(max(0.0, end - anyio.current_time()))
+            if message is not None and matches(self._pattern, message.topic):
+                return message
 
     async def _heard(self, timeout: float) -> TopicMessage | None:
         """What comes next, or None when that is on no topic."""

@@ -6,13 +6,14 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
-from typing import ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import anyio
 
+from ..signal import Signal
 from ..trace import Kind, record
 
-__all__ = ["Adapter", "reaching", "unbroken"]
+__all__ = ["Adapter", "Waiting", "reaching", "unbroken"]
 
 T = TypeVar("T")
 
@@ -82,6 +83,49 @@ class Adapter(ABC):
         """Within it the system is asked. Raises RuntimeError at once where this is not open."""
         self._must_be_open()
         return reaching(self.name, self._lost)
+
+
+class Waiting:
+    """Tasks that wait for what may end: each is cancelled then, and gets this error in its place.
+
+    A cancel scope for each of them would do so too, and costs a client as quick as that of NATS a tenth.
+    """
+
+    def __init__(self, error: type[Exception]) -> None:
+        self._error = error
+        self.ended = ""  #: why nothing more comes
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._gone = Signal()  # one of them
+
+    def __enter__(self) -> None:
+        if self.ended:
+            raise self._error(self.ended)
+        self._tasks.add(_task())
+
+    def __exit__(self, kind: object, error: BaseException | None, place: object) -> None:
+        task = _task()
+        self._tasks.discard(task)
+        if self.ended:
+            self._gone.notify_all()
+            is_cancelled = task.uncancel() > 0  # by somebody else too
+            if isinstance(error, asyncio.CancelledError) and not is_cancelled:
+                raise self._error(self.ended) from None
+
+    def end(self, why: str) -> None:
+        """Nothing more comes. Idempotent."""
+        if not self.ended:
+            self.ended = why
+            for task in self._tasks:
+                task.cancel()
+
+    async def gone(self) -> None:
+        """Return when nobody waits any more."""
+        while self._tasks:
+            await self._gone.wait()
+
+
+def _task() -> asyncio.Task[Any]:
+    return cast("asyncio.Task[Any]", asyncio.current_task())
 
 
 async def unbroken(work: Awaitable[T], undo: Callable[[T], Awaitable[object]] | None = None) -> T:

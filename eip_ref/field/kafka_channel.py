@@ -57,7 +57,7 @@ class KafkaSubscription(BrokerSubscription):
 
     async def _next(self, timeout: float) -> TopicMessage:
         if not self._arrived:
-            with self._within(timeout):
+            with anyio.fail_after(timeout):
                 while not self._arrived:
                     await self._changed.wait()
         if len(self._arrived) == self._capacity:
@@ -90,7 +90,7 @@ class KafkaSubscription(BrokerSubscription):
                 await anyio.sleep(TICK)
 
     async def _bring(self) -> None:
-        while not self._ended:
+        while not self._waiting.ended:
             if len(self._arrived) >= self._capacity:
                 await self._changed.wait()
                 continue

@@ -87,8 +87,7 @@ class NatsSubscription(BrokerSubscription):
         self._subscription = subscription
 
     async def _next(self, timeout: float) -> TopicMessage:
-        with self._within(math.inf):
-            arrived = await self._subscription.next_msg(timeout=None if timeout == math.inf else timeout)
+        arrived = await self._subscription.next_msg(timeout=None if timeout == math.inf else timeout)
         return published(arrived.subject.removeprefix(f"{self._channel.name}."), arrived.data)
 
     async def _leave(self) -> None:

@@ -27,9 +27,8 @@ import anyio
 from .. import values
 from ..message import EXPIRED, Message
 from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
-from ..signal import Signal
 from ..trace import Kind, record, whoami
-from .connections import Adapter, unbroken
+from .connections import Adapter, Waiting, unbroken
 from .wire import decoded, encoded, printable
 
 __all__ = ["ROOM", "BrokerQueue", "Delivery", "Unsupported"]
@@ -88,8 +87,7 @@ class BrokerQueue(Adapter):
         self.dead_letters: BrokerQueue | None = None
         self._holds_dead_letters = False
         self._out: dict[Lease, Delivery] = {}  # leased here and not over
-        self._receivers: set[anyio.CancelScope] = set()
-        self._gone = Signal()  # one of them
+        self._receivers: Waiting
         self._loop: asyncio.AbstractEventLoop  # asked for its time: that is anyio's, and costs less
 
     def _checked(self, lease: float) -> float:
@@ -136,7 +134,7 @@ class BrokerQueue(Adapter):
     # Opening
 
     async def _open(self, parts: AsyncExitStack) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._receivers = asyncio.get_running_loop(), Waiting(RuntimeError)
         if self.dead_letters is not None:
             self.dead_letters._holds_dead_letters = True
             await parts.enter_async_context(self.dead_letters)
@@ -146,11 +144,9 @@ class BrokerQueue(Adapter):
     async def _let_go(self) -> None:
         """End all leases, and let whoever waits go, as one who is cancelled: what is coming stays there."""
         self._end_all()
-        for receiver in self._receivers:
-            receiver.cancel()
+        self._receivers.end(f"{self.name} was left")
         with anyio.move_on_after(GOODBYE):
-            while self._receivers:
-                await self._gone.wait()
+            await self._receivers.gone()
 
     # The protocol
 
@@ -193,21 +189,15 @@ class BrokerQueue(Adapter):
         self._must_be_open()
         end = self._loop.time() + values.duration("timeout", timeout, infinite=True)
         who = whoami() if consumer is None else consumer
-        with anyio.CancelScope() as scope:
-            self._receivers.add(scope)
-            try:
-                while True:
-                    with self._reaching():
-                        delivery = await self._take(seconds, max(0.0, end - self._loop.time()))
-                    if delivery is not None:
-                        if (message := await self._deliverable(delivery)) is not None:
-                            return self._grant(delivery, message, seconds, who)
-                    elif self._loop.time() >= end:
-                        raise Empty(f"no message is ready in {self.name}")
-            finally:
-                self._receivers.discard(scope)
-                self._gone.notify_all()
-        raise RuntimeError(f"{self.name} was left while somebody waited for a message")
+        with self._receivers:
+            while True:
+                with self._reaching():
+                    delivery = await self._take(seconds, max(0.0, end - self._loop.time()))
+                if delivery is not None:
+                    if (message := await self._deliverable(delivery)) is not None:
+                        return self._grant(delivery, message, seconds, who)
+                elif self._loop.time() >= end:
+                    raise Empty(f"no message is ready in {self.name}")
 
     async def _deliverable(self, delivery: Delivery) -> Message | None:
         """The message, or None when it goes elsewhere: it cannot be read, failed too often, or is late."""
