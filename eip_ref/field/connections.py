@@ -108,7 +108,8 @@ class Waiting:
         if self.ended:
             self._gone.notify_all()
             is_cancelled = task.uncancel() > 0  # by somebody else too
-            if isinstance(error, asyncio.CancelledError) and not is_cancelled:
+            told = isinstance(error, (asyncio.CancelledError, Exception))  # whatever a client makes of it
+            if told and not is_cancelled:
                 raise self._error(self.ended) from None
 
     def end(self, why: str) -> None:
