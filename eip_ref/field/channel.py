@@ -155,7 +155,7 @@ class QueueSubscription(BrokerSubscription):
                 return message
 
     async def _heard(self, timeout: float) -> TopicMessage | None:
-        """What comes next, or None when that is on no topic."""
+        """The next message, or None when that is on no topic."""
         try:
             lease = await self._queue.receive(timeout=timeout)
         except Empty as error:

@@ -32,7 +32,7 @@ class reaching:
 
 
 class Adapter(ABC):
-    """What reaches a system under a name, between the two ends of `async with Kind(url, "orders") as …`.
+    """A way to a system, open between the two ends of `async with Kind(url, "orders") as …`.
 
     Whoever enters it once more meanwhile, or uses it outside, gets a RuntimeError, and nothing is opened.
     Left, it can be entered again.

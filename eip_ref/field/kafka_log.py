@@ -1,16 +1,14 @@
 """The log protocol on Kafka: a topic of one partition, so that all messages have one order.
 
-`first` and `end` ask the broker, and stop the event loop for that round trip.
-
 *Left out:* topics of many partitions, which have one order each; transactions; compaction.
 """
 
 from __future__ import annotations
 
-import math
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -18,21 +16,20 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from .. import values
-from ..message import Handler, Message
+from ..message import Message
 from ..storage import OffsetGone, Record
-from ..trace import Kind, record
 from .kafka import (
     TICK,
     KafkaAdapter,
     Writer,
-    connection,
     consumer,
     in_thread,
     make_topic,
     on_anyio,
     once_it_leads,
 )
-from .wire import encoded, records
+from .log import BrokerGroup, BrokerLog
+from .wire import records
 
 __all__ = ["KafkaGroup", "KafkaLog"]
 
@@ -41,11 +38,11 @@ NOT_THERE = KafkaError._AUTO_OFFSET_RESET  #: nothing is kept at the offset of t
 PATIENCE = 0.01  #: seconds in which a message that is there comes, mostly
 
 
-class KafkaLog(KafkaAdapter):
+class KafkaLog(KafkaAdapter, BrokerLog):
     """A `Log` on a broker: `async with KafkaLog("localhost:9092", "orders") as log: …`.
 
-    Raises ConnectionError when the broker is gone, which is when it has not answered for `timeout` seconds:
-    whether an append was heard is then unknown.
+    The broker is gone when it has not answered for `timeout` seconds. With `acks=0` nobody knows the offset
+    of what was appended: it is -1.
     """
 
     def __init__(
@@ -57,8 +54,8 @@ class KafkaLog(KafkaAdapter):
         max_bytes: int = 1_000_000,
         timeout: float | None = None,
     ) -> None:
-        self.name = values.name("name", name)
-        self._url, self._max_bytes = url, values.count("max_bytes", max_bytes)
+        super().__init__(url, name)
+        self._max_bytes = values.count("max_bytes", max_bytes)
         self._writer = Writer(url, acks=acks, max_bytes=max_bytes, timeout=timeout)
         self._timeout = self._writer.timeout
         self._reading = anyio.Lock(fast_acquire=True)
@@ -75,18 +72,6 @@ class KafkaLog(KafkaAdapter):
         self._asker = consumer(self._url, f"asker-{uuid4()}")
         parts.push_async_callback(in_thread, self._asker.close)
 
-    # Bounds
-
-    @property
-    def first(self) -> int:
-        """The offset of the oldest message that is kept, or `end` when there is none."""
-        return self._bounds()[0]
-
-    @property
-    def end(self) -> int:
-        """The offset that the next message will have."""
-        return self._bounds()[1]
-
     def _bounds(self) -> tuple[int, int]:
         with self._reaching():
             place = TopicPartition(self.name, 0)
@@ -94,30 +79,15 @@ class KafkaLog(KafkaAdapter):
             first, end = once_it_leads(ask)
         return first, end
 
-    # The protocol
+    async def _append(self, content: bytes, message: Message) -> int:
+        confirmed = await self._writer.write(self.name, content, message.key)
+        return -1 if confirmed.offset() is None else int(confirmed.offset())
 
-    async def append(self, message: Message) -> int:
-        """Return the offset after the broker has confirmed. Raises TypeError for a body that is not JSON.
+    async def _read(self, offset: int, limit: int) -> list[Record]:
+        """The broker refuses to read what is not kept, so bounds are asked for only where too little comes.
 
-        With acks=0 nobody knows the offset: it is -1.
+        What the client has here already, ahead of a reader that goes on, is still read.
         """
-        content = encoded(message)
-        with self._reaching():
-            record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
-            confirmed = await self._writer.write(self.name, content, message.key)
-        offset = -1 if confirmed.offset() is None else int(confirmed.offset())
-        record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
-        return offset
-
-    async def read(self, offset: int, *, limit: int = 100) -> list[Record]:
-        """At most `limit` messages from `offset` on, in order. Raises `OffsetGone` and ValueError.
-
-        The broker refuses to read what is not kept, so the bounds are asked for only where too little
-        comes. What the client has here already, ahead of a reader that goes on, is still read.
-        """
-        values.count("offset", offset, minimum=0)
-        values.count("limit", limit)
-        self._must_be_open()
         async with self._reading:
             arrived, end = await in_thread(self._begin_to_read, offset, limit)
             while self._place < end and len(arrived) < limit:
@@ -142,9 +112,8 @@ class KafkaLog(KafkaAdapter):
 
     def _consume(self, count: int, seconds: float) -> list[Any]:
         """At most so many messages: for more than there are, the client would wait."""
-        with self._reaching():
-            arrived = self._reader.consume(count, seconds)
-            self._place = max([self._place, *map(_place_after, arrived)])
+        arrived = self._reader.consume(count, seconds)
+        self._place = max([self._place, *map(_place_after, arrived)])
         if any(each.error() is not None and each.error().code() == NOT_THERE for each in arrived):
             self._go_to(self._place)  # the client asks no more by itself, and what was beyond may come
         return [each for each in arrived if each.error() is None]
@@ -158,14 +127,9 @@ class KafkaLog(KafkaAdapter):
             raise ValueError(f"the next offset of {self.name} is {end}, not {self._place}")
         return end
 
-    async def wait(self, offset: int) -> None:
-        """Wait until a message with this offset has been appended, by whomever."""
-        values.count("offset", offset, minimum=0)
-        self._must_be_open()
+    async def _wait(self, offset: int) -> None:
         while (await in_thread(self._bounds))[1] <= offset:
             await anyio.sleep(POLL)
-
-    # More than the protocol
 
     async def forget(self, before: int) -> None:
         """Remove all messages before this offset. The others keep theirs."""
@@ -174,83 +138,41 @@ class KafkaLog(KafkaAdapter):
         with self._reaching():
             await in_thread(admin.delete_records([place], request_timeout=self._timeout)[place].result)
 
-    def group(self, name: str) -> KafkaGroup:
-        """A reader whose progress the broker keeps."""
-        self._must_be_open()
-        return KafkaGroup(self, name, consumer(self._url, f"{self.name}-{name}"))
+    @asynccontextmanager
+    async def _group(self, name: str) -> AsyncIterator[KafkaGroup]:
+        committer = consumer(self._url, f"{self.name}-{name}")
+        try:
+            yield KafkaGroup(self, name, committer)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_thread(committer.close)
 
 
-class KafkaGroup:
-    """A named reader of a log: what it has committed is where it goes on. Use it with `async with`.
+class KafkaGroup(BrokerGroup):
+    """A named reader of a log: what it has committed is where it goes on.
 
-    The face of `durable_queue.ConsumerGroup`. A commit may move back: the broker keeps the last one.
+    A commit may move back: the broker keeps the last one.
     """
 
+    log: KafkaLog
+
     def __init__(self, log: KafkaLog, name: str, committer: Consumer) -> None:
-        self.log, self.name, self._committer = log, name, committer
-        self.position = 0  #: the offset that is read next
-
-    async def __aenter__(self) -> Self:
-        self.position = await self.committed()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        with anyio.CancelScope(shield=True):
-            await in_thread(self._committer.close)
+        super().__init__(log, name)
+        self._committer = committer
 
     async def committed(self) -> int:
         """The offset before which everything is done. A new group begins at the oldest message kept."""
-        with connection(self.log.name):
+        with self.log._reaching():
             ask = partial(
                 self._committer.committed, [TopicPartition(self.log.name, 0)], timeout=self.log._timeout
             )
             (place,) = await in_thread(once_it_leads, ask)
         return place.offset if place.offset >= 0 else (await in_thread(self.log._bounds))[0]
 
-    async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
-        """The next messages, at least one, unless `timeout` seconds pass without any: then none."""
-        values.duration("timeout", timeout, infinite=True)
-        with anyio.move_on_after(timeout):
-            await self.log.wait(self.position)
-        found = await self.log.read(self.position, limit=limit)
-        for offset, message, _ in found:
-            record(Kind.DELIVERED, self.log.name, message.id, lease=None, offset=offset, group=self.name)
-            self.position = offset + 1
-        return found
-
-    async def follow(self, handler: Handler) -> None:
-        """Hand each message to `handler`, and commit when all that was read is done, until it is cancelled.
-
-        Where the broker is lost it waits for it, and goes on after the last commit: what came after that
-        comes again. What the handler raises comes out.
-        """
-        while True:
-            try:
-                self.position = await self.committed()
-                while True:
-                    await self._hand_on(handler)
-            except ConnectionError as lost:
-                record(Kind.NOTE, self.log.name, who="", text=f"tried again later: {lost}", group=self.name)
-                await anyio.sleep(POLL)
-
-    async def _hand_on(self, handler: Handler) -> None:
-        for _, message, _ in await self.read():
-            await values.finished(handler(message))
-        await self.commit()
-
-    async def commit(self, offset: int | None = None) -> int:
-        """Everything before `offset`, by default all that was read, is done; returns what is committed."""
-        return await self._write(self.position if offset is None else offset, "committed")
-
-    async def seek(self, offset: int) -> None:
-        """Go on from this offset, also after a restart: back for a replay, or forward to skip."""
-        self.position = await self._write(offset, "sought")
-
-    async def _write(self, offset: int, reason: str) -> int:
-        place = TopicPartition(self.log.name, 0, values.count("offset", offset, minimum=0))
-        with connection(self.log.name):
+    async def _go_to(self, offset: int, *, back: bool) -> int:
+        place = TopicPartition(self.log.name, 0, offset)
+        with self.log._reaching():
             await in_thread(self._committer.commit, offsets=[place], asynchronous=False)
-        record(Kind.STATE, self.log.name, now=offset, reason=reason, group=self.name)
         return offset
 
 

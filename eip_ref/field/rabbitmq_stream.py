@@ -10,7 +10,7 @@ clients of its own protocol only; here it is in a stream beside the log.
 Each segment of a stream takes its first offset for itself: from one segment to the next there is a gap.
 A stream that was made less than a second before its broker is killed is lost, with what was confirmed in it.
 
-`first` and `end` ask on a connection of their own, and stop the event loop for that time.
+`first` and `end` ask on a connection of their own.
 
 *Left out:* the stream protocol, with its plugin and its port, which is quicker; super streams.
 """
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +41,8 @@ from aiormq.exceptions import ConnectionInternalError
 from .. import values
 from ..message import Message
 from ..storage import OffsetGone, Record
-from ..trace import Kind, record
-from .connections import Adapter, unbroken
+from .connections import unbroken
+from .log import BrokerGroup, BrokerLog
 from .queue import Unsupported
 from .wire import clock_shift, encoded, records
 
@@ -59,11 +58,11 @@ READ_BACK, TOGETHER = 1_000, 100  #: records that may be under way to a writer, 
 OFFSET = "x-stream-offset"
 
 
-class RabbitStreamLog(Adapter):
+class RabbitStreamLog(BrokerLog):
     """A `Log` on a broker: `async with RabbitStreamLog(url, "orders") as log: …`.
 
     The broker evicts whole segments, when there are more than `max_bytes` in all; by itself it keeps
-    everything. Raises ConnectionError when it is gone: whether an append was heard is then unknown.
+    everything.
     """
 
     _lost = LOST
@@ -71,14 +70,13 @@ class RabbitStreamLog(Adapter):
     def __init__(
         self, url: str, name: str, *, max_bytes: int | None = None, segment_bytes: int | None = None
     ) -> None:
-        self.name = values.name("name", name)
+        super().__init__(url, name)
         self._arguments: dict[str, Any] = {"x-queue-type": "stream"}
         if max_bytes is not None:
             self._arguments["x-max-length-bytes"] = values.count("max_bytes", max_bytes)
         if segment_bytes is not None:
             sizes = values.count("segment_bytes", segment_bytes)
             self._arguments["x-stream-max-segment-size-bytes"] = sizes
-        self._url = url
         self._known = 0  # the end, as far as it was seen here
         self._connection: Any = None
         self._channel: Any = None  # for appends
@@ -127,18 +125,6 @@ class RabbitStreamLog(Adapter):
                 self._connection = None
         return await _channel(await self._connected())
 
-    # Bounds
-
-    @property
-    def first(self) -> int:
-        """The offset of the oldest message that is kept, or `end` when there is none."""
-        return self._bounds()[0]
-
-    @property
-    def end(self) -> int:
-        """The offset that the next message will have."""
-        return self._bounds()[1]
-
     def _bounds(self) -> tuple[int, int]:
         self._must_be_open()
 
@@ -167,16 +153,7 @@ class RabbitStreamLog(Adapter):
 
     # Appended
 
-    async def append(self, message: Message) -> int:
-        """Return the offset after the broker has confirmed. Raises TypeError for a body that is not JSON."""
-        content = encoded(message)
-        with self._reaching():
-            record(Kind.SENT, self.name, message.id, label=message.label, key=message.key)
-            offset = await self._append(content)
-        record(Kind.ACCEPTED, self.name, message.id, who="", key=message.key, offset=offset)
-        return offset
-
-    async def _append(self, content: bytes) -> int:
+    async def _append(self, content: bytes, message: Message) -> int:
         mark = f"{self._mark}-{next(self._appends)}"
         place: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._places[mark] = place
@@ -217,18 +194,14 @@ class RabbitStreamLog(Adapter):
 
     # Read
 
-    async def read(self, offset: int, *, limit: int = 100) -> list[Record]:
-        """At most `limit` messages from `offset` on, in order. Raises `OffsetGone` and ValueError."""
-        values.count("offset", offset, minimum=0)
-        values.count("limit", limit)
-        with self._reaching():
-            if offset >= self._known and offset >= (end := await self._end()):
-                if offset > end:
-                    raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
-                return []
-            found = await self._go_on(offset, min(limit, ALL))
-            if found[0].offset > offset and (first := await self._first()) > offset:
-                raise OffsetGone(self.name, offset, first)
+    async def _read(self, offset: int, limit: int) -> list[Record]:
+        if offset >= self._known and offset >= (end := await self._end()):
+            if offset > end:
+                raise ValueError(f"the next offset of {self.name} is {end}, not {offset}")
+            return []
+        found = await self._go_on(offset, min(limit, ALL))
+        if found[0].offset > offset and (first := await self._first()) > offset:
+            raise OffsetGone(self.name, offset, first)
         return found
 
     async def _go_on(self, offset: int, limit: int) -> list[Record]:
@@ -293,15 +266,12 @@ class RabbitStreamLog(Adapter):
             raise ConnectionError("the connection was lost")
         return Reader(queue, tag, arrived, limit)
 
-    async def wait(self, offset: int) -> None:
-        """Wait until a message with this offset has been appended, by whomever."""
-        values.count("offset", offset, minimum=0)
-        with self._reaching():
-            if offset < self._known:
-                return
-            async with self._reader(offset, 100) as reader:
-                while _offset(message := await reader.next()) < offset:
-                    await message.ack()
+    async def _wait(self, offset: int) -> None:
+        if offset < self._known:
+            return
+        async with self._reader(offset, 100) as reader:
+            while _offset(message := await reader.next()) < offset:
+                await message.ack()
 
     async def forget(self, before: int) -> None:
         """Not to be had. Raises `Unsupported`."""
@@ -310,15 +280,10 @@ class RabbitStreamLog(Adapter):
     # Groups
 
     @asynccontextmanager
-    async def group(self, name: str) -> AsyncIterator[RabbitStreamGroup]:
-        """A reader that goes on where the group of this name has committed."""
-        values.name("the name of a group", name)
-        self._must_be_open()
+    async def _group(self, name: str) -> AsyncIterator[RabbitStreamGroup]:
         places = RabbitStreamLog(self._url, f"{self.name}.{name}", max_bytes=1_000_000, segment_bytes=100_000)
         async with places:
-            group = RabbitStreamGroup(self, name, places)
-            group.position = await group.committed()
-            yield group
+            yield RabbitStreamGroup(self, name, places)
 
 
 @dataclass(eq=False, slots=True)
@@ -349,43 +314,22 @@ class Reader:
         return found
 
 
-class RabbitStreamGroup:
+class RabbitStreamGroup(BrokerGroup):
     """A named reader of a log: what it has committed is where it goes on. A commit may move back."""
 
     def __init__(self, log: RabbitStreamLog, name: str, places: RabbitStreamLog) -> None:
-        self.log, self.name, self._places = log, name, places
-        self.position = 0  #: the offset that is read next
+        super().__init__(log, name)
+        self._places = places
 
     async def committed(self) -> int:
-        """The offset before which everything is done."""
         with self._places._reaching():
             end = await self._places._end()
-            return int((await self._places.read(end - 1))[-1].message.body) if end else 0
+            return int((await self._places._read(end - 1, 1))[-1].message.body) if end else 0
 
-    async def read(self, *, limit: int = 100, timeout: float = math.inf) -> list[Record]:
-        """The next messages, at least one, unless `timeout` seconds pass without any: then none."""
-        values.duration("timeout", timeout, infinite=True)
-        with anyio.move_on_after(timeout):
-            await self.log.wait(self.position)
-        found = await self.log.read(self.position, limit=limit)
-        for offset, message, _ in found:
-            record(Kind.DELIVERED, self.log.name, message.id, lease=None, offset=offset, group=self.name)
-            self.position = offset + 1
-        return found
-
-    async def commit(self, offset: int | None = None) -> int:
-        """Everything before `offset`, by default all that was read, is done; returns what is committed."""
-        return await self._write(self.position if offset is None else offset, "committed")
-
-    async def seek(self, offset: int) -> None:
-        """Go on from this offset, also after a restart: back for a replay, or forward to skip."""
-        self.position = await self._write(offset, "sought")
-
-    async def _write(self, offset: int, reason: str) -> int:
-        content = encoded(Message(values.count("offset", offset, minimum=0)))
+    async def _go_to(self, offset: int, *, back: bool) -> int:
+        place = Message(offset)
         with self._places._reaching():
-            await self._places._append(content)
-        record(Kind.STATE, self.log.name, now=offset, reason=reason, group=self.name)
+            await self._places._append(encoded(place), place)
         return offset
 
 

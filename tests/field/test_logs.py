@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
@@ -14,9 +13,11 @@ import anyio.to_thread
 import pytest
 
 from eip_ref.event_sourcing import Projection, Projector, Recorded, View
+from eip_ref.field import log as logs
 from eip_ref.field.kafka_log import KafkaLog
 from eip_ref.field.rabbitmq_stream import RabbitStreamLog
-from eip_ref.field.servers import Kafka, RabbitMQ, Server
+from eip_ref.field.redis_log import RedisLog
+from eip_ref.field.servers import Kafka, RabbitMQ, Redis, Server
 from eip_ref.message import Message
 from eip_ref.storage import MemoryStore, OffsetGone, Record
 from eip_ref.trace import recording
@@ -169,7 +170,7 @@ async def test_what_is_no_message_hides_nothing_and_can_be_passed_over(site: Sit
     """A reader gets all that is before it, is then told its offset, and goes on where it says."""
     async with site.open() as log:
         await fill(log, "before")
-        with patch.object(sys.modules[type(log).__module__], "encoded", return_value=b"no message"):
+        with patch.object(logs, "encoded", return_value=b"no message"):
             await log.append(Message())
         await fill(log, "behind")
         async with log.group("readers") as group:
@@ -388,7 +389,9 @@ def test_whoever_waits_at_what_is_left_is_told(at: System, servers: Servers) -> 
     anyio.run(main, backend="asyncio")
 
 
-@pytest.mark.parametrize(("broker", "opened"), [(Kafka, KafkaLog), (RabbitMQ, RabbitStreamLog)])
+@pytest.mark.parametrize(
+    ("broker", "opened"), [(Kafka, KafkaLog), (RabbitMQ, RabbitStreamLog), (Redis, RedisLog)]
+)
 def test_a_trace_tells_a_seek_from_a_commit(servers: Servers, broker: type[Server], opened: Any) -> None:
     """In the words of the log on a disk: a figure draws a seek as a reader who goes elsewhere."""
     if missing := broker.missing():
@@ -417,6 +420,20 @@ async def test_a_commit_never_moves_back(site: Site) -> None:
             await quick.commit(5)
             await slow.commit(2)
             assert await quick.committed() == 5
+
+
+@promise
+async def test_a_group_drops_what_has_expired(site: Site) -> None:
+    """Nobody works for a caller who has gone; in the log it stays."""
+    async with site.open() as log, log.group("billing") as group:
+        late = anyio.current_time() + site.unit / 4
+        for body, deadline in (("late", late), ("in time", late + 100), ("late, too", late)):
+            await log.append(Message(body, deadline=deadline))
+        await anyio.sleep_until(late + site.unit / 4)
+        assert bodies(await group.read(limit=1)) == ["in time"]
+        assert await group.read(timeout=0.2) == []
+        assert await group.commit() == await group.committed() == 3
+        assert bodies(await log.read(0)) == ["late", "in time", "late, too"]
 
 
 @promise

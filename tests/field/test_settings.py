@@ -14,7 +14,7 @@ import pytest
 from eip_ref import field
 from eip_ref.field.kafka_member import Member
 from eip_ref.field.queue import Unsupported
-from eip_ref.field.redis_log import RedisLog
+from eip_ref.field.redis_log import RedisGroup, RedisLog
 
 URL = "none://nowhere"
 NO_COUNT = [math.nan, math.inf, -1, 1.5, True, "1"]
@@ -71,4 +71,4 @@ async def test_a_wrong_capacity_of_a_subscription_is_refused(made: Any, wrong: A
 async def test_a_wrong_place_of_a_group_is_refused(wrong: Any) -> None:
     """Redis would keep it, and whoever came next would find it there."""
     with pytest.raises(ValueError, match="offset must be"):
-        await RedisLog(URL, "orders").commit("billing", wrong)
+        await RedisGroup(RedisLog(URL, "orders"), "billing").seek(wrong)

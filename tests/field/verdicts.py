@@ -11,6 +11,7 @@ from typing import Any
 from eip_ref.field.servers import Server
 
 __all__ = [
+    "BY_A_GROUP_OF_OURS",
     "BY_A_TIMER",
     "BY_REQUESTOR_AND_REPLIER",
     "BY_THE_ADAPTER",
@@ -105,6 +106,11 @@ DEAD_LETTERS_BY_THE_ADAPTER = dict.fromkeys(
     kept_with("the adapter puts it into a second queue, then acks it here"),
 )
 """What the adapter brings where the system has no dead letters."""
+
+BY_A_GROUP_OF_OURS = {
+    "test_a_group_drops_what_has_expired": kept_with("the adapter looks at the deadline when a group reads")
+}
+"""What the adapter of every log brings."""
 
 BY_REQUESTOR_AND_REPLIER = {
     "test_the_error_of_the_handler_keeps_its_type": kept_with("it is in the reply's content"),

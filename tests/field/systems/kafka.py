@@ -9,7 +9,14 @@ from eip_ref.field.kafka_log import KafkaLog
 from eip_ref.field.kafka_queue import KafkaQueue
 from eip_ref.field.servers import Kafka, Server
 
-from ..verdicts import BY_THE_ADAPTER, DEAD_LETTERS_BY_THE_ADAPTER, System, kept_with, not_kept
+from ..verdicts import (
+    BY_A_GROUP_OF_OURS,
+    BY_THE_ADAPTER,
+    DEAD_LETTERS_BY_THE_ADAPTER,
+    System,
+    kept_with,
+    not_kept,
+)
 
 __all__ = ["SYSTEMS"]
 
@@ -70,6 +77,7 @@ LOG = System(
     Kafka,
     _log,
     {
+        **BY_A_GROUP_OF_OURS,
         "test_an_append_returns_the_offset_of_its_record": kept_with(
             "acks = all or 1: with 0 the client is told no offset", without={"acks": 0}
         ),

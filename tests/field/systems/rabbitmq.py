@@ -13,6 +13,7 @@ from eip_ref.field.servers import RabbitMQ, Server
 from eip_ref.message import Handler
 
 from ..verdicts import (
+    BY_A_GROUP_OF_OURS,
     BY_A_TIMER,
     BY_REQUESTOR_AND_REPLIER,
     BY_THE_ADAPTER,
@@ -162,6 +163,7 @@ STREAM = System(
     RabbitMQ,
     _log,
     {
+        **BY_A_GROUP_OF_OURS,
         "test_an_append_returns_the_offset_of_its_record": READ_BACK,
         "test_offsets_have_no_gaps": kept_with(
             "one segment, of 500 MB by itself: each takes its first offset for itself",

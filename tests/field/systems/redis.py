@@ -8,7 +8,14 @@ from eip_ref.field.redis_log import RedisLog
 from eip_ref.field.redis_streams import RedisQueue
 from eip_ref.field.servers import Redis, Server
 
-from ..verdicts import BY_THE_ADAPTER, DEAD_LETTERS_BY_THE_ADAPTER, System, kept_with, not_kept
+from ..verdicts import (
+    BY_A_GROUP_OF_OURS,
+    BY_THE_ADAPTER,
+    DEAD_LETTERS_BY_THE_ADAPTER,
+    System,
+    kept_with,
+    not_kept,
+)
 
 __all__ = ["SYSTEMS"]
 
@@ -62,6 +69,7 @@ LOG = System(
     Redis,
     _log,
     {
+        **BY_A_GROUP_OF_OURS,
         "test_a_message_that_is_sent_again_is_stored_once": not_kept("it is stored twice"),
         "test_an_append_returns_the_offset_of_its_record": OFFSETS,
         "test_offsets_have_no_gaps": OFFSETS,
