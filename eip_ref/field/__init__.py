@@ -10,7 +10,8 @@ Each adapter is a module of its own, which imports its client library, so none i
     async with RabbitQueue("amqp://guest:guest@localhost/", "orders") as queue:
         await queue.put(Message("order 1"))
 
-Read `queue.py` first, then the adapter of one system; `servers/` starts and kills the systems themselves.
+`queue.py`, `channel.py` and `log.py` say what all adapters of a pattern say alike: read one of them first,
+then the adapter of one system. `servers/` starts and kills the systems themselves.
 
 *Left out:* clusters. Each system runs here as one node on one machine.
 """

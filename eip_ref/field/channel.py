@@ -17,7 +17,7 @@ from typing import TypeVar
 import anyio
 
 from .. import values
-from ..message import Message
+from ..message import EXPIRED, Message
 from ..message_queue import Empty
 from ..publish_subscribe import (
     Published,
@@ -108,14 +108,18 @@ class BrokerSubscription(ABC):
         """Return when the system sends nothing more to it, also where the channel was left."""
 
     async def receive(self, *, timeout: float = math.inf) -> TopicMessage:
-        """The next message. Raises TimeoutError, and ValueError for what is none: it is passed over.
+        """The next message that has not expired. Raises TimeoutError.
 
-        Raises `SubscriptionEnded` when this or its channel was left, also to one who waits, and
-        ConnectionError when the system is gone and will bring nothing by itself.
+        Raises ValueError for what is no message: it is passed over. Raises `SubscriptionEnded` when this or
+        its channel was left, also to one who waits, and ConnectionError when the system is gone and will
+        bring nothing by itself.
         """
-        values.duration("timeout", timeout, infinite=True)
+        end = anyio.current_time() + values.duration("timeout", timeout, infinite=True)
         with self._waiting:
-            message = await self._next(timeout)
+            while (message := await self._next(timeout)).has_expired():
+                self._channel.dropped += 1
+                record(Kind.DROPPED, self._channel.name, message.id, who="", reason=EXPIRED)
+                timeout = max(0.0, end - anyio.current_time())
         record(Kind.DELIVERED, self._channel.name, message.id)
         return message
 

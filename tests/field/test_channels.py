@@ -281,6 +281,21 @@ async def test_a_message_of_ten_kilobytes_is_heard(site: Site) -> None:
 
 
 @promise
+async def test_a_message_past_its_deadline_is_dropped(site: Site) -> None:
+    """Nobody works for a caller who has gone, and who waits goes on to wait for as long as it was told."""
+    async with site.open() as channel:
+        end = await channel.subscribe("orders")
+        late = anyio.current_time() + site.unit / 2
+        for body, deadline in (("late", late), ("in time", late + 100), ("late, too", late)):
+            await channel.publish("orders", Message(body, deadline=deadline))
+        await anyio.sleep_until(late + site.unit / 4)
+        assert await heard(end) == "in time"
+        start = anyio.current_time()
+        assert await heard(end, timeout=site.unit) is None
+        assert anyio.current_time() - start >= site.unit * 0.9
+
+
+@promise
 async def test_that_nobody_is_subscribed_is_told_to_the_publisher(site: Site) -> None:
     """An explicit outcome: a message for nobody does not vanish in silence."""
     async with site.open() as channel:

@@ -12,6 +12,7 @@ from eip_ref.field.servers import Server
 
 __all__ = [
     "BY_A_GROUP_OF_OURS",
+    "BY_A_LOOK_AT_THE_DEADLINE",
     "BY_A_TIMER",
     "BY_REQUESTOR_AND_REPLIER",
     "BY_THE_ADAPTER",
@@ -66,13 +67,18 @@ def not_applicable(why: str) -> Verdict:
     return Verdict(Found.NOT_APPLICABLE, why)
 
 
+BY_A_LOOK_AT_THE_DEADLINE = {
+    "test_a_message_past_its_deadline_is_dropped": kept_with(
+        "the adapter looks at the deadline when it receives"
+    )
+}
+"""What the adapter of every queue and every channel brings."""
+
 BY_THE_ADAPTER = {
     "test_settling_twice_is_idempotent_and_ways_exclude_each_other": kept_with(
         "the adapter remembers how it has settled a lease"
     ),
-    "test_a_message_past_its_deadline_is_dropped": kept_with(
-        "the adapter looks at the deadline when it receives"
-    ),
+    **BY_A_LOOK_AT_THE_DEADLINE,
     "test_a_nack_without_a_delay_makes_no_hot_loop": kept_with("the adapter chooses the delay"),
     "test_what_is_no_message_is_a_dead_letter_and_others_are_delivered": kept_with(
         "the adapter puts its content into a dead letter, then acks it"

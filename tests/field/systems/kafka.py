@@ -11,6 +11,7 @@ from eip_ref.field.servers import Kafka, Server
 
 from ..verdicts import (
     BY_A_GROUP_OF_OURS,
+    BY_A_LOOK_AT_THE_DEADLINE,
     BY_THE_ADAPTER,
     DEAD_LETTERS_BY_THE_ADAPTER,
     System,
@@ -104,6 +105,7 @@ CHANNEL = System(
     Kafka,
     _channel,
     {
+        **BY_A_LOOK_AT_THE_DEADLINE,
         "test_a_group_shares_one_copy": not_kept(
             "one partition goes to one member; with several there is no one order for the others"
         ),

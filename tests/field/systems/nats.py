@@ -11,6 +11,7 @@ from eip_ref.field.servers import NATS, Server
 from eip_ref.message import Handler
 
 from ..verdicts import (
+    BY_A_LOOK_AT_THE_DEADLINE,
     BY_REQUESTOR_AND_REPLIER,
     BY_THE_ADAPTER,
     DEAD_LETTERS_BY_THE_ADAPTER,
@@ -71,6 +72,7 @@ CHANNEL = System(
     NATS,
     _channel,
     {
+        **BY_A_LOOK_AT_THE_DEADLINE,
         "test_that_nobody_is_subscribed_is_told_to_the_publisher": not_kept(
             "publish is heard by nobody in silence; only a request is told so"
         ),

@@ -9,7 +9,14 @@ from eip_ref.field.postgresql_events import PostgresEventStore
 from eip_ref.field.postgresql_notify import PostgresChannel
 from eip_ref.field.servers import PostgreSQL, Server
 
-from ..verdicts import BY_THE_ADAPTER, DEAD_LETTERS_BY_THE_ADAPTER, System, kept_with, not_kept
+from ..verdicts import (
+    BY_A_LOOK_AT_THE_DEADLINE,
+    BY_THE_ADAPTER,
+    DEAD_LETTERS_BY_THE_ADAPTER,
+    System,
+    kept_with,
+    not_kept,
+)
 
 __all__ = ["SYSTEMS"]
 
@@ -64,6 +71,7 @@ NOTIFY = System(
     PostgreSQL,
     _channel,
     {
+        **BY_A_LOOK_AT_THE_DEADLINE,
         "test_a_group_shares_one_copy": not_kept("whoever listens gets every notice"),
         "test_wildcards_mean_one_word_or_the_rest": kept_with("the adapter looks at the topic in the notice"),
         "test_what_a_slow_subscriber_misses_is_counted": kept_with("the adapter counts it"),

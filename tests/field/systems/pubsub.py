@@ -9,6 +9,7 @@ from eip_ref.field.pubsub_channel import PubSubChannel
 from eip_ref.field.servers import PubSub, Server
 
 from ..verdicts import (
+    BY_A_LOOK_AT_THE_DEADLINE,
     BY_THE_ADAPTER,
     DEAD_LETTERS_BY_THE_ADAPTER,
     System,
@@ -77,6 +78,7 @@ CHANNEL = System(
     PubSub,
     _channel,
     {
+        **BY_A_LOOK_AT_THE_DEADLINE,
         "test_every_subscription_gets_every_message": Verdict(
             words="by the emulator in order; Pub/Sub promises the order of one key"
         ),

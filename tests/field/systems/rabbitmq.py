@@ -14,6 +14,7 @@ from eip_ref.message import Handler
 
 from ..verdicts import (
     BY_A_GROUP_OF_OURS,
+    BY_A_LOOK_AT_THE_DEADLINE,
     BY_A_TIMER,
     BY_REQUESTOR_AND_REPLIER,
     BY_THE_ADAPTER,
@@ -120,6 +121,7 @@ EXCHANGE = System(
     RabbitMQ,
     _channel,
     {
+        **BY_A_LOOK_AT_THE_DEADLINE,
         "test_who_subscribes_late_gets_what_was_published_before": not_kept(
             "an exchange stores nothing, and a queue only what comes after it was bound"
         ),

@@ -10,6 +10,7 @@ from eip_ref.field.sns import SnsChannel
 from eip_ref.field.sqs import SqsQueue
 
 from ..verdicts import (
+    BY_A_LOOK_AT_THE_DEADLINE,
     BY_THE_ADAPTER,
     DEAD_LETTERS_BY_THE_ADAPTER,
     Found,
@@ -112,6 +113,7 @@ CHANNEL = System(
     Moto,
     _channel,
     {
+        **BY_A_LOOK_AT_THE_DEADLINE,
         "test_every_subscription_gets_every_message": by_moto("by moto in order; SNS promises none"),
         "test_a_group_shares_one_copy": kept_with("one queue of SQS for the group"),
         "test_wildcards_mean_one_word_or_the_rest": kept_with(
