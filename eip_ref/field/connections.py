@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import anyio
@@ -17,6 +17,9 @@ __all__ = ["Adapter", "Waiting", "reaching", "unbroken"]
 
 T = TypeVar("T")
 
+GOODBYE = 2.0  #: seconds for what is under way, when an adapter is left
+NAMELESS = (asyncio.CancelledError, Exception)  #: what clients raise at those whose connection they close
+
 
 class reaching:
     """Turn what a client raises when its system is gone into a ConnectionError, which says why."""
@@ -27,20 +30,28 @@ class reaching:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, self._lost):
-            raise ConnectionError(f"{self._name}: {str(error) or type(error).__name__}") from error
+        _explain(self._name, self._lost, error)
+
+
+def _explain(name: str, lost: tuple[type[Exception], ...], error: BaseException | None) -> None:
+    if isinstance(error, lost):
+        raise ConnectionError(f"{name}: {str(error) or type(error).__name__}") from error
 
 
 class Adapter(ABC):
     """A way to a system, open between the two ends of `async with Kind(url, "orders") as …`.
 
     Whoever enters it once more meanwhile, or uses it outside, gets a RuntimeError, and nothing is opened.
-    Left, it can be entered again.
+    When it is left, whoever waits for something is told, and what is under way has `GOODBYE` seconds to
+    end. Then it can be entered again.
     """
 
     name: str
     _lost: ClassVar[tuple[type[Exception], ...]]  #: what the client raises when the system is gone
     _parts: AsyncExitStack | None = None  # what closes with it
+    _waiting: Waiting  # for what may never come
+    _under_way = 0  # exchanges with the system
+    _ended: Signal  # one of them
 
     @abstractmethod
     async def _open(self, parts: AsyncExitStack) -> None:
@@ -49,7 +60,7 @@ class Adapter(ABC):
     async def __aenter__(self) -> Self:
         if self._parts is not None:
             raise RuntimeError(f"{self.name} is open already: enter it once, and share it")
-        self._parts = AsyncExitStack()
+        self._parts, self._waiting, self._ended = AsyncExitStack(), Waiting(RuntimeError), Signal()
         try:
             with self._reaching():
                 await self._open(self._parts)
@@ -65,7 +76,11 @@ class Adapter(ABC):
 
     async def _close(self) -> None:
         parts, self._parts = self._parts, None
+        self._waiting.end(f"{self.name} was left")
         with anyio.CancelScope(shield=True), suppress(ConnectionError, *self._lost):  # what is lost is closed
+            with anyio.move_on_after(GOODBYE):
+                while self._under_way:
+                    await self._ended.wait()
             await cast(AsyncExitStack, parts).aclose()
 
     @property
@@ -79,10 +94,36 @@ class Adapter(ABC):
             raise RuntimeError(f"{self.name} is not open; use it inside: async with {kind}(…) as …")
         return self._parts
 
-    def _reaching(self) -> AbstractContextManager[None]:
-        """Within it the system is asked. Raises RuntimeError at once where this is not open."""
+    def _reaching(self) -> Exchange:
+        """Within it the system is asked, in the loop's own thread. Raises RuntimeError when not open."""
         self._must_be_open()
-        return reaching(self.name, self._lost)
+        return Exchange(self)
+
+    def _explain(self, error: BaseException) -> None:
+        """Raise in our words what the client raises, if that says that the system has gone."""
+        _explain(self.name, self._lost, error)
+        if not self.is_open and type(error) in NAMELESS and not _task().cancelling():
+            raise ConnectionError(f"{self.name} was left meanwhile") from error
+
+
+class Exchange:
+    """One question to the system, or several, with their answers."""
+
+    __slots__ = ("_adapter",)
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    def __enter__(self) -> None:
+        self._adapter._under_way += 1
+
+    def __exit__(self, kind: object, error: BaseException | None, place: object) -> None:
+        adapter = self._adapter
+        adapter._under_way -= 1
+        if not adapter.is_open:
+            adapter._ended.notify_all()
+        if error is not None:
+            adapter._explain(error)
 
 
 class Waiting:
@@ -95,7 +136,6 @@ class Waiting:
         self._error = error
         self.ended = ""  #: why nothing more comes
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._gone = Signal()  # one of them
 
     def __enter__(self) -> None:
         if self.ended:
@@ -106,7 +146,6 @@ class Waiting:
         task = _task()
         self._tasks.discard(task)
         if self.ended:
-            self._gone.notify_all()
             is_cancelled = task.uncancel() > 0  # by somebody else too
             told = isinstance(error, (asyncio.CancelledError, Exception))  # whatever a client makes of it
             if told and not is_cancelled:
@@ -118,11 +157,6 @@ class Waiting:
             self.ended = why
             for task in self._tasks:
                 task.cancel()
-
-    async def gone(self) -> None:
-        """Return when nobody waits any more."""
-        while self._tasks:
-            await self._gone.wait()
 
 
 def _task() -> asyncio.Task[Any]:

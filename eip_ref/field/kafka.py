@@ -60,11 +60,15 @@ class connection:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, place: object) -> None:
-        if not isinstance(error, KafkaException):
-            return
-        if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            raise ValueError(f"{self._name} takes no message of this size: {error.args[0].str()}") from error
-        raise ConnectionError(f"{self._name}: {error.args[0].str()}") from error
+        _explain(self._name, error)
+
+
+def _explain(name: str, error: BaseException | None) -> None:
+    if not isinstance(error, KafkaException):
+        return
+    if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        raise ValueError(f"{name} takes no message of this size: {error.args[0].str()}") from error
+    raise ConnectionError(f"{name}: {error.args[0].str()}") from error
 
 
 class KafkaAdapter(Adapter):
@@ -72,9 +76,9 @@ class KafkaAdapter(Adapter):
 
     _lost = (KafkaException, OSError)
 
-    def _reaching(self) -> connection:
-        self._must_be_open()
-        return connection(self.name)
+    def _explain(self, error: BaseException) -> None:
+        _explain(self.name, error)
+        super()._explain(error)
 
 
 async def in_thread(call: Callable[..., T], *args: Any, **keywords: Any) -> T:

@@ -73,10 +73,8 @@ class KafkaLog(KafkaAdapter, BrokerLog):
         parts.push_async_callback(in_thread, self._asker.close)
 
     def _bounds(self) -> tuple[int, int]:
-        with self._reaching():
-            place = TopicPartition(self.name, 0)
-            ask = partial(self._asker.get_watermark_offsets, place, timeout=self._timeout)
-            first, end = once_it_leads(ask)
+        place = TopicPartition(self.name, 0)
+        first, end = once_it_leads(partial(self._asker.get_watermark_offsets, place, timeout=self._timeout))
         return first, end
 
     async def _append(self, content: bytes, message: Message) -> int:
@@ -167,7 +165,7 @@ class KafkaGroup(BrokerGroup):
                 self._committer.committed, [TopicPartition(self.log.name, 0)], timeout=self.log._timeout
             )
             (place,) = await in_thread(once_it_leads, ask)
-        return place.offset if place.offset >= 0 else (await in_thread(self.log._bounds))[0]
+            return place.offset if place.offset >= 0 else (await in_thread(self.log._bounds))[0]
 
     async def _go_to(self, offset: int, *, back: bool) -> int:
         place = TopicPartition(self.log.name, 0, offset)

@@ -14,13 +14,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
-from confluent_kafka import AcknowledgeType, KafkaError, KafkaException
+from confluent_kafka import AcknowledgeType
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from .. import values
 from ..message import Message
 from ..message_queue import Backoff
-from .kafka import ANSWER, RETRY, Writer, in_thread, make_topic
+from .kafka import ANSWER, RETRY, KafkaAdapter, Writer, in_thread, make_topic
 from .kafka_member import Member
 from .queue import ROOM, BrokerQueue, Delivery, Unsupported
 
@@ -30,14 +30,13 @@ LIMIT = 10  #: deliveries after which Kafka gives a record up in silence: the mo
 LONGEST = 60.0  #: seconds of a lock: the most that it allows
 
 
-class KafkaQueue(BrokerQueue):
+class KafkaQueue(KafkaAdapter, BrokerQueue):
     """A topic with a share group. Dead letters are put into a second one, "<name>-dead".
 
     A lease has at least one second. After ten deliveries Kafka forgets a message, so `max_failures` is
     at most 9.
     """
 
-    _lost = (KafkaException, OSError)
     _may_lease_for_ever = False
 
     def __init__(
@@ -118,12 +117,7 @@ class KafkaQueue(BrokerQueue):
     async def _put(self, content: bytes, message: Message, delay: float) -> None:
         if delay:
             raise Unsupported("Kafka knows no delay")
-        try:
-            await self._writer.write(self.name, content, message.key)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                raise ValueError(f"{self.name} takes no message of {len(content)} bytes") from error
-            raise
+        await self._writer.write(self.name, content, message.key)
 
     # Out
 

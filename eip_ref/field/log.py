@@ -60,12 +60,14 @@ class BrokerLog(Adapter):
     @property
     def first(self) -> int:
         """The offset of the oldest message that is kept, or `end` when there is none."""
-        return self._bounds()[0]
+        with self._reaching():
+            return self._bounds()[0]
 
     @property
     def end(self) -> int:
         """The offset that the next message will have."""
-        return self._bounds()[1]
+        with self._reaching():
+            return self._bounds()[1]
 
     async def append(self, message: Message) -> int:
         """Return the offset after the system has confirmed. Raises TypeError for a body that is not JSON."""
@@ -86,7 +88,8 @@ class BrokerLog(Adapter):
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended, by whomever."""
         values.count("offset", offset, minimum=0)
-        with self._reaching():
+        self._must_be_open()
+        with self._waiting, self._reaching():
             await self._wait(offset)
 
     @asynccontextmanager

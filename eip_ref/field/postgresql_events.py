@@ -129,12 +129,13 @@ class PostgresEventStore(Adapter):
 
     async def wait(self, *, after: int) -> None:
         """Wait until `read_all(after=after)` finds something, whoever has appended it."""
-        while True:
+        self._must_be_open()
+        with self._waiting:
             self._told.clear()
-            if await self.read_all(after=after, limit=1):
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), INTERVAL)
+            while not await self.read_all(after=after, limit=1):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._told.wait(), INTERVAL)
+                self._told.clear()
 
 
 def _recorded(row: Any) -> Recorded:

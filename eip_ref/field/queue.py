@@ -22,20 +22,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-import anyio
-
 from .. import values
 from ..message import EXPIRED, Message
 from ..message_queue import Backoff, Empty, Lease, QueueFull, Settled, dead_letter
 from ..trace import Kind, record, whoami
-from .connections import Adapter, Waiting, unbroken
+from .connections import Adapter, unbroken
 from .wire import decoded, encoded, printable
 
 __all__ = ["ROOM", "BrokerQueue", "Delivery", "Unsupported"]
 
 ROOM = 16_384  #: bytes for what a dead letter has beside its message
 MOST_REASON, MOST_TEXT = 1_000, 100_000  #: signs of a reason, and of what cannot be read, in a dead letter
-GOODBYE = 2.0  #: seconds for those who wait, when the queue is left
 LONGEST_DELAY = 3e8  #: seconds: RabbitMQ takes ten years and no more, and ends the channel of who asks for it
 
 
@@ -87,7 +84,6 @@ class BrokerQueue(Adapter):
         self.dead_letters: BrokerQueue | None = None
         self._holds_dead_letters = False
         self._out: dict[Lease, Delivery] = {}  # leased here and not over
-        self._receivers: Waiting
         self._loop: asyncio.AbstractEventLoop  # asked for its time: that is anyio's, and costs less
 
     def _checked(self, lease: float) -> float:
@@ -134,19 +130,12 @@ class BrokerQueue(Adapter):
     # Opening
 
     async def _open(self, parts: AsyncExitStack) -> None:
-        self._loop, self._receivers = asyncio.get_running_loop(), Waiting(RuntimeError)
+        self._loop = asyncio.get_running_loop()
         if self.dead_letters is not None:
             self.dead_letters._holds_dead_letters = True
             await parts.enter_async_context(self.dead_letters)
         await self._connect(parts)
-        parts.push_async_callback(self._let_go)
-
-    async def _let_go(self) -> None:
-        """End all leases, and let whoever waits go, as one who is cancelled: what is coming stays there."""
-        self._end_all()
-        self._receivers.end(f"{self.name} was left")
-        with anyio.move_on_after(GOODBYE):
-            await self._receivers.gone()
+        parts.callback(self._end_all)
 
     # The protocol
 
@@ -184,12 +173,12 @@ class BrokerQueue(Adapter):
     async def receive(
         self, *, lease: float | None = None, timeout: float = math.inf, consumer: str | None = None
     ) -> Lease:
-        """Wait at most `timeout` seconds for a message. Raises `Empty`."""
+        """Wait at most `timeout` seconds for a message. Raises `Empty`, and RuntimeError when it is left."""
         seconds = self.lease if lease is None else self._checked(lease)
         self._must_be_open()
         end = self._loop.time() + values.duration("timeout", timeout, infinite=True)
         who = whoami() if consumer is None else consumer
-        with self._receivers:
+        with self._waiting:
             while True:
                 with self._reaching():
                     delivery = await self._take(seconds, max(0.0, end - self._loop.time()))

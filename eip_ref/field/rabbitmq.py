@@ -99,7 +99,7 @@ class RabbitQueue(BrokerQueue):
         self._delivery_mode = aio_pika.DeliveryMode(2 if persistent else 1)
         self._arguments = self._arguments_of()
         self._after = f"{name}.after."  # the milliseconds are the rest of the name of a queue that delays
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._arrivals: set[asyncio.Future[Any]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _arguments_of(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class RabbitQueue(BrokerQueue):
 
     def _closed(self, channel: object, error: BaseException | None) -> None:
         """Tell those who wait that nothing will come, and end the leases, which the broker has ended."""
-        for future in self._waiting:
+        for future in self._arrivals:
             if not future.done():
                 future.set_exception(ConnectionError(f"the connection was lost: {error}"))
         self._end_all()
@@ -180,7 +180,7 @@ class RabbitQueue(BrokerQueue):
                 arrived.set_result(message)
 
         tag = await unbroken(self._queue.consume(arrives), self._queue.cancel)
-        self._waiting.add(arrived)
+        self._arrivals.add(arrived)
         try:
             await asyncio.wait([arrived], timeout=None if timeout == math.inf else timeout)
         except asyncio.CancelledError:
@@ -189,7 +189,7 @@ class RabbitQueue(BrokerQueue):
                 await self._give_back(arrived)
             raise
         finally:
-            self._waiting.discard(arrived)
+            self._arrivals.discard(arrived)
         await unbroken(self._stop(tag), lambda _: self._give_back(arrived))
         return None if arrived.cancel() else arrived.result()
 

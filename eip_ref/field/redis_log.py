@@ -7,17 +7,15 @@ its offset, plus one, as the first half of its id, and all scripts of a server r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import anyio
 import redis
 import redis.asyncio
 
 from .. import values
 from ..message import Message
-from ..signal import Signal
 from ..storage import OffsetGone, Record
 from .log import BrokerGroup, BrokerLog
 from .redis_streams import LOST, pooled, retrying
@@ -26,7 +24,6 @@ from .wire import clock_shift, records
 __all__ = ["RedisGroup", "RedisLog"]
 
 BLOCK = 0.1  #: seconds that one command waits at the server
-GOODBYE = 1.0  #: seconds for what is under way when the log is left
 
 APPEND = """
 local entry = redis.call('INCR', KEYS[2])
@@ -57,8 +54,6 @@ class RedisLog(BrokerLog):
     def __init__(self, url: str, name: str) -> None:
         super().__init__(url, name)
         self._keys = name, f"{name}.end"
-        self._under_way = 0  # questions
-        self._answered = Signal()
 
     async def _open(self, parts: AsyncExitStack) -> None:
         self._redis = pooled(self._url, retries=3)
@@ -69,27 +64,9 @@ class RedisLog(BrokerLog):
         parts.push_async_callback(self._writer.aclose)
         self._blocking = redis.from_url(self._url)
         parts.callback(self._blocking.close)
-        parts.push_async_callback(self._let_them_end)
-
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        with super()._reaching():
-            self._under_way += 1
-            try:
-                yield
-            finally:
-                self._under_way -= 1
-                self._answered.notify_all()
-
-    async def _let_them_end(self) -> None:
-        """The client opens another connection for a question whose own is closed under it."""
-        with anyio.move_on_after(GOODBYE):
-            while self._under_way:
-                await self._answered.wait()
 
     def _bounds(self) -> tuple[int, int]:
-        with self._reaching():
-            first, end = self._blocking.eval(BOUNDS, 2, *self._keys)
+        first, end = self._blocking.eval(BOUNDS, 2, *self._keys)
         return int(first), int(end)
 
     async def _append(self, content: bytes, message: Message) -> int:
@@ -109,7 +86,6 @@ class RedisLog(BrokerLog):
     async def _wait(self, offset: int) -> None:
         found = None
         while not found:
-            self._must_be_open()
             found = await self._redis.xread({self.name: f"{offset}-0"}, count=1, block=int(BLOCK * 1000))
 
     async def forget(self, before: int) -> None:

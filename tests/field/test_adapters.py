@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,8 +14,10 @@ import anyio
 import pytest
 
 from eip_ref.field import Adapter
+from eip_ref.field.connections import GOODBYE
 from eip_ref.message import Message
 from eip_ref.trace import Kind, recording
+from tests.backends import on_asyncio, virtual_time_only
 
 from .test_settings import URL, adapters
 
@@ -138,3 +142,84 @@ async def test_what_cannot_be_opened_as_a_whole_is_closed(made: Any) -> None:
 
 
 async def _opens_nothing(self: object, parts: AsyncExitStack) -> None: ...
+
+
+class Line(Adapter):
+    """A line to nowhere, which ends what is under way when it is closed, as clients do."""
+
+    _lost = (LookupError,)
+
+    def __init__(self, closes_with: BaseException | None) -> None:
+        self.name = "orders"
+        self.says: list[str] = []
+        self._closes_with = closes_with
+
+    async def _open(self, parts: AsyncExitStack) -> None:
+        self._closed = anyio.Event()
+        parts.callback(self._hang_up)
+
+    def _hang_up(self) -> None:
+        self.says.append("closed")
+        self._closed.set()
+
+    async def ask(self, seconds: float) -> None:
+        with self._reaching():
+            with anyio.move_on_after(seconds):
+                await self._closed.wait()
+                if self._closes_with is not None:
+                    raise self._closes_with
+        self.says.append("answered")
+
+    async def hear(self) -> None:
+        with self._waiting, self._reaching():
+            await self.ask(math.inf)
+
+
+async def test_what_is_under_way_ends_before_it_is_closed() -> None:
+    """A put that a task has begun is confirmed, though the block is left meanwhile."""
+    async with anyio.create_task_group() as tasks, Line(None) as line:
+        tasks.start_soon(line.ask, 1.5)
+        await anyio.sleep(1)
+        left = anyio.current_time()
+    assert line.says == ["answered", "closed"]
+    assert anyio.current_time() - left == pytest.approx(0.5)
+
+
+@virtual_time_only
+@pytest.mark.parametrize("how", [asyncio.CancelledError(), Exception(), LookupError("gone")], ids=repr)
+async def test_what_does_not_end_is_told_that_it_was_left(how: BaseException) -> None:
+    """Some clients cancel it, whom nobody has asked to, and some raise an error without a name."""
+    told: list[str] = []
+
+    async def ask(line: Line) -> None:
+        with pytest.raises(ConnectionError, match="orders"):
+            await line.ask(math.inf)
+        await anyio.sleep(1)
+        told.append("goes on")
+
+    async with anyio.create_task_group() as tasks, Line(how) as line:
+        tasks.start_soon(ask, line)
+        await anyio.sleep(1)
+        left = anyio.current_time()
+    assert anyio.current_time() - left == pytest.approx(GOODBYE + 1)
+    assert (line.says, told) == (["closed"], ["goes on"])
+
+
+@on_asyncio
+async def test_who_is_cancelled_while_it_is_left_is_cancelled() -> None:
+    """And is not told of an end that it has not waited for."""
+    outcomes: list[str] = []
+
+    async def hear(line: Line, scope: anyio.CancelScope) -> None:
+        with scope:
+            await line.hear()
+        outcomes.append("cancelled" if scope.cancelled_caught else "answered")
+
+    async with anyio.create_task_group() as tasks:
+        line, scope = Line(None), anyio.CancelScope()
+        async with line:
+            tasks.start_soon(hear, line, scope)
+            while not line._under_way:
+                await anyio.sleep(0)
+            scope.cancel()
+    assert outcomes == ["cancelled"]
