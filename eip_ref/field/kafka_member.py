@@ -55,7 +55,6 @@ class Member:
         self._held: Any = None  # the record that is not settled; only the thread looks at it
         self._is_member = False  # as its thread knows: it has heard of its partitions
         self._joined, self._gone = anyio.Event(), anyio.Event()
-        self._is_leaving = False
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._work, name=f"member of {name}", daemon=True).start()
 
@@ -83,7 +82,6 @@ class Member:
 
     def leave(self) -> None:
         """Begin to leave the group. Idempotent."""
-        self._is_leaving = True
         self._calls.put(None)
 
     async def gone(self) -> None:
@@ -94,8 +92,6 @@ class Member:
     async def _answer(self, ask: Callable[[ShareConsumer], T]) -> T:
         """The answer of the thread. Whoever is cancelled meanwhile still gets it."""
         await anyio.lowlevel.checkpoint_if_cancelled()
-        if self._is_leaving:
-            raise ConnectionError(f"this member of {self._topic} has left")
         told: asyncio.Future[T] = self._loop.create_future()
 
         def call(consumer: ShareConsumer) -> None:

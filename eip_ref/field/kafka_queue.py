@@ -100,12 +100,13 @@ class KafkaQueue(KafkaAdapter, BrokerQueue):
     async def _leave(self) -> None:
         for rest in self._rests.values():
             rest.cancel()
-        members, self._members, self._free = self._members, [], []
-        for member in members:
+        for member in self._members:
             member.leave()
         async with anyio.create_task_group() as leaving:
-            for member in members:
+            for member in self._members:
                 leaving.start_soon(member.gone)
+        self._members.clear()
+        self._free.clear()
 
     def _member(self) -> Member:
         member = Member(self._url, self.name)

@@ -92,7 +92,8 @@ class NatsSubscription(BrokerSubscription):
 
     async def _leave(self) -> None:
         if self._channel.is_open:
-            await self._subscription.unsubscribe()
+            with self._channel._reaching():
+                await self._subscription.unsubscribe()
             await self._channel.flush()
 
 

@@ -67,7 +67,8 @@ class RabbitSubscription(BrokerSubscription):
 
     async def _leave(self) -> None:
         if self._channel.is_open:
-            await self._queue.cancel(self._tag)
+            with self._channel._reaching():
+                await self._queue.cancel(self._tag)
 
 
 class RabbitChannel(BrokerChannel):
