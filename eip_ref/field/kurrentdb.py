@@ -120,8 +120,7 @@ class KurrentEventStore(Adapter):
 
     async def wait(self, *, after: int) -> None:
         """Wait until `read_all(after=after)` finds something, whoever has appended it."""
-        self._must_be_open()
-        with self._waiting, self._reaching():
+        with self._reaching(), self._waiting:
             async with await self._client.subscribe_to_all(**self._above(after)) as events:
                 async for each in events:
                     if each.commit_position > after:

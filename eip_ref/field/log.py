@@ -88,8 +88,7 @@ class BrokerLog(Adapter):
     async def wait(self, offset: int) -> None:
         """Wait until a message with this offset has been appended, by whomever."""
         values.count("offset", offset, minimum=0)
-        self._must_be_open()
-        with self._waiting, self._reaching():
+        with self._reaching(), self._waiting:
             await self._wait(offset)
 
     @asynccontextmanager

@@ -131,11 +131,12 @@ class PostgresEventStore(Adapter):
         """Wait until `read_all(after=after)` finds something, whoever has appended it."""
         self._must_be_open()
         with self._waiting:
-            self._told.clear()
-            while not await self.read_all(after=after, limit=1):
+            while True:
+                self._told.clear()
+                if await self.read_all(after=after, limit=1):
+                    return
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._told.wait(), INTERVAL)
-                self._told.clear()
 
 
 def _recorded(row: Any) -> Recorded:

@@ -2,6 +2,7 @@
 
 A stream gives its entries times for ids, which nobody can count. So a script appends: it gives each entry
 its offset, plus one, as the first half of its id, and all scripts of a server run one after the other.
+
 *Left out:* a cluster, in which the keys of one log would have to be in one slot.
 """
 
