@@ -55,7 +55,7 @@ COLUMNS = (
 SELECT = f"SELECT {COLUMNS} FROM messages WHERE queue = ? AND "
 UNSETTLED = "accepted - acked - dead - dropped"
 MOVING = 30.0  #: seconds that one process has for moving a dead message before another may try
-DUE = (MessageState.LEASED, MessageState.RESTING, MessageState.DEAD)  #: something happens at their time
+DUE = (MessageState.LEASED, MessageState.RESTING)  #: something happens at their time
 
 
 class SQLiteMessages:
@@ -63,7 +63,7 @@ class SQLiteMessages:
 
     def __init__(self, database: Database, queue: str) -> None:
         self.database = database
-        self.ready, self.settled, self._due_earlier = Signal(), Signal(), Signal()
+        self.ready, self.settled, self.died, self._due_earlier = Signal(), Signal(), Signal(), Signal()
         self.run, self.news, self.after_commit = database.run, database.news, database.after_commit
         self._queue = queue
         self._next_due: int | None = None  # not later than that; None when somebody else may have set one
@@ -74,6 +74,7 @@ class SQLiteMessages:
         self.database.open(SCHEMA + ACCEPTED_IDS, row, self._queue)
         self.ready = self.database.signal(f"ready in {self._queue}")
         self.settled = self.database.signal(f"settled in {self._queue}")
+        self.died = self.database.signal(f"died in {self._queue}")
         self._due_earlier = self.database.signal(f"due earlier in {self._queue}")
         self._next_due, self._version = None, -1  # another connection counts otherwise
 
@@ -96,9 +97,6 @@ class SQLiteMessages:
             if anyio.current_time() >= until:
                 return
 
-    def wake(self) -> None:
-        self._due_earlier.notify_all()
-
     def _changed_elsewhere(self) -> bool:
         """True once after a commit of another connection: then those who wait have to look again."""
         (version,) = self.database.one("PRAGMA data_version")
@@ -106,8 +104,8 @@ class SQLiteMessages:
             return False
         self._version, self._next_due = version, None
         if not alone.get():
-            self.ready.notify_all()
-            self.settled.notify_all()
+            for signal in (self.ready, self.settled, self.died, self._due_earlier):
+                signal.notify_all()
         return True
 
     # Changes
@@ -151,7 +149,7 @@ class SQLiteMessages:
     def _is_due_earlier(self, due: int) -> None:
         if self._next_due is not None:
             self._next_due = min(due, self._next_due)
-        self.wake()
+        self._due_earlier.notify_all()
 
     def remove(self, stored: StoredMessage, counter: str) -> tuple[StoredMessage | None, int]:
         self.database.execute("DELETE FROM messages WHERE sequence = ?", stored.sequence)
@@ -218,14 +216,17 @@ class SQLiteMessages:
             self._next_due = min((due for due in earliest if due is not None), default=FOREVER)
         return self._next_due
 
-    def next_dead(self) -> StoredMessage | None:
+    def next_dead(self) -> tuple[StoredMessage | None, float]:
         """See `MessageTable`. Whoever has the file open too leaves it alone while this process moves it."""
         now = anyio.current_time()
-        stored = self._first("state = 'dead' AND due <= ? ORDER BY due, sequence", self._in_file(now))
-        if stored is not None:
-            stored.due = now + MOVING
-            self.save(stored)
-        return stored
+        stored = self._first("state = 'dead' ORDER BY due, sequence")
+        if stored is None:
+            return None, math.inf
+        if self._in_file(stored.due) > self._in_file(now):
+            return None, stored.due
+        stored.due = now + MOVING
+        self.save(stored)
+        return stored, now
 
     def unsettled(self) -> int:
         return int(self.database.one(f"SELECT {UNSETTLED} FROM queues WHERE name = ?", self._queue)[0])

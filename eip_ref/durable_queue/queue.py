@@ -157,14 +157,14 @@ class SQLiteQueue(LeaseQueue):
     async def _expire_in_time(self) -> None:
         await despite_faults(super()._expire_in_time, self.name)
 
-    def _look(self) -> tuple[StoredMessage | None, float]:
+    def _look(self) -> float:
         """Also end the leases of this process that another process has seen expire."""
-        dead, next_due = super()._look()
+        next_due = super()._look()
         now = anyio.current_time()
         for lease in self._leases.values():
             if lease.expires <= now:
                 self._end(lease)
-        return dead, min([next_due, *(lease.expires for lease in self._leases.values())])
+        return min([next_due, *(lease.expires for lease in self._leases.values())])
 
     # To the dead letters
 
@@ -187,6 +187,9 @@ class SQLiteQueue(LeaseQueue):
             self._moved(stored, dead.name)
         else:
             self._keep(stored, refusal)
+
+    async def _move_in_turn(self) -> None:
+        await despite_faults(super()._move_in_turn, self.name)
 
     async def _move(self, stored: StoredMessage) -> None:
         try:

@@ -88,6 +88,8 @@ class LeaseQueue(ABC):
                 await stack.enter_async_context(self._owned)
             self._tasks = await stack.enter_async_context(background())
             self._tasks.start_soon(self._expire_in_time, name=f"expiry task of {self.name}")
+            if self.dead_letters is not None:
+                self._tasks.start_soon(self._move_in_turn, name=f"mover of dead letters of {self.name}")
             self._open = stack.pop_all()
         return self
 
@@ -407,26 +409,32 @@ class LeaseQueue(ABC):
         self._try_again(stored, 0.0, "the lease expired")
 
     async def _expire_in_time(self) -> None:
-        """The expiry task: do what is due, and move the dead, also while nobody calls."""
+        """The expiry task: do what is due, also while nobody calls."""
         while True:
-            dead, next_due = await self._messages.run(self._look)
-            if dead is None:
-                await self._messages.sleep(next_due)
-            else:
-                await self._move(dead)
+            await self._messages.sleep(await self._messages.run(self._look))
 
-    def _look(self) -> tuple[StoredMessage | None, float]:
-        """Do what is due; return one that is dead, and when the next one will be due."""
+    def _look(self) -> float:
+        """Do what is due; return when the next one will be due."""
         self._catch_up()
-        return self._messages.next_dead(), self._messages.next_due()
+        return self._messages.next_due()
 
     # To the dead letters
 
     def _die(self, stored: StoredMessage) -> None:
-        """The expiry task will move it."""
+        """It will be moved, by a task of its own: however long that takes, leases end in time meanwhile."""
         stored.state, stored.due = MessageState.DEAD, anyio.current_time()
         self._messages.save(stored)
-        self._messages.after_commit(self._messages.wake)
+        self._messages.after_commit(self._messages.died.notify_all)
+
+    async def _move_in_turn(self) -> None:
+        """Move the dead, one by one."""
+        while True:
+            dead, look_again = await self._messages.run(self._asked, self._messages.next_dead)
+            if dead is not None:
+                await self._move(dead)
+                continue
+            with anyio.CancelScope(deadline=look_again):
+                await self._messages.died.wait()
 
     async def _move(self, stored: StoredMessage) -> None:
         """Put, then forget: a crash between the two repeats the dead letter, and loses nothing."""

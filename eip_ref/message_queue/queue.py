@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar, TypeVarTuple
@@ -48,7 +49,7 @@ class MessagesInMemory:
     """The messages of one queue, as objects. A step is committed when it returns."""
 
     def __init__(self) -> None:
-        self.ready, self.settled = Signal(), Signal()
+        self.ready, self.settled, self.died = Signal(), Signal(), Signal()
         self._timers = Timers(_is_live)
         self.unsettled_messages: dict[int, StoredMessage] = {}  #: by place
         self._keys: dict[str, deque[StoredMessage]] = {}  # those of a key in their order
@@ -77,9 +78,6 @@ class MessagesInMemory:
 
     async def sleep(self, until: float) -> None:
         await self._timers.wait()
-
-    def wake(self) -> None:
-        self._timers.sleeper.wake()
 
     # Changes
 
@@ -167,10 +165,10 @@ class MessagesInMemory:
     def next_due(self) -> float:
         return self._timers.next
 
-    def next_dead(self) -> StoredMessage | None:
+    def next_dead(self) -> tuple[StoredMessage | None, float]:
         while self._dead and self._dead[0].state != MessageState.DEAD:
             self._dead.popleft()
-        return self._dead[0] if self._dead else None
+        return self._dead[0] if self._dead else None, math.inf
 
     def unsettled(self) -> int:
         return len(self.unsettled_messages)

@@ -77,6 +77,7 @@ class MessageTable(Protocol):
 
     ready: Signal  #: for those who wait until a message is ready
     settled: Signal  #: for those who wait until none is left
+    died: Signal  #: for the task that moves the dead
 
     def __enter__(self) -> object: ...
     def __exit__(self, *error: object) -> None: ...
@@ -96,10 +97,7 @@ class MessageTable(Protocol):
         """Wait until all at the signal are notified, or another process may have changed something."""
 
     async def sleep(self, until: float) -> None:
-        """Wait until that time, or until something is saved that is due earlier, or for `wake`."""
-
-    def wake(self) -> None:
-        """Wake whoever sleeps."""
+        """Wait until that time, or until something is saved that is due earlier."""
 
     # Changes
 
@@ -147,8 +145,8 @@ class MessageTable(Protocol):
     def next_due(self) -> float:
         """The time at which the next of them will be due; infinity when none will."""
 
-    def next_dead(self) -> StoredMessage | None:
-        """The first of those that are on their way to the dead letters."""
+    def next_dead(self) -> tuple[StoredMessage | None, float]:
+        """The first of those that are on their way to the dead letters, or when to look for one again."""
 
     def unsettled(self) -> int:
         """The number of messages."""

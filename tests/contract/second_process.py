@@ -253,5 +253,4 @@ class TwoProcesses:
         for queue in (self.one, self.one.dead_letters):
             if isinstance(queue, SQLiteQueue) and queue._open is not None:
                 queue._messages._changed_elsewhere()
-                queue._messages.wake()
         alone.reset(polls)

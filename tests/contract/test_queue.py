@@ -455,6 +455,36 @@ def test_when_the_dead_letters_cannot_be_reached_nothing_is_lost(play: Play, mak
     assert "the broker is down" in play(scenario).filter("note")[0].data["text"]
 
 
+class Slow(Unreachable):
+    """Dead letters whose put takes 20 seconds: a broker that is coming back."""
+
+    async def put(self, message: Message, *, delay: float = 0.0) -> None:
+        self.puts += 1
+        await anyio.sleep(20)
+        await self._behind.put(message, delay=delay)
+
+
+def test_while_the_dead_letters_are_slow_a_lease_still_ends_in_time(play: Play, make: Make) -> None:
+    """Whoever waits for the next message does not wait for another one to be buried first."""
+
+    async def scenario() -> None:
+        graveyard = Slow(make)
+        policy = DeadLetterPolicy(max_failures=2)
+        async with graveyard._behind, make("orders", lease=5, policy=policy, dead_letters=graveyard) as queue:
+            start = anyio.current_time()
+            for n in range(3):
+                await queue.put(Message(n))
+            for reason in ("no stock", "still none"):
+                await (await queue.receive()).nack(delay=0, reason=reason)
+            assert [(await queue.receive()).message.body for _ in range(2)] == [1, 2]
+            assert [(await queue.receive()).message.body for _ in range(2)] == [1, 2]
+            assert anyio.current_time() - start == pytest.approx(5)
+            await queue.join()
+            assert sorted(await bodies(graveyard._behind)) == [0, 1, 2]
+
+    play(scenario)
+
+
 def test_dead_letters_are_replayed_in_order_as_they_were(play: Play, make: Make) -> None:
     """Replay puts the originals back, oldest first, up to a limit, and takes them off the dead."""
 
@@ -580,6 +610,7 @@ def test_what_dies_during_a_replay_waits_for_the_next_one(play: Play, make: Make
                 await anyio.sleep(1)
                 assert queue.dead_letters is not None
                 count = await replay(queue.dead_letters, again)
+            await anyio.sleep(TICK)
             assert len(await letters(queue)) == 2
             return count
 

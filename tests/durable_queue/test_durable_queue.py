@@ -889,6 +889,33 @@ def test_a_waiting_receiver_hears_of_what_another_process_has_put(path: Path, or
     assert anyio.run(main) == "from elsewhere"
 
 
+TAKE_AND_DIE = """
+import os, sys, anyio
+from eip_ref.durable_queue import SQLiteQueue
+
+async def main(path):
+    async with SQLiteQueue(path, "orders") as queue:
+        await queue.receive(lease=0.5)
+        os._exit(0)
+anyio.run(main, sys.argv[1])
+"""
+
+
+def test_a_lease_of_a_process_that_died_ends_in_time_for_who_looked_meanwhile(path: Path) -> None:
+    """A look that finds the file changed must not keep it from the task that sleeps until a lease ends."""
+
+    async def main() -> int:
+        async with SQLiteQueue(Database(path, poll=0.01), "orders") as queue:
+            await queue.put(Message("order 1"))
+            await anyio.wait_all_tasks_blocked()
+            in_another_process(path, TAKE_AND_DIE)  # this loop stands still until it is over
+            assert queue.counts.accepted == 1
+            with anyio.fail_after(30):
+                return (await queue.receive()).failures
+
+    assert anyio.run(main) == 1
+
+
 async def test_a_waiting_receiver_hears_of_what_another_opener_has_put(orders: Open) -> None:
     """At once: they share the line of those who wait."""
     async with orders() as one, orders() as two, anyio.create_task_group() as group:

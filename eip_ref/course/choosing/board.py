@@ -26,9 +26,9 @@ LABELS = (
 QUIET = Weather(12, 0, (4, 6), (7, 9), (10, 11))
 
 
-def storm(*repairs: str, faults: Collection[str] = FAULTS) -> Board:
+def storm(*repairs: str, faults: Collection[str] = FAULTS, seed: int = 1) -> Board:
     """The board after a storm of these faults, for a shop with these repairs."""
-    return read_the_board(simulate(a_storm, repaired(*repairs), faults, seed=1))
+    return read_the_board(simulate(a_storm, repaired(*repairs), faults, seed=seed))
 
 
 def boards(shown: Mapping[str, Board], title: str) -> Figure:
