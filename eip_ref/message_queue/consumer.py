@@ -39,8 +39,8 @@ class Consumer:
     """Takes leases ahead of its work, never more than `prefetch` unsettled at a time.
 
     `async with Consumer(queue) as leases: async for lease in leases: …` ends when the queue is
-    closed and settled, or after `stop`. Leaving the block returns what was not begun. What the queue's
-    `receive` raises comes out of the iteration.
+    closed and settled, or after `stop`. Leaving the block returns what was not begun. What the queue
+    raises for a `receive`, or when a lease is extended, comes out of the iteration.
 
     No message fails by having waited here: a lease that has waited is extended when its work begins, and
     one that would run out before is returned in time.
@@ -134,7 +134,7 @@ class Consumer:
     async def _extend(self, lease: Lease, seconds: float) -> Settled:
         try:
             return await lease.extend(seconds)
-        except anyio.get_cancelled_exc_class():
+        except BaseException:
             self._fetched.appendleft(lease)  # still not begun, and to be returned
             raise
 
@@ -142,19 +142,23 @@ class Consumer:
         """Release those that nobody has begun, before their leases run out and count as failures."""
         while True:
             while self._fetched and _last_call(self._fetched[0]) <= anyio.current_time():
-                lease = self._fetched.popleft()
-                try:
-                    if not lease.over:
-                        await self._extend(lease, 0)
-                except Exception as error:  # the lease will end by itself: that must not end the block
-                    record(Kind.NOTE, self.name, lease.message.id, text=f"not returned: {error!r}")
+                await self._return_first()
             await self._sleeper.until(_last_call(self._fetched[0]) if self._fetched else math.inf)
 
     async def _return_unstarted(self) -> None:
         while self._fetched:
-            lease = self._fetched.popleft()
+            await self._return_first()
+
+    async def _return_first(self) -> None:
+        lease = self._fetched.popleft()
+        try:
             if not lease.over:
-                await lease.extend(0)
+                await self._extend(lease, 0)
+        except (
+            Exception
+        ) as error:  # this lease will end by itself; that must not keep the others, nor end a block
+            self._fetched.remove(lease)
+            record(Kind.NOTE, self.name, lease.message.id, text=f"not returned: {error!r}")
 
 
 def _last_call(lease: Lease) -> float:

@@ -676,6 +676,44 @@ async def test_a_lease_that_could_not_be_returned_in_time_ends_no_block() -> Non
     assert ["the broker is down" in e.data["text"] for e in recorded().filter("note")] == [True]
 
 
+class Stumbling(MessageQueue):
+    """A queue that cannot be reached for one question."""
+
+    stumbles = False
+
+    async def extend(self, lease: Lease, seconds: float) -> Settled:
+        if self.stumbles:
+            self.stumbles = False
+            raise ConnectionError("the broker is away")
+        return await super().extend(lease, seconds)
+
+
+async def test_a_lease_that_could_not_be_returned_keeps_no_other_from_it() -> None:
+    """A consumer that leaves: one message waits for the end of its lease, and the rest do not."""
+    async with Stumbling("orders", lease=10) as queue:
+        await fill(queue, 4)
+        async with Consumer(queue, prefetch=4):
+            await anyio.sleep(1)
+            queue.stumbles = True
+        assert queue.counts[:2] == (3, 1)
+        await anyio.sleep(10)
+        assert [(await queue.receive()).failures for _ in range(4)] == [1, 0, 0, 0]
+    assert ["the broker is away" in e.data["text"] for e in recorded().filter("note")] == [True]
+
+
+async def test_a_lease_that_could_not_be_extended_is_returned() -> None:
+    """Its work has not begun: what the queue raised comes out, and no message has failed."""
+    async with Stumbling("orders", lease=10) as queue:
+        await fill(queue, 2)
+        async with Consumer(queue, prefetch=2) as leases:
+            await anyio.sleep(5)
+            queue.stumbles = True
+            with pytest.raises(ConnectionError, match="the broker is away"):
+                await anext(leases)
+        assert queue.counts[:2] == (2, 0)
+        assert [(await queue.receive()).failures for _ in range(2)] == [0, 0]
+
+
 @everywhere
 def test_a_message_that_expired_while_it_waited_is_not_handed_out(play: Play) -> None:
     """Prefetched in time, its deadline passes before its turn: the queue gets it back, and drops it."""
