@@ -65,20 +65,31 @@ class RetainedLog(MemoryLog):
         if not self.room:
             with suppress(anyio.WouldBlock):
                 return self._keep(message, None)
-        blocker = self._blocker()
-        if blocker is None:  # whoever waits before is on the way
-            return await self.room.first(partial(self._keep, message, None), anyio.WouldBlock)
-        message.record_sent(blocker.name)
-        record(Kind.BLOCKED, blocker.name, message.id)
-        refuse = partial(record, Kind.REFUSED, blocker.name, message.id)
+        blocker: Cursor | None = None
+
+        def is_blocked() -> None:
+            nonlocal blocker
+            if blocker is None and (blocker := self._blocker()) is not None:
+                message.record_sent(blocker.name)
+                record(Kind.BLOCKED, blocker.name, message.id)
+
+        def keep() -> Published:
+            is_blocked()  # those who waited before may have taken the room that there was
+            return self._keep(message, blocker)
+
+        def refuse(reason: str) -> None:
+            if blocker is not None:
+                record(Kind.REFUSED, blocker.name, message.id, reason=reason)
+
+        is_blocked()
         try:
-            with on_death(partial(refuse, reason="the publisher died")):
-                kept = await self.room.first(partial(self._keep, message, blocker), anyio.WouldBlock)
+            with on_death(partial(refuse, "the publisher died")):
+                kept = await self.room.first(keep, anyio.WouldBlock)
         except BaseException as error:
-            refuse(reason="closed" if isinstance(error, ChannelClosed) else "the publisher gave up")
+            refuse("closed" if isinstance(error, ChannelClosed) else "the publisher gave up")
             raise
         if blocker not in self.cursors:
-            refuse(reason="unsubscribed")
+            refuse("unsubscribed")
         return kept
 
     def _keep(self, message: TopicMessage, waited_for: Cursor | None) -> Published:

@@ -547,6 +547,23 @@ def test_a_subscriber_that_was_disconnected_while_away_learns_what_it_missed(pla
     holds(trace)
 
 
+async def test_a_publisher_is_blocked_also_when_it_finds_the_log_full_in_its_turn() -> None:
+    """There was room when it came, and the one before it took that: its waiting is told, and its end."""
+    channel = PublishSubscribeChannel("shop", retain=1)
+    subscriber = channel.durable("billing", ">", when_full="block")
+    assert channel.log is not None
+    await publish(channel, "first")
+    async with anyio.create_task_group() as group:
+        group.start_soon(publish, channel, "second")
+        await anyio.sleep(1)
+        await (await subscriber.receive()).ack()  # the second is on its way, and has not run yet
+        with anyio.move_on_after(1), acting("cafe"):
+            await channel.log.publish(TopicMessage.of(TOPIC, Message("third", id="third")))
+    told = [event.kind for event in recorded().filter(message="third")]
+    assert told == ["sent", "blocked", "refused"]
+    holds(recorded())
+
+
 async def test_publishers_that_wait_for_the_log_go_in_the_order_in_which_they_came() -> None:
     """One ack lets one go; who gives up or dies is passed over."""
     channel, went = PublishSubscribeChannel("shop", retain=1), list[str]()
