@@ -273,7 +273,7 @@ class ConsumerGroup:
                 return wanted
             if not found:
                 with anyio.CancelScope(deadline=until):
-                    await self.log.wait(self.log.end)
+                    await self.log.wait(self.position)
 
     def _is_wanted(self, record_: Record) -> bool:
         """Pass over the message; true for one that has not expired."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,10 +16,15 @@ import pytest
 from eip_ref.durable_queue import ConsumerGroup, SQLiteLog
 from eip_ref.lab.clock import simulate
 from eip_ref.message import Message
-from eip_ref.storage import Database, OffsetGone
+from eip_ref.storage import Database, OffsetGone, Record
 from tests.backends import Play, everywhere, recorded
 
 Open = Callable[..., SQLiteLog]
+APPENDS = (
+    sys.executable,
+    "-c",
+    "import sys\nfrom tests.durable_queue.test_log import append\nappend(sys.argv[1])",
+)
 
 
 @pytest.fixture
@@ -220,9 +226,27 @@ def test_a_group_hears_of_what_another_process_has_appended(tmp_path: Path) -> N
     async def main() -> Any:
         path = tmp_path / "shop.db"
         async with SQLiteLog(Database(path, poll=0.01), "orders") as log, anyio.create_task_group() as tasks:
-            code = "import sys, anyio\nfrom tests.durable_queue.test_log import append\nappend(sys.argv[1])"
-            command = [sys.executable, "-c", code, str(path)]
-            tasks.start_soon(partial(anyio.run_process, command, cwd=Path(__file__).parents[2]))
+            tasks.start_soon(partial(anyio.run_process, [*APPENDS, str(path)], cwd=Path(__file__).parents[2]))
+            with anyio.fail_after(30):
+                (found,) = await ConsumerGroup(log, "billing").read()
+            return found.message.body
+
+    assert anyio.run(main) == "from elsewhere"
+
+
+def test_a_group_hears_of_what_another_process_appended_while_it_turned_to_wait(tmp_path: Path) -> None:
+    """It waits for the offset that it wants, and not for whatever comes after the end that it sees then."""
+    path = tmp_path / "shop.db"
+
+    class Overtaken(SQLiteLog):
+        async def read(self, offset: int, *, limit: int = 100) -> list[Record]:
+            found = await super().read(offset, limit=limit)
+            if not found:
+                subprocess.run([*APPENDS, str(path)], check=True, cwd=Path(__file__).parents[2])
+            return found
+
+    async def main() -> Any:
+        async with Overtaken(Database(path, poll=0.01), "orders") as log:
             with anyio.fail_after(30):
                 (found,) = await ConsumerGroup(log, "billing").read()
             return found.message.body
