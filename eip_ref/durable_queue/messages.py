@@ -207,6 +207,7 @@ class SQLiteMessages:
         return list(self._select(is_due, self._in_file(now)))
 
     def next_due(self) -> float:
+        self._next_due = None  # another object of this queue may have set one, on the same connection
         return self.database.on_anyio(self._earliest_due())
 
     def _earliest_due(self) -> int:

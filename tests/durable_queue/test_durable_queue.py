@@ -930,8 +930,12 @@ async def test_a_waiting_receiver_hears_of_what_another_opener_has_put(orders: O
         assert anyio.current_time() - start == pytest.approx(3)
 
 
-async def test_a_lease_of_an_opener_that_is_gone_expires_for_the_others(orders: Open) -> None:
+@pytest.mark.parametrize("share", [Path, Database], ids=["a file", "a connection"])
+async def test_a_lease_of_an_opener_that_is_gone_expires_for_the_others(
+    path: Path, share: Callable[[Path], Path | Database]
+) -> None:
     """Whoever waits gets the message at the instant, though another has granted the lease."""
+    orders = partial(SQLiteQueue, share(path), "orders")
     async with orders() as one, anyio.create_task_group() as group:
         start = anyio.current_time()
 
