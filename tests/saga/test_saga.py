@@ -547,6 +547,18 @@ async def test_an_id_that_belongs_to_another_saga_is_refused() -> None:
         await story.orchestrator.resume("nobody")
 
 
+async def test_a_saga_that_has_ended_costs_its_orchestrator_no_memory() -> None:
+    """Also one that two ran at once, and one that was cancelled: only the log knows of it."""
+    story = Story()
+    with anyio.move_on_after(0.1):
+        await story.run()
+    async with anyio.create_task_group() as group:
+        group.start_soon(story.orchestrator.recover)
+        group.start_soon(story.orchestrator.recover)
+    assert story.shop.business() == COMPLETED
+    assert story.orchestrator._runs == {}
+
+
 async def test_two_orchestrators_on_one_saga_cannot_both_write() -> None:
     """One of them is told that it was taken over; nothing happens twice."""
     story = Story()
