@@ -987,6 +987,38 @@ async def test_what_a_process_died_of_moving_is_moved_by_another(orders: Open) -
             assert (len(graveyard), queue.counts.dead) == (1, 1)
 
 
+NACK_AND_DIE = """
+import os, sys, anyio
+from eip_ref.durable_queue import SQLiteQueue
+from eip_ref.message_queue import DeadLetterPolicy, MessageQueue
+
+async def main(path):
+    policy, dead_letters = DeadLetterPolicy(max_failures=1), MessageQueue("graveyard")
+    async with SQLiteQueue(path, "orders", policy=policy, dead_letters=dead_letters) as queue:
+        await (await queue.receive()).nack()
+        os._exit(0)  # before anything is moved
+anyio.run(main, sys.argv[1])
+"""
+
+
+def test_what_a_process_died_before_moving_is_moved_by_another(path: Path) -> None:
+    """It looks for it every `poll` seconds, also while nobody calls."""
+
+    async def main() -> object:
+        policy = DeadLetterPolicy(max_failures=1)
+        database = Database(path, poll=0.01)
+        async with (
+            MessageQueue("graveyard", policy=NEVER) as graveyard,
+            SQLiteQueue(database, "orders", policy=policy, dead_letters=graveyard) as queue,
+        ):
+            await queue.put(Message("poison"))
+            await anyio.to_thread.run_sync(in_another_process, path, NACK_AND_DIE)
+            with anyio.fail_after(30):
+                return (await graveyard.receive()).message.body
+
+    assert anyio.run(main) == "poison"
+
+
 async def test_receivers_of_a_closed_opener_are_told_when_another_settles_the_last(orders: Open) -> None:
     """Nobody waits for ever on what has been closed."""
     async with orders(lease=50) as one, orders(lease=50) as two, anyio.create_task_group() as group:
