@@ -122,7 +122,7 @@ PREDICTIONS = (
     Proved(
         name="circuit_breaker/one_for_three",
         question="What does this one breaker do?",
-        run="together",
+        run="one",
         reading=_one_for_three,
         claims={
             "It opens for the cards, and the others go on": (True, False),
