@@ -30,6 +30,6 @@ def told(trace: Trace) -> str:
     refused = pays["BreakerOpen"] + pays["HalfOpenFull"]
     waits = _waits(trace)
     return (
-        f"{slow_pages(trace):3} of {len(waits)} pages took over 2 s, the longest {max(waits):4.1f} s; "
+        f"{slow_pages(trace):3} of {len(waits)} pages over 2 s, the longest {max(waits):4.1f} s; "
         f"payments: {pays['answered']} done, {pays['TimeoutError']} timed out, {refused} refused"
     )
