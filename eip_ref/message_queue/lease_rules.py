@@ -88,8 +88,7 @@ class LeaseQueue(ABC):
                 await stack.enter_async_context(self._owned)
             self._tasks = await stack.enter_async_context(background())
             self._tasks.start_soon(self._expire_in_time, name=f"expiry task of {self.name}")
-            if self.dead_letters is not None:
-                self._tasks.start_soon(self._move_in_turn, name=f"mover of dead letters of {self.name}")
+            self._tasks.start_soon(self._move_in_turn, name=f"mover of dead letters of {self.name}")
             self._open = stack.pop_all()
         return self
 
@@ -438,8 +437,9 @@ class LeaseQueue(ABC):
 
     async def _move(self, stored: StoredMessage) -> None:
         """Put, then forget: a crash between the two repeats the dead letter, and loses nothing."""
-        assert self.dead_letters is not None
         try:
+            if self.dead_letters is None:  # it died when there were some
+                raise LookupError(f"{self.name} has no dead letters now")
             await self.dead_letters.put(self._dead_letter(stored))
         except Exception as error:  # whatever is wrong over there, the message must not be lost here
             await self._messages.run(self._keep, stored, error)

@@ -987,6 +987,27 @@ async def test_what_a_process_died_of_moving_is_moved_by_another(orders: Open) -
             assert (len(graveyard), queue.counts.dead) == (1, 1)
 
 
+@virtual_time_only
+async def test_what_was_dying_is_handed_out_again_by_a_queue_without_dead_letters(orders: Open) -> None:
+    """Whoever opens the file next may take no dead letters: the message is not lost, nor kept unseen."""
+    graveyard = SlowQueue("graveyard", policy=NEVER)
+
+    async def first() -> None:
+        async with orders(policy=DeadLetterPolicy(max_failures=1), dead_letters=graveyard) as queue:
+            await fill(queue, "poison")
+            await (await queue.receive()).nack()
+            await anyio.sleep(1000)
+
+    async with graveyard:
+        await Participant("first", first, crashes=(Crash(at=1),)).run()
+        async with orders(policy=NEVER) as queue:
+            lease = await queue.receive(timeout=60)
+            assert (lease.message.body, lease.failures) == ("poison", 1)
+            await lease.nack(delay=0)
+            assert (await queue.receive()).failures == 2
+    assert "orders has no dead letters now" in recorded().filter("note")[0].data["text"]
+
+
 NACK_AND_DIE = """
 import os, sys, anyio
 from eip_ref.durable_queue import SQLiteQueue
