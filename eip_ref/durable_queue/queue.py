@@ -36,7 +36,9 @@ class SQLiteQueue(LeaseQueue):
 
     As with `MessageQueue`, `lease` is in seconds and `capacity` is the number of messages that may
     be unsettled. Dead letters go to "<name>.dead" in the same file, in the transaction that ends the
-    lease, unless `dead_letters` is another queue.
+    lease, unless `dead_letters` is another queue. Whoever opens the queue too, here or in another
+    process, gives it the same policy and dead letters: each of them ends leases that run out, and
+    moves the dead.
 
     `dedup` is how many accepted ids are remembered: a put of one of them is confirmed and adds
     nothing. `group_commit` puts share one commit, and each waits at most `linger` seconds for the
