@@ -1,7 +1,7 @@
 """Timers: what is due, and a task that sleeps until then.
 
-A `Sleeper` is one task that sleeps until a time, or until somebody calls it earlier. `Timers` keep
-what is due by time in memory; whoever keeps it in a database needs the sleeper alone.
+A `Sleeper` is one task that sleeps until a time, or until an earlier one that is set meanwhile. `Timers`
+keep what is due by time in memory; whoever keeps it elsewhere needs the sleeper alone.
 """
 
 from __future__ import annotations
@@ -22,28 +22,24 @@ K = TypeVar("K")
 
 
 class Sleeper:
-    """One task that sleeps, and those who may wake it."""
+    """One task that sleeps, and those who may wake it earlier."""
 
     def __init__(self) -> None:
-        self._call = anyio.Event()
+        self._earlier = anyio.Event()
         self._wakes = -math.inf
 
     async def until(self, when: float) -> None:
-        """Sleep until this time on anyio's clock, an earlier one that is set meanwhile, or a call."""
+        """Sleep until this time on anyio's clock, or an earlier one that is set meanwhile."""
         self._wakes = when
         with anyio.CancelScope(deadline=when):
-            await self._call.wait()
-        self._call = anyio.Event()
+            await self._earlier.wait()
+        self._earlier = anyio.Event()
         self._wakes = -math.inf
 
     def not_after(self, when: float) -> None:
         """Wake at that time at the latest: the sleeper looks again what it has to do."""
         if when < self._wakes:
-            self._call.set()
-
-    def wake(self) -> None:
-        """Wake now, or sleep not at all the next time."""
-        self._call.set()
+            self._earlier.set()
 
 
 class Timers(Generic[K]):
@@ -87,5 +83,5 @@ class Timers(Generic[K]):
                 yield key
 
     async def wait(self) -> None:
-        """Sleep until the next timer is due, or somebody wakes the sleeper."""
+        """Sleep until the next timer is due, or an earlier one is set."""
         await self.sleeper.until(self.next)

@@ -150,13 +150,12 @@ class Consumer:
             await self._return_first()
 
     async def _return_first(self) -> None:
+        """Release the first; one that cannot be will end by itself, and keeps neither block nor others."""
         lease = self._fetched.popleft()
         try:
             if not lease.over:
                 await self._extend(lease, 0)
-        except (
-            Exception
-        ) as error:  # this lease will end by itself; that must not keep the others, nor end a block
+        except Exception as error:
             self._fetched.remove(lease)
             record(Kind.NOTE, self.name, lease.message.id, text=f"not returned: {error!r}")
 

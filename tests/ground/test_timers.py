@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from eip_ref.timers import Sleeper, Timers
+from eip_ref.timers import Timers
 
 
 def test_timers_are_due_in_order_at_their_very_instant() -> None:
@@ -53,12 +53,3 @@ async def test_whoever_waits_is_woken_by_an_earlier_timer() -> None:
         await timers.wait()
         woken.append(anyio.current_time() - start)
     assert woken == [10, 50]
-
-
-async def test_a_sleeper_that_is_called_while_it_is_awake_does_not_sleep() -> None:
-    """A call is never lost."""
-    sleeper = Sleeper()
-    sleeper.wake()
-    start = anyio.current_time()
-    await sleeper.until(start + 100)
-    assert anyio.current_time() == start

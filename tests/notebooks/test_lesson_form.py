@@ -17,10 +17,6 @@ from tests.notebooks.lessons import LESSONS, ROOT, asked, cells, code, prose, se
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-NOTEBOOKS = sorted(
-    path for kind in ("notebooks", "exercises", "solutions") for path in (ROOT / kind).glob("*.ipynb")
-)
-WIDEST = 107  #: signs of code that JupyterLab shows on 1280 pixels, beside its list of files
 
 BOOK = """
 File Transfer, Shared Database, Remote Procedure Invocation, Messaging, Message Channel, Message, Pipes
@@ -70,12 +66,6 @@ def test_a_lesson_has_at_most_40_cells_and_150_lines_of_code(path: Path) -> None
     """One sitting holds no more; what needs more is several lessons."""
     assert 20 <= len(cells(path)) <= 40
     assert sum(len(source.splitlines()) for source in code(path)) <= 150
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_no_line_of_code_is_cut_on_a_small_screen(path: Path) -> None:
-    """JupyterLab wraps no code: what is wider is seen by who scrolls."""
-    assert [line for source in code(path) for line in source.splitlines() if len(line) > WIDEST] == []
 
 
 @each_lesson

@@ -15,6 +15,7 @@ LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 EXERCISES = sorted((ROOT / "exercises").glob("*.ipynb"))
 ALL = LESSONS + SOLUTIONS + EXERCISES
+WIDEST = 107  #: signs of code that JupyterLab shows on 1280 pixels, beside its list of files
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 MERMAID = re.compile(r"^```mermaid\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -61,6 +62,13 @@ def test_a_notebook_begins_and_ends_with_prose(path: Path) -> None:
     """The problem comes before code, the recap after it."""
     kinds = [cell["cell_type"] for cell in read(path)["cells"]]
     assert {kinds[0], kinds[-1]} == {"markdown"}
+
+
+@of(ALL)
+def test_no_line_of_code_is_cut_on_a_small_screen(path: Path) -> None:
+    """JupyterLab wraps no code: what is wider is seen by who scrolls."""
+    lines = [line for cell in cells(path, "code") for line in cell["source"].splitlines()]
+    assert [line for line in lines if len(line) > WIDEST] == []
 
 
 @of(ALL)
