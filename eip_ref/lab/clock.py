@@ -1,8 +1,9 @@
 """Virtual time: `simulate()` runs anyio code with a clock that jumps instead of waiting.
 
 The clock is an asyncio loop that moves its time to the next timer when nothing else is ready. All else is
-asyncio's own: tasks that are ready run first in, first out. So an hour takes milliseconds, and the same
-scenario and seed give the same trace in every process.
+asyncio's own: tasks that are ready run first in, first out, and so do those that are due at one instant: who
+began to wait first goes on first. So an hour takes milliseconds, and the same scenario and seed give the same
+trace in every process.
 
 *Left out:* threads, sockets, subprocesses and signals. Nothing but tasks and timers can wake a
 task here, so waiting for anything else is a `Deadlock`.
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 _INSTANT = 1e-9  #: seconds; what is due within them is due together, since sums of seconds are not exact
-_MANY_TIMERS, _MANY_CANCELLED = 100, 0.5  #: asyncio's own bounds, for how many and for which part of them
+_MANY_TIMERS = 100  #: more of them are looked through when half of them are cancelled
 _NEW_OBJECTS = 10_000  #: of a run, at which the garbage collector looks together; else they are 700
 
 _seed: ContextVar[int | None] = ContextVar("seed", default=None)
@@ -129,8 +130,7 @@ class _Task(asyncio.Task[Any]):
 class VirtualLoop(asyncio.BaseEventLoop):
     """A loop whose time jumps to the next timer when nothing is ready. It has no files and no selector."""
 
-    _ready: deque[Any]  # asyncio's own, as are the next three
-    _scheduled: list[Any]
+    _ready: deque[Any]  # asyncio's own, as are the next two
     _timer_cancelled_count: int
     _stopping: bool
 
@@ -141,6 +141,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._max_time = max_time
         self._dead = dead
         self._numbers = itertools.count(1)
+        self._timers: list[tuple[float, int, Any]] = []  # a heap; each with its number
+        self._set = itertools.count()
         self._to_cancel: dict[_Task, Any] = {}
         self._made: WeakSet[_Task] = WeakSet()
         super().__init__()
@@ -158,32 +160,46 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._left < 0:
             self._left = self._turns  # for the tasks that now clean up
             self._runs_on()
-        self._forget_cancelled()
-        ready, timers = self._ready, self._scheduled
-        if not ready and not self._stopping:
-            then = timers[0]._when if timers else math.inf
-            if then > self.now:
-                self._wait_until(then)
-        soon = self.now + _INSTANT  # on every machine
-        while timers and timers[0]._when < soon:
-            timer = heapq.heappop(timers)
-            timer._scheduled = False
-            ready.append(timer)
+        ready = self._ready
+        then = self.next_due()
+        if not ready and not self._stopping and then > self.now:
+            self._wait_until(then)
+            then = self.next_due()  # a learner's side has heard of something earlier, perhaps
+        if then < self.now + _INSTANT:
+            ready.extend(self._due())
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
 
-    def _forget_cancelled(self) -> None:
-        """As asyncio does, at the same turns: the order of timers that are due together rests on it."""
-        timers, cancelled = self._scheduled, self._timer_cancelled_count
-        if len(timers) > _MANY_TIMERS and cancelled / len(timers) > _MANY_CANCELLED:
-            timers[:] = [timer for timer in timers if not timer._cancelled]
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        timer: Any = asyncio.TimerHandle(when, callback, args, self, context)
+        timer._scheduled = True  # asyncio counts such a one when it is cancelled
+        heapq.heappush(self._timers, (when, next(self._set), timer))
+        return timer  # type: ignore[no-any-return]
+
+    def next_due(self) -> float:
+        """The time of the next timer that is not cancelled; infinite when there is none."""
+        timers = self._timers
+        if len(timers) > _MANY_TIMERS and self._timer_cancelled_count > len(timers) / 2:
+            timers[:] = (each for each in timers if not each[2]._cancelled)
             heapq.heapify(timers)
             self._timer_cancelled_count = 0
-        while timers and timers[0]._cancelled:
+        while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
             self._timer_cancelled_count -= 1
+        return timers[0][0] if timers else math.inf
+
+    def _due(self) -> list[Any]:
+        """Take the timers that are due, in the order in which they were set: no rounding error decides."""
+        found, soon = list[tuple[int, Any]](), self.now + _INSTANT
+        while self.next_due() < soon:
+            found.append(heapq.heappop(self._timers)[1:])
+        for _, timer in found:
+            timer._scheduled = False
+        return [timer for _, timer in sorted(found)]
 
     def _runs_on(self) -> None:
         raise Runaway(

@@ -73,6 +73,27 @@ def test_no_time_jumps_to_a_timer_that_was_cancelled() -> None:
     assert simulate(scenario).result == 1.0
 
 
+@pytest.mark.parametrize("cancelled", [0, 1, 50, 500])
+def test_who_began_to_wait_first_goes_on_first(cancelled: int) -> None:
+    """Of those that are due at one instant, however its time came out of sums, and who else was cancelled."""
+    woken: list[int] = []
+
+    async def sleep(number: int, until: float) -> None:
+        await anyio.sleep_until(until)
+        woken.append(number)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with anyio.create_task_group() as group:
+            for number in range(30):
+                group.start_soon(sleep, number, math.nextafter(1.0, number % 3))
+                for place in range(cancelled):
+                    loop.call_at(0.5 + place / cancelled, int).cancel()
+
+    simulate(scenario)
+    assert woken == [*range(30)]
+
+
 def test_a_machine_whose_clock_is_coarse_has_the_same_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows counts its own in steps of 16 ms, and asyncio lets what is due within a step begin at once."""
     coarse = SimpleNamespace(resolution=1 / 64)

@@ -120,7 +120,7 @@ class Side(Crossing):
             except BaseException:  # such as the SystemExit of a task: it ends that task alone
                 continue
 
-    def wait(self, due: float | None) -> None:
+    def wait(self, due: float) -> None:
         """All tasks wait: say for what, and take what has come of it."""
         outbox, self._outbox = self._outbox, []
         if self._begun:
@@ -359,11 +359,7 @@ class _Loop(VirtualLoop):
 
     def _wait_until(self, then: float) -> None:
         self._left = SPINS
-        self._side.wait(self.next_due())
-
-    def next_due(self) -> float | None:
-        due = min((timer.when() for timer in self._scheduled if not timer.cancelled()), default=inf)
-        return None if due == inf else due
+        self._side.wait(then)
 
 
 class _Recorder:

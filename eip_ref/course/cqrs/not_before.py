@@ -135,7 +135,7 @@ def judge(trace: Trace) -> kit.Symptoms:
         yield kit.seen("other-form", words, trace)
         return
     there = _there(evening)
-    row, complete = got["row"] or {}, there <= at
+    row, complete = got["row"] or {}, there <= at + 1e-6
     new = all(row.get(stream, 0) >= version for stream, version in evening["wanted"].items())
     came = [(stream, version) for when, stream, version in evening["arrivals"] if when < at - 1e-6]
     now = all(row.get(stream, 0) >= version for stream, version in came)

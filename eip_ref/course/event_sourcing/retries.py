@@ -9,6 +9,7 @@ import anyio
 
 from ...event_sourcing import Expected, MemoryEventStore, WrongExpectedVersion
 from ...lab import Faults
+from ...lab.wording import plural
 from ...message import Message
 from ...trace import acting
 
@@ -61,7 +62,7 @@ async def forty_facts(ids: bool, at_once: int, versions: bool = False) -> list[i
 def in_words(log: list[int]) -> str:
     """The facts in the log, and the places at which it goes back."""
     back = sum(after <= before for before, after in pairwise(log))
-    return f"{len(log)} in the log, {len(log) - len(set(log))} of them twice, {back} steps back"
+    return f"{len(log)} in the log, {len(log) - len(set(log))} of them twice, {plural(back, 'step')} back"
 
 
 async def four_users(by_key: bool) -> int:

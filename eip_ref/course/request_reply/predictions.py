@@ -188,9 +188,9 @@ PREDICTIONS = (
         claims={
             "None: the bank knows each key": 0,
             "15: about half of what it was": 15,
-            "30: as without a key": 30,
+            "31: as without a key": 31,
         },
-        answer="30: as without a key",
+        answer="31: as without a key",
         why=(
             "To the bank each key is another operation. It cannot see that two of them are about the same "
             "order. A key made anew in each attempt, as many libraries do, protects only against a copy that "
