@@ -141,8 +141,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._max_time = max_time
         self._dead = dead
         self._numbers = itertools.count(1)
-        self._timers: list[tuple[float, int, Any]] = []  # a heap; each with its number
-        self._set = itertools.count()
+        self._timers: list[tuple[float, int, Any]] = []  # a heap; each with how many were set before
+        self._set_before = itertools.count()
         self._to_cancel: dict[_Task, Any] = {}
         self._made: WeakSet[_Task] = WeakSet()
         super().__init__()
@@ -177,7 +177,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         timer: Any = asyncio.TimerHandle(when, callback, args, self, context)
         timer._scheduled = True  # asyncio counts such a one when it is cancelled
-        heapq.heappush(self._timers, (when, next(self._set), timer))
+        heapq.heappush(self._timers, (when, next(self._set_before), timer))
         return timer  # type: ignore[no-any-return]
 
     def next_due(self) -> float:
