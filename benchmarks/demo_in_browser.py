@@ -109,7 +109,7 @@ def main() -> None:
         notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)  # type: ignore[no-untyped-call]
         nbformat.write(notebook, server.root / "bench.ipynb")  # type: ignore[no-untyped-call]
         page = playwright.chromium.launch(executable_path=path, args=flags).new_page()
-        lab = LabPage(page, server, Path(home))
+        lab = LabPage(page, server)
         lab.open("bench.ipynb")
         lab.run_all()
         page.evaluate(WATCH)

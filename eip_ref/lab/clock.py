@@ -161,11 +161,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._left = self._turns  # for the tasks that now clean up
             self._runs_on()
         ready = self._ready
-        then = self.next_due()
-        if not ready and not self._stopping and then > self.now:
+        if not ready and not self._stopping and (then := self.next_due()) > self.now:
             self._wait_until(then)
-            then = self.next_due()  # a learner's side has heard of something earlier, perhaps
-        if then < self.now + _INSTANT:
+        if self.next_due() < self.now + _INSTANT:
             ready.extend(self._due())
         for _ in range(len(ready)):
             handle = ready.popleft()
@@ -196,9 +194,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Take the timers that are due, in the order in which they were set: no rounding error decides."""
         found, soon = list[tuple[int, Any]](), self.now + _INSTANT
         while self.next_due() < soon:
-            found.append(heapq.heappop(self._timers)[1:])
-        for _, timer in found:
+            _, number, timer = heapq.heappop(self._timers)
             timer._scheduled = False
+            found.append((number, timer))
         return [timer for _, timer in sorted(found)]
 
     def _runs_on(self) -> None:

@@ -122,12 +122,11 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes], log: Path) 
 class LabPage:
     """A browser page with one notebook after the other open in JupyterLab."""
 
-    def __init__(self, page: Page, server: Server, pictures: Path) -> None:
+    def __init__(self, page: Page, server: Server) -> None:
         expect.set_options(timeout=PATIENCE)
         page.set_default_timeout(PATIENCE)
         self.page = page
         self.server = server
-        self._pictures = pictures
         self._complaints: list[str] = []
         page.on("pageerror", lambda error: self._complaints.append(str(error.stack or error)))
         page.on("console", self._listen)
@@ -274,9 +273,3 @@ class LabPage:
         """What is shown in the place of each widget that could not be shown."""
         broken = self.page.locator(".jp-OutputArea-output", has_text="Error displaying widget")
         return broken.or_(self.page.locator(".jupyter-widgets-error-widget")).all_inner_texts()
-
-    def screenshot(self, name: str) -> Path:
-        """A picture of the page as it is, for people; returns where it is."""
-        path = self._pictures / f"{name}.png"
-        self.page.screenshot(path=path)
-        return path
